@@ -1,1 +1,26 @@
-//! Placeholder.
+//! Datasets, and cutting views out of their images: where both stages get their pixels.
+//!
+//! [`DatasetSpec`] names a dataset as on the command line and loads a split of it; [`Dataset`] holds the decoded u8 pixels
+//! and labels in file order; [`cut()`] and [`Dataset::gather`] turn (image, view) into network input. The embedded `sample`
+//! needs no files.
+//!
+//! ```
+//! let spec: data::DatasetSpec = "sample".parse()?;
+//! let test = spec.load(data::Split::Test)?;
+//! assert_eq!((test.len(), test.classes()), (1_000, 10));
+//! # Ok::<(), data::DataError>(())
+//! ```
+
+mod class_names;
+mod cut;
+mod dataset;
+mod error;
+mod folder;
+mod forms;
+mod read;
+mod spec;
+
+pub use cut::cut;
+pub use dataset::{Dataset, ImageShape, Split};
+pub use error::DataError;
+pub use spec::{DATASETS, DatasetRow, DatasetSpec, Place, help, known};

@@ -1,0 +1,52 @@
+//! Looking into the folders that people keep datasets in.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::DataError;
+
+/// The folder itself and those of `inside` that exist under it, in that order.
+pub(crate) fn roots(folder: &Path, inside: &[&str]) -> Result<Vec<PathBuf>, DataError> {
+    if !folder.is_dir() {
+        let found = if folder.exists() { "a file" } else { "nothing" };
+        return Err(DataError::WrongPlace { path: folder.to_owned(), wanted: "folder", found });
+    }
+    let inside = inside.iter().map(|name| folder.join(name)).filter(|path| path.is_dir());
+    Ok(std::iter::once(folder.to_owned()).chain(inside).collect())
+}
+
+/// The names in a folder, sorted.
+pub(crate) fn names(folder: &Path) -> Result<Vec<String>, DataError> {
+    let entries = fs::read_dir(folder).map_err(|source| DataError::io(folder, source))?;
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|source| DataError::io(folder, source))?;
+        names.push(entry.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// The first few names in a folder, for a hint.
+pub(crate) fn glimpse(folder: &Path) -> String {
+    const SHOWN: usize = 8;
+    match names(folder) {
+        Err(_) => "files that cannot be listed".to_owned(),
+        Ok(names) if names.is_empty() => "nothing".to_owned(),
+        Ok(names) if names.len() <= SHOWN => names.join(", "),
+        Ok(names) => format!("{} and {} more", names[..SHOWN].join(", "), names.len() - SHOWN),
+    }
+}
+
+/// All files of a form in a folder, none if it holds none of them, an error if it holds only some.
+pub(crate) fn all_or_none(folder: &Path, wanted: &[String]) -> Result<Option<Vec<PathBuf>>, DataError> {
+    let paths: Vec<PathBuf> = wanted.iter().map(|name| folder.join(name)).collect();
+    let Some(found) = paths.iter().position(|path| path.is_file()) else {
+        return Ok(None);
+    };
+    if let Some(missing) = paths.iter().position(|path| !path.is_file()) {
+        let (missing, found) = (wanted[missing].clone(), wanted[found].clone());
+        return Err(DataError::MissingPart { folder: folder.to_owned(), missing, found });
+    }
+    Ok(Some(paths))
+}

@@ -1,0 +1,58 @@
+use data::{DATASETS, DataError, DatasetSpec, Place, Split, help, known};
+
+fn refused(text: &str) -> String {
+    text.parse::<DatasetSpec>().unwrap_err().to_string()
+}
+
+#[test]
+fn every_row_of_the_table_parses_prints_and_appears_in_help() {
+    for row in &DATASETS {
+        let text = match row.place {
+            Place::BuiltIn => row.name.to_owned(),
+            Place::Folder | Place::File => format!("{}:/some/where:else", row.name),
+        };
+        let spec: DatasetSpec = text.parse().unwrap();
+        assert_eq!(spec.to_string(), text);
+        assert_eq!(spec.row().name, row.name);
+        assert!(row.augment.parse::<labels::Augment>().is_ok(), "{}", row.augment);
+        assert!(help().contains(row.form) && known().contains(row.form));
+    }
+}
+
+#[test]
+fn augmentation_defaults_are_the_documented_ones() {
+    let default = |text: &str| text.parse::<DatasetSpec>().unwrap().default_augment();
+    let named = ["sample", "mnist:x", "cifar10:x", "cifar100:x", "parquet:x", "npz:x"].map(default);
+    assert_eq!(named, ["crop2", "crop2", "crop4+flip", "crop4+flip", "none", "none"]);
+}
+
+#[test]
+fn a_wrong_name_lists_the_known_ones_and_suggests_the_nearest() {
+    let text = refused("cifar-10:data");
+    assert!(text.starts_with("dataset `cifar-10`: unknown; known are sample, cifar10:FOLDER, cifar100:FOLDER, mnist:FOLDER, parquet:FOLDER, npz:FILE"), "{text}");
+    assert!(text.ends_with("\nhint: did you mean `cifar10:FOLDER`?"), "{text}");
+    assert!(refused("MNIST:x").ends_with("did you mean `mnist:FOLDER`?"));
+    assert!(
+        refused("imagenet:x").ends_with("\nhint: a folder of Parquet files is read with `parquet:FOLDER`")
+    );
+}
+
+#[test]
+fn a_place_is_wanted_where_there_is_one_and_only_there() {
+    assert!(
+        refused("cifar10")
+            .starts_with("dataset `cifar10`: wanted `cifar10:FOLDER`, found no place after a colon")
+    );
+    assert!(refused("npz:").starts_with("dataset `npz:`: wanted `npz:FILE`, found no place after a colon"));
+    assert!(
+        refused("sample:x")
+            .starts_with("dataset `sample:x`: wanted `sample`, found something after the name")
+    );
+}
+
+#[test]
+fn a_split_is_train_or_test() {
+    assert_eq!("train".parse::<Split>().unwrap(), Split::Train);
+    assert_eq!("test".parse::<Split>().unwrap().to_string(), "test");
+    assert!(matches!("val".parse::<Split>(), Err(DataError::UnknownSplit(word)) if word == "val"));
+}
