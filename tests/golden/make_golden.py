@@ -1,0 +1,47 @@
+"""Makes the golden values of this folder: what PyTorch computes in f64.
+
+    pip install -r tests/golden/requirements.txt
+    python tests/golden/make_golden.py [rng|networks|ops|losses|trajectories|check]...
+
+Without a name, everything but `check` is made. `check` reruns the trajectories with weights nudged by 1e-15 relative
+before every step: it shows how far rounding alone carries them, and that no sign of an attack's gradient hangs on it.
+The schema of every file is in README.md beside this script. CPU, one thread, no use of PyTorch's random numbers.
+"""
+import sys
+import time
+
+import torch
+
+import golden_losses
+import golden_networks
+import golden_ops
+import golden_rng
+import golden_trajectories
+import philox
+
+PARTS = {
+    "rng": golden_rng.write,
+    "networks": golden_networks.write,
+    "ops": golden_ops.write,
+    "losses": golden_losses.write,
+    "trajectories": golden_trajectories.write,
+    "check": golden_trajectories.check,
+}
+
+
+def main():
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    philox.check_published()
+    names = sys.argv[1:] or [name for name in PARTS if name != "check"]
+    for name in names:
+        if name not in PARTS:
+            raise SystemExit(f"make_golden: no part {name}\nhint: one of {', '.join(PARTS)}")
+    for name in names:
+        began = time.perf_counter()
+        PARTS[name]()
+        print(f"{name}: {time.perf_counter() - began:.1f} s")
+
+
+if __name__ == "__main__":
+    main()
