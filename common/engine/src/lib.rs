@@ -1,1 +1,18 @@
-//! Placeholder.
+//! Networks as data, and the machines that run them.
+//!
+//! An architecture is a [`graph::Network`]: named nodes, no code. [`params::Params`] holds its values in flat
+//! arenas under PyTorch's names. An [`Engine`] runs the one with the other: [`reference`](mod@reference) with
+//! plain candle operations and candle's autograd, in f32 or f64, is the truth that every faster engine is
+//! tested against. This crate is the only home of unsafe maths.
+
+pub mod cost;
+mod engine;
+pub mod graph;
+pub mod params;
+pub mod reference;
+pub mod threads;
+
+pub use engine::{BatchStats, Engine, EngineError, Keep, Norm, Pass, Tape};
+pub use graph::{Network, NodeId};
+pub use params::{Grads, Params};
+pub use reference::Reference;

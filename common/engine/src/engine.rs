@@ -1,0 +1,172 @@
+//! The surface that every engine has: one forward, one backward, tapes between them.
+
+use candle_core::Tensor;
+
+use crate::graph::{Network, NodeId};
+use crate::params::{Arena, Grads, Params};
+use crate::reference;
+
+/// Which statistics BatchNorm normalises with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Norm {
+    /// The running statistics: PyTorch's `eval()`. An image's logits do not depend on its neighbours.
+    Running,
+    /// The batch's own statistics: PyTorch's `train()`.
+    Batch,
+}
+
+/// What a forward keeps for a later backward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Keep {
+    /// Nothing: no backward will follow.
+    Nothing,
+    /// The gradient of the images: an attack.
+    ForImage,
+    /// The gradients of the parameters: a training step.
+    ForParams,
+    /// Both.
+    Both,
+}
+
+impl Keep {
+    /// Whether the images get a gradient.
+    pub fn image(self) -> bool {
+        matches!(self, Self::ForImage | Self::Both)
+    }
+
+    /// Whether the parameters get gradients.
+    pub fn params(self) -> bool {
+        matches!(self, Self::ForParams | Self::Both)
+    }
+}
+
+/// What one forward gives.
+pub struct Pass {
+    /// `(N, K)`.
+    pub logits: Tensor,
+    /// The values at the tapped nodes: `(N, C, H, W)` or `(N, F)`.
+    pub taps: Vec<Tensor>,
+    /// What backward needs. Several may be alive at once.
+    pub tape: Tape,
+    /// The batch statistics of each BatchNorm; empty under [`Norm::Running`].
+    pub stats: BatchStats,
+}
+
+/// What a forward kept. Opaque: only the engine that made it can read it.
+pub struct Tape(pub(crate) TapeKind);
+
+pub(crate) enum TapeKind {
+    Reference(reference::Tape),
+}
+
+/// Mean and unbiased variance of every BatchNorm's input over one batch.
+///
+/// They do not touch the running statistics by themselves: an attack never moves them, a training step does.
+#[derive(Clone, Debug)]
+pub struct BatchStats {
+    pub(crate) values: Option<Arena>,
+}
+
+impl BatchStats {
+    /// Moves the running statistics towards this batch: `running = (1 - momentum) * running + momentum * batch`,
+    /// with the momentum of each BatchNorm (PyTorch's rule; 0.1 unless the network says otherwise).
+    pub fn update(&self, network: &Network, params: &mut Params) {
+        let Some(batch) = &self.values else { return };
+        let momenta = network.layout().statistics().iter().map(|entry| match network.node(entry.node).op {
+            crate::graph::Op::BatchNorm { momentum, .. } => (entry.range.clone(), momentum),
+            _ => unreachable!("statistics belong to batch normalisation"),
+        });
+        let statistics = params.statistics_mut();
+        for (range, momentum) in momenta {
+            for i in range {
+                statistics.set(i, (1.0 - momentum) * statistics.get(i) + momentum * batch.get(i));
+            }
+        }
+        for counter in params.batches_tracked_mut() {
+            *counter += 1;
+        }
+    }
+}
+
+/// Why an engine refused or failed.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The images do not fit the network.
+    #[error("{architecture}: images are {found:?}; wanted (N, {}, {}, {})", .wanted[0], .wanted[1], .wanted[2])]
+    Images {
+        /// The network.
+        architecture: String,
+        /// Channels, height, width.
+        wanted: [usize; 3],
+        /// The images' dimensions.
+        found: Vec<usize>,
+    },
+    /// Images and parameters are in different precisions.
+    #[error("{architecture}: images are {images}, parameters {params}; wanted one precision")]
+    Precision {
+        /// The network.
+        architecture: String,
+        /// The images' type.
+        images: String,
+        /// The parameters' type.
+        params: &'static str,
+    },
+    /// A gradient does not belong to any output of the tape.
+    #[error("backward got {found} gradients for {wanted} outputs")]
+    Seeds {
+        /// Logits and taps.
+        wanted: usize,
+        /// Gradients given.
+        found: usize,
+    },
+    /// Backward was asked for what forward did not keep.
+    #[error("backward wants gradients of the {0}, but forward did not keep them")]
+    NotKept(&'static str),
+    /// A tensor operation failed.
+    #[error(transparent)]
+    Tensor(#[from] candle_core::Error),
+    /// The thread pool could not start.
+    #[error("cannot start {threads} threads: {source}")]
+    Threads {
+        /// How many were wanted.
+        threads: usize,
+        /// Why.
+        source: rayon::ThreadPoolBuildError,
+    },
+}
+
+/// Runs any [`Network`].
+///
+/// Under [`Norm::Running`] an image's logits and gradients depend neither on its neighbours in the batch nor on the
+/// batch's size. Results never depend on the number of threads.
+pub trait Engine: Send + Sync {
+    /// The name that label sets and `env.json` record.
+    fn name(&self) -> &'static str;
+
+    /// Runs `images` `(N, C, H, W)`, pixels in [0, 1], through the network; N may be 0 under [`Norm::Running`].
+    fn forward(
+        &self,
+        network: &Network,
+        params: &Params,
+        images: &Tensor,
+        norm: Norm,
+        keep: Keep,
+        taps: &[NodeId],
+    ) -> Result<Pass, EngineError>;
+
+    /// Propagates gradients back from the logits (`seeds[0]`) and the taps (`seeds[1..]`, none means zero).
+    ///
+    /// Parameter gradients are *added* to `grads`, so that several tapes sum up. Gives the image gradient
+    /// `(N, C, H, W)` where forward kept it.
+    fn backward(
+        &self,
+        tape: Tape,
+        seeds: &[Option<Tensor>],
+        grads: Option<&mut Grads>,
+    ) -> Result<Option<Tensor>, EngineError>;
+
+    /// Logits `(N, K)` under running statistics, keeping nothing.
+    fn logits(&self, network: &Network, params: &Params, images: &Tensor) -> Result<Tensor, EngineError> {
+        Ok(self.forward(network, params, images, Norm::Running, Keep::Nothing, &[])?.logits)
+    }
+}

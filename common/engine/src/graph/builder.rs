@@ -1,0 +1,201 @@
+//! Building a network node by node, with every shape checked as it goes.
+
+use std::sync::Arc;
+
+use super::{Conv2d, Network, Node, NodeId, Op, Pool, Shape};
+use crate::params::Layout;
+
+/// Why a network cannot be built.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GraphError {
+    /// An operation does not accept the shapes it is given.
+    #[error("node {node}: {op} cannot take {found}; wanted {wanted}")]
+    Shape {
+        /// The node's name.
+        node: String,
+        /// The operation.
+        op: &'static str,
+        /// What would be accepted.
+        wanted: String,
+        /// The input shapes.
+        found: String,
+    },
+    /// Two nodes share a name.
+    #[error("node {0}: the name is taken by an earlier node")]
+    Name(String),
+    /// The last node is not a vector of logits.
+    #[error("architecture {architecture}: the last node gives {found}; wanted a vector of logits")]
+    Output {
+        /// The architecture.
+        architecture: String,
+        /// The last node's shape.
+        found: String,
+    },
+}
+
+/// Collects nodes; every method adds one and returns its place.
+pub struct Builder {
+    nodes: Vec<Node>,
+}
+
+impl Builder {
+    /// Starts with an input of `[channels, height, width]`.
+    pub fn new(input: [usize; 3]) -> (Self, NodeId) {
+        let [channels, height, width] = input;
+        let shape = Shape::Map { channels, height, width };
+        (Self { nodes: vec![Node { name: "input".into(), op: Op::Input, inputs: vec![], shape }] }, NodeId(0))
+    }
+
+    /// The shape at a node so far.
+    pub fn shape(&self, id: NodeId) -> Shape {
+        self.nodes[id.0].shape
+    }
+
+    /// Adds any operation.
+    pub fn node(&mut self, name: &str, op: Op, inputs: &[NodeId]) -> Result<NodeId, GraphError> {
+        if self.nodes.iter().any(|node| node.name == name) {
+            return Err(GraphError::Name(name.into()));
+        }
+        let shapes: Vec<Shape> = inputs.iter().map(|&id| self.shape(id)).collect();
+        let shape = output_shape(&op, &shapes).map_err(|wanted| GraphError::Shape {
+            node: name.into(),
+            op: op.name(),
+            wanted: wanted.into(),
+            found: shapes.iter().map(Shape::to_string).collect::<Vec<_>>().join(" and "),
+        })?;
+        self.nodes.push(Node { name: name.into(), op, inputs: inputs.to_vec(), shape });
+        Ok(NodeId(self.nodes.len() - 1))
+    }
+
+    /// Adds a convolution.
+    pub fn conv(&mut self, name: &str, conv: Conv2d, input: NodeId) -> Result<NodeId, GraphError> {
+        self.node(name, Op::Conv2d(conv), &[input])
+    }
+
+    /// Adds batch normalisation with PyTorch's eps 1e-5 and momentum 0.1.
+    pub fn batch_norm(&mut self, name: &str, input: NodeId) -> Result<NodeId, GraphError> {
+        self.node(name, Op::BatchNorm { eps: 1e-5, momentum: 0.1 }, &[input])
+    }
+
+    /// Adds a ReLU named after the node it follows.
+    pub fn relu(&mut self, input: NodeId) -> Result<NodeId, GraphError> {
+        let name = format!("{}.relu", self.nodes[input.0].name);
+        self.node(&name, Op::Relu, &[input])
+    }
+
+    /// Adds a sum named after its first term.
+    pub fn add(&mut self, a: NodeId, b: NodeId) -> Result<NodeId, GraphError> {
+        let name = format!("{}.add", self.nodes[a.0].name);
+        self.node(&name, Op::Add, &[a, b])
+    }
+
+    /// Adds max pooling named after the node it follows.
+    pub fn max_pool(&mut self, kernel: usize, input: NodeId) -> Result<NodeId, GraphError> {
+        let name = format!("{}.pool", self.nodes[input.0].name);
+        self.node(&name, Op::MaxPool(Pool::new(kernel)), &[input])
+    }
+
+    /// Adds a fully connected layer with a bias.
+    pub fn linear(&mut self, name: &str, out: usize, input: NodeId) -> Result<NodeId, GraphError> {
+        self.node(name, Op::Linear { out, bias: true }, &[input])
+    }
+
+    /// Closes the network: its last node gives the logits.
+    pub fn finish(self, architecture: &str) -> Result<Network, GraphError> {
+        match self.nodes.last().map(|node| node.shape) {
+            Some(Shape::Flat(_)) => {
+                let layout = Arc::new(Layout::of(&self.nodes));
+                Ok(Network { architecture: architecture.into(), nodes: self.nodes, layout })
+            }
+            found => Err(GraphError::Output {
+                architecture: architecture.into(),
+                found: found.map_or_else(|| "nothing".into(), |shape| shape.to_string()),
+            }),
+        }
+    }
+}
+
+/// The shape an operation gives, or what it would have wanted.
+fn output_shape(op: &Op, inputs: &[Shape]) -> Result<Shape, &'static str> {
+    use Shape::{Flat, Map};
+    match (op, inputs) {
+        (Op::Normalize { mean, std }, [Map { channels, .. }]) => {
+            if mean.len() == *channels && std.len() == *channels && std.iter().all(|&s| s > 0.0) {
+                Ok(inputs[0])
+            } else {
+                Err("one mean and one positive deviation per channel")
+            }
+        }
+        (Op::Conv2d(conv), [Map { channels, height, width }]) => {
+            if conv.groups == 0 || channels % conv.groups != 0 || conv.out % conv.groups != 0 || conv.out == 0
+            {
+                return Err("input and output channels that the groups divide");
+            }
+            let [height, width] =
+                conv.output(*height, *width).ok_or("an image no smaller than the kernel")?;
+            Ok(Map { channels: conv.out, height, width })
+        }
+        (Op::BatchNorm { .. } | Op::Relu | Op::Relu6 | Op::Silu | Op::Sigmoid, [shape]) => Ok(*shape),
+        (Op::Add, [a, b]) if a == b => Ok(*a),
+        (Op::Add, _) => Err("two equal shapes"),
+        (Op::Mul, [a, b]) if a == b => Ok(*a),
+        (Op::Mul, [Map { channels, .. }, Map { channels: gates, height: 1, width: 1 }])
+            if channels == gates =>
+        {
+            Ok(inputs[0])
+        }
+        (Op::Mul, _) => Err("two equal shapes, or a map and one value per channel"),
+        (Op::Concat, [Map { height, width, .. }, ..]) => {
+            let mut channels = 0;
+            for shape in inputs {
+                match shape {
+                    Map { channels: c, height: h, width: w } if h == height && w == width => channels += c,
+                    _ => return Err("maps of one height and width"),
+                }
+            }
+            Ok(Map { channels, height: *height, width: *width })
+        }
+        (Op::MaxPool(pool) | Op::AvgPool(pool), [Map { channels, height, width }]) => {
+            let [height, width] =
+                pool.output(*height, *width).ok_or("an image no smaller than the window")?;
+            Ok(Map { channels: *channels, height, width })
+        }
+        (Op::GlobalAvgPool, [Map { channels, .. }]) => Ok(Flat(*channels)),
+        (Op::Flatten, [shape @ Map { .. }]) => Ok(Flat(shape.elements())),
+        (Op::Linear { out, .. }, [Flat(_)]) => Ok(Flat(*out)),
+        (Op::Linear { .. }, _) => Err("one vector"),
+        (Op::Input, _) => Err("to be the first node"),
+        _ => Err("one feature map"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::Padding;
+
+    #[test]
+    fn shapes_follow_pytorchs_floor_rule() {
+        let (mut b, x) = Builder::new([3, 7, 5]);
+        let conv = Conv2d {
+            padding: Padding { top: 0, bottom: 1, left: 0, right: 1 },
+            ..Conv2d::new(6, 3).stride(2)
+        };
+        let y = b.conv("c", conv, x).unwrap();
+        assert_eq!(b.shape(y), Shape::Map { channels: 6, height: 3, width: 2 });
+        let z = b.max_pool(2, y).unwrap();
+        assert_eq!(b.shape(z), Shape::Map { channels: 6, height: 1, width: 1 });
+    }
+
+    #[test]
+    fn a_bad_shape_names_the_node_and_both_shapes() {
+        let (mut b, x) = Builder::new([3, 8, 8]);
+        let y = b.conv("stem", Conv2d::new(4, 3), x).unwrap();
+        let error = b.add(x, y).unwrap_err().to_string();
+        assert_eq!(error, "node input.add: add cannot take 3x8x8 and 4x6x6; wanted two equal shapes");
+        assert!(b.conv("big", Conv2d::new(4, 9), x).is_err());
+        assert!(b.conv("groups", Conv2d::new(4, 1).groups(2), x).is_err());
+        assert!(b.conv("stem", Conv2d::new(4, 3), x).is_err(), "a name may be used once");
+        assert!(b.finish("maps").is_err(), "logits are a vector");
+    }
+}

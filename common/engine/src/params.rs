@@ -1,0 +1,140 @@
+//! The values of a network: flat arenas, with a map from PyTorch's names to places in them.
+//!
+//! Optimisers, weight files, averaging and (later) an all-reduce see one contiguous slice; engines and state dicts
+//! see names. Trainable parameters and running statistics lie in separate arenas because only the first have
+//! gradients and momentum.
+
+mod arena;
+mod layout;
+
+pub use arena::{Arena, Float, Precision};
+pub use layout::{Entry, Layout, Role};
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Parameters and running statistics of one network.
+#[derive(Clone, Debug)]
+pub struct Params {
+    layout: Arc<Layout>,
+    trainable: Arena,
+    statistics: Arena,
+    batches_tracked: Vec<i64>,
+    version: u64,
+}
+
+impl Params {
+    /// All parameters zero, running means 0, running variances 1: to be filled by an initialiser or a file.
+    pub fn zeros(layout: &Arc<Layout>, precision: Precision) -> Self {
+        let mut statistics = Arena::zeros(layout.statistics_len(), precision);
+        for entry in layout.statistics().iter().filter(|entry| entry.role == Role::RunningVar) {
+            statistics.fill(entry.range.clone(), 1.0);
+        }
+        Self {
+            layout: layout.clone(),
+            trainable: Arena::zeros(layout.trainable_len(), precision),
+            statistics,
+            batches_tracked: vec![0; layout.counters().len()],
+            version: next_version(),
+        }
+    }
+
+    /// Names, shapes and places.
+    pub fn layout(&self) -> &Arc<Layout> {
+        &self.layout
+    }
+
+    /// f32 or f64.
+    pub fn precision(&self) -> Precision {
+        self.trainable.precision()
+    }
+
+    /// The trainable parameters.
+    pub fn trainable(&self) -> &Arena {
+        &self.trainable
+    }
+
+    /// The trainable parameters, to change them; whatever was packed from them is stale afterwards.
+    pub fn trainable_mut(&mut self) -> &mut Arena {
+        self.version = next_version();
+        &mut self.trainable
+    }
+
+    /// The running means and variances.
+    pub fn statistics(&self) -> &Arena {
+        &self.statistics
+    }
+
+    /// The running means and variances, to change them; whatever was folded from them is stale afterwards.
+    pub fn statistics_mut(&mut self) -> &mut Arena {
+        self.version = next_version();
+        &mut self.statistics
+    }
+
+    /// PyTorch's `num_batches_tracked`, one per BatchNorm in the order of [`Layout::counters`].
+    pub fn batches_tracked(&self) -> &[i64] {
+        &self.batches_tracked
+    }
+
+    /// The same, to change it.
+    pub fn batches_tracked_mut(&mut self) -> &mut [i64] {
+        &mut self.batches_tracked
+    }
+
+    /// A number that changes whenever the values may have, and is never given twice within a process.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The same values in another precision; narrowing rounds to nearest.
+    #[must_use]
+    pub fn to_precision(&self, precision: Precision) -> Self {
+        Self {
+            layout: self.layout.clone(),
+            trainable: self.trainable.to_precision(precision),
+            statistics: self.statistics.to_precision(precision),
+            batches_tracked: self.batches_tracked.clone(),
+            version: next_version(),
+        }
+    }
+}
+
+fn next_version() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Gradients of the trainable parameters, laid out as they are.
+#[derive(Clone, Debug)]
+pub struct Grads {
+    layout: Arc<Layout>,
+    values: Arena,
+}
+
+impl Grads {
+    /// All zero.
+    pub fn zeros(layout: &Arc<Layout>, precision: Precision) -> Self {
+        Self { layout: layout.clone(), values: Arena::zeros(layout.trainable_len(), precision) }
+    }
+
+    /// Sets every gradient to zero, for the next step.
+    pub fn clear(&mut self) {
+        let all = 0..self.values.len();
+        self.values.fill(all, 0.0);
+    }
+
+    /// Names, shapes and places.
+    pub fn layout(&self) -> &Arc<Layout> {
+        &self.layout
+    }
+
+    /// The gradients in one flat slice.
+    pub fn values(&self) -> &Arena {
+        &self.values
+    }
+
+    /// The same, to add to them.
+    pub fn values_mut(&mut self) -> &mut Arena {
+        &mut self.values
+    }
+}

@@ -1,0 +1,80 @@
+//! Sliding windows as one gather: the heart of the oracle's convolution and pooling.
+//!
+//! A map `(N*H*W, C)` is indexed by the rows that each window covers, which gives `(N*OH*OW, KH*KW, C)`: any stride,
+//! any padding (rows outside the image are zeros), one operation whose gradient candle knows (`index_add`).
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use candle_core::{Device, Result, Tensor};
+
+use crate::graph::Padding;
+
+/// The geometry of one set of windows.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Window {
+    pub(super) images: usize,
+    pub(super) height: usize,
+    pub(super) width: usize,
+    pub(super) kernel: [usize; 2],
+    pub(super) stride: [usize; 2],
+    pub(super) padding: Padding,
+    pub(super) output: [usize; 2],
+}
+
+impl Window {
+    /// The rows that the windows cover, in (image, output row, output column, kernel row, kernel column) order.
+    fn rows(&self) -> Vec<u32> {
+        let [out_h, out_w] = self.output;
+        let mut rows = Vec::with_capacity(self.images * out_h * out_w * self.kernel[0] * self.kernel[1]);
+        for image in 0..self.images {
+            for oy in 0..out_h {
+                for ox in 0..out_w {
+                    for ky in 0..self.kernel[0] {
+                        for kx in 0..self.kernel[1] {
+                            let y = (oy * self.stride[0] + ky)
+                                .checked_sub(self.padding.top)
+                                .filter(|&y| y < self.height);
+                            let x = (ox * self.stride[1] + kx)
+                                .checked_sub(self.padding.left)
+                                .filter(|&x| x < self.width);
+                            // candle gathers zeros for the largest index and adds nothing back.
+                            rows.push(match (y, x) {
+                                (Some(y), Some(x)) => ((image * self.height + y) * self.width + x) as u32,
+                                _ => u32::MAX,
+                            });
+                        }
+                    }
+                }
+            }
+        }
+        rows
+    }
+}
+
+/// Gather tables made once per geometry.
+#[derive(Default)]
+pub(super) struct Windows(Mutex<HashMap<Window, Arc<Tensor>>>);
+
+impl Windows {
+    /// `(N, H, W, C)` as `(N*OH*OW, KH*KW, C)`.
+    pub(super) fn gather(&self, map: &Tensor, window: Window) -> Result<Tensor> {
+        let channels = map.dim(3)?;
+        let [out_h, out_w] = window.output;
+        let taps = window.kernel[0] * window.kernel[1];
+        let rows = {
+            let mut tables = self.0.lock().expect("no holder of the gather tables panics");
+            if let Some(rows) = tables.get(&window) {
+                rows.clone()
+            } else {
+                let rows = Arc::new(Tensor::new(window.rows(), &Device::Cpu)?);
+                tables.insert(window, rows.clone());
+                rows
+            }
+        };
+        map.contiguous()?
+            .reshape((window.images * window.height * window.width, channels))?
+            .index_select(&rows, 0)?
+            .reshape((window.images * out_h * out_w, taps, channels))
+    }
+}

@@ -1,0 +1,114 @@
+//! The numbers of an evaluation.
+
+use serde::{Serialize, Serializer};
+
+/// How often one attack (or none) left the student right.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Score {
+    /// Images classified right.
+    pub right: usize,
+    /// Images in all.
+    pub images: usize,
+    /// Right and all, per class.
+    pub classes: Vec<(usize, usize)>,
+}
+
+impl Score {
+    /// Counts, per class and in all.
+    pub fn count(right: &[bool], labels: impl IntoIterator<Item = i32>, classes: usize) -> Self {
+        let mut per_class = vec![(0, 0); classes];
+        for (&right, label) in right.iter().zip(labels) {
+            let (hits, all) = &mut per_class[label as usize];
+            *hits += usize::from(right);
+            *all += 1;
+        }
+        Self { right: right.iter().filter(|&&right| right).count(), images: right.len(), classes: per_class }
+    }
+
+    /// Accuracy in percent.
+    pub fn percent(&self) -> f64 {
+        percent(self.right, self.images)
+    }
+
+    /// Accuracy in percent of each class; none for a class without images.
+    pub fn per_class(&self) -> Vec<Option<f64>> {
+        self.classes.iter().map(|&(right, all)| (all > 0).then(|| percent(right, all))).collect()
+    }
+
+    /// The class with the lowest accuracy, and that accuracy; the first of equals.
+    pub fn worst_class(&self) -> Option<(usize, f64)> {
+        let accuracies = self.per_class();
+        let known =
+            accuracies.iter().enumerate().filter_map(|(class, accuracy)| accuracy.map(|a| (class, a)));
+        known.reduce(|worst, next| if next.1 < worst.1 { next } else { worst })
+    }
+}
+
+fn percent(right: usize, all: usize) -> f64 {
+    100.0 * right as f64 / all.max(1) as f64
+}
+
+/// What `distill eval` found, as it is printed in JSON.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The architecture judged.
+    pub architecture: String,
+    /// BLAKE3 of the weights file.
+    pub weights_blake3: String,
+    /// The data set, as given.
+    pub data: String,
+    /// The split.
+    pub split: String,
+    /// Images judged.
+    pub images: usize,
+    /// Radius of the ball, as written.
+    pub eps: String,
+    /// Step size of iterated attacks, as written.
+    pub step_size: String,
+    /// Runs of each attack from different starts.
+    pub restarts: usize,
+    /// Keys the starts.
+    pub seed: u64,
+    /// Accuracy in percent, keyed by attack (`clean`, `pgd20`, ...).
+    #[serde(flatten, serialize_with = "percents")]
+    pub scores: Vec<(String, Score)>,
+    /// Names of the classes, for the two tables below.
+    pub class_names: Vec<String>,
+    /// Accuracy in percent per class, keyed by attack; null for a class without images.
+    pub per_class: std::collections::BTreeMap<String, Vec<Option<f64>>>,
+    /// Lowest accuracy of a class in percent, keyed by attack.
+    pub worst_class: std::collections::BTreeMap<String, f64>,
+}
+
+impl Report {
+    /// Fills the tables per class from the scores.
+    #[must_use]
+    pub fn with_classes(mut self) -> Self {
+        for (name, score) in &self.scores {
+            self.per_class.insert(name.clone(), score.per_class());
+            if let Some((_, worst)) = score.worst_class() {
+                self.worst_class.insert(name.clone(), worst);
+            }
+        }
+        self
+    }
+}
+
+fn percents<S: Serializer>(scores: &[(String, Score)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(scores.iter().map(|(name, score)| (name, score.percent())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_class_is_the_lowest_accuracy_among_classes_that_have_images() {
+        let right = [true, true, false, true, false, false];
+        let score = Score::count(&right, [0, 0, 0, 2, 2, 3], 5);
+        assert_eq!((score.right, score.images), (3, 6));
+        assert_eq!(score.per_class(), [Some(200.0 / 3.0), None, Some(50.0), Some(0.0), None]);
+        assert_eq!(score.worst_class(), Some((3, 0.0)));
+        assert!((score.percent() - 50.0).abs() < 1e-12);
+    }
+}

@@ -1,0 +1,235 @@
+//! Networks from and to files.
+//!
+//! A file of ours carries its architecture in one metadata key, so it loads by itself; a foreign file needs the
+//! architecture's name and the task. Nothing about the run is in a student's file: equal training gives equal bytes.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use engine::params::{Arena, Precision};
+use engine::{Network, Params};
+use serde::{Deserialize, Serialize};
+
+use super::{ModelError, Task, build};
+use crate::weights::{self, Dtype, Mismatch, StateDict, Wanted, WeightsError};
+
+/// The metadata key of our files.
+const KEY: &str = "rslad";
+
+/// What a file of ours says about its network. Fields in alphabetical order: they are written as declared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Description {
+    architecture: String,
+    classes: usize,
+    input: [usize; 3],
+}
+
+/// A network with its values, and the digest of the file they came from.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The architecture.
+    pub network: Network,
+    /// The values.
+    pub params: Params,
+    /// BLAKE3 of the file.
+    pub blake3: String,
+}
+
+/// Why a network could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file could not be read as weights.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// The architecture is unknown or does not fit the task.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The file's tensors are not the architecture's.
+    #[error("{path}: not the weights of {architecture} for {input} images and {classes} classes\n{mismatch}")]
+    Mismatch {
+        /// The file.
+        path: String,
+        /// The architecture wanted.
+        architecture: String,
+        /// `C x H x W`.
+        input: String,
+        /// Classes wanted.
+        classes: usize,
+        /// Every difference.
+        mismatch: Box<Mismatch>,
+    },
+    /// A foreign file, and no architecture was named.
+    #[error("{path}: does not say which architecture it holds\nhint: pass --arch with one of: {}",
+        super::ZOO.iter().map(|row| row.name).collect::<Vec<_>>().join(", "))]
+    Nameless {
+        /// The file.
+        path: String,
+    },
+    /// The file names another architecture than the caller, or the metadata is damaged.
+    #[error("{path}: {what}")]
+    Metadata {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// The network is for other images or classes than the data.
+    #[error("{path}: {architecture} is for {found}; the data has {wanted}")]
+    Task {
+        /// The file.
+        path: String,
+        /// The file's architecture.
+        architecture: String,
+        /// What the file is for.
+        found: String,
+        /// What the data has.
+        wanted: String,
+    },
+    /// A value is infinite or not a number.
+    #[error(
+        "{path}: holds values that are infinite or not numbers\nhint: the training that made it diverged"
+    )]
+    NonFinite {
+        /// The file.
+        path: String,
+    },
+}
+
+impl std::fmt::Display for Task {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [c, h, w] = self.input;
+        write!(f, "{c}x{h}x{w} images and {} classes", self.classes)
+    }
+}
+
+/// Loads weights for `task`. `architecture` is needed for files that are not ours, and checked against ours.
+pub fn load(
+    path: &Path,
+    architecture: Option<&str>,
+    task: Task,
+    precision: Precision,
+) -> Result<Loaded, LoadError> {
+    let shown = || path.display().to_string();
+    let state = weights::read(path)?;
+    let name = match description(&state).map_err(|what| LoadError::Metadata { path: shown(), what })? {
+        Some(own) => {
+            if let Some(wanted) = architecture.filter(|wanted| *wanted != own.architecture) {
+                let what = format!("holds a {}; --arch says {wanted}", own.architecture);
+                return Err(LoadError::Metadata { path: shown(), what });
+            }
+            let found = Task { input: own.input, classes: own.classes };
+            if found != task {
+                let (found, wanted) = (found.to_string(), task.to_string());
+                return Err(LoadError::Task { path: shown(), architecture: own.architecture, found, wanted });
+            }
+            own.architecture
+        }
+        None => architecture.ok_or_else(|| LoadError::Nameless { path: shown() })?.to_string(),
+    };
+    let (row, network) = build(&name, task)?;
+    let params = fill(&network, &state, row.unused, precision).map_err(|mismatch| {
+        let [c, h, w] = task.input;
+        let input = format!("{c}x{h}x{w}");
+        LoadError::Mismatch {
+            path: shown(),
+            architecture: name,
+            input,
+            classes: task.classes,
+            mismatch: Box::new(mismatch),
+        }
+    })?;
+    if params.trainable().has_non_finite() || params.statistics().has_non_finite() {
+        return Err(LoadError::NonFinite { path: shown() });
+    }
+    let blake3 = weights::blake3_of_file(path)?.to_hex().to_string();
+    Ok(Loaded { network, params, blake3 })
+}
+
+fn description(state: &StateDict) -> Result<Option<Description>, String> {
+    let Some(text) = state.metadata.get(KEY) else { return Ok(None) };
+    serde_json::from_str(text).map(Some).map_err(|e| format!("its `{KEY}` metadata is not a network's: {e}"))
+}
+
+/// Lays a state dict into fresh parameters.
+pub fn fill(
+    network: &Network,
+    state: &StateDict,
+    unused: &[&str],
+    precision: Precision,
+) -> Result<Params, Mismatch> {
+    let layout = network.layout();
+    let tensors = layout.trainable().iter().chain(layout.statistics());
+    let counter = |name: &String| Wanted { name: name.clone(), shape: vec![], optional: true };
+    let wanted: Vec<Wanted> = tensors
+        .map(|entry| Wanted { name: entry.name.clone(), shape: entry.shape.clone(), optional: false })
+        .chain(layout.counters().iter().map(counter))
+        .collect();
+    let mut params = Params::zeros(layout, precision);
+    let (trainable, statistics) = (layout.trainable().len(), layout.statistics().len());
+    for (index, tensor) in weights::fit(state, &wanted, unused)? {
+        if index < trainable {
+            copy(tensor, params.trainable_mut(), layout.trainable()[index].range.start);
+        } else if index < trainable + statistics {
+            copy(tensor, params.statistics_mut(), layout.statistics()[index - trainable].range.start);
+        } else {
+            params.batches_tracked_mut()[index - trainable - statistics] = tensor.to_f64()[0] as i64;
+        }
+    }
+    Ok(params)
+}
+
+fn copy(tensor: &weights::TensorData, arena: &mut Arena, start: usize) {
+    match arena {
+        Arena::F32(values) => {
+            let from = tensor.to_f32();
+            values[start..start + from.len()].copy_from_slice(&from);
+        }
+        Arena::F64(values) => {
+            let from = tensor.to_f64();
+            values[start..start + from.len()].copy_from_slice(&from);
+        }
+    }
+}
+
+/// A named tensor to be written.
+pub type NamedTensor<'a> = (String, Dtype, Vec<usize>, Cow<'a, [u8]>);
+
+/// Every parameter, statistic and counter under PyTorch's names, as `state_dict()` would list them.
+pub fn tensors(params: &Params) -> impl Iterator<Item = NamedTensor<'_>> {
+    let layout = params.layout();
+    let counters = layout.counters().iter().zip(params.batches_tracked());
+    named(params.trainable(), layout.trainable(), "")
+        .chain(named(params.statistics(), layout.statistics(), ""))
+        .chain(
+            counters
+                .map(|(name, count)| (name.clone(), Dtype::I64, vec![], count.to_le_bytes().to_vec().into())),
+        )
+}
+
+/// The tensors of an arena, their names behind `prefix`.
+pub fn named<'a>(
+    arena: &'a Arena,
+    entries: &'a [engine::params::Entry],
+    prefix: &'a str,
+) -> impl Iterator<Item = NamedTensor<'a>> {
+    entries.iter().map(move |entry| {
+        let range = entry.range.clone();
+        let (dtype, bytes): (_, &[u8]) = match arena {
+            Arena::F32(values) => (Dtype::F32, bytemuck::cast_slice(&values[range])),
+            Arena::F64(values) => (Dtype::F64, bytemuck::cast_slice(&values[range])),
+        };
+        (format!("{prefix}{}", entry.name), dtype, entry.shape.clone(), bytes.into())
+    })
+}
+
+/// Writes a network as safetensors: PyTorch's names, and one metadata key with the architecture, input and classes.
+pub fn save(path: &Path, network: &Network, params: &Params) -> Result<(), WeightsError> {
+    let description = Description {
+        architecture: network.architecture().into(),
+        classes: network.classes(),
+        input: network.input(),
+    };
+    let text = serde_json::to_string(&description).expect("a description is plain data");
+    weights::write(path, tensors(params), Some((KEY, &text)))
+}

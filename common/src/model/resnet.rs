@@ -1,0 +1,63 @@
+//! `resnet8`, `resnet20`, `resnet18`: CIFAR ResNets of basic blocks (He et al., arXiv:1512.03385) with a 3x3 stem
+//! at stride 1, no max pooling, and a 1x1 convolution with BatchNorm wherever a block changes the shape.
+//!
+//! `resnet18` has kuangliu's names and layers; the two small ones share them. kuangliu pools 4x4 windows at the end;
+//! the global mean here is the same for 32x32 images and serves other sizes too. The original CIFAR ResNet-20 pads
+//! its shortcuts with zeros; this one projects, as `resnet8` in MLPerf Tiny does.
+
+use engine::Network;
+use engine::graph::{Builder, Conv2d, GraphError, NodeId, Op, Shape};
+
+use super::Task;
+
+pub(super) fn build(name: &str, task: Task) -> Option<Result<Network, GraphError>> {
+    let (widths, blocks): (&[usize], usize) = match name {
+        "resnet8" => (&[16, 32, 64], 1),
+        "resnet20" => (&[16, 32, 64], 3),
+        "resnet18" => (&[64, 128, 256, 512], 2),
+        _ => return None,
+    };
+    Some(network(name, widths, blocks, task))
+}
+
+fn network(name: &str, widths: &[usize], blocks: usize, task: Task) -> Result<Network, GraphError> {
+    let (mut b, x) = Builder::new(task.input);
+    let x = b.conv("conv1", Conv2d::new(widths[0], 3).padding(1), x)?;
+    let x = b.batch_norm("bn1", x)?;
+    let mut x = b.relu(x)?;
+    for (stage, &width) in widths.iter().enumerate() {
+        for i in 0..blocks {
+            let stride = if stage > 0 && i == 0 { 2 } else { 1 };
+            x = block(&mut b, &format!("layer{}.{i}", stage + 1), width, stride, x)?;
+        }
+    }
+    let x = b.node("pool", Op::GlobalAvgPool, &[x])?;
+    b.linear("linear", task.classes, x)?;
+    b.finish(name)
+}
+
+fn block(b: &mut Builder, name: &str, width: usize, stride: usize, x: NodeId) -> Result<NodeId, GraphError> {
+    let y = b.conv(&format!("{name}.conv1"), Conv2d::new(width, 3).stride(stride).padding(1), x)?;
+    let y = b.batch_norm(&format!("{name}.bn1"), y)?;
+    let y = b.relu(y)?;
+    let y = b.conv(&format!("{name}.conv2"), Conv2d::new(width, 3).padding(1), y)?;
+    let y = b.batch_norm(&format!("{name}.bn2"), y)?;
+    let shortcut = project(b, name, width, stride, x)?;
+    let sum = b.add(y, shortcut)?;
+    b.relu(sum)
+}
+
+/// The input itself, or a 1x1 convolution with BatchNorm where the block changes its shape.
+pub(super) fn project(
+    b: &mut Builder,
+    name: &str,
+    width: usize,
+    stride: usize,
+    x: NodeId,
+) -> Result<NodeId, GraphError> {
+    if stride == 1 && matches!(b.shape(x), Shape::Map { channels, .. } if channels == width) {
+        return Ok(x);
+    }
+    let y = b.conv(&format!("{name}.shortcut.0"), Conv2d::new(width, 1).stride(stride), x)?;
+    b.batch_norm(&format!("{name}.shortcut.1"), y)
+}

@@ -1,0 +1,48 @@
+//! `wrn-D-W`: wide ResNets (Zagoruyko and Komodakis, arXiv:1605.07146) under the names that TRADES published.
+//!
+//! A block that changes its channels feeds its shortcut from the activated input; the others add the raw input.
+
+use engine::Network;
+use engine::graph::{Builder, Conv2d, GraphError, NodeId, Op, Shape};
+
+use super::Task;
+
+pub(super) fn build(name: &str, task: Task) -> Option<Result<Network, GraphError>> {
+    let (depth, width) = name.strip_prefix("wrn-")?.split_once('-')?;
+    let (depth, width): (usize, usize) = (depth.parse().ok()?, width.parse().ok()?);
+    let fits = depth >= 10 && (depth - 4) % 6 == 0 && depth <= 1000 && (1..=100).contains(&width);
+    fits.then(|| network(name, (depth - 4) / 6, width, task))
+}
+
+fn network(name: &str, blocks: usize, width: usize, task: Task) -> Result<Network, GraphError> {
+    let (mut b, x) = Builder::new(task.input);
+    let mut x = b.conv("conv1", Conv2d::new(16, 3).padding(1), x)?;
+    for (stage, channels) in [16, 32, 64].into_iter().enumerate() {
+        for i in 0..blocks {
+            let stride = if stage > 0 && i == 0 { 2 } else { 1 };
+            x = block(&mut b, &format!("block{}.layer.{i}", stage + 1), channels * width, stride, x)?;
+        }
+    }
+    let x = b.batch_norm("bn1", x)?;
+    let x = b.relu(x)?;
+    let x = b.node("pool", Op::GlobalAvgPool, &[x])?;
+    b.linear("fc", task.classes, x)?;
+    b.finish(name)
+}
+
+fn block(b: &mut Builder, name: &str, width: usize, stride: usize, x: NodeId) -> Result<NodeId, GraphError> {
+    let y = b.batch_norm(&format!("{name}.bn1"), x)?;
+    let active = b.relu(y)?;
+    let y = b.conv(&format!("{name}.conv1"), Conv2d::new(width, 3).stride(stride).padding(1), active)?;
+    let y = b.batch_norm(&format!("{name}.bn2"), y)?;
+    let y = b.relu(y)?;
+    let y = b.conv(&format!("{name}.conv2"), Conv2d::new(width, 3).padding(1), y)?;
+    // Where the channels stay, so does the stride, except in a WRN of width 1, whose first stage has 16 as well.
+    let same = matches!(b.shape(x), Shape::Map { channels, .. } if channels == width);
+    let shortcut = if same {
+        x
+    } else {
+        b.conv(&format!("{name}.convShortcut"), Conv2d::new(width, 1).stride(stride), active)?
+    };
+    b.add(y, shortcut)
+}

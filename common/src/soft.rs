@@ -1,0 +1,26 @@
+//! Softmax, cross-entropy and KL divergence on logits, as candle expressions that candle can differentiate.
+//!
+//! candle-nn's fused softmax has no gradient, so these are written out.
+
+use candle_core::{D, Result, Tensor};
+
+/// Logarithms of the softmax of `(N, K)` logits, `(N, K)`, stable for logits of any size.
+pub fn log_softmax(logits: &Tensor) -> Result<Tensor> {
+    // The maximum only shifts: it is a constant for the gradient, which flows through the other two terms.
+    let shifted = logits.broadcast_sub(&logits.detach().max_keepdim(D::Minus1)?)?;
+    shifted.broadcast_sub(&shifted.exp()?.sum_keepdim(D::Minus1)?.log()?)
+}
+
+/// KL divergence of the student from the target distribution, in nats, one value per image.
+///
+/// Both logits are `(N, K)`; the result is `(N,)`. Gradients flow into both. Source: arXiv:2108.07969, eq. 7, in the
+/// direction that its authors' code computes: KL(target || student).
+pub fn kl(target: &Tensor, student: &Tensor) -> Result<Tensor> {
+    let log_target = log_softmax(target)?;
+    (log_target.exp()? * (&log_target - log_softmax(student)?)?)?.sum(D::Minus1)
+}
+
+/// Cross-entropy with hard labels, in nats, one value per image. Logits `(N, K)`, labels `(N,)` u32.
+pub fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
+    log_softmax(logits)?.gather(&labels.unsqueeze(1)?, 1)?.squeeze(1)?.neg()
+}

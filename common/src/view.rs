@@ -1,0 +1,126 @@
+//! Which view of an image a run sees, and which views a label set holds.
+//!
+//! Both are pure functions of (seed, epoch, image), so stage one can plan what a run in stage two will ask for,
+//! and a resumed or repeated run sees the same pixels.
+
+pub use labels::{Augment, View, Views};
+
+use crate::rng::{Purpose, Stream, below};
+
+/// The images of one epoch in training order: sorted by their 64-bit draw, then by index.
+///
+/// `images` are indices into the data set, so a held-out image leaves the order of the others as it is.
+pub fn epoch_order(seed: u64, epoch: usize, images: &[usize]) -> Vec<usize> {
+    let mut order: Vec<(u64, usize)> =
+        images.iter().map(|&image| (Stream::new(seed, Purpose::Order, epoch, image).draw(), image)).collect();
+    order.sort_unstable();
+    order.into_iter().map(|(_, image)| image).collect()
+}
+
+/// The view of an image that a run with `seed` draws in `epoch` when every view is to be had.
+pub fn drawn_view(augment: Augment, seed: u64, epoch: usize, image: usize) -> u16 {
+    below(Stream::new(seed, Purpose::View, epoch, image).draw(), augment.views() as usize) as u16
+}
+
+/// The `k` views of an image with the smallest draws under `seed`, in ascending order; all views where `k` is larger.
+pub fn picked_views(augment: Augment, k: u32, seed: u64, image: usize) -> Vec<u16> {
+    let stream = Stream::new(seed, Purpose::Pick, 0, image);
+    let mut draws: Vec<(u64, u16)> =
+        (0..augment.views()).map(|view| (stream.draws(view as usize)[0], view as u16)).collect();
+    draws.sort_unstable();
+    draws.truncate(k as usize);
+    let mut views: Vec<u16> = draws.into_iter().map(|(_, view)| view).collect();
+    views.sort_unstable();
+    views
+}
+
+/// The views of each image that a label set holds, and which of them a run draws.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ViewPlan {
+    /// The augmentation whose views these are.
+    pub augment: Augment,
+    /// The choice among them.
+    pub views: Views,
+}
+
+impl ViewPlan {
+    /// The plan of a run that has every view at hand: no label set, or one with `all`.
+    pub fn all(augment: Augment) -> Self {
+        Self { augment, views: Views::All }
+    }
+
+    /// The views that a label set holds of an image, in ascending order.
+    pub fn rows(&self, image: usize) -> Vec<u16> {
+        match self.views {
+            Views::All => (0..self.augment.views()).map(|view| view as u16).collect(),
+            Views::Plan { epochs, seed } => {
+                let mut views: Vec<u16> =
+                    (0..epochs as usize).map(|epoch| drawn_view(self.augment, seed, epoch, image)).collect();
+                views.sort_unstable();
+                views.dedup();
+                views
+            }
+            Views::Random { k, seed } => picked_views(self.augment, k, seed, image),
+        }
+    }
+
+    /// The view of an image that a run with `seed` sees in `epoch`.
+    ///
+    /// With `random:K` the run draws among the K; otherwise among all, which a plan for this run contains.
+    pub fn draw(&self, seed: u64, epoch: usize, image: usize) -> u16 {
+        match self.views {
+            Views::All | Views::Plan { .. } => drawn_view(self.augment, seed, epoch, image),
+            Views::Random { k, seed: picked } => {
+                let views = picked_views(self.augment, k, picked, image);
+                views[below(Stream::new(seed, Purpose::View, epoch, image).draw(), views.len())]
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CIFAR: Augment = Augment { pad: 4, flip: true };
+
+    #[test]
+    fn an_order_holds_every_image_once_and_ignores_who_else_is_there() {
+        let all: Vec<usize> = (0..200).collect();
+        let order = epoch_order(1, 3, &all);
+        let mut sorted = order.clone();
+        sorted.sort_unstable();
+        assert_eq!(sorted, all);
+        assert_ne!(order, epoch_order(1, 4, &all));
+        let even: Vec<usize> = all.iter().copied().filter(|i| i % 2 == 0).collect();
+        let expected: Vec<usize> = order.into_iter().filter(|i| i % 2 == 0).collect();
+        assert_eq!(epoch_order(1, 3, &even), expected);
+    }
+
+    #[test]
+    fn a_plan_holds_what_its_run_draws_and_little_else() {
+        let plan = ViewPlan { augment: CIFAR, views: Views::Plan { epochs: 300, seed: 7 } };
+        let mut rows = 0;
+        for image in 0..50 {
+            let held = plan.rows(image);
+            rows += held.len();
+            for epoch in 0..300 {
+                assert!(held.contains(&plan.draw(7, epoch, image)));
+            }
+        }
+        // 162 * (1 - (161/162)^300) = 136.7 distinct views per image, 45.6 % of 300.
+        let share = rows as f64 / (50.0 * 300.0);
+        assert!((share - 0.456).abs() < 0.005, "{share}");
+    }
+
+    #[test]
+    fn random_views_are_distinct_and_the_run_stays_among_them() {
+        let plan = ViewPlan { augment: CIFAR, views: Views::Random { k: 4, seed: 9 } };
+        let held = plan.rows(11);
+        assert_eq!(held.len(), 4);
+        assert!(held.windows(2).all(|pair| pair[0] < pair[1]));
+        let drawn: std::collections::BTreeSet<u16> = (0..100).map(|epoch| plan.draw(0, epoch, 11)).collect();
+        assert_eq!(drawn.into_iter().collect::<Vec<_>>(), held, "in 100 epochs each of the four comes up");
+        assert_eq!(ViewPlan { augment: Augment::NONE, ..plan }.rows(0), [0]);
+    }
+}
