@@ -9,6 +9,9 @@ use rayon::prelude::*;
 
 use crate::DataError;
 
+/// Labels beyond this are no class index, and class names must not take memory on a label's word.
+pub(crate) const MOST_CLASSES: usize = 1 << 16;
+
 /// The part of a dataset: what is trained on, or what is judged on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Split {

@@ -38,7 +38,7 @@ pub enum DataError {
     )]
     UnknownSplit(String),
     /// The folder or file is not there, or is the other of the two.
-    #[error("{}: wanted a {wanted}, found {found}\nhint: check the path; it is relative to {}", path.display(), working_folder())]
+    #[error("{}: wanted a {wanted}, found {found}\nhint: {}", path.display(), where_it_lies(path))]
     WrongPlace {
         /// The path that was given.
         path: PathBuf,
@@ -207,7 +207,11 @@ impl DataError {
     }
 }
 
-fn working_folder() -> String {
-    std::env::current_dir()
-        .map_or_else(|_| "the working folder".to_owned(), |folder| folder.display().to_string())
+fn where_it_lies(path: &Path) -> String {
+    match std::env::current_dir() {
+        Ok(folder) if path.is_relative() => {
+            format!("check the path; it was looked for in {}", folder.display())
+        }
+        _ => "check the path".to_owned(),
+    }
 }

@@ -1,6 +1,6 @@
 //! Decoding PNG and JPEG into a slice of known size, in parallel.
 //!
-//! A PNG has one decoding. JPEG decoders may differ by a level or two, and the identity of an image is that of its
+//! A PNG has one decoding. JPEG decoders differ by a few levels, and the identity of an image is that of its
 //! decoded pixels, so a label set over JPEGs belongs to this decoder.
 
 use std::io::Cursor;

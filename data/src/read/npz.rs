@@ -17,11 +17,8 @@ use zip::ZipArchive;
 use zip::result::ZipError;
 
 use super::{interleave, npy};
-use crate::dataset::{Rows, checked_label};
+use crate::dataset::{MOST_CLASSES, Rows, checked_label};
 use crate::{DataError, ImageShape, Split};
-
-/// Labels beyond this are no class index, and the class names must not take memory on a label's word.
-pub(crate) const MOST_CLASSES: usize = 1 << 16;
 
 type Archive = ZipArchive<BufReader<File>>;
 

@@ -19,8 +19,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::reader::ChunkReader;
 
 use super::encoded;
-use super::npz::MOST_CLASSES;
-use crate::dataset::{Rows, checked_label};
+use crate::dataset::{MOST_CLASSES, Rows, checked_label};
 use crate::folder;
 use crate::{DataError, ImageShape, Split};
 
@@ -114,7 +113,8 @@ impl Reader {
             let note =
                 notes.and_then(|notes| notes.iter().find(|note| note.key == "huggingface")?.value.as_deref());
             self.class_names = note.and_then(|note| class_names(note, label));
-            self.classes = self.classes.or(self.class_names.as_ref().map(Vec::len));
+            // If these are not the classes of the dataset's name, that is the better message than a label out of range.
+            self.classes = self.class_names.as_ref().map(Vec::len).or(self.classes);
         }
         let mask = ProjectionMask::roots(builder.parquet_schema(), [image_at, label_at]);
         let mut batches = guarded(path, || builder.with_projection(mask).build())?;

@@ -64,6 +64,7 @@ fn each_kind_of_damage_names_the_file_and_the_row() {
         ("mixed", "row 2: wanted an image of 5x7x3 (height x width x channels), found 4x7x3"),
         ("broken", "row 2: wanted an 8-bit grey or RGB PNG or JPEG, found "),
         ("alpha", "row 0: wanted an 8-bit grey or RGB PNG or JPEG, found pixels of kind Rgba8"),
+        ("deep", "row 0: wanted an 8-bit grey or RGB PNG or JPEG, found pixels of kind L16"),
         ("label", "row 2: wanted a label in 0..3, found 3"),
         ("hidden", "row 3: wanted a label in 0..65536, found -1"),
         ("null", "row 1: wanted a value in `image`, found null"),
@@ -82,4 +83,27 @@ fn each_kind_of_damage_names_the_file_and_the_row() {
     let text = refusal("parquet", &golden("parquet/plain"), Split::Test);
     assert!(text.contains("no test part of parquet; looked for test-*.parquet"), "{text}");
     assert!(text.ends_with("the folder holds train.parquet"), "{text}");
+}
+
+#[test]
+fn a_palette_is_looked_up() {
+    let dataset = train("palette").unwrap();
+    assert_eq!(dataset.shape(), ImageShape::new(5, 7, 3));
+    assert_eq!(dataset.images(), fs::read(golden("palette.u8")).unwrap());
+}
+
+/// Decoders round differently; Pillow's pixels of a smooth image are within a few levels.
+#[test]
+fn a_jpeg_is_decoded_nearly_as_pillow_does() {
+    let dataset = train("jpeg").unwrap();
+    assert_eq!(dataset.shape(), ImageShape::new(16, 24, 3));
+    let pillow = fs::read(golden("jpeg.u8")).unwrap();
+    let distance = dataset.images().iter().zip(&pillow).map(|(a, b)| a.abs_diff(*b)).max();
+    assert!(distance <= Some(3), "{distance:?}");
+}
+
+#[test]
+fn class_names_of_another_dataset_are_refused() {
+    let text = refusal("cifar10", &golden("parquet/classes"), Split::Test);
+    assert!(text.contains("wanted the 10 classes of cifar10, found 15"), "{text}");
 }

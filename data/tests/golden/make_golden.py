@@ -76,12 +76,13 @@ def cifar(folder, images, labels, names, classes):
 
 def python2(batch):
     """A pickle with the opcodes of Python 2's cPickle, protocol 2, as the published batches have them."""
-    memo = 0
+    # The published batches keep thousands of file names; starting late shows both forms of the opcode.
+    memo = 250
 
     def put():
         nonlocal memo
         memo += 1
-        return b"q" + bytes([memo])
+        return b"q" + bytes([memo]) if memo < 256 else b"r" + memo.to_bytes(4, "little")
 
     def text(value):
         return (b"U" + bytes([len(value)]) if len(value) < 256 else b"T" + len(value).to_bytes(4, "little")) + value + put()
@@ -90,7 +91,9 @@ def python2(batch):
         return b"K" + bytes([value]) if value < 256 else b"M" + value.to_bytes(2, "little")
 
     def listing(values):
-        return b"]" + put() + b"(" + b"".join(values) + b"e"
+        # cPickle appends a thousand at a time; here one at first and then the rest.
+        first, *rest = values
+        return b"]" + put() + b"(" + first + b"e" + (b"(" + b"".join(rest) + b"e" if rest else b"")
 
     out = b"\x80\x02}" + put() + b"("
     for key, value in batch.items():
@@ -149,6 +152,7 @@ def main():
     parquet(OUT / "parquet" / "plain" / "train.parquet", encoded, [2, 0, 1, 0], "image", kind=pa.large_binary(), label_type=pa.uint8())
     parquet(OUT / "parquet" / "mixed" / "train.parquet", [*encoded[:2], png(small[0][:4])], [0, 1, 2], "image", names=names)
     parquet(OUT / "parquet" / "broken" / "train.parquet", [encoded[0], encoded[1], encoded[2][:-40]], [0, 1, 2], "image", names=names)
+    parquet(OUT / "parquet" / "classes" / "test-00000-of-00001.parquet", [png(images[0])], [3], names=names * 5)
     parquet(OUT / "parquet" / "label" / "train.parquet", encoded, [2, 0, 3, 0], "image", names=names)
     parquet(OUT / "parquet" / "hidden" / "train.parquet", encoded, [0, 1, 1, -1], "image")
     parquet(OUT / "parquet" / "null" / "train.parquet", [encoded[0], None], [0, 1], "image")
@@ -157,6 +161,18 @@ def main():
     parquet(OUT / "parquet" / "columns" / "train.parquet", encoded[:1], [0], "picture")
     alpha = np.dstack([small[0], small[0][..., :1]])
     parquet(OUT / "parquet" / "alpha" / "train.parquet", [png(alpha)], [0], "image")
+    parquet(OUT / "parquet" / "deep" / "train.parquet", [png(np.arange(35, dtype=np.uint16).reshape(5, 7))], [0], "image")
+    palette = Image.fromarray(small[0]).quantize(16)
+    stored = io.BytesIO()
+    palette.save(stored, "PNG")
+    parquet(OUT / "parquet" / "palette" / "train.parquet", [stored.getvalue()], [0], "image")
+    write(OUT / "palette.u8", np.array(palette.convert("RGB")).tobytes())
+    y, x = np.mgrid[0:16, 0:24]
+    smooth = np.stack([10 * y, 200 - 8 * x, 60 + 3 * y + 2 * x], -1).astype(np.uint8)
+    stored = io.BytesIO()
+    Image.fromarray(smooth).save(stored, "JPEG", quality=95, subsampling=0)
+    parquet(OUT / "parquet" / "jpeg" / "train.parquet", [stored.getvalue()], [0], "image")
+    write(OUT / "jpeg.u8", np.array(Image.open(stored)).tobytes())
     write(OUT / "small.u8", small.tobytes())
     write(OUT / "cifar.u8", images.tobytes())
     write(OUT / "mnist.u8", grey.tobytes())
