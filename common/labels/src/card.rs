@@ -1,0 +1,147 @@
+//! `README.md`: the card. For people, and through its front matter for the Hugging Face Hub and `datasets`.
+
+use std::fmt::Write;
+
+use crate::dtype::Form;
+use crate::folder::shard_path;
+use crate::manifest::Manifest;
+
+/// Licences that the Hub knows by these names; any other goes in as `other`.
+const HUB_LICENSES: [&str; 12] = [
+    "apache-2.0",
+    "bsd-3-clause",
+    "cc-by-4.0",
+    "cc-by-nc-4.0",
+    "cc-by-nc-sa-4.0",
+    "cc-by-sa-4.0",
+    "cc0-1.0",
+    "gpl-3.0",
+    "mit",
+    "odc-by",
+    "openrail",
+    "unknown",
+];
+
+/// The card of a manifest whose files and id are not known yet: it uses neither.
+pub(crate) fn text(manifest: &Manifest) -> String {
+    let mut card = String::new();
+    let written = front_matter(&mut card, manifest)
+        .and_then(|()| describe(&mut card, manifest))
+        .and_then(|()| loading(&mut card, manifest));
+    written.expect("a string takes any text");
+    card
+}
+
+fn front_matter(card: &mut String, manifest: &Manifest) -> std::fmt::Result {
+    let license = manifest.license.trim().to_lowercase();
+    writeln!(card, "---")?;
+    if license.is_empty() {
+        writeln!(card, "license: unknown")?;
+    } else if HUB_LICENSES.contains(&license.as_str()) {
+        writeln!(card, "license: {license}")?;
+    } else {
+        writeln!(card, "license: other\nlicense_name: {}", quoted(&manifest.license))?;
+    }
+    writeln!(card, "tags:\n- knowledge-distillation\n- adversarial-robustness\n- soft-labels")?;
+    if manifest.form.has_parquet() {
+        let split = &manifest.dataset.split;
+        writeln!(
+            card,
+            "configs:\n- config_name: default\n  data_files:\n  - split: {split}\n    path: data/*.parquet"
+        )?;
+    }
+    writeln!(card, "---\n")
+}
+
+fn describe(card: &mut String, manifest: &Manifest) -> std::fmt::Result {
+    let (data, teacher) = (&manifest.dataset, &manifest.teacher);
+    writeln!(
+        card,
+        "# Logits of {} on {} ({})\n",
+        plain(&teacher.architecture),
+        plain(&data.name),
+        data.split
+    )?;
+    writeln!(
+        card,
+        "A label set, format {}: what a teacher answers to views of clean images, for distilling students from it.\n",
+        manifest.format_version
+    )?;
+    writeln!(card, "| | |\n|---|---|")?;
+    let mut line = |name: &str, value: String| writeln!(card, "| {name} | {value} |");
+    line("content_hash", format!("`{}`", manifest.content_hash))?;
+    line(
+        "images",
+        format!(
+            "{} of {}x{}x{}, {} classes",
+            data.images, data.height, data.width, data.channels, data.classes
+        ),
+    )?;
+    line("dataset hash", format!("`{}`", data.hash))?;
+    line("augmentation", format!("`{}`, {} views", manifest.augment, manifest.augment.views()))?;
+    line("views", format!("`{}`", manifest.views))?;
+    line("rows", manifest.rows.to_string())?;
+    line("logits", manifest.dtype.to_string())?;
+    let weights = teacher.weights_blake3.map_or("not recorded".into(), |hash| format!("`{hash}`"));
+    line("teacher", plain(&teacher.architecture))?;
+    line("teacher's weights, BLAKE3", weights)?;
+    line("teacher's origin", or_unknown(&teacher.origin))?;
+    let normalisation = if teacher.mean.is_empty() {
+        "none".into()
+    } else {
+        format!("mean {}, std {}", plain(&teacher.mean.join(" ")), plain(&teacher.std.join(" ")))
+    };
+    line("teacher's normalisation", normalisation)?;
+    line(
+        "computed by",
+        format!("{}, {}, {}", plain(&teacher.engine), plain(&teacher.precision), plain(&teacher.device)),
+    )?;
+    line("right answers", format!("{} of {} rows", manifest.right.right, manifest.right.rows))?;
+    line("licence", or_unknown(&manifest.license))?;
+    line("author", or_unknown(&manifest.author))?;
+    writeln!(
+        card,
+        "\nA row is a view of an image. Rows are sorted by image, then view. With padding p, view `((dy * (2p+1)) + dx) * 2 + flip` \
+         (without mirroring `dy * (2p+1) + dx`) is the crop at row dy, column dx of the zero-padded image, mirrored if flip is 1. \
+         Pixels are u8 / 255. Logits are stored, not probabilities.\n"
+    )
+}
+
+fn loading(card: &mut String, manifest: &Manifest) -> std::fmt::Result {
+    let (split, shards) = (&manifest.dataset.split, manifest.shards());
+    writeln!(card, "## Loading\n\n```python")?;
+    if manifest.form.has_parquet() {
+        writeln!(
+            card,
+            "import datasets, duckdb, polars, pyarrow.parquet\n\
+             rows = datasets.load_dataset(\".\", split=\"{split}\")  # or the address of this repository\n\
+             rows = polars.read_parquet(\"data/*.parquet\")\n\
+             rows = duckdb.sql(\"select image, view, label, teacher_pred, logits from 'data/*.parquet' order by image, view\")\n\
+             rows = pyarrow.parquet.read_table(\"data\")"
+        )?;
+    }
+    if manifest.form.has_safetensors() {
+        let first = shard_path(Form::Safetensors, split, 0, shards);
+        writeln!(
+            card,
+            "import safetensors.numpy\n\
+             shard = safetensors.numpy.load_file(\"{first}\")\n\
+             # Views of image i of the shard: shard[\"view\"][a:b], their logits: shard[\"logits\"][a:b], with a, b = shard[\"offset\"][i:i+2]"
+        )?;
+    }
+    writeln!(card, "```\n\n`sha256sum -c SHA256SUMS` checks every file; `label verify` checks every row too.")
+}
+
+fn or_unknown(text: &str) -> String {
+    if text.trim().is_empty() { "not recorded".into() } else { plain(text) }
+}
+
+/// Text on one line of a table: what users write may hold anything.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>().replace('|', "\\|")
+}
+
+/// Text as a YAML string; JSON's is one.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}

@@ -1,0 +1,192 @@
+//! Everything that can be wrong with a label set, worded for the person who has to act on it.
+
+use std::fmt::Display;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The result of this crate's functions.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What sort of failure an [`Error`] is: the binaries choose their exit code by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The request or its input does not fit: names, parameters, a label set of another dataset.
+    Input,
+    /// The label set is damaged or is not one.
+    Damage,
+    /// The disk or the operating system refused.
+    Io,
+}
+
+/// A refusal: what failed, on which file, what was wanted, what was found, and a hint on the second line.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "the message beside each variant says what its fields are")]
+pub enum Error {
+    // Names.
+    #[error(
+        "augmentation `{name}` is unknown\nhint: the names are none, flip, cropP and cropP+flip with P in pixels, like crop4+flip"
+    )]
+    UnknownAugment { name: String },
+    #[error(
+        "views `{text}` are not understood\nhint: write all, plan:EPOCHS@SEED or random:K@SEED, like plan:300@0"
+    )]
+    UnknownViews { text: String },
+    #[error("dtype `{name}` is unknown\nhint: the names are f16 and f32")]
+    UnknownDtype { name: String },
+    #[error("format `{name}` is unknown\nhint: the names are both, safetensors and parquet")]
+    UnknownForm { name: String },
+
+    // Writing.
+    #[error("cannot {action} {}: {source}\nhint: {}", path.display(), io_hint(source))]
+    Io { action: &'static str, path: PathBuf, source: io::Error },
+    #[error("label set {}: another process is writing it\nhint: wait for that process, or write to another --out", dir.display())]
+    Locked { dir: PathBuf },
+    #[error("folder {}: wanted an empty folder or an unfinished label set, found `{entry}`\nhint: write to another --out, or move what is there", dir.display())]
+    Occupied { dir: PathBuf, entry: String },
+    #[error("label set {}: {parameter} is {found} there, this run has {wanted}\nhint: repeat the run that began it, or write to another --out", dir.display())]
+    OtherParameters { dir: PathBuf, parameter: String, wanted: String, found: String },
+    #[error("label set {}: it is finished, there is nothing to write\nhint: write to another --out", dir.display())]
+    Finished { dir: PathBuf },
+    #[error("label set {}: {pending} of {shards} shards have no logits yet\nhint: write them before finishing", dir.display())]
+    Pending { dir: PathBuf, pending: usize, shards: usize },
+    #[error("{what}: wanted {wanted}, found {found}\nhint: a label set cannot be made of this")]
+    Unusable { what: String, wanted: String, found: String },
+    #[error(
+        "teacher's logits of image {image}, view {view}: class {class} is {value}, wanted a finite number\nhint: check the teacher's weights and the input's range"
+    )]
+    TeacherNotFinite { image: u64, view: u16, class: usize, value: f32 },
+    #[error(
+        "teacher's logits of image {image}, view {view}: class {class} is {value}, beyond the largest f16, 65504\nhint: store them with --dtype f32"
+    )]
+    TooLargeForF16 { image: u64, view: u16, class: usize, value: f32 },
+
+    // The folder and its manifest.
+    #[error("folder {} is not a label set: it has no manifest.json\nhint: pass the folder that `label run` wrote", dir.display())]
+    NotALabelSet { dir: PathBuf },
+    #[error("label set {} is unfinished: it has .work but no manifest.json\nhint: run the same `label run` again, it goes on where it stopped", dir.display())]
+    Unfinished { dir: PathBuf },
+    #[error("manifest {}: {detail}\nhint: it is damaged or was not written by `label run`; fetch the label set again", path.display())]
+    ManifestSyntax { path: PathBuf, detail: String },
+    #[error("manifest {}: wanted format {wanted}, found {found}\nhint: a newer version of this program wrote it; update", path.display())]
+    UnknownVersion { path: PathBuf, wanted: String, found: String },
+    #[error("manifest {}: its bytes hash to id {wanted}, it says {found}\nhint: it was changed after it was written; fetch the label set again", path.display())]
+    ManifestId { path: PathBuf, wanted: String, found: String },
+    #[error("manifest {}: {field} is {found}, wanted {wanted}\nhint: it contradicts itself; fetch the label set again", path.display())]
+    ManifestField { path: PathBuf, field: String, wanted: String, found: String },
+    #[error("manifest {}: path `{entry}` leaves the folder, wanted a plain path inside it\nhint: do not use this label set", path.display())]
+    UnsafePath { path: PathBuf, entry: String },
+
+    // Files.
+    #[error("{}: wanted a plain file or folder, found {found}\nhint: replace it by what it points to", path.display())]
+    NotPlain { path: PathBuf, found: &'static str },
+    #[error("{}: the manifest lists it, wanted {wanted} bytes, found no file\nhint: fetch the label set again", path.display())]
+    MissingFile { path: PathBuf, wanted: u64 },
+    #[error("{}: the manifest does not list it\nhint: move it out of the label set", path.display())]
+    ExtraFile { path: PathBuf },
+    #[error("{}: wanted {wanted} bytes, found {found}\nhint: it was cut short or added to; fetch it again", path.display())]
+    FileSize { path: PathBuf, wanted: u64, found: u64 },
+    #[error("{}: BLAKE3 is {found}, manifest says {wanted}\nhint: the file changed after it was written; fetch it again", path.display())]
+    FileHash { path: PathBuf, wanted: String, found: String },
+    #[error("{}: line {line} is `{found}`, wanted `{wanted}`\nhint: the file changed after it was written; fetch it again", path.display())]
+    Sums { path: PathBuf, line: usize, wanted: String, found: String },
+    #[error("card {}: wanted it to quote content_hash {wanted}, found none\nhint: it belongs to another label set; fetch it again", path.display())]
+    Card { path: PathBuf, wanted: String },
+    #[error("shard {}: {what} is {found}, wanted {wanted}\nhint: the shard does not fit its manifest; fetch the label set again", path.display())]
+    Structure { path: PathBuf, what: String, wanted: String, found: String },
+    #[error("shard {}: cannot be decoded: {detail}\nhint: the shard is damaged; fetch the label set again", path.display())]
+    Decode { path: PathBuf, detail: String },
+    #[error("shard {}: logit {class} of image {image}, view {view} is {found}, wanted a finite number\nhint: this label set cannot be trained on; label again", path.display())]
+    NotFinite { path: PathBuf, image: u64, view: u16, class: usize, found: f32 },
+    #[error("label set {}: {rows} rows hash to content_hash {found}, manifest says {wanted}\nhint: these are other rows than the manifest's; fetch the label set again", dir.display())]
+    ContentHash { dir: PathBuf, rows: &'static str, wanted: String, found: String },
+
+    // The wrong partner.
+    #[error("label set {}: wrong dataset: image {image} hashes to {found} there ({theirs}), this run's is {wanted}\nhint: pass the dataset that was labelled, or label this one", dir.display())]
+    WrongDataset { dir: PathBuf, theirs: String, image: u64, wanted: String, found: String },
+    #[error("label set {}: wrong split: it holds `{found}`, this run uses `{wanted}`, and image {image} differs\nhint: label the split that is trained on", dir.display())]
+    WrongSplit { dir: PathBuf, image: u64, wanted: String, found: String },
+    #[error("label set {}: wrong order: this run's image {wanted} is image {found} there\nhint: read the images in the order in which they were labelled", dir.display())]
+    WrongOrder { dir: PathBuf, wanted: u64, found: u64 },
+    #[error("label set {}: image {image} has label {found} there, this run's is {wanted}\nhint: the images agree but the labels do not; check the dataset's label files", dir.display())]
+    WrongLabel { dir: PathBuf, image: u64, wanted: i32, found: i32 },
+    #[error("label set {}: it holds {found} images, this run uses {wanted}\nhint: pass --limit {found}, or label all images", dir.display())]
+    TooFewImages { dir: PathBuf, wanted: u64, found: u64 },
+    #[error("label set {}: wrong augmentation: it holds {found}, this run uses {wanted}\nhint: leave out --augment, the label set decides it", dir.display())]
+    WrongAugment { dir: PathBuf, wanted: String, found: String },
+    #[error("label set {}: wrong number of classes: its logits have {found}, this run's dataset has {wanted}\nhint: pass the dataset that was labelled", dir.display())]
+    WrongClasses { dir: PathBuf, wanted: usize, found: usize },
+    #[error("label set {}: it holds the views of {found}, this run needs plan:{epochs}@{seed}\nhint: use that seed and at most as many epochs, or a label set with --views all", dir.display())]
+    WrongPlan { dir: PathBuf, epochs: u32, seed: u64, found: String },
+}
+
+impl Error {
+    /// What sort of failure this is.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Error::Io { .. } => Kind::Io,
+            Error::UnknownAugment { .. }
+            | Error::UnknownViews { .. }
+            | Error::UnknownDtype { .. }
+            | Error::UnknownForm { .. }
+            | Error::Locked { .. }
+            | Error::Occupied { .. }
+            | Error::OtherParameters { .. }
+            | Error::Finished { .. }
+            | Error::Pending { .. }
+            | Error::Unusable { .. }
+            | Error::TeacherNotFinite { .. }
+            | Error::TooLargeForF16 { .. }
+            | Error::NotALabelSet { .. }
+            | Error::Unfinished { .. }
+            | Error::UnknownVersion { .. }
+            | Error::WrongDataset { .. }
+            | Error::WrongSplit { .. }
+            | Error::WrongOrder { .. }
+            | Error::WrongLabel { .. }
+            | Error::TooFewImages { .. }
+            | Error::WrongAugment { .. }
+            | Error::WrongClasses { .. }
+            | Error::WrongPlan { .. } => Kind::Input,
+            _ => Kind::Damage,
+        }
+    }
+
+    /// Wraps an operating system's refusal: `cannot {action} {path}: ..`.
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+        move |source| Error::Io { action, path: path.into(), source }
+    }
+
+    #[allow(clippy::needless_pass_by_value, reason = "callers pass texts and numbers alike")]
+    pub(crate) fn structure(
+        path: &Path,
+        what: impl Into<String>,
+        wanted: impl Display,
+        found: impl Display,
+    ) -> Error {
+        Error::Structure {
+            path: path.into(),
+            what: what.into(),
+            wanted: wanted.to_string(),
+            found: found.to_string(),
+        }
+    }
+
+    #[allow(clippy::needless_pass_by_value, reason = "callers pass texts and numbers alike")]
+    pub(crate) fn unusable(what: impl Into<String>, wanted: impl Display, found: impl Display) -> Error {
+        Error::Unusable { what: what.into(), wanted: wanted.to_string(), found: found.to_string() }
+    }
+}
+
+fn io_hint(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            "free some space, then run the same command again; it goes on where it stopped"
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "check the folder's permissions and that its disk is writable"
+        }
+        io::ErrorKind::NotFound => "check the path",
+        _ => "check the path and the disk, then run the same command again",
+    }
+}

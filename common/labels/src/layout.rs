@@ -1,0 +1,253 @@
+//! The safetensors form of a shard: which tensors, of which types and shapes, and the header that says so.
+//!
+//! Tensors lie in the order offset, label, logits, view, `image_hash`: ever smaller elements after the first, so every
+//! tensor is aligned to its element. The header is padded with spaces so that the data starts on a page.
+
+use std::fmt::Write;
+use std::ops::Range;
+use std::path::Path;
+
+use safetensors::tensor::{Dtype as TensorType, Metadata};
+use safetensors::{SafeTensorError, SafeTensors};
+
+use crate::dtype::Dtype;
+use crate::error::{Error, Result};
+
+/// The one entry of `__metadata__`; the format allows text alone.
+const METADATA: (&str, &str) = ("rslad", "labels-1");
+/// Tensor data starts at a multiple of this many bytes.
+const PAGE: usize = 4096;
+/// Our headers have under 500 characters; foreign ones may be longer, hostile ones may not.
+const LONGEST_HEADER: u64 = 1 << 20;
+
+/// The sizes that fix a shard's bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Layout {
+    pub images: usize,
+    pub rows: usize,
+    pub classes: usize,
+    pub dtype: Dtype,
+}
+
+/// Where each tensor's bytes lie in the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Sections {
+    pub offset: Range<usize>,
+    pub label: Range<usize>,
+    pub logits: Range<usize>,
+    pub view: Range<usize>,
+    pub image_hash: Range<usize>,
+}
+
+struct Tensor {
+    name: &'static str,
+    dtype: TensorType,
+    shape: Vec<usize>,
+    bytes: usize,
+}
+
+impl Layout {
+    /// Bytes of all tensors; `None` where that overflows.
+    pub fn data_len(&self) -> Option<usize> {
+        self.tensors()?.iter().try_fold(0usize, |sum, tensor| sum.checked_add(tensor.bytes))
+    }
+
+    /// The file's bytes up to the tensors: length, JSON, spaces up to a page.
+    pub fn header(&self) -> Vec<u8> {
+        let mut json = format!("{{\"__metadata__\":{{\"{}\":\"{}\"}}", METADATA.0, METADATA.1);
+        let mut start = 0;
+        for Tensor { name, dtype, shape, bytes } in self.tensors().expect("shards in memory have a size") {
+            let shape: Vec<String> = shape.iter().map(ToString::to_string).collect();
+            let (shape, end) = (shape.join(","), start + bytes);
+            write!(
+                json,
+                ",\"{name}\":{{\"dtype\":\"{dtype}\",\"shape\":[{shape}],\"data_offsets\":[{start},{end}]}}"
+            )
+            .expect("a string takes any text");
+            start = end;
+        }
+        json.push('}');
+        let padded = (8 + json.len()).next_multiple_of(PAGE) - 8;
+        let mut header = (padded as u64).to_le_bytes().to_vec();
+        header.extend_from_slice(json.as_bytes());
+        header.resize(8 + padded, b' ');
+        header
+    }
+
+    /// Sections of a file that starts with [`Layout::header`].
+    pub fn sections(&self, header: usize) -> Sections {
+        let mut start = header;
+        let tensors = self.tensors().expect("shards in memory have a size");
+        let [offset, label, logits, view, image_hash] = tensors.map(|tensor| {
+            let section = start..start + tensor.bytes;
+            start = section.end;
+            section
+        });
+        Sections { offset, label, logits, view, image_hash }
+    }
+
+    /// Reads a file's header and refuses any other set of tensors than this layout's. The tensors may lie in any order.
+    pub fn read(&self, path: &Path, file: &[u8]) -> Result<Sections> {
+        let wrong = |what: &str, wanted: String, found: String| Error::structure(path, what, wanted, found);
+        if let Some(&length) = file.first_chunk::<8>() {
+            let length = u64::from_le_bytes(length);
+            if length > LONGEST_HEADER {
+                return Err(wrong("header length", format!("at most {LONGEST_HEADER}"), length.to_string()));
+            }
+        }
+        let (header, metadata) = SafeTensors::read_metadata(file).map_err(|error| decode(path, &error))?;
+        let start = 8 + header;
+        if !start.is_multiple_of(PAGE) {
+            return Err(wrong(
+                "start of the tensor data",
+                format!("a multiple of {PAGE}"),
+                start.to_string(),
+            ));
+        }
+        check_metadata(path, &metadata)?;
+        let tensors = self.tensors().ok_or_else(|| {
+            wrong("number of rows", "a size that fits in memory".into(), self.rows.to_string())
+        })?;
+        let mut names = metadata.offset_keys();
+        names.sort();
+        let mut wanted = tensors.each_ref().map(|tensor| tensor.name);
+        wanted.sort_unstable();
+        if names != wanted {
+            return Err(wrong("set of tensors", wanted.join(", "), names.join(", ")));
+        }
+        let mut sections = Vec::with_capacity(tensors.len());
+        for tensor in &tensors {
+            let info = metadata.info(tensor.name).expect("the names were compared");
+            if info.dtype != tensor.dtype || info.shape != tensor.shape {
+                let wanted = format!("{} {:?}", tensor.dtype, tensor.shape);
+                return Err(wrong(
+                    &format!("tensor {}", tensor.name),
+                    wanted,
+                    format!("{} {:?}", info.dtype, info.shape),
+                ));
+            }
+            let (begin, end) = info.data_offsets;
+            let element = tensor.dtype.bitsize() / 8;
+            if !begin.is_multiple_of(element) {
+                let wanted = format!("a multiple of {element}");
+                return Err(wrong(&format!("start of tensor {}", tensor.name), wanted, begin.to_string()));
+            }
+            sections.push(start + begin..start + end);
+        }
+        let [offset, label, logits, view, image_hash] =
+            sections.try_into().expect("five tensors have five sections");
+        Ok(Sections { offset, label, logits, view, image_hash })
+    }
+
+    fn tensors(&self) -> Option<[Tensor; 5]> {
+        let Layout { images, rows, classes, dtype } = *self;
+        let logits = match dtype {
+            Dtype::F16 => TensorType::F16,
+            Dtype::F32 => TensorType::F32,
+        };
+        let tensor = |name, dtype: TensorType, shape: &[usize]| {
+            let elements = shape.iter().try_fold(1usize, |product, &side| product.checked_mul(side))?;
+            Some(Tensor {
+                name,
+                dtype,
+                shape: shape.to_vec(),
+                bytes: elements.checked_mul(dtype.bitsize() / 8)?,
+            })
+        };
+        Some([
+            tensor("offset", TensorType::U64, &[images.checked_add(1)?])?,
+            tensor("label", TensorType::I32, &[images])?,
+            tensor("logits", logits, &[rows, classes])?,
+            tensor("view", TensorType::U16, &[rows])?,
+            tensor("image_hash", TensorType::U8, &[images, 16])?,
+        ])
+    }
+}
+
+fn check_metadata(path: &Path, metadata: &Metadata) -> Result<()> {
+    let found = metadata.metadata().as_ref();
+    let ours = found
+        .is_some_and(|map| map.len() == 1 && map.get(METADATA.0).is_some_and(|value| value == METADATA.1));
+    if ours {
+        return Ok(());
+    }
+    let mut keys: Vec<String> =
+        found.into_iter().flatten().map(|(key, value)| format!("{key}={value}")).collect();
+    keys.sort();
+    let wanted = format!("{}={} alone", METADATA.0, METADATA.1);
+    Err(Error::structure(path, "__metadata__", wanted, format!("[{}]", keys.join(", "))))
+}
+
+fn decode(path: &Path, error: &SafeTensorError) -> Error {
+    Error::Decode { path: path.into(), detail: format!("not a safetensors file: {error}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LAYOUT: Layout = Layout { images: 3, rows: 7, classes: 10, dtype: Dtype::F16 };
+
+    fn file() -> Vec<u8> {
+        let mut file = LAYOUT.header();
+        file.resize(file.len() + LAYOUT.data_len().unwrap(), 0);
+        file
+    }
+
+    #[test]
+    fn the_official_reader_accepts_the_padded_header() {
+        let file = file();
+        let tensors = SafeTensors::deserialize(&file).unwrap();
+        assert_eq!(tensors.tensor("logits").unwrap().shape(), [7, 10]);
+        assert_eq!(tensors.tensor("offset").unwrap().dtype(), TensorType::U64);
+        assert_eq!(LAYOUT.header().len() % 4096, 0);
+        assert_eq!(LAYOUT.read(Path::new("shard"), &file).unwrap(), LAYOUT.sections(LAYOUT.header().len()));
+    }
+
+    #[test]
+    fn hostile_header_lengths_are_refused() {
+        for length in [u64::MAX, 1 << 63, 100_000_001, (1 << 20) + 1, 4089, 0, 1] {
+            let mut file = file();
+            file[..8].copy_from_slice(&length.to_le_bytes());
+            assert!(LAYOUT.read(Path::new("shard"), &file).is_err(), "{length}");
+        }
+        for bytes in 0..8 {
+            assert!(LAYOUT.read(Path::new("shard"), &file()[..bytes]).is_err());
+        }
+    }
+
+    #[test]
+    fn headers_that_lie_about_tensors_are_refused() {
+        let json = String::from_utf8(LAYOUT.header()[8..].to_vec()).unwrap();
+        let lies = [
+            ("[7,10]", "[9223372036854775807,10]"),
+            ("[7,10]", "[10,7]"),
+            ("\"F16\"", "\"BF16\""),
+            ("[32,44]", "[24,44]"),
+            ("[32,44]", "[32,99999999]"),
+            ("\"label\"", "\"labels\""),
+            ("labels-1", "labels-2"),
+            ("\"rslad\":\"labels-1\"", "\"rslad\":\"labels-1\",\"a\":\"b\""),
+        ];
+        for (truth, lie) in lies {
+            assert!(json.contains(truth), "{truth}");
+            let mut lied = json.trim_end().replacen(truth, lie, 1).into_bytes();
+            lied.resize(4088, b' ');
+            let mut file = 4088u64.to_le_bytes().to_vec();
+            file.extend(lied);
+            file.resize(4096 + LAYOUT.data_len().unwrap(), 0);
+            let error = LAYOUT.read(Path::new("shard"), &file).unwrap_err();
+            assert!(
+                matches!(error, Error::Structure { .. } | Error::Decode { .. }),
+                "{truth} -> {lie}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn sizes_that_overflow_have_no_length() {
+        let layout = Layout { rows: usize::MAX / 2, ..LAYOUT };
+        assert_eq!(layout.data_len(), None);
+        assert!(layout.read(Path::new("shard"), &file()).is_err());
+    }
+}

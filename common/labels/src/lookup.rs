@@ -1,0 +1,133 @@
+//! Reading an open label set: rows by (image, view).
+
+use std::path::{Path, PathBuf};
+
+use crate::dataset::ImageHash;
+use crate::dtype::Logits;
+use crate::manifest::Manifest;
+use crate::shard::Shard;
+
+/// A published label set, checked and open. Lookups take no lock and allocate nothing.
+pub struct LabelSet {
+    dir: PathBuf,
+    manifest: Manifest,
+    shards: Vec<Shard>,
+    shard_images: usize,
+    images: usize,
+    /// Views of the augmentation: an image with this many rows has them all, and a view's id is its place.
+    views: usize,
+}
+
+/// One row: what the teacher answers to a view of an image.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Row<'a> {
+    /// Number of the image.
+    pub image: usize,
+    /// Id of the view.
+    pub view: u16,
+    /// Label of the image.
+    pub label: i32,
+    /// The K logits.
+    pub logits: Logits<'a>,
+}
+
+impl LabelSet {
+    /// Shards in order, validated against the manifest.
+    pub(crate) fn new(dir: &Path, manifest: Manifest, shards: Vec<Shard>) -> LabelSet {
+        LabelSet {
+            dir: dir.into(),
+            shard_images: manifest.shard_images.min(manifest.dataset.images) as usize,
+            images: manifest.dataset.images as usize,
+            views: manifest.augment.views() as usize,
+            manifest,
+            shards,
+        }
+    }
+
+    /// The folder it was opened from.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// What the label set is.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Number of images.
+    pub fn images(&self) -> usize {
+        self.images
+    }
+
+    /// Number of classes K.
+    pub fn classes(&self) -> usize {
+        self.manifest.dataset.classes
+    }
+
+    /// Logits of one view of an image; `None` where the set does not hold that row. A read of one cache line or two.
+    #[inline]
+    pub fn logits(&self, image: usize, view: u16) -> Option<Logits<'_>> {
+        if image >= self.images {
+            return None;
+        }
+        let (shard, index) = self.find(image);
+        let offsets = &shard.offsets()[index..index + 2];
+        let (start, end) = (offsets[0] as usize, offsets[1] as usize);
+        let row = if end - start == self.views {
+            (usize::from(view) < self.views).then_some(start + usize::from(view))
+        } else {
+            shard.views()[start..end].binary_search(&view).ok().map(|place| start + place)
+        }?;
+        Some(shard.logits(row..row + 1))
+    }
+
+    /// Writes the K logits of a row into `out` as f32; `false`, with `out` as it was, where the set does not hold the row.
+    ///
+    /// Panics unless `out` has K values.
+    #[inline]
+    pub fn read(&self, image: usize, view: u16, out: &mut [f32]) -> bool {
+        match self.logits(image, view) {
+            Some(logits) => {
+                logits.copy_to(out);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The ids of the views that the set holds of an image, ascending. Panics at or beyond [`LabelSet::images`].
+    pub fn views_of(&self, image: usize) -> &[u16] {
+        let (shard, index) = self.find(image);
+        let offsets = shard.offsets();
+        &shard.views()[offsets[index] as usize..offsets[index + 1] as usize]
+    }
+
+    /// Label of an image. Panics at or beyond [`LabelSet::images`].
+    pub fn label(&self, image: usize) -> i32 {
+        let (shard, index) = self.find(image);
+        shard.labels()[index]
+    }
+
+    /// Hash of an image. Panics at or beyond [`LabelSet::images`].
+    pub fn image_hash(&self, image: usize) -> ImageHash {
+        let (shard, index) = self.find(image);
+        shard.hashes()[index]
+    }
+
+    /// Every row, by image, then view.
+    pub fn rows(&self) -> impl Iterator<Item = Row<'_>> {
+        self.shards.iter().flat_map(|shard| {
+            shard.rows().map(|(row, image, view, label)| Row {
+                image: image as usize,
+                view,
+                label,
+                logits: shard.logits(row..row + 1),
+            })
+        })
+    }
+
+    #[inline]
+    fn find(&self, image: usize) -> (&Shard, usize) {
+        (&self.shards[image / self.shard_images], image % self.shard_images)
+    }
+}

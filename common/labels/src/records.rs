@@ -1,0 +1,142 @@
+//! `.work`: the lock, the parameters, and a record of each finished shard. It is what a resumed run goes by.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::FileDigest;
+use crate::error::{Error, Result};
+use crate::folder::{WORK, map_plain, read_dir};
+use crate::parameters::Parameters;
+use crate::publish::{Publisher, sync_folder};
+
+const LOCK: &str = "lock";
+const PARAMETERS: &str = "parameters.json";
+
+/// The staging folder of a label set, locked against other writers for as long as this lives.
+pub(crate) struct Work {
+    dir: PathBuf,
+    path: PathBuf,
+    _lock: File,
+}
+
+/// A finished shard: its files and what they hash to.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ShardRecord {
+    pub files: Vec<(String, FileDigest)>,
+}
+
+impl Work {
+    /// Creates `.work` if need be and takes its lock. A second writer is refused at once.
+    pub fn lock(dir: &Path) -> Result<Work> {
+        let path = dir.join(WORK);
+        let lock_path = path.join(LOCK);
+        loop {
+            fs::create_dir_all(&path).map_err(Error::io("create", &path))?;
+            let mut options = OpenOptions::new();
+            options.write(true).create(true).truncate(false);
+            let lock = options.open(&lock_path).map_err(Error::io("open", &lock_path))?;
+            match lock.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Err(Error::Locked { dir: dir.into() }),
+                Err(TryLockError::Error(error)) => return Err(Error::io("lock", &lock_path)(error)),
+            }
+            // A writer that finished between our open and our lock has removed the file: take the new one.
+            let ours = lock.metadata().map_err(Error::io("look at", &lock_path))?.ino();
+            if fs::metadata(&lock_path).is_ok_and(|meta| meta.ino() == ours) {
+                return Ok(Work { dir: dir.into(), path, _lock: lock });
+            }
+        }
+    }
+
+    /// The parameters this folder was begun with; `None` where a writer stopped before it wrote them.
+    pub fn parameters(&self) -> Result<Option<Parameters>> {
+        self.load(PARAMETERS)
+    }
+
+    /// Writes the parameters down. They come before any shard.
+    pub fn begin(&self, parameters: &Parameters) -> Result<()> {
+        self.clear(|_| false)?;
+        self.store(PARAMETERS, parameters)?;
+        sync_folder(&self.dir)
+    }
+
+    /// Removes what an interrupted writer left half-written.
+    pub fn clear_temporary(&self) -> Result<()> {
+        self.clear(|name| name == PARAMETERS || name.starts_with("shard-"))
+    }
+
+    fn clear(&self, keep: impl Fn(&str) -> bool) -> Result<()> {
+        for (name, kind) in read_dir(&self.path)? {
+            if name != LOCK && !keep(&name) {
+                let path = self.path.join(&name);
+                let removed = if kind.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+                removed.map_err(Error::io("remove", &path))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The record of a shard whose files are all there and still hash to it.
+    pub fn shard(&self, index: usize) -> Result<Option<ShardRecord>> {
+        let Some(record) = self.load::<ShardRecord>(&record_name(index))? else {
+            return Ok(None);
+        };
+        for (inside, digest) in &record.files {
+            match map_plain(&self.dir, inside, digest.bytes) {
+                Ok(storage) if FileDigest::of(&storage) == *digest => {}
+                Ok(_) | Err(Error::MissingFile { .. } | Error::FileSize { .. }) => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Some(record))
+    }
+
+    pub fn store_shard(&self, index: usize, record: &ShardRecord) -> Result<()> {
+        self.store(&record_name(index), record)
+    }
+
+    pub fn forget_shard(&self, index: usize) -> Result<()> {
+        remove_if_there(&self.path.join(record_name(index)))
+    }
+
+    /// Removes `.work`, after the commit.
+    pub fn remove(self) -> Result<()> {
+        // The lock goes last: whoever holds it may still assume that the rest is theirs.
+        self.clear(|_| false)?;
+        remove_if_there(&self.path.join(LOCK))?;
+        fs::remove_dir(&self.path).map_err(Error::io("remove", &self.path))?;
+        sync_folder(&self.dir)
+    }
+
+    /// Reads a JSON file of `.work`. One that does not parse is as good as none: it is only ever an interrupted run's.
+    fn load<T: for<'de> Deserialize<'de>>(&self, name: &str) -> Result<Option<T>> {
+        let path = self.path.join(name);
+        match fs::read(&path) {
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io("read", &path)(error)),
+        }
+    }
+
+    fn store<T: Serialize>(&self, name: &str, value: &T) -> Result<()> {
+        let bytes = serde_json::to_vec(value).expect("records are plain data");
+        Publisher::new(&self.dir).publish_bytes(&format!("{WORK}/{name}"), &bytes)?;
+        Ok(())
+    }
+}
+
+fn record_name(index: usize) -> String {
+    format!("shard-{index:05}.json")
+}
+
+/// Removes a file; one that is not there is fine.
+pub(crate) fn remove_if_there(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path)(error)),
+        _ => Ok(()),
+    }
+}

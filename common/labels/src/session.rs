@@ -1,0 +1,248 @@
+//! Writing a label set: begun, interrupted and resumed any number of times, published once.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use parquet::errors::ParquetError;
+
+use crate::dtype::Form;
+use crate::error::{Error, Result};
+use crate::folder::{CARD, DATA, MANIFEST, SHARDS, SUMS, WORK, read_dir, shard_path};
+use crate::layout::Layout;
+use crate::manifest::Manifest;
+use crate::open::load_manifest;
+use crate::parameters::Parameters;
+use crate::publish::{Publisher, sync_folder};
+use crate::records::{ShardRecord, Work, remove_if_there};
+use crate::shard::Shard;
+use crate::spec::Spec;
+use crate::table;
+
+/// One shard's work: which images, and how many rows of logits to bring.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShardJob {
+    /// Number of the shard.
+    pub index: usize,
+    /// Its images.
+    pub images: Range<usize>,
+    /// Its rows, counted in the whole set; [`RowTable::views_of`] lists an image's.
+    pub rows: Range<usize>,
+}
+
+/// A label set that is being written, locked against other writers.
+///
+/// Kill the process at any moment, open the session again with the same spec, write what is pending: the finished folder
+/// is the same, byte for byte.
+pub struct Session {
+    pub(crate) dir: PathBuf,
+    pub(crate) spec: Spec,
+    pub(crate) parameters: Parameters,
+    pub(crate) shard_images: usize,
+    pub(crate) done: BTreeMap<usize, ShardRecord>,
+    pub(crate) state: State,
+}
+
+pub(crate) enum State {
+    Writing(Work),
+    Finished(Box<Manifest>),
+}
+
+impl Session {
+    /// Begins a label set in an empty or absent folder, or goes on with one that the same spec began.
+    ///
+    /// Finished shards are hashed again before they are trusted. If the folder is already published with this spec, nothing is
+    /// pending and [`Session::finish`] returns its manifest.
+    pub fn open(dir: &Path, spec: Spec) -> Result<Session> {
+        spec.validate()?;
+        let shard_images = spec.shard_images();
+        let parameters = spec.parameters(shard_images);
+        fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
+        if !dir.join(WORK).exists() && !dir.join(MANIFEST).exists() {
+            refuse_occupied(dir, |_| false)?;
+        }
+        let session = |state| Session {
+            dir: dir.into(),
+            spec,
+            parameters: parameters.clone(),
+            shard_images,
+            done: BTreeMap::new(),
+            state,
+        };
+        if dir.join(MANIFEST).exists() {
+            let manifest = load_manifest(dir)?;
+            parameters.require(dir, Parameters::of(&manifest))?;
+            if dir.join(WORK).exists() {
+                // A writer was interrupted between its commit and its tidying up.
+                Work::lock(dir)?.remove()?;
+            }
+            return Ok(session(State::Finished(Box::new(manifest))));
+        }
+        let work = Work::lock(dir)?;
+        if let Some(begun) = work.parameters()? {
+            parameters.require(dir, begun)?;
+            work.clear_temporary()?;
+        } else {
+            refuse_occupied(dir, |name| name == WORK)?;
+            work.begin(&parameters)?;
+        }
+        let mut session = session(State::Writing(work));
+        session.take_stock()?;
+        Ok(session)
+    }
+
+    /// The spec this session writes.
+    pub fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    /// Number of shards, finished and pending.
+    pub fn shards(&self) -> usize {
+        self.spec.dataset.len().div_ceil(self.shard_images)
+    }
+
+    /// The shards that have no logits yet, in order.
+    pub fn pending(&self) -> Vec<ShardJob> {
+        if matches!(self.state, State::Finished(_)) {
+            return Vec::new();
+        }
+        (0..self.shards())
+            .filter(|index| !self.done.contains_key(index))
+            .map(|index| self.job(index))
+            .collect()
+    }
+
+    /// Writes one shard: its safetensors file, its Parquet twin, and the record that lets a resumed run skip it.
+    ///
+    /// `logits` are (rows, K), row after row in the order of the row table. Writing a finished shard again does nothing.
+    pub fn write(&mut self, job: &ShardJob, logits: &[f32]) -> Result<()> {
+        let State::Writing(work) = &self.state else {
+            return Err(Error::Finished { dir: self.dir.clone() });
+        };
+        if self.done.contains_key(&job.index) {
+            return Ok(());
+        }
+        if job.index >= self.shards() || *job != self.job(job.index) {
+            return Err(Error::unusable("shard", "one of the session's own jobs", format!("{job:?}")));
+        }
+        let wanted = job.rows.len() * self.spec.dataset.classes;
+        if logits.len() != wanted {
+            return Err(Error::unusable(
+                format!("number of logits of shard {}", job.index),
+                wanted,
+                logits.len(),
+            ));
+        }
+        let shard = self.shard(job, logits)?;
+        let publisher = Publisher::new(&self.dir);
+        let mut files = Vec::new();
+        if self.spec.form.has_parquet() {
+            let inside = self.shard_path(Form::Parquet, job.index);
+            let write = |out| table::write(&shard, self.spec.augment, out).map_err(io_error);
+            files.push((inside.clone(), publisher.publish(&inside, write)?));
+        }
+        if self.spec.form.has_safetensors() {
+            let inside = self.shard_path(Form::Safetensors, job.index);
+            files.push((inside.clone(), publisher.publish_bytes(&inside, shard.bytes())?));
+        }
+        let record = ShardRecord { files };
+        work.store_shard(job.index, &record)?;
+        self.done.insert(job.index, record);
+        Ok(())
+    }
+
+    /// Finds the finished shards, and removes what belongs to none of them.
+    fn take_stock(&mut self) -> Result<()> {
+        let State::Writing(work) = &self.state else { return Ok(()) };
+        let mut ours: Vec<String> = vec![WORK.into(), CARD.into(), SUMS.into()];
+        for (folder, present) in
+            [(DATA, self.spec.form.has_parquet()), (SHARDS, self.spec.form.has_safetensors())]
+        {
+            if present {
+                let path = self.dir.join(folder);
+                fs::create_dir_all(&path).map_err(Error::io("create", &path))?;
+                ours.push(folder.into());
+            }
+        }
+        sync_folder(&self.dir)?;
+        refuse_occupied(&self.dir, |name| ours.iter().any(|ours| ours == name))?;
+        // Written by a `finish` that was interrupted before its commit.
+        for name in [CARD, SUMS] {
+            remove_if_there(&self.dir.join(name))?;
+        }
+        for index in 0..self.shards() {
+            if let Some(record) = work.shard(index)? {
+                self.done.insert(index, record);
+                continue;
+            }
+            work.forget_shard(index)?;
+            for form in [Form::Parquet, Form::Safetensors] {
+                remove_if_there(&self.dir.join(self.shard_path(form, index)))?;
+            }
+        }
+        let done = self.done.values().flat_map(|record| record.files.iter().map(|(path, _)| path));
+        let done: Vec<&String> = done.collect();
+        for folder in ours.iter().filter(|name| [DATA, SHARDS].contains(&name.as_str())) {
+            for (name, _) in read_dir(&self.dir.join(folder))? {
+                let entry = format!("{folder}/{name}");
+                if !done.contains(&&entry) {
+                    let dir = self.dir.clone();
+                    return Err(Error::Occupied { dir, entry });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn job(&self, index: usize) -> ShardJob {
+        let start = index * self.shard_images;
+        let images = start..(start + self.shard_images).min(self.spec.dataset.len());
+        ShardJob { index, rows: self.spec.rows.rows_of(images.clone()), images }
+    }
+
+    pub(crate) fn layout(&self, job: &ShardJob) -> Layout {
+        Layout {
+            images: job.images.len(),
+            rows: job.rows.len(),
+            classes: self.spec.dataset.classes,
+            dtype: self.spec.dtype,
+        }
+    }
+
+    fn shard(&self, job: &ShardJob, logits: &[f32]) -> Result<Shard> {
+        let (dataset, images) = (&self.spec.dataset, job.images.clone());
+        let mut shard = Shard::blank(self.layout(job), images.start as u64);
+        for (slot, offset) in shard.offsets_mut().iter_mut().zip(self.spec.rows.offsets_in(images.clone())) {
+            *slot = offset;
+        }
+        shard.labels_mut().copy_from_slice(&dataset.labels[images.clone()]);
+        shard.hashes_mut().copy_from_slice(&dataset.hashes[images.clone()]);
+        shard.views_mut().copy_from_slice(self.spec.rows.views_in(images));
+        shard.fill_logits(logits)?;
+        Ok(shard)
+    }
+
+    pub(crate) fn shard_path(&self, form: Form, index: usize) -> String {
+        shard_path(form, &self.spec.dataset.split, index, self.shards())
+    }
+}
+
+fn refuse_occupied(dir: &Path, ours: impl Fn(&str) -> bool) -> Result<()> {
+    match read_dir(dir)?.into_iter().find(|(name, _)| !ours(name)) {
+        None => Ok(()),
+        Some((entry, _)) => Err(Error::Occupied { dir: dir.into(), entry }),
+    }
+}
+
+/// The Parquet writer wraps the disk's refusals; the person who reads the message needs the refusal.
+fn io_error(error: ParquetError) -> io::Error {
+    match error {
+        ParquetError::External(source) => match source.downcast::<io::Error>() {
+            Ok(source) => *source,
+            Err(source) => io::Error::other(source),
+        },
+        error => io::Error::other(error),
+    }
+}

@@ -1,0 +1,86 @@
+//! What a label set is to be: everything that decides its bytes, but the logits.
+
+use crate::dataset::Dataset;
+use crate::dtype::{Dtype, Form};
+use crate::error::{Error, Result};
+use crate::manifest::DatasetRecord;
+use crate::parameters::Parameters;
+use crate::rows::RowTable;
+use crate::teacher::Teacher;
+use crate::view::Augment;
+use crate::views::Views;
+
+/// A shard of this size is quick to write again and large enough to read fast.
+const SHARD_BYTES: usize = 64 << 20;
+
+/// Images per shard where nobody says otherwise: about 64 MiB of rows. A pure function of its arguments.
+pub fn default_shard_images(rows_per_image: usize, classes: usize, dtype: Dtype) -> usize {
+    let row = classes.saturating_mul(dtype.size()).saturating_add(2);
+    // Per image: an offset, a label and a hash.
+    let image = rows_per_image.saturating_mul(row).saturating_add(28);
+    (SHARD_BYTES / image).max(1)
+}
+
+/// Everything that decides the bytes of a label set, but the logits.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    /// The images, in file order.
+    pub dataset: Dataset,
+    /// The augmentation.
+    pub augment: Augment,
+    /// How the rows were chosen; recorded, and checked against `rows`.
+    pub views: Views,
+    /// The views of each image.
+    pub rows: RowTable,
+    /// Stored type of the logits.
+    pub dtype: Dtype,
+    /// Which files to write.
+    pub form: Form,
+    /// Images per shard; [`default_shard_images`] where none.
+    pub shard_images: Option<usize>,
+    /// Who answers.
+    pub teacher: Teacher,
+    /// Licence of the label set; may be empty.
+    pub license: String,
+    /// Author of the label set; may be empty.
+    pub author: String,
+}
+
+impl Spec {
+    /// Images per shard of this label set.
+    pub fn shard_images(&self) -> usize {
+        let default = || default_shard_images(self.rows.rows_per_image(), self.dataset.classes, self.dtype);
+        self.shard_images.unwrap_or_else(default)
+    }
+
+    pub(crate) fn validate(&self) -> Result<()> {
+        self.dataset.validate()?;
+        if self.rows.images() != self.dataset.len() {
+            return Err(Error::unusable(
+                "images in the list of views",
+                self.dataset.len(),
+                self.rows.images(),
+            ));
+        }
+        if self.shard_images == Some(0) {
+            return Err(Error::unusable("images per shard", "at least 1", 0));
+        }
+        self.rows.validate(self.augment, self.views)
+    }
+
+    pub(crate) fn parameters(&self, shard_images: usize) -> Parameters {
+        Parameters {
+            dataset: DatasetRecord::of(&self.dataset),
+            augment: self.augment,
+            views: self.views,
+            rows: self.rows.len() as u64,
+            list_of_views: Some(self.rows.hash()),
+            dtype: self.dtype,
+            form: self.form,
+            shard_images: shard_images as u64,
+            teacher: self.teacher.clone(),
+            license: self.license.clone(),
+            author: self.author.clone(),
+        }
+    }
+}

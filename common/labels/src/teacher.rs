@@ -1,0 +1,27 @@
+//! Who answered: the teacher's record in the manifest.
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Hex;
+
+/// Everything about the teacher that decides, or explains, its logits. Numbers are text, so that the manifest holds no floats.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Teacher {
+    /// Architecture, like `wrn-34-10`, or the name given to a foreign teacher.
+    pub architecture: String,
+    /// BLAKE3 of the weight file's bytes; none where logits were imported.
+    pub weights_blake3: Option<Hex>,
+    /// Where the weights come from: an address or a sentence; may be empty.
+    pub origin: String,
+    /// Mean subtracted from each channel inside the teacher, as written; empty for none.
+    pub mean: Vec<String>,
+    /// What each channel is then divided by, as written; empty for none.
+    pub std: Vec<String>,
+    /// Precision of the forward pass, like `f32`.
+    pub precision: String,
+    /// Engine and build that ran it, like `reference 0.1.0`.
+    pub engine: String,
+    /// Kind of device, like `cpu`; never a host's name.
+    pub device: String,
+}

@@ -1,0 +1,317 @@
+//! Nothing that is damaged, missing, added, linked or lied about is opened.
+
+mod fixture;
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use fixture::{forge_file, forge_manifest, sparse, spec, tree, write};
+use labels::{Check, Dtype, Error, Form, Kind, LabelSet, verify};
+
+fn set(form: Form) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), &spec(form, Dtype::F16));
+    LabelSet::open(dir.path(), Check::Hashes).unwrap();
+    dir
+}
+
+/// Refused when opened, and by `verify`, with a hint.
+fn refused(dir: &Path) -> Error {
+    let Err(error) = LabelSet::open(dir, Check::Hashes) else {
+        panic!("a damaged label set was opened");
+    };
+    assert!(error.to_string().contains("\nhint: "), "{error}");
+    if let Ok(report) = verify(dir) {
+        assert!(!report.is_sound(), "verify does not see: {error}");
+    }
+    error
+}
+
+const SHARD: &str = "shards/train-00001-of-00003.safetensors";
+const TWIN: &str = "data/train-00001-of-00003.parquet";
+
+#[test]
+fn one_flipped_bit_in_any_file_is_refused_and_named() {
+    for form in [Form::Both, Form::Parquet] {
+        let dir = set(form);
+        for (name, bytes) in tree(dir.path()) {
+            // Every third byte of the small files; of the shards every 41st and those around the header's end.
+            let step = if name.contains('/') { 41 } else { 3 };
+            for at in (0..bytes.len()).filter(|at| at % step == 0 || (4090..4104).contains(at)) {
+                let mut flipped = bytes.clone();
+                flipped[at] ^= 1 << (at * 3 % 8);
+                fs::write(dir.path().join(&name), &flipped).unwrap();
+                let Err(error) = LabelSet::open(dir.path(), Check::Hashes) else {
+                    panic!("bit flip at byte {at} of {name} was not seen");
+                };
+                let file = name.rsplit('/').next().unwrap();
+                // A changed manifest also disagrees with SHA256SUMS, but it is found first.
+                assert!(error.to_string().contains(file), "{name} byte {at}: {error}");
+            }
+            fs::write(dir.path().join(&name), &bytes).unwrap_or_else(|_| assert!(name.ends_with('/')));
+        }
+        LabelSet::open(dir.path(), Check::Hashes).unwrap();
+    }
+}
+
+#[test]
+fn verify_sees_a_flipped_bit_in_every_file_and_lists_them_all() {
+    let dir = set(Form::Both);
+    let before = tree(dir.path());
+    for (name, bytes) in before.iter().filter(|(name, _)| !name.ends_with('/') && *name != "manifest.json") {
+        let mut flipped = bytes.clone();
+        flipped[bytes.len() / 2] ^= 16;
+        fs::write(dir.path().join(name), &flipped).unwrap();
+        let report = verify(dir.path()).unwrap();
+        assert!(report.problems.iter().any(|problem| problem.to_string().contains(name)), "{name}");
+    }
+    // The card, SHA256SUMS, and six shards are damaged by now.
+    assert!(verify(dir.path()).unwrap().problems.len() >= 8);
+}
+
+#[test]
+fn files_cut_short_or_added_to_are_refused_under_every_check() {
+    let dir = set(Form::Both);
+    for (name, bytes) in tree(dir.path()).into_iter().filter(|(name, _)| !name.ends_with('/')) {
+        let path = dir.path().join(&name);
+        for length in [0, 7, 8, 100, 4095, 4096, bytes.len() - 1, bytes.len() + 1] {
+            if length == bytes.len() {
+                continue;
+            }
+            let mut changed = bytes.clone();
+            changed.resize(length, 0);
+            fs::write(&path, &changed).unwrap();
+            for check in [Check::Hashes, Check::Sizes] {
+                assert!(LabelSet::open(dir.path(), check).is_err(), "{name} with {length} bytes, {check:?}");
+            }
+        }
+        fs::write(&path, &bytes).unwrap();
+    }
+    fs::write(dir.path().join(SHARD), "short").unwrap();
+    let found = refused(dir.path());
+    assert!(matches!(found, Error::FileSize { found: 5, .. }), "{found}");
+}
+
+#[test]
+fn missing_extra_and_swapped_files_are_refused() {
+    for name in ["README.md", "SHA256SUMS", SHARD, TWIN] {
+        let dir = set(Form::Both);
+        fs::remove_file(dir.path().join(name)).unwrap();
+        let error = refused(dir.path());
+        assert!(matches!(&error, Error::MissingFile { path, .. } if path.ends_with(name)), "{error}");
+    }
+    for name in ["shards", "data"] {
+        let dir = set(Form::Both);
+        fs::remove_dir_all(dir.path().join(name)).unwrap();
+        assert!(matches!(refused(dir.path()), Error::MissingFile { .. }));
+    }
+    for name in ["notes.txt", "shards/train-00003-of-00003.safetensors", "data/.hidden", ".git"] {
+        let dir = set(Form::Both);
+        fs::write(dir.path().join(name), "").unwrap();
+        let error = refused(dir.path());
+        assert!(matches!(&error, Error::ExtraFile { path } if path.ends_with(name)), "{error}");
+    }
+    let dir = set(Form::Both);
+    let other = dir.path().join("shards/train-00000-of-00003.safetensors");
+    let (a, b) = (fs::read(dir.path().join(SHARD)).unwrap(), fs::read(&other).unwrap());
+    fs::write(dir.path().join(SHARD), b).unwrap();
+    fs::write(other, a).unwrap();
+    assert!(matches!(refused(dir.path()), Error::FileHash { .. }));
+}
+
+#[test]
+fn a_swap_that_the_manifest_agrees_with_changes_the_dataset() {
+    let dir = set(Form::Safetensors);
+    let other = "shards/train-00000-of-00003.safetensors";
+    let (a, b) = (fs::read(dir.path().join(SHARD)).unwrap(), fs::read(dir.path().join(other)).unwrap());
+    let (hash_a, hash_b) = (blake3::hash(&a).to_hex().to_string(), blake3::hash(&b).to_hex().to_string());
+    fs::write(dir.path().join(SHARD), &b).unwrap();
+    fs::write(dir.path().join(other), &a).unwrap();
+    forge_manifest(dir.path(), |text| {
+        text.replace(&hash_a, "<a>").replace(&hash_b, &hash_a).replace("<a>", &hash_b)
+    });
+    let error = refused(dir.path());
+    assert!(matches!(&error, Error::ManifestField { field, .. } if field == "dataset.hash"), "{error}");
+}
+
+#[test]
+fn links_and_pipes_are_refused() {
+    for name in ["manifest.json", "README.md", "SHA256SUMS", SHARD, TWIN, "shards", "data"] {
+        let dir = set(Form::Both);
+        let outside = tempfile::tempdir().unwrap();
+        let (path, target) = (dir.path().join(name), outside.path().join("target"));
+        fs::rename(&path, &target).unwrap();
+        symlink(&target, &path).unwrap();
+        for check in [Check::Hashes, Check::Sizes] {
+            assert!(
+                matches!(LabelSet::open(dir.path(), check), Err(Error::NotPlain { found: "a link", .. })),
+                "{name}"
+            );
+        }
+        assert!(matches!(refused(dir.path()), Error::NotPlain { .. }));
+    }
+    let dir = set(Form::Both);
+    fs::remove_file(dir.path().join(SHARD)).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(dir.path().join(SHARD)).status();
+    if made.is_ok_and(|status| status.success()) {
+        assert!(matches!(refused(dir.path()), Error::NotPlain { .. }));
+    }
+}
+
+#[test]
+fn folders_without_a_manifest_are_not_label_sets() {
+    let dir = set(Form::Both);
+    fs::remove_file(dir.path().join("manifest.json")).unwrap();
+    assert!(matches!(refused(dir.path()), Error::NotALabelSet { .. }));
+    fs::create_dir(dir.path().join(".work")).unwrap();
+    let error = refused(dir.path());
+    assert!(matches!(error, Error::Unfinished { .. }), "{error}");
+    assert_eq!(error.kind(), Kind::Input);
+    assert_eq!(refused(&dir.path().join("nowhere")).kind(), Kind::Io);
+}
+
+#[test]
+fn forged_manifests_are_refused() {
+    let lies: [(&str, &str); 16] = [
+        ("\"format_version\": 1", "\"format_version\": 2"),
+        ("\"format\": \"rslad-labels\"", "\"format\": \"webdataset\""),
+        ("\"rows\": 126,", "\"rows\": 127,"),
+        ("\"rows\": 126,", "\"rows\": 126.0,"),
+        ("\"rows\": 126,", "\"rows\": 126, \"created\": 5,"),
+        ("shards/train-00001-of", "../rds/train-00001-of"),
+        ("shards/train-00001-of", "/hards/train-00001-of"),
+        ("shards/train-00001-of", "shards\\\\train-00001-of"),
+        ("shards/train-00001-of", "shards/train-00002-of"),
+        ("\"split\": \"train\"", "\"split\": \"../..\""),
+        ("\"shard_images\": 3", "\"shard_images\": 0"),
+        ("\"shard_images\": 3", "\"shard_images\": 1"),
+        ("\"images\": 7,", "\"images\": 18446744073709551615,"),
+        ("\"classes\": 3", "\"classes\": 4"),
+        ("\"augment\": \"crop1+flip\"", "\"augment\": \"crop1\""),
+        ("\"views\": \"all\"", "\"views\": \"random:3@0\""),
+    ];
+    for (truth, lie) in lies {
+        let dir = set(Form::Both);
+        forge_manifest(dir.path(), |text| {
+            assert!(text.contains(truth), "{truth}");
+            text.replacen(truth, lie, 1)
+        });
+        let error = refused(dir.path());
+        assert!(
+            error.to_string().contains("manifest") || error.to_string().contains("views"),
+            "{lie}: {error}"
+        );
+        match lie {
+            _ if lie.contains("version") => assert!(matches!(error, Error::UnknownVersion { .. })),
+            _ if lie.starts_with("..") || lie.starts_with("/h") || lie.contains('\\') => {
+                assert!(matches!(error, Error::UnsafePath { .. }), "{error}");
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn a_manifest_without_its_own_id_is_refused() {
+    let dir = set(Form::Both);
+    let path = dir.path().join("manifest.json");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("the tests", "the pests")).unwrap();
+    assert!(matches!(refused(dir.path()), Error::ManifestId { .. }));
+    for text in ["", "{", "[]", "null", "{\"format\": 3}", &"[".repeat(100_000)] {
+        fs::write(&path, text).unwrap();
+        assert!(matches!(refused(dir.path()), Error::ManifestSyntax { .. }), "{text:.9}");
+    }
+}
+
+#[test]
+fn promises_of_rows_that_cannot_be_there_allocate_nothing() {
+    for form in [Form::Safetensors, Form::Parquet] {
+        let dir = set(form);
+        let most: u64 = 1 << 40;
+        forge_manifest(dir.path(), |text| {
+            text.replace("\"augment\": \"crop1+flip\"", "\"augment\": \"crop90+flip\"")
+                .replace("\"images\": 7,", &format!("\"images\": {most},"))
+                .replace("\"shard_images\": 3", &format!("\"shard_images\": {most}"))
+        });
+        assert_eq!(refused(dir.path()).kind(), Kind::Damage);
+
+        // The same with a list of files that fits: one shard of 2^40 images.
+        let dir = tempfile::tempdir().unwrap();
+        let mut one = spec(form, Dtype::F16);
+        one.shard_images = Some(7);
+        write(dir.path(), &one);
+        forge_manifest(dir.path(), |text| {
+            text.replace("\"images\": 7,", &format!("\"images\": {most},"))
+                .replace("\"shard_images\": 7", &format!("\"shard_images\": {most}"))
+                .replace("        7\n", &format!("        {most}\n"))
+                .replace("\"rows\": 126,", &format!("\"rows\": {most},"))
+                .replacen("\"rows\": 54,", &format!("\"rows\": {},", most - 72), 1)
+        });
+        let error = refused(dir.path());
+        assert!(matches!(error, Error::Structure { .. }), "{error}");
+    }
+}
+
+#[test]
+fn forged_shards_are_refused() {
+    let dir = set(Form::Safetensors);
+    let good = fs::read(dir.path().join(SHARD)).unwrap();
+    let logits = 4096 + 4 * 8 + 3 * 4;
+    // The header promises nonsense, or the tensors hold it.
+    let forgeries: [(usize, &[u8]); 7] = [
+        (7, &[0x80]),
+        (0, &[0xff; 8]),
+        (8, b"[[[["),
+        (4096 + 8, &[0xff; 8]),
+        (4096 + 32, &[0xff; 4]),
+        (logits, &[0x00, 0x7c]),
+        (logits + 54 * 6, &[0xff, 0xff]),
+    ];
+    for (at, bytes) in forgeries {
+        let mut forged = good.clone();
+        forged[at..at + bytes.len()].copy_from_slice(bytes);
+        forge_file(dir.path(), SHARD, &forged);
+        let error = refused(dir.path());
+        let wanted = matches!(
+            error,
+            Error::Structure { .. }
+                | Error::Decode { .. }
+                | Error::NotFinite { image: 3, view: 0, class: 0, .. }
+        );
+        assert!(wanted, "{at}: {error}");
+        forge_file(dir.path(), SHARD, &good);
+        LabelSet::open(dir.path(), Check::Hashes).unwrap();
+    }
+}
+
+#[test]
+fn other_logits_under_forged_hashes_have_another_content_hash() {
+    let dir = set(Form::Both);
+    let mut forged = fs::read(dir.path().join(SHARD)).unwrap();
+    forged[4096 + 4 * 8 + 3 * 4] ^= 1;
+    forge_file(dir.path(), SHARD, &forged);
+    let report = verify(dir.path()).unwrap();
+    let wrong = |problem: &Error| matches!(problem, Error::ContentHash { rows: "the safetensors", .. });
+    assert!(report.problems.iter().any(wrong), "{:?}", report.problems);
+}
+
+#[test]
+fn a_damaged_parquet_file_under_a_forged_hash_never_panics() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), &sparse(Form::Parquet));
+    let good = fs::read(dir.path().join(TWIN)).unwrap();
+    let mut refusals = 0;
+    let mut tried = 0;
+    for at in (0..good.len()).step_by(3) {
+        tried += 1;
+        let mut forged = good.clone();
+        forged[at] ^= 1 << (at % 8);
+        forge_file(dir.path(), TWIN, &forged);
+        // A decoder's panic is caught; its message on stderr is the hook's.
+        refusals += usize::from(LabelSet::open(dir.path(), Check::Hashes).is_err());
+        forge_file(dir.path(), TWIN, &good);
+    }
+    assert!(refusals > tried / 3, "{refusals} of {tried}");
+}
