@@ -1,0 +1,43 @@
+//! Named groups of settings.
+
+/// A named group of settings.
+pub struct Preset {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is for, in a line.
+    pub summary: &'static str,
+    /// Keys and values.
+    pub settings: &'static [(&'static str, &'static str)],
+}
+
+/// Every preset.
+pub const PRESETS: &[Preset] = &[
+    Preset {
+        name: "rslad-cifar10",
+        summary: "the paper's CIFAR-10 run: ResNet-18, 300 epochs, eps 8/255",
+        settings: &[("student", "resnet18"), ("objective", "rslad")],
+    },
+    Preset {
+        name: "rslad-cifar100",
+        summary: "the paper's CIFAR-100 run; the loss has the same scale for any number of classes",
+        settings: &[("student", "resnet18"), ("objective", "rslad")],
+    },
+    Preset {
+        name: "trades-cifar10",
+        summary: "the TRADES baseline of the paper's CIFAR-10 table",
+        settings: &[("student", "resnet18"), ("objective", "trades")],
+    },
+    Preset {
+        name: "quickstart",
+        summary: "digits in minutes: tiny-cnn, eps 0.2",
+        settings: &[
+            ("data", "sample"),
+            ("student", "tiny-cnn"),
+            ("objective", "rslad"),
+            ("epochs", "10"),
+            ("batch", "64"),
+            ("eps", "0.2"),
+            ("schedule", "cosine"),
+        ],
+    },
+];

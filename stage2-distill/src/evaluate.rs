@@ -1,0 +1,110 @@
+//! `distill eval`: clean and robust accuracy of a student, on images as they are.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use common::attack::Victim;
+use common::eval::{self, JudgeAttack, Report, Score, Settings};
+use common::model;
+use common::threat::{Fraction, Threat};
+use data::{DatasetSpec, Split};
+use engine::Engine;
+use engine::params::Precision;
+
+use crate::error::RunError;
+use crate::progress::Progress;
+use crate::source::{self, Unchanged};
+
+/// What is judged, and how.
+pub struct Examination {
+    /// The student's weights.
+    pub student: PathBuf,
+    /// Its architecture, where the file does not say.
+    pub arch: Option<String>,
+    /// The data set, as given.
+    pub data: String,
+    /// The split.
+    pub split: Split,
+    /// Names of attacks; `clean` is always reported.
+    pub attacks: Vec<String>,
+    /// Radius of the ball.
+    pub eps: Fraction,
+    /// Change of a pixel per step; a quarter of eps where not given.
+    pub step_size: Option<Fraction>,
+    /// Runs of each attack from different starts.
+    pub restarts: usize,
+    /// Only the first images.
+    pub limit: Option<usize>,
+    /// Images run together; changes no result.
+    pub batch: usize,
+    /// Keys the starts.
+    pub seed: u64,
+}
+
+/// Judges a student.
+pub fn evaluate(exam: &Examination, engine: &dyn Engine, stop: &AtomicBool) -> Result<Report, RunError> {
+    let attacks: Vec<Box<dyn JudgeAttack>> = exam
+        .attacks
+        .iter()
+        .filter(|name| *name != "clean")
+        .map(|name| eval::find_attack(name).map_err(|error| RunError::Refused(error.to_string())))
+        .collect::<Result<_, _>>()?;
+    let spec: DatasetSpec = exam.data.parse()?;
+    let mut dataset = spec.load(exam.split)?;
+    if let Some(limit) = exam.limit {
+        dataset = dataset.limit(limit);
+    }
+    let task = source::task(&dataset);
+    let loaded = model::load(&exam.student, exam.arch.as_deref(), task, Precision::F32)?;
+    let victim = Victim { engine, network: &loaded.network, params: &loaded.params };
+    let step_size = exam.step_size.clone().unwrap_or_else(|| exam.eps.divided_by(4));
+    let settings = Settings {
+        threat: Threat { eps: exam.eps.value() },
+        step_size: step_size.value(),
+        restarts: exam.restarts,
+        seed: exam.seed,
+        batch: exam.batch,
+    };
+    let places: Vec<usize> = (0..dataset.len()).collect();
+    let images = Unchanged(&dataset);
+    let judge =
+        |name: &str, work: &mut dyn FnMut(&mut eval::Progress) -> Result<Vec<bool>, eval::EvalError>| {
+            let mut progress = Progress::new(dataset.len(), 0, "images");
+            let right = work(&mut |done, _| {
+                progress.set(done, name);
+                !stop.load(Ordering::Relaxed)
+            });
+            progress.finish();
+            right
+        };
+    let clean =
+        judge("clean", &mut |progress| eval::clean(&victim, &images, &places, settings.batch, progress))?;
+    let score = |right: &[bool]| Score::count(right, dataset.labels().iter().copied(), dataset.classes());
+    let mut scores = vec![("clean".to_string(), score(&clean))];
+    for attack in &attacks {
+        let name = attack.name();
+        let right = judge(&name, &mut |progress| {
+            eval::robust(&victim, &images, &places, &clean, attack.as_ref(), &settings, progress)
+        })?;
+        if scores.iter().all(|(known, _)| *known != name) {
+            scores.push((name, score(&right)));
+        }
+    }
+    let report = Report {
+        architecture: loaded.network.architecture().into(),
+        weights_blake3: loaded.blake3.clone(),
+        data: exam.data.clone(),
+        split: exam.split.name().into(),
+        images: dataset.len(),
+        eps: exam.eps.to_string(),
+        step_size: step_size.to_string(),
+        restarts: exam.restarts,
+        seed: exam.seed,
+        scores,
+        class_names: dataset.class_names().to_vec(),
+        per_class: BTreeMap::new(),
+        worst_class: BTreeMap::new(),
+    };
+    Ok(report.with_classes())
+}

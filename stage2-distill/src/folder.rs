@@ -1,0 +1,166 @@
+//! A run's folder: what was asked, what happened, and the lock that keeps two processes from writing it at once.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use crate::config::{Config, ConfigError, Layers};
+
+/// Why the folder could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// The operating system refused.
+    #[error("cannot {doing} {path}: {source}")]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// On what.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Another process works in it.
+    #[error("{path}: another run is writing this folder\nhint: wait for it, or choose another --out")]
+    Locked {
+        /// The folder.
+        path: String,
+    },
+    /// Something else lies in it.
+    #[error("{path}: holds {found}, and no run\nhint: choose an empty or new folder as --out")]
+    Occupied {
+        /// The folder.
+        path: String,
+        /// One of the things in it.
+        found: String,
+    },
+    /// Its own configuration is unreadable.
+    #[error("{path}: {source}")]
+    Config {
+        /// The file.
+        path: String,
+        /// Why.
+        source: Box<ConfigError>,
+    },
+}
+
+/// A run's folder, locked by this process.
+pub struct RunFolder {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// The lock's file; it stays, empty.
+const LOCK: &str = ".lock";
+
+impl RunFolder {
+    /// Opens or makes the folder and locks it. Gives the configuration of the run that is in it, if there is one.
+    pub fn open(path: &Path) -> Result<(Self, Option<Config>), FolderError> {
+        std::fs::create_dir_all(path).map_err(io("make", path))?;
+        let entries = std::fs::read_dir(path).map_err(io("list", path))?;
+        let mut names: Vec<String> =
+            entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        let has_run = names.iter().any(|name| name == "config.toml");
+        // A run killed in its first moments leaves the lock and perhaps a temporary file, both hidden.
+        if let Some(found) = names.iter().find(|name| !name.starts_with('.')).filter(|_| !has_run) {
+            return Err(FolderError::Occupied { path: path.display().to_string(), found: found.clone() });
+        }
+        let lock_path = path.join(LOCK);
+        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&lock_path);
+        let lock = lock.map_err(io("open", &lock_path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(std::fs::TryLockError::WouldBlock) => {
+                return Err(FolderError::Locked { path: path.display().to_string() });
+            }
+            Err(std::fs::TryLockError::Error(source)) => return Err(io("lock", &lock_path)(source)),
+        }
+        let folder = Self { path: path.into(), _lock: lock };
+        let config = if has_run { Some(folder.read_config()?) } else { None };
+        Ok((folder, config))
+    }
+
+    fn read_config(&self) -> Result<Config, FolderError> {
+        let path = self.file("config.toml");
+        let mut layers = Layers::defaults();
+        layers.file(&path).and_then(|()| layers.resolve()).map_err(|source| FolderError::Config {
+            path: path.display().to_string(),
+            source: Box::new(source),
+        })
+    }
+
+    /// A file in the folder.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Where the checkpoints lie; made when first asked for.
+    pub fn checkpoints(&self) -> Result<PathBuf, FolderError> {
+        let path = self.file("checkpoints");
+        std::fs::create_dir_all(&path).map_err(io("make", &path))?;
+        Ok(path)
+    }
+
+    /// Replaces a small text file in one step.
+    pub fn write(&self, name: &str, text: &str) -> Result<(), FolderError> {
+        let path = self.file(name);
+        let publish = || -> std::io::Result<()> {
+            let mut temporary = tempfile::Builder::new().prefix(".tmp-").tempfile_in(&self.path)?;
+            temporary.write_all(text.as_bytes())?;
+            temporary.as_file().sync_all()?;
+            temporary.persist(&path).map_err(|error| error.error)?;
+            File::open(&self.path)?.sync_all()
+        };
+        publish().map_err(io("write", &path))
+    }
+
+    /// Adds a line to a text file.
+    pub fn append(&self, name: &str, line: &str) -> Result<(), FolderError> {
+        let path = self.file(name);
+        let add = || -> std::io::Result<()> {
+            let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
+            writeln!(file, "{line}")
+        };
+        add().map_err(io("write", &path))
+    }
+}
+
+/// metrics.jsonl: one JSON object per line, cut back to the checkpoint when a run resumes.
+pub struct Metrics {
+    path: PathBuf,
+    file: File,
+    bytes: u64,
+}
+
+impl Metrics {
+    /// Opens the file and cuts it back to its first `bytes` bytes, which the checkpoint knows to be whole lines.
+    pub fn open(folder: &RunFolder, bytes: u64) -> Result<Self, FolderError> {
+        let path = folder.file("metrics.jsonl");
+        let open = || -> std::io::Result<File> {
+            let mut file = OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
+            file.set_len(bytes)?;
+            std::io::Seek::seek(&mut file, std::io::SeekFrom::End(0))?;
+            Ok(file)
+        };
+        let file = open().map_err(io("open", &path))?;
+        Ok(Self { path, file, bytes })
+    }
+
+    /// Adds a line.
+    pub fn add(&mut self, line: &serde_json::Value) -> Result<(), FolderError> {
+        let text = format!("{line}\n");
+        self.file.write_all(text.as_bytes()).map_err(io("write", &self.path))?;
+        self.bytes += text.len() as u64;
+        Ok(())
+    }
+
+    /// Brings the lines to the disk and gives their length, for the checkpoint.
+    pub fn sync(&mut self) -> Result<u64, FolderError> {
+        self.file.sync_data().map_err(io("write", &self.path))?;
+        Ok(self.bytes)
+    }
+}
+
+fn io(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> FolderError {
+    move |source| FolderError::Io { doing, path: path.display().to_string(), source }
+}

@@ -1,0 +1,158 @@
+//! Where the teacher's logits come from: a label set on disk, or the teacher itself, run as the student trains.
+//!
+//! Both answer the same question about the same pixels, so an f32 label set and the online teacher give the same
+//! student, bit for bit.
+
+use std::path::Path;
+
+use candle_core::{DType, Device, Tensor};
+use common::model::{self, Loaded, Task};
+use common::objective::Needs;
+use common::view::{Augment, ViewPlan, Views};
+use data::{Dataset, DatasetSpec};
+use engine::Engine;
+use engine::params::Precision;
+use labels::{Check, LabelSet, Wanted};
+
+use crate::config::Config;
+use crate::error::RunError;
+
+/// The teacher of a run.
+pub enum Source {
+    /// The objective needs none.
+    Nobody,
+    /// A label set.
+    Labels(Box<LabelSet>),
+    /// A network run online.
+    Online(Box<Loaded>),
+}
+
+/// The teacher and the views it can answer for.
+pub struct Supply {
+    /// Where logits come from.
+    pub source: Source,
+    /// Which view an image has in an epoch.
+    pub plan: ViewPlan,
+}
+
+impl Supply {
+    /// Opens what the configuration names and checks it against the images and the objective.
+    pub fn open(
+        config: &Config,
+        needs: Needs,
+        spec: &DatasetSpec,
+        dataset: &Dataset,
+        task: Task,
+    ) -> Result<Self, RunError> {
+        let teacherless = config.labels.is_none() && config.teacher.is_none();
+        match needs {
+            Needs::CachedLabels if teacherless => {
+                return Err(RunError::Refused(format!(
+                    "objective {} learns from a teacher, and none was given\nhint: pass --labels FOLDER, or --teacher WEIGHTS to run one online",
+                    config.objective
+                )));
+            }
+            Needs::LiveTeacher if config.teacher.is_none() => {
+                return Err(RunError::Refused(format!(
+                    "objective {} asks the teacher about adversarial images, which no label set can answer\nhint: pass --teacher WEIGHTS",
+                    config.objective
+                )));
+            }
+            Needs::Nothing if config.teacher.is_some() => {
+                return Err(RunError::Refused(format!(
+                    "objective {} has no use for a teacher\nhint: drop --teacher, or choose --objective rslad",
+                    config.objective
+                )));
+            }
+            _ => {}
+        }
+        if let Some(folder) = &config.labels {
+            let set = LabelSet::open(Path::new(folder), Check::Hashes)?;
+            let plan = Some((config.epochs as u32, config.seed));
+            set.check_against(&Wanted { dataset: &dataset.record(), augment: None, plan })?;
+            let manifest = set.manifest();
+            let plan = ViewPlan { augment: manifest.augment, views: manifest.views };
+            let source = if needs == Needs::Nothing { Source::Nobody } else { Source::Labels(Box::new(set)) };
+            return Ok(Self { source, plan });
+        }
+        let augment: Augment = config.augment.as_deref().unwrap_or(spec.default_augment()).parse()?;
+        let source = match &config.teacher {
+            None => Source::Nobody,
+            Some(path) => Source::Online(Box::new(model::load(
+                Path::new(path),
+                config.arch.as_deref(),
+                task,
+                Precision::F32,
+            )?)),
+        };
+        Ok(Self { source, plan: ViewPlan { augment, views: Views::All } })
+    }
+
+    /// What the teacher is, by content: part of what a resumed run must find unchanged.
+    pub fn identity(&self) -> Option<String> {
+        match &self.source {
+            Source::Nobody => None,
+            Source::Labels(set) => Some(format!("labels {}", set.manifest().content_hash)),
+            Source::Online(teacher) => Some(format!("teacher {}", teacher.blake3)),
+        }
+    }
+
+    /// The teacher's logits `(N, K)` f32 for views whose pixels are `images`; none without a teacher.
+    pub fn logits(
+        &self,
+        engine: &dyn Engine,
+        rows: &[(usize, u16)],
+        images: &Tensor,
+    ) -> Result<Option<Tensor>, RunError> {
+        match &self.source {
+            Source::Nobody => Ok(None),
+            Source::Online(teacher) => Ok(Some(engine.logits(&teacher.network, &teacher.params, images)?)),
+            Source::Labels(set) => {
+                let classes = set.classes();
+                let mut values = vec![0.0f32; rows.len() * classes];
+                for (&(image, view), out) in rows.iter().zip(values.chunks_exact_mut(classes)) {
+                    if !set.read(image, view, out) {
+                        return Err(RunError::Refused(format!(
+                            "the label set has no row for image {image}, view {view}\nhint: make it with --views all, or with a plan for this seed and at least as many epochs"
+                        )));
+                    }
+                }
+                Ok(Some(Tensor::from_vec(values, (rows.len(), classes), &Device::Cpu)?))
+            }
+        }
+    }
+}
+
+/// The pixels `(N, C, H, W)` f32 in [0, 1] of views of images.
+pub fn pixels(dataset: &Dataset, augment: Augment, rows: &[(usize, u16)]) -> candle_core::Result<Tensor> {
+    let shape = dataset.shape();
+    let views: Vec<_> = rows
+        .iter()
+        .map(|&(image, view)| {
+            (image, augment.view(view).expect("a plan draws views of its own augmentation"))
+        })
+        .collect();
+    let mut values = vec![0.0f32; rows.len() * shape.values()];
+    dataset.gather(augment, &views, &mut values);
+    Tensor::from_vec(values, (rows.len(), shape.channels, shape.height, shape.width), &Device::Cpu)
+}
+
+/// A data set as the evaluator sees it: the images as they are.
+pub struct Unchanged<'a>(pub &'a Dataset);
+
+impl common::eval::Exam for Unchanged<'_> {
+    fn labels(&self) -> &[i32] {
+        self.0.labels()
+    }
+
+    fn images(&self, places: &[usize]) -> candle_core::Result<Tensor> {
+        let rows: Vec<(usize, u16)> = places.iter().map(|&place| (place, 0)).collect();
+        pixels(self.0, Augment::NONE, &rows)?.to_dtype(DType::F32)
+    }
+}
+
+/// Image size and classes of a data set.
+pub fn task(dataset: &Dataset) -> Task {
+    let shape = dataset.shape();
+    Task { input: [shape.channels, shape.height, shape.width], classes: dataset.classes() }
+}
