@@ -1,6 +1,7 @@
-//! Writes a small label set with a made-up teacher and reads it back: `cargo run -p rslad-labels --example write_and_read -- FOLDER [both|safetensors|parquet] [f16|f32]`.
+//! Writes a small label set with a made-up teacher and reads it back: `cargo run -p rslad-labels --example write_and_read -- FOLDER [both|safetensors|parquet] [f16|f32] [IMAGES]`.
 
 use std::path::Path;
+use std::time::Instant;
 
 use labels::{
     Augment, Check, Dataset, Dtype, Form, LabelSet, RowTable, Session, Spec, Teacher, Views, Wanted,
@@ -16,7 +17,8 @@ fn main() -> Result<(), labels::Error> {
     let form: Form = argument(1, "both").parse()?;
     let dtype: Dtype = argument(2, "f16").parse()?;
 
-    let (images, classes) = (1000, 10);
+    let images: usize = argument(3, "1000").parse().expect("IMAGES is a number");
+    let classes = 10;
     let dataset = Dataset {
         name: "made-up".into(),
         split: "train".into(),
@@ -34,7 +36,7 @@ fn main() -> Result<(), labels::Error> {
         views: Views::All,
         dtype,
         form,
-        shard_images: Some(400),
+        shard_images: (images == 1000).then_some(400),
         teacher: Teacher {
             architecture: "made-up".into(),
             weights_blake3: None,
@@ -49,6 +51,7 @@ fn main() -> Result<(), labels::Error> {
         author: String::new(),
     };
 
+    let start = Instant::now();
     let mut session = Session::open(dir, spec)?;
     for job in session.pending() {
         let mut logits = Vec::with_capacity(job.rows.len() * classes);
@@ -60,13 +63,15 @@ fn main() -> Result<(), labels::Error> {
         session.write(&job, &logits)?;
     }
     let manifest = session.finish()?;
-    println!("content_hash {}", manifest.content_hash);
+    println!("content_hash {}, written in {:.2} s", manifest.content_hash, start.elapsed().as_secs_f64());
 
+    let start = Instant::now();
     let set = LabelSet::open(dir, Check::Hashes)?;
+    println!("checked and opened in {:.2} s", start.elapsed().as_secs_f64());
     set.check_against(&Wanted { dataset: &dataset, augment: None, plan: Some((300, 0)) })?;
     let mut row = vec![0.0; classes];
     let (mut sum, lookups) = (0.0, 5_000_000u64);
-    let start = std::time::Instant::now();
+    let start = Instant::now();
     for lookup in 0..lookups {
         // Rows in no order, as training asks for them.
         let mixed = lookup.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;

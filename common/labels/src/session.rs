@@ -12,8 +12,9 @@ use crate::dtype::Form;
 use crate::error::{Error, Result};
 use crate::folder::{CARD, DATA, MANIFEST, SHARDS, SUMS, WORK, read_dir, shard_path};
 use crate::layout::Layout;
+use crate::lookup::LabelSet;
 use crate::manifest::Manifest;
-use crate::open::load_manifest;
+use crate::open::{Check, load_manifest};
 use crate::parameters::Parameters;
 use crate::publish::{Publisher, sync_folder};
 use crate::records::{ShardRecord, Work, remove_if_there};
@@ -74,6 +75,8 @@ impl Session {
         if dir.join(MANIFEST).exists() {
             let manifest = load_manifest(dir)?;
             parameters.require(dir, Parameters::of(&manifest))?;
+            // Published, but is it all still there?
+            LabelSet::open(dir, Check::Sizes)?;
             if dir.join(WORK).exists() {
                 // A writer was interrupted between its commit and its tidying up.
                 Work::lock(dir)?.remove()?;

@@ -55,6 +55,13 @@ impl Spec {
 
     pub(crate) fn validate(&self) -> Result<()> {
         self.dataset.validate()?;
+        if !self.augment.ids_fit() {
+            return Err(Error::unusable(
+                "padding of the augmentation",
+                "ids that fit in 16 bits",
+                self.augment,
+            ));
+        }
         if self.rows.images() != self.dataset.len() {
             return Err(Error::unusable(
                 "images in the list of views",

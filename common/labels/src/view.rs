@@ -33,8 +33,9 @@ impl Augment {
 
     /// Number of views: `(2*pad+1)^2`, twice that with mirroring.
     pub fn views(self) -> u32 {
-        let side = self.side();
-        side * side * if self.flip { 2 } else { 1 }
+        let (side, mirrors) = (self.side(), if self.flip { 2 } else { 1 });
+        // Fields are public: paddings whose ids do not fit must not wrap round to a plausible number.
+        side.saturating_mul(side).saturating_mul(mirrors)
     }
 
     /// The view of an id, or `None` at or beyond [`Augment::views`].
@@ -69,9 +70,9 @@ impl Augment {
         2 * u32::from(self.pad) + 1
     }
 
-    /// Largest padding whose view ids fit in 16 bits.
-    fn largest_pad(flip: bool) -> u16 {
-        if flip { 90 } else { 127 }
+    /// Whether every view's id fits in 16 bits: padding up to 90 with mirroring, 127 without.
+    pub(crate) fn ids_fit(self) -> bool {
+        self.views() <= 1 << 16
     }
 }
 
@@ -105,7 +106,7 @@ impl FromStr for Augment {
             }
         };
         // One set, one name: `crop04`, `crop+4` and `crop0` are not names.
-        if parsed.pad > Self::largest_pad(parsed.flip) || parsed.to_string() != name {
+        if !parsed.ids_fit() || parsed.to_string() != name {
             return Err(unknown());
         }
         Ok(parsed)
@@ -128,7 +129,8 @@ mod tests {
         }
         let largest: Augment = "crop90+flip".parse().unwrap();
         assert_eq!(largest.views(), 181 * 181 * 2);
-        assert!(largest.views() <= 65536);
+        assert!("crop127".parse::<Augment>().is_ok());
+        assert!(!Augment { pad: u16::MAX, flip: true }.ids_fit());
     }
 
     #[test]

@@ -86,6 +86,13 @@ fn an_interruption_around_the_commit_is_tidied_up() {
 }
 
 #[test]
+fn a_finished_folder_that_lost_a_file_is_not_taken_for_finished() {
+    let (dir, _) = finished(&both());
+    fs::remove_file(dir.path().join("data/train-00001-of-00003.parquet")).unwrap();
+    assert!(matches!(Session::open(dir.path(), both()).err(), Some(Error::MissingFile { .. })));
+}
+
+#[test]
 fn an_empty_work_folder_is_begun_afresh() {
     let (_reference, wanted) = finished(&both());
     let dir = tempfile::tempdir().unwrap();
