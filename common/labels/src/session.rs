@@ -29,7 +29,7 @@ pub struct ShardJob {
     pub index: usize,
     /// Its images.
     pub images: Range<usize>,
-    /// Its rows, counted in the whole set; [`RowTable::views_of`] lists an image's.
+    /// Its rows, counted in the whole set; [`views_of`](crate::RowTable::views_of) lists an image's.
     pub rows: Range<usize>,
 }
 

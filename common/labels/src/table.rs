@@ -139,16 +139,14 @@ pub(crate) fn read(
     augment: Augment,
 ) -> Result<Shard> {
     let bytes = file.len();
-    // Logits hardly compress: a manifest that promises far more rows than the file has bytes for is a trap for memory.
-    let most = bytes.saturating_mul(64).saturating_add(1 << 26);
+    // Logits hardly compress, and even constant ones not a thousandfold: a manifest that promises more is a trap.
+    let most = bytes.saturating_mul(1024).saturating_add(1 << 26);
     if layout.data_len().is_none_or(|data| data > most) {
         let wanted = format!("rows that fit in {bytes} bytes of Parquet");
         return Err(Error::structure(path, "number of rows in the manifest", wanted, layout.rows));
     }
     let decode = |detail: String| Error::Decode { path: path.into(), detail };
     let decoded = catch_unwind(AssertUnwindSafe(|| {
-        let mut filling =
-            Filling { path, augment, shard: Shard::blank(layout, first_image), rows: 0, images: 0 };
         let builder = ParquetRecordBatchReaderBuilder::try_new(Bytes::from_owner(file))
             .map_err(|error| decode(format!("not a Parquet file: {error}")))?;
         let wanted = schema(&layout);
@@ -160,6 +158,8 @@ pub(crate) fn read(
             return Err(Error::structure(path, "number of rows", layout.rows, found));
         }
         let reader = builder.with_batch_size(8192).build().map_err(|error| decode(error.to_string()))?;
+        let mut filling =
+            Filling { path, augment, shard: Shard::blank(layout, first_image), rows: 0, images: 0 };
         for batch in reader {
             filling.add(&batch.map_err(|error| decode(error.to_string()))?)?;
         }
