@@ -220,20 +220,21 @@ impl EvalArgs {
 
 /// The names that flags take, from the tables that know them.
 fn tables() -> String {
-    let mut text = String::new();
-    let mut section = |title: &str, rows: Vec<(&str, &str)>| {
+    let section = |title: &str, rows: Vec<(&str, &str)>| {
         let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-        text.push_str(&format!("{title}:\n"));
-        for (name, summary) in rows {
-            text.push_str(&format!("  {name:width$}  {summary}\n"));
-        }
-        text.push('\n');
+        let rows: Vec<String> =
+            rows.iter().map(|(name, summary)| format!("  {name:width$}  {summary}")).collect();
+        format!("{title}:\n{}", rows.join("\n"))
     };
-    section("Objectives", objective::OBJECTIVES.iter().map(|row| (row.name, row.summary)).collect());
-    section("Architectures", model::ZOO.iter().map(|row| (row.name, row.summary)).collect());
-    section("Attacks", eval::ATTACKS.iter().map(|row| (row.name, row.summary)).collect());
-    section("Presets", PRESETS.iter().map(|row| (row.name, row.summary)).collect());
-    text + "Data sets:\n" + &data::help() + "\n\n" + EXIT_CODES
+    [
+        section("Objectives", objective::OBJECTIVES.iter().map(|row| (row.name, row.summary)).collect()),
+        section("Architectures", model::ZOO.iter().map(|row| (row.name, row.summary)).collect()),
+        section("Attacks", eval::ATTACKS.iter().map(|row| (row.name, row.summary)).collect()),
+        section("Presets", PRESETS.iter().map(|row| (row.name, row.summary)).collect()),
+        format!("Data sets:\n{}", data::help()),
+        EXIT_CODES.to_string(),
+    ]
+    .join("\n\n")
 }
 
 fn settings_help() -> String {

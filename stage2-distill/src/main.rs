@@ -30,7 +30,7 @@ fn main() -> ExitCode {
 fn start(threads: Option<usize>) -> anyhow::Result<(Reference, usize)> {
     let available = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let threads = threads.unwrap_or_else(available).max(1);
-    engine::threads::configure(threads);
+    engine::process::configure(threads);
     ctrlc::set_handler(|| {
         if STOP.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
@@ -88,7 +88,7 @@ fn run_eval(args: &EvalArgs) -> anyhow::Result<()> {
             return Ok(());
         }
         Some(path) => {
-            std::fs::write(path, json).with_context(|| format!("cannot write {}", path.display()))?
+            std::fs::write(path, json).with_context(|| format!("cannot write {}", path.display()))?;
         }
         None => {}
     }

@@ -9,8 +9,8 @@ pub mod cost;
 mod engine;
 pub mod graph;
 pub mod params;
+pub mod process;
 pub mod reference;
-pub mod threads;
 
 pub use engine::{BatchStats, Engine, EngineError, Keep, Norm, Pass, Tape};
 pub use graph::{Network, NodeId};

@@ -32,7 +32,7 @@ impl Reference {
     /// An engine that runs on this many threads.
     pub fn new(threads: usize) -> Result<Self, EngineError> {
         let pool =
-            crate::threads::pool(threads).map_err(|source| EngineError::Threads { threads, source })?;
+            crate::process::pool(threads).map_err(|source| EngineError::Threads { threads, source })?;
         Ok(Self { pool, windows: window::Windows::default() })
     }
 
@@ -82,6 +82,7 @@ struct Part {
 /// The autograd graphs of a forward, in the order of the batch.
 pub(crate) struct Tape {
     parts: Vec<Part>,
+    keep: Keep,
     images: usize,
     part_len: usize,
     outputs: usize,
@@ -133,7 +134,7 @@ impl Engine for Reference {
         };
         let mut joined = joined.into_iter();
         let logits = joined.next().expect("the logits are the first output");
-        let tape = Tape { parts, images: count, part_len, outputs: outputs.len() };
+        let tape = Tape { parts, keep, images: count, part_len, outputs: outputs.len() };
         Ok(Pass { logits, taps: joined.collect(), tape: crate::Tape(TapeKind::Reference(tape)), stats })
     }
 
@@ -147,7 +148,7 @@ impl Engine for Reference {
         if seeds.len() != tape.outputs {
             return Err(EngineError::Seeds { wanted: tape.outputs, found: seeds.len() });
         }
-        if grads.is_some() && tape.parts.iter().all(|part| part.params.is_empty()) {
+        if grads.is_some() && !tape.keep.params() {
             return Err(EngineError::NotKept("parameters"));
         }
         let wants_params = grads.is_some();

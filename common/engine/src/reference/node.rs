@@ -154,9 +154,9 @@ pub(super) fn batch_norm(
 ) -> Result<(Tensor, Tensor, Tensor)> {
     let x = values.get(network.node(id).inputs[0]);
     let count = x.elem_count() / x.dim(D::Minus1)?;
-    // Two stages of summation: one long f32 sum over a large batch would lose digits.
+    // A row, then an image, then the batch: one long f32 sum would lose digits, and with them the signs that ReLU sees.
     let mean_of = |t: &Tensor| -> Result<Tensor> {
-        if t.rank() == 4 { t.flatten(1, 2)?.mean(1)?.mean(0) } else { t.mean(0) }
+        if t.rank() == 4 { t.mean(2)?.mean(1)?.mean(0) } else { t.mean(0) }
     };
     let mean = mean_of(x)?;
     let centred = x.broadcast_sub(&mean)?;
