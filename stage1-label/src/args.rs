@@ -1,0 +1,123 @@
+//! Flags that several subcommands share, typed as they are parsed.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use common::model::Task;
+use common::view::ViewPlan;
+use data::{Dataset, DatasetSpec, Split};
+use labels::{Augment, Dtype, Form, RowTable, Views};
+
+use crate::Result;
+
+/// Which images.
+#[derive(Debug, Clone, Args)]
+pub struct DataArgs {
+    /// The dataset: `sample`, or like `cifar10:FOLDER`; --help lists the names
+    #[arg(long, value_name = "DATASET")]
+    pub data: DatasetSpec,
+    /// The part of the dataset: train or test
+    #[arg(long, default_value = "train", value_name = "SPLIT")]
+    pub split: Split,
+    /// Use the first N images of the part, in file order
+    #[arg(long, value_name = "N")]
+    pub limit: Option<NonZeroUsize>,
+}
+
+impl DataArgs {
+    /// Reads the images.
+    pub fn load(&self) -> Result<Dataset> {
+        let dataset = self.data.load(self.split)?;
+        Ok(match self.limit {
+            Some(limit) => dataset.limit(limit.get()),
+            None => dataset,
+        })
+    }
+}
+
+/// Which views of each image.
+#[derive(Debug, Clone, Args)]
+pub struct ViewArgs {
+    /// The augmentation: none, flip, cropP or cropP+flip with P pixels of padding [default: the dataset's]
+    #[arg(long, value_name = "NAME")]
+    pub augment: Option<Augment>,
+    /// The rows: all, plan:EPOCHS@SEED or random:K@SEED
+    #[arg(long, value_name = "SPEC")]
+    pub views: Views,
+}
+
+impl ViewArgs {
+    /// The plan, with the dataset's own augmentation where none is named.
+    pub fn plan(&self, data: &DatasetSpec) -> ViewPlan {
+        let default = || data.default_augment().parse().expect("the table of datasets names augmentations");
+        ViewPlan { augment: self.augment.unwrap_or_else(default), views: self.views }
+    }
+}
+
+/// Who answers.
+#[derive(Debug, Clone, Args)]
+pub struct TeacherArgs {
+    /// The teacher's weights: .safetensors, .pt or .pth; nothing in it is executed
+    #[arg(long, value_name = "WEIGHTS")]
+    pub teacher: PathBuf,
+    /// The teacher's architecture; files written by `distill` name their own
+    #[arg(long, value_name = "NAME")]
+    pub arch: Option<String>,
+}
+
+/// The label set to write.
+#[derive(Debug, Clone, Args)]
+pub struct OutArgs {
+    /// The label set's folder: empty, absent, or begun by the same command
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Stored type of the logits: f16 or f32
+    #[arg(long, default_value = "f16", value_name = "TYPE")]
+    pub dtype: Dtype,
+    /// Files to write: both, safetensors or parquet
+    #[arg(long, default_value = "both", value_name = "FORM")]
+    pub format: Form,
+    /// Images per shard; an interrupted run repeats at most one shard [default: about 64 MiB]
+    #[arg(long, value_name = "N")]
+    pub shard_images: Option<NonZeroUsize>,
+    /// Licence of the label set, for its card
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "TEXT")]
+    pub license: String,
+    /// Where the teacher's weights come from, for the card
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "TEXT")]
+    pub origin: String,
+    /// Who made the label set, for the card
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "TEXT")]
+    pub author: String,
+}
+
+/// The machine that runs the teacher.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Device {
+    /// The processor.
+    Cpu,
+}
+
+impl Device {
+    /// The name that label sets record.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+        }
+    }
+}
+
+/// What a network that answers to these images is built for.
+pub fn task(dataset: &Dataset) -> Task {
+    let shape = dataset.shape();
+    Task { input: [shape.channels, shape.height, shape.width], classes: dataset.classes() }
+}
+
+/// The rows that a plan has of so many images.
+pub fn row_table(plan: ViewPlan, images: usize) -> Result<RowTable> {
+    Ok(match plan.views {
+        Views::All => RowTable::all(images, plan.augment),
+        _ => RowTable::from_views((0..images).map(|image| plan.rows(image)), plan.augment)?,
+    })
+}

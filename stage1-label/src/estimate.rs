@@ -1,0 +1,265 @@
+//! `label estimate`: what a label set costs and saves, before anything runs.
+//!
+//! A step of RSLAD with 10 attack steps costs, per image, one teacher forward T and 26 student forwards F: 10 forwards with
+//! image gradients (2 F each) and 2 forwards with all gradients (3 F each). A label set takes T out of every step.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+
+use clap::Args;
+use common::model::{self, Task};
+use engine::cost;
+use labels::{Dtype, Views, default_shard_images};
+use serde::Serialize;
+
+use crate::args::{DataArgs, ViewArgs, row_table, task};
+use crate::inspect::bytes;
+use crate::{Error, Result};
+
+/// Student forwards per image and step: 10 attack steps of 2, then two training passes of 3.
+const STUDENT_FORWARDS: f64 = 26.0;
+
+/// Flags of `label estimate`.
+#[derive(Debug, Clone, Args)]
+pub struct EstimateArgs {
+    /// The teacher's architecture
+    #[arg(long, value_name = "NAME")]
+    pub teacher_arch: String,
+    /// The student's architecture
+    #[arg(long, value_name = "NAME")]
+    pub student: String,
+    /// Which images.
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Assume so many images and read none; for datasets whose image size is known by name
+    #[arg(long, value_name = "N", conflicts_with = "limit")]
+    pub images: Option<NonZeroUsize>,
+    /// Which views of them.
+    #[command(flatten)]
+    pub views: ViewArgs,
+    /// Epochs of a student's training
+    #[arg(long, value_name = "E")]
+    pub epochs: NonZeroUsize,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What labelling costs beside running the teacher online. Shares are in percent.
+#[derive(Debug, Serialize)]
+pub struct Estimate {
+    /// Number of images.
+    pub images: u64,
+    /// Name of the augmentation.
+    pub augment: String,
+    /// The choice of views.
+    pub views: String,
+    /// Epochs of a training run.
+    pub epochs: u64,
+    /// Rows of the label set, each one forward of the teacher.
+    pub rows: u64,
+    /// Teacher forwards of one online run: images x epochs.
+    pub online_forwards: u64,
+    /// Rows as a share of the online forwards.
+    pub share_of_online: f64,
+    /// Epochs of training, over all runs, from which labelling costs fewer teacher forwards.
+    pub break_even_epochs: u64,
+    /// Whether the label set holds every view that a run of so many epochs asks for.
+    pub serves_all_epochs: bool,
+    /// Bytes by stored type and form.
+    pub bytes: Sizes,
+    /// Multiply-accumulates of a teacher forward.
+    pub teacher_macs: u64,
+    /// Multiply-accumulates of a student forward.
+    pub student_macs: u64,
+    /// Share of the teacher in an online step.
+    pub teacher_share: f64,
+    /// Share of the compute that a first run saves, labelling included; negative where it costs more.
+    pub saved_in_first_run: f64,
+    /// Share of the compute that every later run saves.
+    pub saved_in_later_runs: f64,
+}
+
+/// Bytes of the label set for each stored type.
+#[derive(Debug, Serialize)]
+pub struct Sizes {
+    /// Stored as f16.
+    pub f16: FormSizes,
+    /// Stored as f32.
+    pub f32: FormSizes,
+}
+
+/// Bytes of each form.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct FormSizes {
+    /// The mapped shards, exactly.
+    pub safetensors: u64,
+    /// The Parquet shards, to a few percent: they are compressed.
+    pub parquet: u64,
+    /// Both forms.
+    pub both: u64,
+}
+
+/// Counts rows exactly, by the same function that chooses them, and weighs the two networks.
+pub fn run(args: &EstimateArgs) -> Result<Estimate> {
+    let (images, task) = images_and_task(args)?;
+    let macs = |name: &str| Ok::<_, Error>(cost::network(&model::build(name, task)?.1).macs);
+    let (teacher_macs, student_macs) = (macs(&args.teacher_arch)?, macs(&args.student)?);
+    let plan = args.views.plan(&args.data.data);
+    let rows = row_table(plan, images)?.len() as u64;
+    let (images, epochs) = (images as u64, args.epochs.get() as u64);
+    let online_forwards = images * epochs;
+    let share = teacher_macs as f64 / (teacher_macs as f64 + STUDENT_FORWARDS * student_macs as f64);
+    let of_online = rows as f64 / online_forwards as f64;
+    let serves = match plan.views {
+        Views::Plan { epochs: planned, .. } => epochs <= u64::from(planned),
+        // A run draws among the views that `random` holds.
+        Views::All | Views::Random { .. } => true,
+    };
+    let sizes = |dtype| sizes(images, rows, task.classes, dtype);
+    Ok(Estimate {
+        images,
+        augment: plan.augment.to_string(),
+        views: plan.views.to_string(),
+        epochs,
+        rows,
+        online_forwards,
+        share_of_online: 100.0 * of_online,
+        break_even_epochs: rows.div_ceil(images),
+        serves_all_epochs: serves,
+        bytes: Sizes { f16: sizes(Dtype::F16), f32: sizes(Dtype::F32) },
+        teacher_macs,
+        student_macs,
+        teacher_share: 100.0 * share,
+        saved_in_first_run: 100.0 * share * (1.0 - of_online),
+        saved_in_later_runs: 100.0 * share,
+    })
+}
+
+fn images_and_task(args: &EstimateArgs) -> Result<(usize, Task)> {
+    let Some(images) = args.images else {
+        let dataset = args.data.load()?;
+        return Ok((dataset.len(), task(&dataset)));
+    };
+    let row = args.data.data.row();
+    let Some(shape) = row.shape else {
+        return Err(Error::Usage {
+            what: format!("--images: the name `{}` does not say how large an image is", row.name),
+            hint: "leave out --images, so that the data is read".into(),
+        });
+    };
+    let input = [shape.channels, shape.height, shape.width];
+    Ok((images.get(), Task { input, classes: row.class_names.len() }))
+}
+
+fn sizes(images: u64, rows: u64, classes: usize, dtype: Dtype) -> FormSizes {
+    const HEADER: u64 = 4096;
+    let rows_per_image = rows.div_ceil(images.max(1)).max(1) as usize;
+    let shards = images.div_ceil(default_shard_images(rows_per_image, classes, dtype) as u64);
+    let logits = rows * (classes * dtype.size()) as u64;
+    // Header, view, and per image an offset, a label and a hash.
+    let safetensors = shards * (HEADER + 8) + logits + 2 * rows + (8 + 4 + 16) * images;
+    // Hardly anything but logits and hashes is left after compression.
+    let parquet = shards * HEADER + logits + (16 + 4) * images + rows / 2;
+    FormSizes { safetensors, parquet, both: safetensors + parquet }
+}
+
+impl fmt::Display for Estimate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mega = |macs: u64| format!("{:.2} M", macs as f64 / 1e6);
+        let mut line = |name: &str, value: String| writeln!(f, "{name:<28}{value}");
+        line("images", self.images.to_string())?;
+        line("views", format!("{} of {}", self.views, self.augment))?;
+        line("rows = teacher forwards", self.rows.to_string())?;
+        line(
+            "online teacher forwards",
+            format!("{} in a run of {} epochs", self.online_forwards, self.epochs),
+        )?;
+        line("labelling / one online run", format!("{:.1} %", self.share_of_online))?;
+        line(
+            "pays off after",
+            format!("{} epochs of training, over all runs and students", self.break_even_epochs),
+        )?;
+        for (name, size) in [("f16", self.bytes.f16), ("f32", self.bytes.f32)] {
+            let both = bytes(size.both);
+            let parts = format!("{} safetensors, {} parquet", bytes(size.safetensors), bytes(size.parquet));
+            line(&format!("size in {name}"), format!("{both}: {parts}"))?;
+        }
+        line("teacher forward", format!("{} MAC", mega(self.teacher_macs)))?;
+        line("student forward", format!("{} MAC", mega(self.student_macs)))?;
+        line("teacher's share of a step", format!("{:.1} % (RSLAD, 10 attack steps)", self.teacher_share))?;
+        line(
+            "compute saved",
+            format!(
+                "{:.1} % in the first run, {:.1} % in every later one",
+                self.saved_in_first_run, self.saved_in_later_runs
+            ),
+        )?;
+        if !self.serves_all_epochs {
+            line("but", format!("{} does not serve a run of {} epochs", self.views, self.epochs))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn estimate(teacher: &str, student: &str, views: &str, epochs: usize) -> Estimate {
+        let data = "cifar10:unread".parse().unwrap();
+        run(&EstimateArgs {
+            teacher_arch: teacher.into(),
+            student: student.into(),
+            data: DataArgs { data, split: data::Split::Train, limit: None },
+            images: NonZeroUsize::new(50_000),
+            views: ViewArgs { augment: None, views: views.parse().unwrap() },
+            epochs: NonZeroUsize::new(epochs).unwrap(),
+            json: false,
+        })
+        .unwrap()
+    }
+
+    fn near(found: f64, wanted: f64, within: f64) {
+        assert!((found - wanted).abs() <= within, "{found}, wanted {wanted}");
+    }
+
+    /// Teacher's shares and total savings computed from published MACs: 6.659 G, 555.42 M and 91.15 M.
+    #[test]
+    fn shares_of_the_teacher_are_those_of_the_macs() {
+        let resnet = estimate("wrn-34-10", "resnet18", "all", 300);
+        near(resnet.teacher_share, 31.6, 0.05);
+        near(resnet.saved_in_first_run, 14.5, 0.05);
+        let mobile = estimate("wrn-34-10", "mobilenet-v2", "all", 300);
+        near(mobile.teacher_share, 73.8, 0.05);
+        near(mobile.saved_in_first_run, 33.9, 0.05);
+        near(estimate("wrn-28-10", "resnet18", "all", 300).teacher_share, 26.6, 0.05);
+    }
+
+    #[test]
+    fn all_views_break_even_after_their_number() {
+        let all = estimate("resnet4b", "resnet8", "all", 300);
+        assert_eq!((all.rows, all.online_forwards), (8_100_000, 15_000_000));
+        assert_eq!(all.break_even_epochs, 162);
+        near(all.share_of_online, 54.0, 1e-9);
+        // 10 halves a row are 162 MB; views, offsets, labels, hashes and headers come on top.
+        near(all.bytes.f16.safetensors as f64, 162e6 + 16.2e6 + 1.4e6, 0.1e6);
+    }
+
+    /// 162 (1 - (161/162)^300) = 136.72 distinct views per image.
+    #[test]
+    fn a_plan_has_as_many_rows_as_chance_gives() {
+        let plan = estimate("resnet4b", "resnet8", "plan:300@0", 300);
+        near(plan.rows as f64, 6.836e6, 0.01e6);
+        near(plan.share_of_online, 45.6, 0.05);
+        assert!(plan.serves_all_epochs);
+        assert!(!estimate("resnet4b", "resnet8", "plan:10@0", 11).serves_all_epochs);
+        assert_eq!(estimate("resnet4b", "resnet8", "random:3@1", 300).rows, 150_000);
+    }
+
+    #[test]
+    fn an_estimate_fits_eighty_columns() {
+        let text = estimate("wrn-34-10", "mobilenet-v2", "plan:10@0", 300).to_string();
+        assert!(text.lines().all(|line| line.len() <= 80), "{text}");
+    }
+}

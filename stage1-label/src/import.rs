@@ -1,0 +1,113 @@
+//! `label import`: a foreign teacher's answers become a label set like any other.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::Args;
+use common::view::ViewPlan;
+use common::weights::blake3_of_file;
+use data::DatasetSpec;
+use labels::{Hex, Spec};
+
+use crate::args::{OutArgs, row_table};
+use crate::npy::NpyLogits;
+use crate::progress::Progress;
+use crate::rows_file::{Header, RowsFile};
+use crate::stop::Stop;
+use crate::teacher::{RowId, check_storable};
+use crate::write::{Shard, Written, label_set};
+use crate::{Error, Result};
+
+/// Rows checked together.
+const CHUNK: usize = 4096;
+
+/// Flags of `label import`.
+#[derive(Debug, Clone, Args)]
+pub struct ImportArgs {
+    /// The rows that were answered, written by `label plan`
+    #[arg(long, value_name = "ROWS.parquet")]
+    pub rows: PathBuf,
+    /// The answers: a NumPy array (rows, classes) of float16, float32 or float64
+    #[arg(long, value_name = "FILE.npy")]
+    pub logits: PathBuf,
+    /// The dataset that the rows were planned for
+    #[arg(long, value_name = "DATASET")]
+    pub data: DatasetSpec,
+    /// Who answered, like a RobustBench model's name
+    #[arg(long, value_name = "NAME")]
+    pub teacher_name: String,
+    /// The teacher's weights file, to record its hash
+    #[arg(long, value_name = "FILE")]
+    pub teacher_weights: Option<PathBuf>,
+    /// What is written.
+    #[command(flatten)]
+    pub out: OutArgs,
+}
+
+/// Checks rows and logits against the dataset, then writes a label set as `run` does.
+///
+/// Every logit is looked at before the folder is touched. The manifest records the logits file's BLAKE3 with the engine,
+/// so that other answers never go on in a folder that these began.
+pub fn run(args: &ImportArgs, stop: &Stop, progress: &mut Progress) -> Result<Written> {
+    let file = RowsFile::open(&args.rows)?;
+    let split = file.header.split.parse()?;
+    let dataset = args.data.load(split)?.limit(file.header.images);
+    let plan = ViewPlan { augment: file.header.augment, views: file.header.views };
+    let table = row_table(plan, dataset.len())?;
+    file.check(&Header::new(&dataset, plan, table.len()), &table)?;
+
+    let (classes, dtype) = (dataset.classes(), args.out.dtype);
+    let mut logits = NpyLogits::open(&args.logits, table.len(), classes)?;
+    let rows: Vec<RowId> = (0..dataset.len())
+        .flat_map(|image| table.views_of(image).iter().map(move |&view| (image, view)))
+        .collect();
+    for rows in rows.chunks(CHUNK) {
+        let answers = logits.read(rows.len())?;
+        check_storable(&answers, classes, rows, dtype).map_err(|error| match error {
+            // What a file holds is input, not the outcome of a run.
+            Error::Labels(error @ labels::Error::TeacherNotFinite { .. }) => Error::Usage {
+                what: format!("{}: {}", args.logits.display(), first_line(&error)),
+                hint: "check the teacher's weights and the input's range".into(),
+            },
+            error => error,
+        })?;
+    }
+    drop(rows);
+
+    let digest = blake3_of_file(&args.logits)?.to_hex();
+    let weights = args.teacher_weights.as_deref().map(blake3_of_file).transpose()?;
+    let spec = Spec {
+        rows: table,
+        dataset: dataset.record(),
+        augment: plan.augment,
+        views: plan.views,
+        dtype,
+        form: args.out.format,
+        shard_images: args.out.shard_images.map(NonZeroUsize::get),
+        teacher: labels::Teacher {
+            architecture: args.teacher_name.clone(),
+            weights_blake3: weights.map(|hash| Hex(*hash.as_bytes())),
+            origin: args.out.origin.clone(),
+            mean: Vec::new(),
+            std: Vec::new(),
+            precision: logits.precision().into(),
+            engine: format!("foreign (logits BLAKE3 {digest})"),
+            device: "foreign".into(),
+        },
+        license: args.out.license.clone(),
+        author: args.out.author.clone(),
+    };
+    label_set(&args.out.out, spec, progress, |shard: &Shard, progress: &mut Progress| {
+        if stop.requested() {
+            return Ok(None);
+        }
+        logits.seek(shard.job.rows.start)?;
+        let answers = logits.read(shard.rows.len())?;
+        progress.add(shard.rows.len() as u64);
+        Ok(Some(answers))
+    })
+}
+
+fn first_line(error: &labels::Error) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,240 @@
+//! `label verify --recompute`: the teacher answers to some rows again, and its answers are compared with those stored.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use common::weights::blake3_of_file;
+use data::DatasetSpec;
+use half::f16;
+use labels::{Dtype, Hex, LabelSet, Wanted};
+
+use crate::args::task;
+use crate::teacher::{RowId, Teacher};
+use crate::{Error, Result};
+
+/// Part of a row's largest |logit| that two engines, devices or builds may differ by.
+const TOLERANCE: f64 = 1e-3;
+
+/// Rows run together.
+const BATCH: usize = 256;
+
+/// How the recomputed rows compare.
+#[derive(Debug, Clone, Default)]
+pub struct Recomputed {
+    /// Rows with the stored bits.
+    pub equal: usize,
+    /// Rows with other bits, within the tolerance.
+    pub close: usize,
+    /// Rows beyond it.
+    pub beyond: usize,
+    /// Largest |difference| over all rows.
+    pub largest_difference: f64,
+    /// The row that exceeds its tolerance most.
+    pub worst: Option<Difference>,
+    /// Engine and build that answered now.
+    pub engine: String,
+}
+
+/// One logit that differs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Difference {
+    /// The row.
+    pub row: RowId,
+    /// The logit's class.
+    pub class: usize,
+    /// The stored value.
+    pub stored: f32,
+    /// What the teacher answers now.
+    pub found: f32,
+    /// How far they may be apart.
+    pub allowed: f64,
+}
+
+/// What to recompute, and with what.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// Rows; all where there are fewer.
+    pub rows: usize,
+    /// The teacher's weights.
+    pub weights: &'a Path,
+    /// The teacher's architecture; none takes the recorded one.
+    pub arch: Option<&'a str>,
+    /// The labelled dataset.
+    pub data: &'a DatasetSpec,
+    /// Threads of the engine.
+    pub threads: usize,
+}
+
+/// Runs the teacher on rows of the label set that its content hash draws.
+///
+/// Weights other than those that the manifest records are refused before anything is read or run, a dataset other than
+/// the labelled one before anything is run. A stored logit may differ by 1e-3 of its row's largest |logit| plus one unit
+/// of the stored type.
+pub fn recompute(set: &LabelSet, request: &Request) -> Result<Recomputed> {
+    let manifest = set.manifest();
+    if let Some(wanted) = manifest.teacher.weights_blake3 {
+        let found = Hex(*blake3_of_file(request.weights)?.as_bytes());
+        if wanted != found {
+            let (wanted, found) = (wanted.to_string(), found.to_string());
+            return Err(Error::WrongTeacher { path: request.weights.into(), wanted, found });
+        }
+    }
+    let dataset = request.data.load(manifest.dataset.split.parse()?)?.limit(set.images());
+    set.check_against(&Wanted { dataset: &dataset.record(), augment: None, plan: None })?;
+    let arch = request.arch.unwrap_or(&manifest.teacher.architecture);
+    let teacher = Teacher::load(request.weights, Some(arch), task(&dataset), request.threads)?;
+
+    let mut result = Recomputed { engine: teacher.engine(), ..Recomputed::default() };
+    let classes = set.classes();
+    let mut stored = vec![0.0; classes];
+    for rows in drawn_rows(set, request.rows).chunks(BATCH) {
+        let answers = teacher.logits(&dataset, manifest.augment, rows)?;
+        for (&(image, view), found) in rows.iter().zip(answers.chunks_exact(classes)) {
+            assert!(set.read(image, view, &mut stored), "the rows were listed by the label set");
+            result.compare((image, view), &stored, found, manifest.dtype);
+        }
+    }
+    Ok(result)
+}
+
+impl Recomputed {
+    /// Rows that were recomputed.
+    pub fn rows(&self) -> usize {
+        self.equal + self.close + self.beyond
+    }
+
+    fn compare(&mut self, row: RowId, stored: &[f32], found: &[f32], dtype: Dtype) {
+        let round = |value: f32| match dtype {
+            Dtype::F16 => f16::from_f32(value).to_f32(),
+            Dtype::F32 => value,
+        };
+        let same = |(stored, found): (&f32, &f32)| stored.to_bits() == round(*found).to_bits();
+        let equal = stored.iter().zip(found).all(same);
+        let largest = stored.iter().fold(0.0, |most: f64, &logit| most.max(f64::from(logit.abs())));
+        let mut beyond = false;
+        for (class, (&stored, &found)) in stored.iter().zip(found).enumerate() {
+            let allowed = TOLERANCE * largest + unit(stored, dtype);
+            let apart = (f64::from(stored) - f64::from(found)).abs();
+            self.largest_difference = self.largest_difference.max(apart);
+            if apart.is_nan() || apart > allowed {
+                beyond = true;
+                let difference = Difference { row, class, stored, found, allowed };
+                if self.worst.is_none_or(|worst| difference.excess() > worst.excess()) {
+                    self.worst = Some(difference);
+                }
+            }
+        }
+        match (equal, beyond) {
+            (true, _) => self.equal += 1,
+            (false, false) => self.close += 1,
+            (false, true) => self.beyond += 1,
+        }
+    }
+}
+
+impl Difference {
+    /// How many times the tolerance the two are apart; infinite where one is no number.
+    fn excess(&self) -> f64 {
+        let apart = (f64::from(self.stored) - f64::from(self.found)).abs();
+        if apart.is_nan() { f64::INFINITY } else { apart / self.allowed }
+    }
+}
+
+impl std::fmt::Display for Difference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { row: (image, view), class, stored, found, allowed } = self;
+        write!(
+            f,
+            "image {image}, view {view}: logit {class} is {stored} there, {found} now, wanted at most {allowed:.2e} apart"
+        )
+    }
+}
+
+/// The distance to the next larger magnitude that the type can hold.
+fn unit(value: f32, dtype: Dtype) -> f64 {
+    match dtype {
+        Dtype::F16 => {
+            let bits = f16::from_f32(value.abs()).to_bits().min(f16::MAX.to_bits() - 1);
+            f16::from_bits(bits + 1).to_f64() - f16::from_bits(bits).to_f64()
+        }
+        Dtype::F32 => {
+            let bits = value.abs().to_bits().min(f32::MAX.to_bits() - 1);
+            f64::from(f32::from_bits(bits + 1)) - f64::from(f32::from_bits(bits))
+        }
+    }
+}
+
+/// `count` different rows, or all where there are fewer, in order. The content hash draws them: the same set, the same rows.
+fn drawn_rows(set: &LabelSet, count: usize) -> Vec<RowId> {
+    let rows = set.manifest().rows;
+    let drawn = drawn_indices(&set.manifest().content_hash.0, rows, (count as u64).min(rows));
+    let mut drawn = drawn.into_iter().peekable();
+    let (mut first, mut found) = (0, Vec::with_capacity(count.min(rows as usize)));
+    for image in 0..set.images() {
+        let views = set.views_of(image);
+        while let Some(row) = drawn.next_if(|&row| row < first + views.len() as u64) {
+            found.push((image, views[(row - first) as usize]));
+        }
+        first += views.len() as u64;
+    }
+    found
+}
+
+fn drawn_indices(seed: &[u8; 32], rows: u64, count: u64) -> BTreeSet<u64> {
+    if count == rows {
+        return (0..rows).collect();
+    }
+    let mut draws = blake3::Hasher::new().update(b"recompute").update(seed).finalize_xof();
+    let mut drawn = BTreeSet::new();
+    while (drawn.len() as u64) < count {
+        let mut draw = [0; 8];
+        draws.fill(&mut draw);
+        drawn.insert(common::rng::below(u64::from_le_bytes(draw), rows as usize) as u64);
+    }
+    drawn
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_unit_is_the_gap_of_the_stored_type() {
+        // binary16 has 11 significant bits, binary32 24.
+        let halves = [(1.0, 2f64.powi(-10)), (-5.0, 2f64.powi(-8)), (0.0, 2f64.powi(-24)), (65504.0, 32.0)];
+        for (value, wanted) in halves {
+            assert_eq!(unit(value, Dtype::F16).to_bits(), wanted.to_bits(), "{value}");
+        }
+        for (value, wanted) in [(1.0, 2f64.powi(-23)), (-8.0, 2f64.powi(-20))] {
+            assert_eq!(unit(value, Dtype::F32).to_bits(), wanted.to_bits(), "{value}");
+        }
+    }
+
+    #[test]
+    fn rows_are_equal_close_or_beyond() {
+        let mut result = Recomputed::default();
+        // f16 is 2^-8 apart at 5 and 2^-7 at 8: both round to the stored values.
+        result.compare((0, 0), &[8.0, 5.0], &[8.003, 5.001], Dtype::F16);
+        assert_eq!((result.equal, result.close, result.beyond), (1, 0, 0));
+        // Allowed: 0.008 + 2^-8 = 0.0119.
+        result.compare((1, 0), &[8.0, 5.0], &[8.0, 5.0118], Dtype::F16);
+        assert_eq!((result.equal, result.close, result.beyond), (1, 1, 0));
+        result.compare((2, 5), &[8.0, 5.0], &[8.0, 5.0122], Dtype::F16);
+        assert_eq!((result.equal, result.close, result.beyond), (1, 1, 1));
+        result.compare((3, 0), &[8.0, 5.0], &[f32::NAN, 5.0], Dtype::F32);
+        assert_eq!((result.equal, result.close, result.beyond), (1, 1, 2));
+        let worst = result.worst.unwrap();
+        assert_eq!((worst.row, worst.class), ((3, 0), 0), "what is no number is worse than any");
+    }
+
+    #[test]
+    fn draws_are_distinct_and_repeatable() {
+        let seed = [7; 32];
+        let drawn = drawn_indices(&seed, 1000, 64);
+        assert_eq!(drawn.len(), 64);
+        assert!(drawn.iter().all(|&row| row < 1000));
+        assert_eq!(drawn, drawn_indices(&seed, 1000, 64));
+        assert_ne!(drawn, drawn_indices(&[8; 32], 1000, 64));
+        assert_eq!(drawn_indices(&seed, 5, 5).into_iter().collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+    }
+}

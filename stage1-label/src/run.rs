@@ -1,0 +1,74 @@
+//! `label run`: the teacher answers to every row, and a label set is published.
+
+use std::num::NonZeroUsize;
+
+use clap::Args;
+use labels::Spec;
+
+use crate::Result;
+use crate::args::{DataArgs, Device, OutArgs, TeacherArgs, ViewArgs, row_table, task};
+use crate::progress::Progress;
+use crate::stop::Stop;
+use crate::teacher::{Teacher, check_storable};
+use crate::write::{Shard, Written, label_set};
+
+/// Flags of `label run`.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// Who answers.
+    #[command(flatten)]
+    pub teacher: TeacherArgs,
+    /// Which images.
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Which views of them.
+    #[command(flatten)]
+    pub views: ViewArgs,
+    /// What is written.
+    #[command(flatten)]
+    pub out: OutArgs,
+    /// Rows run together; changes no result [default: 64 per thread, at least 128]
+    #[arg(long, value_name = "N")]
+    pub batch: Option<NonZeroUsize>,
+    /// The machine that runs the teacher
+    #[arg(long, value_enum, default_value = "cpu", value_name = "DEVICE")]
+    pub device: Device,
+}
+
+/// Runs the teacher over the rows that are not on the disk yet and publishes the label set.
+///
+/// The folder's bytes depend on the flags but --batch, on the files they name and on the engine, not on threads, time or
+/// interruptions. Stopped between two batches, it leaves whole shards alone.
+pub fn run(args: &RunArgs, threads: usize, stop: &Stop, progress: &mut Progress) -> Result<Written> {
+    let dataset = args.data.load()?;
+    let TeacherArgs { teacher, arch } = &args.teacher;
+    let teacher = Teacher::load(teacher, arch.as_deref(), task(&dataset), threads)?;
+    let plan = args.views.plan(&args.data.data);
+    let batch = args.batch.map_or_else(|| (64 * threads).max(128), NonZeroUsize::get);
+    let (classes, dtype) = (dataset.classes(), args.out.dtype);
+    let spec = Spec {
+        rows: row_table(plan, dataset.len())?,
+        dataset: dataset.record(),
+        augment: plan.augment,
+        views: plan.views,
+        dtype,
+        form: args.out.format,
+        shard_images: args.out.shard_images.map(NonZeroUsize::get),
+        teacher: teacher.record(&args.out.origin, args.device.name()),
+        license: args.out.license.clone(),
+        author: args.out.author.clone(),
+    };
+    label_set(&args.out.out, spec, progress, |shard: &Shard, progress: &mut Progress| {
+        let mut logits = Vec::with_capacity(shard.rows.len() * classes);
+        for rows in shard.rows.chunks(batch) {
+            if stop.requested() {
+                return Ok(None);
+            }
+            let answers = teacher.logits(&dataset, plan.augment, rows)?;
+            check_storable(&answers, classes, rows, dtype)?;
+            logits.extend_from_slice(&answers);
+            progress.add(rows.len() as u64);
+        }
+        Ok(Some(logits))
+    })
+}

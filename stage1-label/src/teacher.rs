@@ -1,0 +1,104 @@
+//! The teacher: a network with its weights on an engine, answering to views.
+
+use std::path::Path;
+
+use candle_core::{Device, Tensor};
+use common::model::{self, Loaded, Task};
+use data::Dataset;
+use engine::params::Precision;
+use engine::{Engine, Reference};
+use half::f16;
+use labels::{Augment, Dtype};
+
+use crate::Result;
+
+/// A row of a label set: image and view id.
+pub type RowId = (usize, u16);
+
+/// A loaded teacher.
+pub struct Teacher {
+    engine: Box<dyn Engine>,
+    loaded: Loaded,
+}
+
+impl Teacher {
+    /// Loads f32 weights for `task`. `arch` is needed for files that do not name their architecture.
+    pub fn load(path: &Path, arch: Option<&str>, task: Task, threads: usize) -> Result<Self> {
+        let loaded = model::load(path, arch, task, Precision::F32)?;
+        Ok(Self { engine: Box::new(Reference::new(threads)?), loaded })
+    }
+
+    /// Engine and build, as label sets record them.
+    pub fn engine(&self) -> String {
+        format!("{} {}", self.engine.name(), env!("CARGO_PKG_VERSION"))
+    }
+
+    /// What a label set records of this teacher.
+    pub fn record(&self, origin: &str, device: &str) -> labels::Teacher {
+        let (mean, std) = self.loaded.network.normalisation().unwrap_or_default();
+        let text = |values: &[f64]| values.iter().map(f64::to_string).collect();
+        labels::Teacher {
+            architecture: self.loaded.network.architecture().into(),
+            weights_blake3: Some(self.loaded.blake3.parse().expect("a digest is 64 hexadecimal digits")),
+            origin: origin.into(),
+            mean: text(mean),
+            std: text(std),
+            precision: Precision::F32.name().into(),
+            engine: self.engine(),
+            device: device.into(),
+        }
+    }
+
+    /// Logits of these rows, (N, K) row after row.
+    pub fn logits(&self, dataset: &Dataset, augment: Augment, rows: &[RowId]) -> Result<Vec<f32>> {
+        let view =
+            |&(image, id): &RowId| (image, augment.view(id).expect("rows hold the augmentation's views"));
+        let rows: Vec<_> = rows.iter().map(view).collect();
+        let shape = dataset.shape();
+        let mut pixels = vec![0f32; rows.len() * shape.values()];
+        dataset.gather(augment, &rows, &mut pixels);
+        let size = (rows.len(), shape.channels, shape.height, shape.width);
+        let images = Tensor::from_vec(pixels, size, &Device::Cpu)?;
+        let logits = self.engine.logits(&self.loaded.network, &self.loaded.params, &images)?;
+        Ok(logits.flatten_all()?.to_vec1()?)
+    }
+}
+
+/// Refuses logits that a label set of this type cannot hold, naming the row.
+///
+/// The writer checks too, but only when a shard is complete: a teacher that overflows should not be run for hours.
+pub fn check_storable(logits: &[f32], classes: usize, rows: &[RowId], dtype: Dtype) -> Result<()> {
+    let storable = |value: f32| match dtype {
+        Dtype::F16 => f16::from_f32(value).is_finite(),
+        Dtype::F32 => value.is_finite(),
+    };
+    let Some(place) = logits.iter().position(|&value| !storable(value)) else { return Ok(()) };
+    let ((image, view), class, value) = (rows[place / classes], place % classes, logits[place]);
+    let image = image as u64;
+    Err(if value.is_finite() {
+        labels::Error::TooLargeForF16 { image, view, class, value }.into()
+    } else {
+        labels::Error::TeacherNotFinite { image, view, class, value }.into()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logits_that_cannot_be_stored_name_their_row() {
+        let rows = [(3, 0), (3, 7), (9, 1)];
+        let mut logits = [0.5; 6];
+        assert!(check_storable(&logits, 2, &rows, Dtype::F16).is_ok());
+        logits[3] = 65520.0;
+        assert!(check_storable(&logits, 2, &rows, Dtype::F32).is_ok());
+        let error = check_storable(&logits, 2, &rows, Dtype::F16).unwrap_err();
+        assert!(error.to_string().contains("image 3, view 7: class 1 is 65520"), "{error}");
+        assert_eq!(error.exit_code(), 2);
+        logits[4] = f32::NAN;
+        let error = check_storable(&logits, 2, &rows, Dtype::F32).unwrap_err();
+        assert!(error.to_string().contains("image 9, view 1: class 0 is NaN"), "{error}");
+        assert_eq!(error.exit_code(), 1);
+    }
+}

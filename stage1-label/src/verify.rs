@@ -1,0 +1,111 @@
+//! `label verify`: every byte and row of a label set, and on request the teacher once more on some rows.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use clap::Args;
+use data::DatasetSpec;
+use labels::{Check, LabelSet, Report};
+
+use crate::recompute::{Recomputed, Request, recompute};
+use crate::{Error, Result};
+
+/// Flags of `label verify`.
+#[derive(Debug, Clone, Args)]
+pub struct VerifyArgs {
+    /// The label set's folder
+    pub dir: PathBuf,
+    /// Run the teacher again on N rows, drawn by the content hash
+    #[arg(long, value_name = "N", requires = "teacher", requires = "data")]
+    pub recompute: Option<usize>,
+    /// The teacher's weights, for --recompute
+    #[arg(long, value_name = "WEIGHTS", requires = "recompute")]
+    pub teacher: Option<PathBuf>,
+    /// The teacher's architecture, for --recompute [default: the one that the label set records]
+    #[arg(long, value_name = "NAME", requires = "recompute")]
+    pub arch: Option<String>,
+    /// The labelled dataset, for --recompute
+    #[arg(long, value_name = "DATASET", requires = "recompute")]
+    pub data: Option<DatasetSpec>,
+}
+
+/// What verification did, for people: what was checked, on stdout; what is wrong, on stderr.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// Lines for stdout.
+    pub checked: String,
+    /// Each thing that is wrong, worded with its hint.
+    pub problems: Vec<String>,
+}
+
+/// Checks a label set in all its forms. What is wrong with it is also the error that is returned beside the findings.
+pub fn run(args: &VerifyArgs, threads: usize) -> (Findings, Result<()>) {
+    let mut findings = Findings::default();
+    let result = check(args, threads, &mut findings);
+    (findings, result)
+}
+
+fn check(args: &VerifyArgs, threads: usize, findings: &mut Findings) -> Result<()> {
+    let report = labels::verify(&args.dir)?;
+    describe(&report, &mut findings.checked);
+    findings.problems = report.problems.iter().map(ToString::to_string).collect();
+    if !report.is_sound() {
+        return Err(Error::Damaged { dir: args.dir.clone(), problems: report.problems.len() });
+    }
+    let (Some(rows), Some(weights), Some(data)) = (args.recompute, &args.teacher, &args.data) else {
+        return Ok(());
+    };
+    let set = LabelSet::open(&args.dir, Check::Sizes)?;
+    let arch = args.arch.as_deref();
+    let result = recompute(&set, &Request { rows, weights, arch, data, threads })?;
+    describe_recomputed(&report, &result, &mut findings.checked);
+    match result.worst {
+        None => Ok(()),
+        Some(worst) => Err(Error::Recomputed {
+            dir: args.dir.clone(),
+            beyond: result.beyond,
+            rows: result.rows(),
+            worst: worst.to_string(),
+        }),
+    }
+}
+
+fn describe(report: &Report, out: &mut String) {
+    let manifest = &report.manifest;
+    let mut line =
+        |name: &str, value: String| writeln!(out, "{name:<14}{value}").expect("a string takes text");
+    line("manifest", format!("id {} holds", manifest.id));
+    line("files", format!("{} of {} hashed, {} bytes", report.files, manifest.files.len(), report.bytes));
+    for (form, hash) in &report.content {
+        let verdict =
+            if *hash == manifest.content_hash { "as in the manifest" } else { "another than the manifest's" };
+        line(&form.to_string(), format!("{} rows, content_hash {verdict}", manifest.rows));
+    }
+    let right = &manifest.right;
+    line("right answers", format!("{} of {} rows", right.right, right.rows));
+    line("content_hash", manifest.content_hash.to_string());
+}
+
+fn describe_recomputed(report: &Report, result: &Recomputed, out: &mut String) {
+    let recorded = &report.manifest.teacher.engine;
+    let mut line =
+        |name: &str, value: String| writeln!(out, "{name:<14}{value}").expect("a string takes text");
+    let Recomputed { equal, close, beyond, .. } = result;
+    line(
+        "recomputed",
+        format!(
+            "{} rows: {equal} with equal bits, {close} within the tolerance, {beyond} beyond",
+            result.rows()
+        ),
+    );
+    line("", format!("largest difference {:.3e}", result.largest_difference));
+    if *recorded != result.engine {
+        line("", format!("computed now by {}, then by", result.engine));
+        line("", recorded.clone());
+    } else if *close > 0 {
+        line("", format!("the same engine and build ({recorded}) on another kind of machine"));
+    }
+    if report.manifest.teacher.weights_blake3.is_none() {
+        line("", "the label set does not record its teacher's weights: values alone were compared".into());
+    }
+}
