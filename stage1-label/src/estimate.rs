@@ -12,7 +12,7 @@ use engine::cost;
 use labels::{Dtype, Views, default_shard_images};
 use serde::Serialize;
 
-use crate::args::{DataArgs, ViewArgs, row_table, task};
+use crate::args::{DataArgs, ViewArgs, task};
 use crate::inspect::bytes;
 use crate::{Error, Result};
 
@@ -106,7 +106,10 @@ pub fn run(args: &EstimateArgs) -> Result<Estimate> {
     let macs = |name: &str| Ok::<_, Error>(cost::network(&model::build(name, task)?.1).macs);
     let (teacher_macs, student_macs) = (macs(&args.teacher_arch)?, macs(&args.student)?);
     let plan = args.views.plan(&args.data.data);
-    let rows = row_table(plan, images)?.len() as u64;
+    let rows = match plan.views {
+        Views::All => images as u64 * u64::from(plan.augment.views()),
+        _ => (0..images).map(|image| plan.rows(image).len() as u64).sum(),
+    };
     let (images, epochs) = (images as u64, args.epochs.get() as u64);
     let online_forwards = images * epochs;
     let share = teacher_macs as f64 / (teacher_macs as f64 + STUDENT_FORWARDS * student_macs as f64);

@@ -1,0 +1,110 @@
+//! `label verify`: damage is found and named, and a teacher's answers are compared.
+
+use std::fs;
+
+use crate::fixture::{DIGITS, Place, label, save_teacher, tree};
+
+#[test]
+fn a_changed_byte_in_any_file_is_named_with_both_values() {
+    let place = Place::new();
+    let out = place.path("labels");
+    place.run(&out, 9).succeeds();
+    for (file, bytes) in tree(&out) {
+        let path = out.join(&file);
+        for at in [0, bytes.len() / 2, bytes.len() - 1] {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1;
+            fs::write(&path, &changed).unwrap();
+            let name = file.file_name().unwrap().to_str().unwrap();
+            let ended = label().arg("verify").arg(&out).ends();
+            // A manifest whose format or version was touched speaks of another program's files.
+            let codes: &[i32] = if name == "manifest.json" { &[1, 2] } else { &[1] };
+            assert!(codes.contains(&ended.code.unwrap()), "{name} at {at}: {}", ended.stderr);
+            assert!(
+                ended.stderr.contains(name) && ended.stderr.contains("hint:"),
+                "{name} at {at}: {}",
+                ended.stderr
+            );
+            label().arg("inspect").arg(&out).fails(ended.code.unwrap(), &[name]);
+        }
+        fs::write(&path, &bytes).unwrap();
+    }
+    label().arg("verify").arg(&out).succeeds();
+
+    let shard = out.join("shards/train-00000-of-00002.safetensors");
+    let whole = fs::read(&shard).unwrap();
+    let mut changed = whole.clone();
+    changed[5000] ^= 1;
+    fs::write(&shard, &changed).unwrap();
+    let wanted = blake3::hash(&whole).to_hex().to_string();
+    let found = blake3::hash(&changed).to_hex().to_string();
+    label().arg("verify").arg(&out).fails(1, &[&wanted, &found, "problem(s) found"]);
+}
+
+#[test]
+fn missing_short_and_extra_files_are_named() {
+    let place = Place::new();
+    let out = place.path("labels");
+    place.run(&out, 9).succeeds();
+    let shard = out.join("data/train-00001-of-00002.parquet");
+    let bytes = fs::read(&shard).unwrap();
+    fs::write(&shard, &bytes[..bytes.len() - 1]).unwrap();
+    let (wanted, found) = (format!("wanted {} bytes", bytes.len()), format!("found {}", bytes.len() - 1));
+    label().arg("verify").arg(&out).fails(1, &["train-00001-of-00002.parquet", &wanted, &found]);
+    fs::remove_file(&shard).unwrap();
+    label().arg("verify").arg(&out).fails(1, &["train-00001-of-00002.parquet", "found no file"]);
+    fs::write(&shard, &bytes).unwrap();
+    fs::write(out.join("shards/extra"), "x").unwrap();
+    label().arg("verify").arg(&out).fails(1, &["shards/extra", "the manifest does not list it"]);
+}
+
+#[test]
+fn the_same_teacher_answers_with_the_same_bits() {
+    let place = Place::new();
+    for (dtype, form) in [("f16", "both"), ("f32", "parquet")] {
+        let out = place.path(dtype);
+        place.run(&out, 9).args(["--dtype", dtype, "--format", form]).succeeds();
+        let verify =
+            label().arg("verify").arg(&out).args(["--recompute", "50", "--data", "sample", "--teacher"]);
+        let checked = verify.arg(place.teacher()).args(["--threads", "1"]).succeeds();
+        assert!(
+            checked.contains("50 rows: 50 with equal bits, 0 within the tolerance, 0 beyond"),
+            "{checked}"
+        );
+        let verify =
+            label().arg("verify").arg(&out).args(["--recompute", "9999", "--data", "sample", "--teacher"]);
+        let checked = verify.arg(place.teacher()).succeeds();
+        assert!(checked.contains("225 rows: 225 with equal bits"), "there are no more: {checked}");
+    }
+}
+
+#[test]
+fn another_teacher_is_refused_with_both_digests() {
+    let place = Place::new();
+    let out = place.path("labels");
+    place.run(&out, 9).succeeds();
+    let other = place.path("other.safetensors");
+    save_teacher(&other, DIGITS, 2, |value| value);
+    let digest = |path| blake3::hash(&fs::read(path).unwrap()).to_hex().to_string();
+    let verify = label().arg("verify").arg(&out).args(["--recompute", "5", "--data", "sample", "--teacher"]);
+    verify.arg(&other).fails(2, &[&digest(&other), &digest(&place.teacher()), "hint:"]);
+}
+
+#[test]
+fn recompute_refuses_other_images() {
+    let place = Place::new();
+    let out = place.path("labels");
+    place.run(&out, 9).succeeds();
+    let samples = concat!(env!("CARGO_MANIFEST_DIR"), "/../data/samples/test.parquet");
+    fs::create_dir(place.path("other")).unwrap();
+    fs::copy(samples, place.path("other/train.parquet")).unwrap();
+    let data = format!("parquet:{}", place.path("other").display());
+    let verify = label().arg("verify").arg(&out).args(["--recompute", "5", "--data", &data, "--teacher"]);
+    verify.arg(place.teacher()).fails(2, &["wrong dataset: image 0 hashes to"]);
+}
+
+#[test]
+fn recompute_needs_teacher_and_data() {
+    let place = Place::new();
+    label().arg("verify").arg(place.path("x")).args(["--recompute", "5"]).fails(2, &["--teacher", "--data"]);
+}

@@ -1,0 +1,11 @@
+//! The command line of `label`, run as people run it: the real binary on the embedded sample, and on real data where
+//! `RSLAD_DATA` names a folder that holds it.
+
+mod damage;
+mod disk;
+mod fixture;
+mod foreign;
+mod interrupt;
+mod real;
+mod run;
+mod usage;
