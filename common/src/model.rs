@@ -51,7 +51,7 @@ const fn row(
 pub const ZOO: &[Architecture] = &[
     row(
         "tiny-cnn",
-        "four 3x3 convolutions, 0.5 M MAC on 28x28; for the sample and small cameras",
+        "four 3x3 convolutions, 0.44 M MAC on 28x28; also tiny-cnn-xW, W times as wide",
         tiny_cnn::build,
     ),
     row("small-cnn", "the MNIST network of TRADES, no BatchNorm", small_cnn::build),
@@ -111,6 +111,15 @@ pub fn build(name: &str, task: Task) -> Result<(&'static Architecture, Network),
         }
     }
     Err(ModelError::Unknown { name: name.into() })
+}
+
+/// The width factor W of `BASE-xW`, or 1 for `BASE` itself; none for another name.
+fn scaled_name(name: &str, base: &str) -> Option<f64> {
+    let suffix = name.strip_prefix(base)?;
+    if suffix.is_empty() {
+        return Some(1.0);
+    }
+    suffix.strip_prefix("-x")?.parse().ok().filter(|factor: &f64| *factor > 0.0 && *factor <= 16.0)
 }
 
 #[cfg(test)]

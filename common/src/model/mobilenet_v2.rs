@@ -5,8 +5,8 @@
 use engine::Network;
 use engine::graph::{Builder, Conv2d, GraphError, NodeId, Op, Shape};
 
-use super::Task;
 use super::resnet::project;
+use super::{Task, scaled_name};
 
 /// Expansion, output channels, blocks, stride of the first block.
 const STAGES: [(usize, usize, usize, usize); 7] = [
@@ -20,14 +20,9 @@ const STAGES: [(usize, usize, usize, usize); 7] = [
 ];
 
 pub(super) fn build(name: &str, task: Task) -> Option<Result<Network, GraphError>> {
-    let factor = match name.strip_prefix("mobilenet-v2")? {
-        "" => None,
-        suffix => Some(suffix.strip_prefix("-x")?.parse().ok().filter(|f: &f64| *f > 0.0 && *f <= 16.0)?),
-    };
-    let width = |channels: usize| match factor {
-        None => channels,
-        Some(factor) => (((channels as f64 * factor) as usize + 4) / 8 * 8).max(8),
-    };
+    let factor = scaled_name(name, "mobilenet-v2")?;
+    // Every width at factor 1 is a multiple of 8 already.
+    let width = |channels: usize| (((channels as f64 * factor) as usize + 4) / 8 * 8).max(8);
     Some(network(name, &width, task))
 }
 

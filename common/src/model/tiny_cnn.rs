@@ -1,22 +1,27 @@
 //! `tiny-cnn`: four 3x3 convolutions with BatchNorm, three of them at stride 2, for images of about 28x28.
+//! `tiny-cnn-xW` is the same W times as wide, a teacher for it.
 
 use engine::Network;
 use engine::graph::{Builder, Conv2d, GraphError, Op};
 
-use super::Task;
+use super::{Task, scaled_name};
+
+/// Width and stride of each convolution.
+const LAYERS: [(usize, usize); 4] = [(8, 2), (16, 2), (32, 1), (32, 2)];
 
 pub(super) fn build(name: &str, task: Task) -> Option<Result<Network, GraphError>> {
-    (name == "tiny-cnn").then(|| network(task))
+    scaled_name(name, "tiny-cnn").map(|factor| network(name, factor, task))
 }
 
-fn network(task: Task) -> Result<Network, GraphError> {
+fn network(name: &str, factor: f64, task: Task) -> Result<Network, GraphError> {
     let (mut b, mut x) = Builder::new(task.input);
-    for (i, (width, stride)) in [(8, 2), (16, 2), (32, 1), (32, 2)].into_iter().enumerate() {
+    for (i, (width, stride)) in LAYERS.into_iter().enumerate() {
+        let width = ((width as f64 * factor).round() as usize).max(1);
         x = b.conv(&format!("conv{}", i + 1), Conv2d::new(width, 3).stride(stride).padding(1), x)?;
         x = b.batch_norm(&format!("bn{}", i + 1), x)?;
         x = b.relu(x)?;
     }
     let x = b.node("pool", Op::GlobalAvgPool, &[x])?;
     b.linear("linear", task.classes, x)?;
-    b.finish("tiny-cnn")
+    b.finish(name)
 }
