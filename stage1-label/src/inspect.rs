@@ -1,6 +1,5 @@
 //! `label inspect`: the card of a label set, for people in 80 columns and for programs as JSON.
 
-use std::fmt;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -9,6 +8,10 @@ use labels::{Check, LabelSet, Manifest};
 use serde::Serialize;
 
 use crate::Result;
+
+mod text;
+
+pub(crate) use text::bytes;
 
 /// Flags of `label inspect`.
 #[derive(Debug, Clone, Args)]
@@ -176,157 +179,5 @@ impl Card {
             license: manifest.license.clone(),
             author: manifest.author.clone(),
         }
-    }
-}
-
-/// Width of the longest bar.
-const BAR: usize = 40;
-/// Width of a line.
-const COLUMNS: usize = 80;
-
-impl fmt::Display for Summary {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.card.fmt(f)?;
-        let clean = match self.clean {
-            Some(clean) => format!(", {clean:.2} % of the {} untouched images", self.clean_rows),
-            None => String::new(),
-        };
-        fact(f, "right answers", &format!("{:.2} % of all rows{clean}", self.accuracy))?;
-        fact(
-            f,
-            "probabilities",
-            &format!(
-                "answer {:.3}, label {:.3}, entropy {:.3} nats (means)",
-                self.mean_confidence, self.mean_label_probability, self.mean_entropy
-            ),
-        )?;
-        fact(f, "logits", &format!("{} to {}", self.smallest_logit, self.largest_logit))?;
-        let most = (self.card.num_classes as f64).ln();
-        writeln!(f, "\nentropy in nats, share of the rows")?;
-        histogram(f, &self.entropy_histogram, most)?;
-        writeln!(f, "\nprobability of the answer, share of the rows")?;
-        histogram(f, &self.confidence_histogram, 1.0)?;
-        writeln!(f, "\nright answers by class")?;
-        for class in &self.classes {
-            let name = shortened(&class.name, 20);
-            let line = format!("  {name:<20} {:>6.2} %  {}", class.accuracy, bar(class.accuracy / 100.0));
-            writeln!(f, "{}", line.trim_end())?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for Card {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let teacher = &self.teacher;
-        let [height, width, channels] = self.shape;
-        let or_unknown =
-            |text: &str| if text.is_empty() { "not recorded".to_owned() } else { text.to_owned() };
-        let title = format!("{} on {} ({})", teacher.architecture, self.dataset, self.split);
-        writeln!(f, "{}\n", shortened(&title, COLUMNS))?;
-        fact(f, "content_hash", &self.content_hash)?;
-        fact(
-            f,
-            "images",
-            &format!("{} of {height}x{width}x{channels}, {} classes", self.images, self.num_classes),
-        )?;
-        fact(f, "dataset hash", &self.dataset_hash)?;
-        fact(f, "views", &format!("{} of {}", self.views, self.augment))?;
-        fact(
-            f,
-            "rows",
-            &format!("{} in {} shards, {}, {}", self.rows, self.shards, self.dtype, self.format),
-        )?;
-        fact(f, "size", &bytes(self.bytes))?;
-        let weights = teacher.weights_blake3.map_or("not recorded".to_owned(), |hash| hash.to_string());
-        fact(f, "weights", &weights)?;
-        fact(f, "origin", &or_unknown(&teacher.origin))?;
-        let normalisation = if teacher.mean.is_empty() {
-            "none".to_owned()
-        } else {
-            format!("mean {}, std {}", teacher.mean.join(" "), teacher.std.join(" "))
-        };
-        fact(f, "normalisation", &normalisation)?;
-        fact(f, "computed by", &format!("{}, {}, {}", teacher.engine, teacher.precision, teacher.device))?;
-        fact(f, "licence", &or_unknown(&self.license))?;
-        fact(f, "author", &or_unknown(&self.author))
-    }
-}
-
-/// A name and a value; a long value goes on in the next lines.
-fn fact(f: &mut fmt::Formatter<'_>, name: &str, value: &str) -> fmt::Result {
-    const NAME: usize = 15;
-    let printable: Vec<char> = value.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    let mut name = name;
-    for line in printable.chunks(COLUMNS - NAME) {
-        writeln!(f, "{name:<NAME$}{}", line.iter().collect::<String>())?;
-        name = "";
-    }
-    Ok(())
-}
-
-fn histogram(f: &mut fmt::Formatter<'_>, bins: &[u64], most: f64) -> fmt::Result {
-    let rows: u64 = bins.iter().sum();
-    let largest = bins.iter().copied().max().unwrap_or(0).max(1);
-    for (index, &count) in bins.iter().enumerate() {
-        let from = most * index as f64 / bins.len() as f64;
-        let to = most * (index + 1) as f64 / bins.len() as f64;
-        let share = 100.0 * count as f64 / rows.max(1) as f64;
-        let line = format!("  {from:.3} to {to:.3}  {share:>6.2} %  {}", bar(count as f64 / largest as f64));
-        writeln!(f, "{}", line.trim_end())?;
-    }
-    Ok(())
-}
-
-/// A bar of up to 40 characters; anything above nothing shows.
-fn bar(fraction: f64) -> String {
-    let length = (fraction * BAR as f64).round() as usize;
-    "#".repeat(length.max(usize::from(fraction > 0.0)).min(BAR))
-}
-
-/// Bytes with a unit that leaves at most four digits before the point.
-pub(crate) fn bytes(count: u64) -> String {
-    let units = ["bytes", "kB", "MB", "GB", "TB"];
-    let mut value = count as f64;
-    let mut unit = 0;
-    while value >= 1000.0 && unit + 1 < units.len() {
-        value /= 1000.0;
-        unit += 1;
-    }
-    if unit == 0 { format!("{count} bytes") } else { format!("{value:.1} {}", units[unit]) }
-}
-
-/// The text, cut to so many characters and free of control characters.
-fn shortened(text: &str, most: usize) -> String {
-    let printable = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    if text.chars().count() <= most {
-        return printable.collect();
-    }
-    printable.take(most - 2).chain("..".chars()).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bars_are_proportional_and_a_trace_still_shows() {
-        assert_eq!(bar(0.0), "");
-        assert_eq!(bar(1e-9), "#");
-        assert_eq!(bar(0.5).len(), 20);
-        assert_eq!(bar(1.0).len(), 40);
-    }
-
-    #[test]
-    fn sizes_carry_a_unit() {
-        assert_eq!(bytes(999), "999 bytes");
-        assert_eq!(bytes(162_000_000), "162.0 MB");
-        assert_eq!(bytes(5_400_000_000_000_000), "5400.0 TB");
-    }
-
-    #[test]
-    fn foreign_text_cannot_move_the_cursor_or_break_the_width() {
-        assert_eq!(shortened("a\x1b[2Jb", 20), "a [2Jb");
-        assert_eq!(shortened(&"x".repeat(100), 20).chars().count(), 20);
     }
 }

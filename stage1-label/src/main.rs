@@ -16,7 +16,7 @@ use stage1_label::{estimate, import, inspect, plan, run, verify};
 #[command(name = "label", version, after_help = tables(), infer_subcommands = true)]
 struct Cli {
     /// Threads; no result depends on them [default: all processors]
-    #[arg(long, global = true, value_name = "N")]
+    #[arg(long, global = true, display_order = 900, value_name = "N")]
     threads: Option<NonZeroUsize>,
     #[command(subcommand)]
     command: Command,

@@ -1,6 +1,7 @@
 //! `label verify`: every byte and row of a label set, and on request the teacher once more on some rows.
 
 use std::fmt::Write;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -17,7 +18,7 @@ pub struct VerifyArgs {
     pub dir: PathBuf,
     /// Run the teacher again on N rows, drawn by the content hash
     #[arg(long, value_name = "N", requires = "teacher", requires = "data")]
-    pub recompute: Option<usize>,
+    pub recompute: Option<NonZeroUsize>,
     /// The teacher's weights, for --recompute
     #[arg(long, value_name = "WEIGHTS", requires = "recompute")]
     pub teacher: Option<PathBuf>,
@@ -57,7 +58,7 @@ fn check(args: &VerifyArgs, threads: usize, findings: &mut Findings) -> Result<(
     };
     let set = LabelSet::open(&args.dir, Check::Sizes)?;
     let arch = args.arch.as_deref();
-    let result = recompute(&set, &Request { rows, weights, arch, data, threads })?;
+    let result = recompute(&set, &Request { rows: rows.get(), weights, arch, data, threads })?;
     describe_recomputed(&report, &result, &mut findings.checked);
     match result.worst {
         None => Ok(()),

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use crate::fixture::{Place, ended, label, tree};
+use crate::fixture::{DIGITS, Place, ended, label, save_teacher, tree};
 
 /// Enough rows for the run to last while it is being watched.
 const IMAGES: usize = 240;
@@ -91,6 +91,20 @@ fn ctrl_c_and_sigterm_end_with_75_and_the_run_resumes() {
     assert_eq!(resumed.code, Some(0));
     assert!(resumed.stderr.contains("resuming after"), "{}", resumed.stderr);
     assert!(tree(&out) == tree(&whole));
+}
+
+#[test]
+fn another_run_does_not_go_on_in_a_begun_folder() {
+    let place = Place::new();
+    let out = place.path("labels");
+    let mut child = place.run(&out, IMAGES).args(["--threads", "1", "--batch", "25"]).start();
+    assert!(wait_for(&mut child, || finished_shards(&out) >= 2), "caught alive");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    place.run(&out, IMAGES).args(["--dtype", "f32"]).fails(2, &["dtype is \"f16\" there"]);
+    place.run(&out, IMAGES).args(["--author", "me"]).fails(2, &["author is \"\" there, this run has \"me\""]);
+    save_teacher(&place.teacher(), DIGITS, 2, |value| value);
+    place.run(&out, IMAGES).fails(2, &["teacher.weights_blake3 is"]);
 }
 
 #[test]

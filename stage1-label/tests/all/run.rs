@@ -76,7 +76,7 @@ fn a_finished_label_set_is_left_alone() {
 }
 
 #[test]
-fn another_run_does_not_go_on_in_a_finished_or_begun_folder() {
+fn another_run_does_not_go_on_in_a_finished_folder() {
     let place = Place::new();
     let out = place.path("labels");
     place.run(&out, 9).succeeds();
