@@ -19,21 +19,28 @@ use crate::graph::{Network, NodeId, Op};
 use crate::params::{Arena, Entry, Grads, Params, Precision, Role};
 use node::{Values, Weights};
 
-/// Images per micro-batch.
+/// Images per micro-batch, unless [`Reference::with_micro_batch`] says otherwise.
 pub const MICRO_BATCH: usize = 16;
 
 /// The reference engine. Cheap to create; holds a thread pool and the gather tables of the shapes it has seen.
 pub struct Reference {
     pool: rayon::ThreadPool,
+    micro_batch: usize,
     windows: window::Windows,
 }
 
 impl Reference {
     /// An engine that runs on this many threads.
     pub fn new(threads: usize) -> Result<Self, EngineError> {
+        Self::with_micro_batch(threads, MICRO_BATCH)
+    }
+
+    /// The same with other micro-batches: small ones spare tests of a few images the padding. The size changes the
+    /// last digits of every result.
+    pub fn with_micro_batch(threads: usize, micro_batch: usize) -> Result<Self, EngineError> {
         let pool =
             crate::process::pool(threads).map_err(|source| EngineError::Threads { threads, source })?;
-        Ok(Self { pool, windows: window::Windows::default() })
+        Ok(Self { pool, micro_batch: micro_batch.max(1), windows: window::Windows::default() })
     }
 
     /// Runs one micro-batch, or the whole batch where batch statistics tie it together.
@@ -106,7 +113,7 @@ impl Engine for Reference {
         let outputs: Vec<NodeId> = std::iter::once(network.output()).chain(taps.iter().copied()).collect();
         let run = Run { network, params, norm, keep, outputs: &outputs };
         let coupled = norm == Norm::Batch && network.has_batch_norm();
-        let part_len = if coupled { count.max(1) } else { MICRO_BATCH };
+        let part_len = if coupled { count.max(1) } else { self.micro_batch };
         let inputs: Vec<Tensor> = (0..count.div_ceil(part_len).max(1))
             .map(|part| {
                 let start = part * part_len;

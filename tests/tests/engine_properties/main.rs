@@ -1,0 +1,8 @@
+//! What the engine promises beyond right numbers, and what every row of the tables of architectures, objectives and attacks
+//! must do.
+
+mod gradients;
+mod independence;
+mod small;
+mod tables;
+mod threads;

@@ -1,0 +1,177 @@
+//! Losses and their gradients, on ordinary and on extreme logits, against PyTorch in f64.
+
+use candle_core::{Device, Result, Tensor, Var};
+use common::objective::{Objective, Rslad, Sat, Targets, Trades};
+use common::soft::kl;
+use rslad_tests::{json, relative, values};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct File {
+    tables: Vec<Table>,
+    losses: Vec<Loss>,
+}
+
+#[derive(Deserialize)]
+struct Table {
+    table: String,
+    teacher: Vec<Vec<f64>>,
+    natural: Vec<Vec<f64>>,
+    adversarial: Vec<Vec<f64>>,
+    labels: Vec<u32>,
+}
+
+#[derive(Deserialize)]
+struct Loss {
+    table: String,
+    loss: String,
+    value: Value,
+    gradient_natural: Option<Vec<Vec<f64>>>,
+    gradient_adversarial: Option<Vec<Vec<f64>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Value {
+    Mean(f64),
+    PerImage(Vec<f64>),
+}
+
+/// Logits as leaves, and what they are judged by.
+struct Leaves {
+    natural: Var,
+    adversarial: Var,
+    targets: Targets,
+}
+
+impl Table {
+    fn leaves(&self) -> Leaves {
+        let tensor = |rows: &Vec<Vec<f64>>| Tensor::new(rows.clone(), &Device::Cpu).unwrap();
+        Leaves {
+            natural: Var::from_tensor(&tensor(&self.natural)).unwrap(),
+            adversarial: Var::from_tensor(&tensor(&self.adversarial)).unwrap(),
+            targets: Targets {
+                labels: Tensor::new(self.labels.as_slice(), &Device::Cpu).unwrap(),
+                teacher: Some(tensor(&self.teacher)),
+                own_clean: Some(tensor(&self.natural)),
+            },
+        }
+    }
+}
+
+/// Every case that PyTorch calls `loss`: its table's leaves, and what PyTorch found.
+fn cases(loss: &str) -> Vec<(Leaves, Loss)> {
+    let File { tables, losses } = json("losses.json");
+    let wanted: Vec<Loss> = losses.into_iter().filter(|row| row.loss == loss).collect();
+    assert!(wanted.len() >= 2, "{loss} is tried on every table");
+    let leaves = |loss: &Loss| tables.iter().find(|table| table.table == loss.table).unwrap().leaves();
+    wanted.into_iter().map(|loss| (leaves(&loss), loss)).collect()
+}
+
+const BOUND: f64 = 1e-12;
+
+/// Compares row by row, so that an extreme image does not hide its neighbours.
+fn rows_agree(found: &Tensor, wanted: &[Vec<f64>], what: &str) {
+    let (images, classes) = found.dims2().unwrap();
+    assert_eq!((images, classes), (wanted.len(), wanted[0].len()));
+    for (image, (found, wanted)) in values(found).chunks(classes).zip(wanted).enumerate() {
+        // Softmax rounds in units of its largest probability; a gradient that all but vanishes has no more digits.
+        let largest = wanted.iter().fold(1.0, |largest: f64, value| largest.max(value.abs()));
+        for (found, wanted) in found.iter().zip(wanted) {
+            assert!(
+                (found - wanted).abs() <= BOUND * largest,
+                "{what}, image {image}: {found}, not {wanted}"
+            );
+        }
+    }
+}
+
+fn gradients_agree(loss: &Tensor, leaves: &Leaves, wanted: &Loss) {
+    let store = loss.sum_all().unwrap().backward().unwrap();
+    let what = format!("{} of {}", wanted.loss, wanted.table);
+    for (leaf, rows) in
+        [(&leaves.natural, &wanted.gradient_natural), (&leaves.adversarial, &wanted.gradient_adversarial)]
+    {
+        if let Some(rows) = rows {
+            rows_agree(store.get(leaf.as_tensor()).expect("the loss depends on the leaf"), rows, &what);
+        }
+    }
+}
+
+fn per_image_agrees(found: &Tensor, wanted: &Loss) {
+    let Value::PerImage(values_wanted) = &wanted.value else {
+        panic!("{} has a value per image", wanted.loss)
+    };
+    for (found, wanted) in values(found).into_iter().zip(values_wanted) {
+        assert!((found - wanted).abs() <= BOUND * wanted.abs().max(1.0), "{found}, not {wanted}");
+    }
+}
+
+#[test]
+fn kl_from_a_fixed_target_agrees() {
+    for (leaves, wanted) in cases("kl") {
+        let found = kl(leaves.targets.teacher.as_ref().unwrap(), leaves.adversarial.as_tensor()).unwrap();
+        per_image_agrees(&found, &wanted);
+        gradients_agree(&found, &leaves, &wanted);
+    }
+}
+
+#[test]
+fn kl_flows_into_both_of_its_arguments() {
+    for (leaves, wanted) in cases("kl_both") {
+        let found = kl(leaves.natural.as_tensor(), leaves.adversarial.as_tensor()).unwrap();
+        per_image_agrees(&found, &wanted);
+        gradients_agree(&found, &leaves, &wanted);
+    }
+}
+
+/// An objective's loss of the logits of its forwards, in their order.
+fn loss_of(objective: &dyn Objective, leaves: &Leaves) -> Result<Tensor> {
+    use common::objective::Forward::{Adversarial, Clean};
+    let logits: Vec<Tensor> = objective
+        .forwards()
+        .iter()
+        .map(|forward| match forward {
+            Clean => leaves.natural.as_tensor().clone(),
+            Adversarial => leaves.adversarial.as_tensor().clone(),
+        })
+        .collect();
+    objective.loss(&logits, &leaves.targets)
+}
+
+#[test]
+fn the_losses_of_objectives_agree_in_value_and_gradient() {
+    let objectives: [(&str, &dyn Objective); 3] =
+        [("rslad", &Rslad::default()), ("trades", &Trades::default()), ("sat", &Sat)];
+    for (name, objective) in objectives {
+        for (leaves, wanted) in cases(name) {
+            let found = loss_of(objective, &leaves).unwrap();
+            let Value::Mean(value) = wanted.value else { panic!("{name} is a mean") };
+            let apart = relative(&values(&found), &[value]);
+            assert!(apart <= BOUND, "{name} of {}: off by {apart:.1e}", wanted.table);
+            gradients_agree(&found, &leaves, &wanted);
+        }
+    }
+}
+
+/// What an attack climbs, summed over the batch, has the gradients of the KL or cross-entropy per image.
+#[test]
+fn what_attacks_climb_agrees_in_gradient() {
+    for (objective, name, is_mean) in [
+        (&Rslad::default() as &dyn Objective, "kl", false),
+        (&Trades::default(), "kl_both", false),
+        // SAT's loss is the mean, its attack climbs the sum.
+        (&Sat, "sat", true),
+    ] {
+        for (leaves, mut wanted) in cases(name) {
+            let factor = if is_mean { leaves.adversarial.dim(0).unwrap() as f64 } else { 1.0 };
+            wanted.gradient_natural = None;
+            for value in wanted.gradient_adversarial.iter_mut().flatten().flatten() {
+                *value *= factor;
+            }
+            let climbed = objective.attack_loss(leaves.adversarial.as_tensor(), &leaves.targets).unwrap();
+            assert_eq!(climbed.rank(), 0, "an attack climbs a scalar");
+            gradients_agree(&climbed, &leaves, &wanted);
+        }
+    }
+}
