@@ -1,8 +1,8 @@
 //! Finding adversarial images, for training and for judging.
 //!
-//! An attack sees a [`Victim`] and a loss to raise; it never sees which data set or objective it serves. Whoever runs
-//! one checks the result with [`crate::threat::Threat::check`]. To add an attack: one file, and one row in
-//! [`crate::eval::ATTACKS`].
+//! An attack sees a [`Victim`] and a loss to raise; it never sees which data set or objective it serves. The evaluator
+//! projects what comes out and checks it with [`crate::threat::Threat::check`]. To add an attack: one file, and one row
+//! in [`crate::eval::ATTACKS`].
 
 mod pgd;
 mod start;

@@ -26,6 +26,7 @@ pub struct Task {
 }
 
 /// An architecture that the command line knows.
+#[derive(Debug)]
 pub struct Architecture {
     /// Its name; `D` and `W` stand for numbers.
     pub name: &'static str,

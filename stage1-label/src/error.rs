@@ -112,7 +112,7 @@ pub enum Error {
     },
     /// The signal handler could not be installed.
     #[error("cannot listen for Ctrl-C: {0}\nhint: run it again; nothing was written")]
-    Signals(#[from] ctrlc::Error),
+    Signals(#[from] std::io::Error),
 }
 
 impl From<candle_core::Error> for Error {

@@ -1,8 +1,10 @@
 //! Ctrl-C and SIGTERM: asked for between batches, so nothing is left half-way.
 
-use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 
 use crate::Result;
 
@@ -16,16 +18,14 @@ impl Stop {
         Self::default()
     }
 
-    /// One that Ctrl-C, SIGTERM and SIGHUP set. The second signal ends the process at once with exit code 75, which
-    /// is safe: only whole shards are ever on the disk.
+    /// One that Ctrl-C and SIGTERM set. The second signal ends the process at once with exit code 75, which is safe:
+    /// only whole shards are ever on the disk. SIGHUP keeps its meaning, so that `nohup` works.
     pub fn on_signals() -> Result<Self> {
         let stop = Self::default();
-        let flag = stop.0.clone();
-        ctrlc::set_handler(move || {
-            if flag.swap(true, Ordering::SeqCst) {
-                process::exit(75);
-            }
-        })?;
+        for signal in [SIGINT, SIGTERM] {
+            flag::register_conditional_shutdown(signal, 75, stop.0.clone())?;
+            flag::register(signal, stop.0.clone())?;
+        }
         Ok(stop)
     }
 

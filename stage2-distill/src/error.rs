@@ -70,7 +70,7 @@ impl RunError {
             Self::Folder(FolderError::Io { source, .. }) | Self::Data(data::DataError::Io { source, .. }) => {
                 io_code(source)
             }
-            Self::Labels(error) if error.kind() == labels::Kind::Io => 74,
+            Self::Labels(labels::Error::Io { source, .. }) => io_code(source),
             Self::Step(_) | Self::Eval(_) | Self::Engine(_) => 101,
             _ => 2,
         }

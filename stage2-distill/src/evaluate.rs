@@ -93,6 +93,7 @@ pub fn evaluate(exam: &Examination, engine: &dyn Engine, stop: &AtomicBool) -> R
     }
     let report = Report {
         architecture: loaded.network.architecture().into(),
+        parameters: engine::cost::network(&loaded.network).parameters,
         weights_blake3: loaded.blake3.clone(),
         data: exam.data.clone(),
         split: exam.split.name().into(),

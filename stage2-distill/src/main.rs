@@ -1,19 +1,19 @@
 //! `distill`: trains small robust students, and judges them.
 
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
 use clap::Parser;
 use common::eval::Report;
 use engine::Reference;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 use stage2_distill::args::{Cli, Command, EvalArgs, Resume, TrainArgs};
 use stage2_distill::error::RunError;
 use stage2_distill::evaluate::evaluate;
 use stage2_distill::train::{Surroundings, train};
-
-/// Set by the first Ctrl-C or TERM; the second ends the process at once.
-static STOP: AtomicBool = AtomicBool::new(false);
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -22,34 +22,39 @@ fn main() -> ExitCode {
         Command::Eval(args) => run_eval(&args),
     };
     let Err(error) = outcome else { return ExitCode::SUCCESS };
+    // Our own errors speak for themselves; what anyhow wrapped is a file that could not be written.
+    if let Some(ours) = error.downcast_ref::<RunError>() {
+        eprintln!("error: {ours}");
+        return ExitCode::from(ours.exit_code());
+    }
     eprintln!("error: {error:#}");
-    ExitCode::from(error.downcast_ref::<RunError>().map_or(74, RunError::exit_code))
+    ExitCode::from(74)
 }
 
 /// Starts the engine on so many threads, and listens for signals. Nothing else may run before it.
-fn start(threads: Option<usize>) -> anyhow::Result<(Reference, usize)> {
+fn start(threads: Option<usize>) -> anyhow::Result<(Reference, usize, Arc<AtomicBool>)> {
     let available = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let threads = threads.unwrap_or_else(available).max(1);
     engine::process::configure(threads);
-    ctrlc::set_handler(|| {
-        if STOP.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-        eprintln!("stopping after this step; press again to stop at once");
-    })
-    .context("cannot listen for Ctrl-C")?;
-    Ok((Reference::new(threads).map_err(RunError::from)?, threads))
+    let stop = Arc::new(AtomicBool::new(false));
+    // HUP keeps its meaning, so that `nohup` works; a killed run resumes as well as an interrupted one.
+    for signal in [SIGINT, SIGTERM] {
+        // The first signal asks to stop, the second ends the process at once.
+        flag::register_conditional_shutdown(signal, 75, stop.clone()).context("cannot listen for signals")?;
+        flag::register(signal, stop.clone()).context("cannot listen for signals")?;
+    }
+    Ok((Reference::new(threads).map_err(RunError::from)?, threads, stop))
 }
 
 fn run_train(args: &TrainArgs) -> anyhow::Result<()> {
     let config = args.config().map_err(RunError::from)?;
-    let (engine, threads) = start(args.threads)?;
+    let (engine, threads, stop) = start(args.threads)?;
     let around = Surroundings {
         out: &args.out,
         resume: args.resume == Resume::Auto,
         engine: &engine,
         threads,
-        stop: &STOP,
+        stop: &stop,
         command: std::env::args().collect::<Vec<_>>().join(" "),
     };
     let summary = train(&config, &around)?;
@@ -79,8 +84,8 @@ fn run_train(args: &TrainArgs) -> anyhow::Result<()> {
 }
 
 fn run_eval(args: &EvalArgs) -> anyhow::Result<()> {
-    let (engine, _) = start(args.threads)?;
-    let report = evaluate(&args.examination(), &engine, &STOP)?;
+    let (engine, _, stop) = start(args.threads)?;
+    let report = evaluate(&args.examination(), &engine, &stop)?;
     let json = serde_json::to_string_pretty(&report).context("cannot write the report as JSON")? + "\n";
     match args.json.as_deref() {
         Some(path) if path.as_os_str() == "-" => {

@@ -16,7 +16,7 @@ pub struct Progress {
     began: Instant,
     /// Work done before this process began, which says nothing about its speed.
     before: u64,
-    spoke: Option<Instant>,
+    spoke: Instant,
 }
 
 impl Progress {
@@ -36,7 +36,14 @@ impl Progress {
             bar.enable_steady_tick(Duration::from_millis(250));
             bar
         });
-        Self { bar, unit, total: total as u64, began: Instant::now(), before: before as u64, spoke: None }
+        Self {
+            bar,
+            unit,
+            total: total as u64,
+            began: Instant::now(),
+            before: before as u64,
+            spoke: Instant::now(),
+        }
     }
 
     /// Work done so far, and what to say about it.
@@ -46,10 +53,10 @@ impl Progress {
             bar.set_message(message.to_string());
             return;
         }
-        if self.spoke.is_some_and(|spoke| spoke.elapsed() < PLAIN_EVERY) {
+        if self.spoke.elapsed() < PLAIN_EVERY {
             return;
         }
-        self.spoke = Some(Instant::now());
+        self.spoke = Instant::now();
         let rate = (done as u64 - self.before) as f64 / self.began.elapsed().as_secs_f64().max(1e-9);
         let left = (self.total - done as u64) as f64 / rate.max(1e-9);
         let left = if rate > 0.0 {

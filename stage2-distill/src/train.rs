@@ -123,6 +123,7 @@ pub fn train(config: &Config, around: &Surroundings) -> Result<Summary, RunError
         Selection { places: split.held_out, test: None }
     };
     let mut inputs = vec![format!("images {}", dataset.record().hash())];
+    inputs.push(format!("views {} of {}", supply.plan.views, supply.plan.augment));
     inputs.extend(supply.identity());
     let params = match &config.init {
         None => model::initialise(&network, architecture.init, config.seed, Precision::F32),
@@ -214,6 +215,10 @@ impl Run<'_> {
             saved = Instant::now();
         }
         progress.finish();
+        if was_done {
+            // The same bytes again, should somebody have moved the file away.
+            model::save(&self.folder.file("student.safetensors"), &self.network, &moving.params)?;
+        }
         Ok(Summary {
             epochs: self.config.epochs,
             steps: state.step,

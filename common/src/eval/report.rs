@@ -53,6 +53,8 @@ fn percent(right: usize, all: usize) -> f64 {
 pub struct Report {
     /// The architecture judged.
     pub architecture: String,
+    /// Its trainable parameters.
+    pub parameters: u64,
     /// BLAKE3 of the weights file.
     pub weights_blake3: String,
     /// The data set, as given.

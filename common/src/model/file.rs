@@ -67,7 +67,7 @@ pub enum LoadError {
         path: String,
     },
     /// The file names another architecture than the caller, or the metadata is damaged.
-    #[error("{path}: {what}")]
+    #[error("{path}: {what}\nhint: drop --arch for files of ours, or pass the weights that were meant")]
     Metadata {
         /// The file.
         path: String,
@@ -75,7 +75,9 @@ pub enum LoadError {
         what: String,
     },
     /// The network is for other images or classes than the data.
-    #[error("{path}: {architecture} is for {found}; the data has {wanted}")]
+    #[error(
+        "{path}: {architecture} is for {found}; the data has {wanted}\nhint: pass the data set it was trained on, or other weights"
+    )]
     Task {
         /// The file.
         path: String,

@@ -29,14 +29,14 @@ pub const PRESETS: &[Preset] = &[
     },
     Preset {
         name: "quickstart",
-        summary: "digits in minutes: tiny-cnn, eps 0.2",
+        summary: "digits in minutes: tiny-cnn, eps 0.15",
         settings: &[
             ("data", "sample"),
             ("student", "tiny-cnn"),
             ("objective", "rslad"),
             ("epochs", "10"),
             ("batch", "64"),
-            ("eps", "0.2"),
+            ("eps", "0.15"),
             ("schedule", "cosine"),
         ],
     },

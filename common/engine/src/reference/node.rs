@@ -178,13 +178,8 @@ fn convolve(conv: &Conv2d, x: &Tensor, weights: &Weights, id: NodeId, windows: &
     let pixels = images * out_h * out_w;
     let taps = conv.kernel[0] * conv.kernel[1];
     let pointwise = taps == 1 && conv.stride == [1, 1] && conv.padding == Padding::default();
-    let patches = if pointwise {
-        x.reshape((pixels, 1, channels))?
-    } else {
-        let Conv2d { kernel, stride, padding, .. } = *conv;
-        windows
-            .gather(x, Window { images, height, width, kernel, stride, padding, output: [out_h, out_w] })?
-    };
+    let Conv2d { kernel, stride, padding, .. } = *conv;
+    let window = Window { images, height, width, kernel, stride, padding, output: [out_h, out_w] };
     let (groups, per_group, out) = (conv.groups, channels / conv.groups, conv.out);
     // (out, in / groups, kh, kw) -> (taps, in / groups, out): the order of the patches.
     let weight = weights
@@ -192,13 +187,23 @@ fn convolve(conv: &Conv2d, x: &Tensor, weights: &Weights, id: NodeId, windows: &
         .permute((2, 3, 1, 0))?
         .contiguous()?
         .reshape((taps, per_group, out))?;
+    let patches = || {
+        if pointwise { x.reshape((pixels, 1, channels)) } else { windows.gather(x, window) }
+    };
     let y = if groups == 1 {
-        patches.reshape((pixels, taps * channels))?.matmul(&weight.reshape((taps * channels, out))?)?
+        patches()?.reshape((pixels, taps * channels))?.matmul(&weight.reshape((taps * channels, out))?)?
     } else if per_group == 1 && out == groups {
-        patches.broadcast_mul(&weight.reshape((1, taps, out))?)?.sum(1)?
+        // Tap by tap: candle sums over a middle dimension with two divisions per value.
+        let weighted = windows
+            .taps(x, window)?
+            .into_iter()
+            .enumerate()
+            .map(|(tap, rows)| rows.broadcast_mul(&weight.get(tap)?))
+            .collect::<Result<Vec<_>>>()?;
+        weighted[1..].iter().try_fold(weighted[0].clone(), |sum, term| sum + term)?
     } else {
         let patches =
-            patches.reshape((pixels, taps, groups, per_group))?.permute((2, 0, 1, 3))?.contiguous()?;
+            patches()?.reshape((pixels, taps, groups, per_group))?.permute((2, 0, 1, 3))?.contiguous()?;
         let weight =
             weight.reshape((taps, per_group, groups, out / groups))?.permute((2, 0, 1, 3))?.contiguous()?;
         let product = patches.reshape((groups, pixels, taps * per_group))?.matmul(&weight.reshape((

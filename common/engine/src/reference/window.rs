@@ -52,29 +52,49 @@ impl Window {
     }
 }
 
-/// Gather tables made once per geometry.
+/// Gather tables made once per geometry: one with all taps of a window beside each other, and one per tap.
 #[derive(Default)]
-pub(super) struct Windows(Mutex<HashMap<Window, Arc<Tensor>>>);
+pub(super) struct Windows(Mutex<HashMap<Window, Arc<Tables>>>);
+
+struct Tables {
+    all: Tensor,
+    per_tap: Vec<Tensor>,
+}
 
 impl Windows {
     /// `(N, H, W, C)` as `(N*OH*OW, KH*KW, C)`.
     pub(super) fn gather(&self, map: &Tensor, window: Window) -> Result<Tensor> {
-        let channels = map.dim(3)?;
         let [out_h, out_w] = window.output;
-        let taps = window.kernel[0] * window.kernel[1];
-        let rows = {
-            let mut tables = self.0.lock().expect("no holder of the gather tables panics");
-            if let Some(rows) = tables.get(&window) {
-                rows.clone()
-            } else {
-                let rows = Arc::new(Tensor::new(window.rows(), &Device::Cpu)?);
-                tables.insert(window, rows.clone());
-                rows
-            }
-        };
-        map.contiguous()?
-            .reshape((window.images * window.height * window.width, channels))?
-            .index_select(&rows, 0)?
-            .reshape((window.images * out_h * out_w, taps, channels))
+        let (taps, channels) = (window.kernel[0] * window.kernel[1], map.dim(3)?);
+        rows_of(map)?.index_select(&self.tables(window)?.all, 0)?.reshape((
+            window.images * out_h * out_w,
+            taps,
+            channels,
+        ))
     }
+
+    /// `(N, H, W, C)` as `(N*OH*OW, C)` for each tap.
+    pub(super) fn taps(&self, map: &Tensor, window: Window) -> Result<Vec<Tensor>> {
+        let map = rows_of(map)?;
+        self.tables(window)?.per_tap.iter().map(|rows| map.index_select(rows, 0)).collect()
+    }
+
+    fn tables(&self, window: Window) -> Result<Arc<Tables>> {
+        let mut known = self.0.lock().expect("no holder of the gather tables panics");
+        if let Some(tables) = known.get(&window) {
+            return Ok(tables.clone());
+        }
+        let rows = window.rows();
+        let taps = window.kernel[0] * window.kernel[1];
+        let of_tap = |tap: usize| rows.iter().skip(tap).step_by(taps).copied().collect::<Vec<u32>>();
+        let per_tap = (0..taps).map(|tap| Tensor::new(of_tap(tap), &Device::Cpu)).collect::<Result<_>>()?;
+        let tables = Arc::new(Tables { all: Tensor::new(rows, &Device::Cpu)?, per_tap });
+        known.insert(window, tables.clone());
+        Ok(tables)
+    }
+}
+
+/// `(N, H, W, C)` as `(N*H*W, C)`.
+fn rows_of(map: &Tensor) -> Result<Tensor> {
+    map.contiguous()?.flatten_to(2)
 }

@@ -1,0 +1,99 @@
+//! Running the binary in a folder of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+pub struct Scene {
+    folder: TempDir,
+}
+
+impl Scene {
+    pub fn new() -> Self {
+        Self { folder: TempDir::new().unwrap() }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_distill"));
+        command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
+        command
+    }
+
+    pub fn run(&self, arguments: &[&str]) -> Finished {
+        let output = self.command(arguments).output().unwrap();
+        Finished::of(&output)
+    }
+
+    /// A short SAT run: 130 digits, three batches an epoch, the last one short.
+    pub fn train(&self, out: &str, more: &[&str]) -> Finished {
+        self.run(&Self::training(out, more))
+    }
+
+    pub fn training<'a>(out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+        let mut arguments = vec!["train", "--data", "sample", "--student", "tiny-cnn", "--out", out];
+        for (flag, value) in
+            [("--limit", "130"), ("--batch", "50"), ("--epochs", "3"), ("--steps", "2"), ("--eps", "0.1")]
+        {
+            if !more.contains(&flag) {
+                arguments.extend([flag, value]);
+            }
+        }
+        if !more.contains(&"--objective") && !more.contains(&"--preset") {
+            arguments.extend(["--objective", "sat"]);
+        }
+        arguments.extend(more);
+        arguments
+    }
+
+    /// The bytes of a run's last student.
+    pub fn student(&self, out: &str) -> Vec<u8> {
+        std::fs::read(self.path(out).join("student.safetensors")).unwrap()
+    }
+}
+
+#[derive(Debug)]
+pub struct Finished {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Finished {
+    pub fn of(output: &Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+    }
+
+    #[track_caller]
+    pub fn succeeds(self) -> Self {
+        assert_eq!(self.code, Some(0), "{}", self.stderr);
+        self
+    }
+
+    #[track_caller]
+    pub fn refused(self, code: i32, words: &[&str]) {
+        assert_eq!(self.code, Some(code), "{}", self.stderr);
+        for word in words {
+            assert!(self.stderr.contains(word), "no `{word}` in:\n{}", self.stderr);
+        }
+        assert!(!self.stderr.contains("panicked"), "{}", self.stderr);
+    }
+}
+
+pub fn flip_a_bit(path: &Path, at: usize) {
+    let mut bytes = std::fs::read(path).unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(path, bytes).unwrap();
+}
+
+pub fn checkpoints(run: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(run.join("checkpoints")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}

@@ -1,0 +1,94 @@
+//! A run that is stopped, killed or damaged ends where an undisturbed one does.
+
+use std::time::{Duration, Instant};
+
+use crate::fixture::{Finished, Scene, checkpoints, flip_a_bit};
+
+#[test]
+fn killed_at_any_moment_and_run_again_it_ends_with_the_same_student() {
+    let scene = Scene::new();
+    let more = ["--holdout", "30"];
+    let began = Instant::now();
+    scene.train("whole", &more).succeeds();
+    let whole = began.elapsed();
+    let best = std::fs::read(scene.path("whole/best.safetensors")).unwrap();
+    for round in 0..6u32 {
+        let out = format!("killed{round}");
+        let arguments = Scene::training(&out, &more);
+        // Up to three kills, spread over the time that the whole run takes; the last call runs to its end.
+        for kill in 0..3u32 {
+            let mut child = scene.command(&arguments).stderr(std::process::Stdio::null()).spawn().unwrap();
+            std::thread::sleep(whole * (round * 3 + kill + 1) / 20);
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        scene.run(&arguments).succeeds();
+        assert_eq!(scene.student(&out), scene.student("whole"), "round {round}");
+        assert_eq!(std::fs::read(scene.path(&out).join("best.safetensors")).unwrap(), best, "round {round}");
+        let lines = |out: &str| {
+            std::fs::read_to_string(scene.path(out).join("metrics.jsonl")).unwrap().lines().count()
+        };
+        assert_eq!(lines(&out), lines("whole"), "metrics are cut back to the checkpoint");
+    }
+}
+
+#[test]
+fn an_interrupt_saves_the_step_and_exits_75() {
+    let scene = Scene::new();
+    scene.train("whole", &["--epochs", "40"]).succeeds();
+    let arguments = Scene::training("stopped", &["--epochs", "40"]);
+    let child = scene.command(&arguments).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let started = Instant::now();
+    while !scene.path("stopped/student.safetensors").exists() {
+        assert!(started.elapsed() < Duration::from_secs(60), "the first epoch ends");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let finished = Finished::of(&child.wait_with_output().unwrap());
+    finished.refused(75, &["interrupted after step", "run the same command again"]);
+    scene.run(&arguments).succeeds();
+    assert_eq!(scene.student("stopped"), scene.student("whole"));
+}
+
+#[test]
+fn a_damaged_checkpoint_is_passed_over_and_the_student_is_the_same() {
+    let scene = Scene::new();
+    scene.train("run", &[]).succeeds();
+    let whole = scene.student("run");
+    let newest = checkpoints(&scene.path("run")).pop().unwrap();
+    let middle = std::fs::metadata(&newest).unwrap().len() as usize / 2;
+    flip_a_bit(&newest, middle);
+    let again = scene.train("run", &[]).succeeds();
+    assert!(again.stderr.contains("warning: passed over"), "{}", again.stderr);
+    assert_eq!(scene.student("run"), whole);
+    // A checkpoint cut short, and garbage under a checkpoint's name.
+    for path in checkpoints(&scene.path("run")) {
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &bytes[..bytes.len() / 3]).unwrap();
+    }
+    std::fs::write(scene.path("run/checkpoints/step-0000000999.safetensors"), b"no checkpoint").unwrap();
+    scene.train("run", &[]).succeeds();
+    assert_eq!(scene.student("run"), whole, "with no whole checkpoint it starts again");
+}
+
+#[test]
+fn threads_do_not_change_a_byte() {
+    let scene = Scene::new();
+    scene.train("one", &["--threads", "1"]).succeeds();
+    scene.train("two", &["--threads", "2"]).succeeds();
+    scene.train("three", &["--threads", "3"]).succeeds();
+    assert_eq!(scene.student("one"), scene.student("two"));
+    assert_eq!(scene.student("one"), scene.student("three"));
+    scene.train("other-seed", &["--seed", "1"]).succeeds();
+    assert_ne!(scene.student("one"), scene.student("other-seed"));
+}
+
+#[test]
+fn a_finished_run_is_left_as_it_is() {
+    let scene = Scene::new();
+    scene.train("run", &[]).succeeds();
+    let student = scene.student("run");
+    let again = scene.train("run", &[]).succeeds();
+    assert!(again.stderr.contains("at its end already"), "{}", again.stderr);
+    assert_eq!(scene.student("run"), student);
+}

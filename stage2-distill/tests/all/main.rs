@@ -1,0 +1,6 @@
+//! The `distill` binary as its users run it.
+
+mod evaluation;
+mod fixture;
+mod interruption;
+mod refusals;

@@ -1,0 +1,117 @@
+//! Bad input: one clear message with a hint, the right exit code, nothing left that a later command would trust.
+
+use crate::fixture::{Scene, flip_a_bit};
+
+#[test]
+fn a_slip_in_a_name_is_answered_with_the_name_meant() {
+    let scene = Scene::new();
+    for (more, words) in [
+        (vec!["--objective", "trade"], ["unknown objective `trade`", "did you mean `trades`"]),
+        (vec!["--set", "epoch=4"], ["unknown setting `epoch`", "did you mean `epochs`"]),
+        (vec!["--preset", "quickstar"], ["unknown preset", "did you mean `quickstart`"]),
+        (vec!["--augment", "crop4+flop"], ["augment", "hint:"]),
+        (vec!["--init", "nowhere.safetensors"], ["nowhere.safetensors", "No such file"]),
+        (vec!["--holdout", "130"], ["holdout is 130 of 130", "hint:"]),
+        (vec!["--eps", "8"], ["--eps", "8/255"]),
+        (vec!["--objective", "rslad"], ["learns from a teacher", "--labels"]),
+        (vec!["--labels", "a", "--teacher", "b"], ["both labels and teacher", "hint:"]),
+        (vec!["--labels", "nowhere"], ["nowhere", "hint:"]),
+    ] {
+        scene.train("run", &more).refused(2, &words);
+        assert!(!scene.path("run").exists(), "{more:?} leaves no folder");
+    }
+    scene
+        .run(&["train", "--data", "sampel", "--student", "tiny-cnn", "--objective", "sat", "--out", "run"])
+        .refused(2, &["sample"]);
+    scene
+        .run(&["train", "--data", "sample", "--student", "resnet81", "--objective", "sat", "--out", "run"])
+        .refused(2, &["did you mean `resnet18`"]);
+    scene
+        .run(&["train", "--data", "sample", "--objective", "sat", "--out", "run"])
+        .refused(2, &["no student was given", "--student"]);
+    scene.run(&["train", "--epoch", "3"]).refused(2, &["--epochs"]);
+}
+
+#[test]
+fn a_folder_that_holds_something_else_is_not_written() {
+    let scene = Scene::new();
+    std::fs::create_dir(scene.path("thesis")).unwrap();
+    std::fs::write(scene.path("thesis/chapter1.txt"), "robustness").unwrap();
+    scene.train("thesis", &[]).refused(2, &["thesis", "chapter1.txt", "hint:"]);
+    assert_eq!(std::fs::read_dir(scene.path("thesis")).unwrap().count(), 1);
+    std::fs::write(scene.path("file"), "").unwrap();
+    scene.train("file", &[]).refused(74, &["file"]);
+}
+
+#[test]
+fn a_run_with_other_settings_is_refused_naming_both() {
+    let scene = Scene::new();
+    scene.train("run", &[]).succeeds();
+    scene.train("run", &["--seed", "5"]).refused(2, &["seed: 0, 5", "hint:"]);
+    scene.train("run", &["--limit", "131"]).refused(2, &["limit: 130, 131"]);
+    scene.train("run", &["--resume", "never"]).refused(2, &["holds a run already"]);
+}
+
+#[test]
+fn a_run_that_goes_wrong_exits_1_and_keeps_its_last_checkpoint() {
+    let scene = Scene::new();
+    scene.train("run", &["--set", "lr=1e30"]).refused(1, &["the loss is", "hint:"]);
+}
+
+#[test]
+fn two_runs_cannot_write_one_folder() {
+    let scene = Scene::new();
+    let arguments = Scene::training("run", &["--epochs", "200"]);
+    let mut first = scene.command(&arguments).stderr(std::process::Stdio::null()).spawn().unwrap();
+    while !scene.path("run/config.toml").exists() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    scene.run(&arguments).refused(2, &["another run is writing", "hint:"]);
+    first.kill().unwrap();
+    first.wait().unwrap();
+}
+
+#[test]
+fn a_full_disk_is_said_and_the_run_goes_on_when_there_is_room() {
+    let scene = Scene::new();
+    scene.train("whole", &[]).succeeds();
+    // A limit on the size of files stands in for a full disk: a student of 50 KB fits, its checkpoint does not.
+    let program = env!("CARGO_BIN_EXE_distill");
+    let arguments = Scene::training("run", &[]).join(" ");
+    let script = format!("trap '' XFSZ; ulimit -f 80; exec {program} {arguments}");
+    let output = std::process::Command::new("bash")
+        .args(["-c", &script])
+        .current_dir(scene.path(""))
+        .output()
+        .unwrap();
+    crate::fixture::Finished::of(&output).refused(74, &["checkpoint", "File too large"]);
+    scene.train("run", &[]).succeeds();
+    assert_eq!(scene.student("run"), scene.student("whole"));
+}
+
+#[test]
+fn a_changed_student_file_is_noticed_where_it_can_be() {
+    let scene = Scene::new();
+    scene.train("run", &[]).succeeds();
+    let student = scene.path("run/student.safetensors");
+    let eval = [
+        "eval",
+        "--student",
+        "run/student.safetensors",
+        "--data",
+        "sample",
+        "--limit",
+        "20",
+        "--attack",
+        "clean",
+    ];
+    scene.run(&eval).succeeds();
+    let bytes = std::fs::read(&student).unwrap();
+    std::fs::write(&student, &bytes[..bytes.len() - 5]).unwrap();
+    scene.run(&eval).refused(2, &["student.safetensors", "damaged", "hint:"]);
+    std::fs::write(&student, b"<!DOCTYPE html><html>Sign in</html>").unwrap();
+    scene.run(&eval).refused(2, &["HTML", "hint:"]);
+    std::fs::write(&student, &bytes).unwrap();
+    flip_a_bit(&student, 3);
+    scene.run(&eval).refused(2, &["student.safetensors"]);
+}

@@ -1,0 +1,58 @@
+"""Reads a label set with every Python reader the README promises, and compares what they hold row by row.
+
+    python tests/interop/read_label_set.py LABELS
+
+Exits non-zero where a reader fails or two of them differ. The safetensors shards are the yardstick.
+"""
+import glob
+import os
+import sys
+
+import datasets
+import duckdb
+import numpy as np
+import polars
+import pyarrow.parquet as pq
+from safetensors.numpy import load_file
+
+
+def shards(folder):
+    """image, view, label, logits (f64) and image hash of every row, from safetensors."""
+    parts, first = [], 0
+    for path in sorted(glob.glob(os.path.join(folder, "shards", "*.safetensors"))):
+        t = load_file(path)
+        rows = np.diff(t["offset"].astype(np.int64))
+        image = np.repeat(np.arange(len(rows)), rows)
+        parts.append((first + image, t["view"], t["label"][image], t["logits"].astype(np.float64), t["image_hash"][image]))
+        first += len(rows)
+    return [np.concatenate(column) for column in zip(*parts)]
+
+
+def main(folder):
+    image, view, label, logits, digest = shards(folder)
+    files = os.path.join(folder, "data", "*.parquet")
+    arrow = pq.read_table(sorted(glob.glob(files)))
+    assert str(arrow.schema.field("logits").type).startswith("fixed_size_list<"), arrow.schema
+    assert not any(field.nullable for field in arrow.schema), "every column is non-null"
+    dataset = datasets.load_dataset(folder, split="train" if glob.glob(os.path.join(folder, "data", "train-*")) else "test",
+                                    cache_dir=os.path.join(folder, os.pardir, "datasets-cache"))
+    order = "select * from '{}' order by image, view".format(files)
+    readers = {
+        "pyarrow": {name: arrow[name].to_pylist() for name in arrow.column_names},
+        "polars": polars.scan_parquet(files).collect().to_dict(as_series=False),
+        "duckdb": {name: list(column) for name, column in duckdb.sql(order).fetchnumpy().items()},
+        "datasets": dataset.with_format("numpy")[:],
+    }
+    for name, columns in readers.items():
+        got = np.stack([np.asarray(row, dtype=np.float64) for row in columns["logits"]])
+        for wanted, column in ((image, "image"), (view, "view"), (label, "label")):
+            assert np.array_equal(np.asarray(columns[column], dtype=np.int64), wanted), (name, column)
+        assert np.array_equal(got, logits), (name, "logits", np.abs(got - logits).max())
+        assert np.array_equal(np.asarray(columns["teacher_pred"]), logits.argmax(1)), (name, "teacher_pred")
+        hashes = [bytes(value) for value in columns["image_hash"]]
+        assert hashes == [row.tobytes() for row in digest], (name, "image_hash")
+        print(f"{name:9} {len(got)} rows, logits equal bit for bit")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,253 @@
+//! Twenty training steps of each method, in f64, against PyTorch: attack, loss, parameters, statistics, momentum.
+//!
+//! The step is the trainer's own, the order and views of the images are those of a run, and views are cut by the dataset.
+
+use candle_core::{Device, Tensor};
+use common::attack::Pgd;
+use common::model::{self, Task};
+use common::objective;
+use common::optim::Sgd;
+use common::rng::{Purpose, Stream, below};
+use common::threat::Threat;
+use common::view::{ViewPlan, epoch_order};
+use data::{Dataset, ImageShape, Split};
+use engine::params::Precision;
+use engine::{Grads, Params, Reference};
+use labels::Augment;
+use rslad_tests::{Golden, json, named, relative, summaries, values};
+use serde::Deserialize;
+use stage2_distill::step::{Batch, Moving, TrainStep};
+
+const AUGMENT: Augment = Augment { pad: 4, flip: true };
+const BOUND: f64 = 1e-9;
+// The second word of the counter tells the streams of this test apart.
+const TEACHER: usize = 17;
+const PIXELS: usize = 19;
+const LABELS: usize = 23;
+
+#[derive(Deserialize)]
+struct File {
+    settings: Settings,
+    labels: Vec<i32>,
+    pixels0: Vec<f64>,
+    teacher0: Vec<f64>,
+    trajectories: Vec<Trajectory>,
+}
+
+#[derive(Deserialize)]
+struct Settings {
+    seed: u64,
+    images: usize,
+    input: [usize; 3],
+    classes: usize,
+    views: u32,
+    steps: usize,
+    eps: f64,
+    step_size: f64,
+    attack_steps: usize,
+    momentum: f64,
+    weight_decay: f64,
+}
+
+#[derive(Deserialize)]
+struct Trajectory {
+    method: String,
+    architecture: String,
+    batch: usize,
+    lr: f64,
+    parameters: Vec<String>,
+    statistics: Vec<String>,
+    visits: Vec<Visit>,
+}
+
+#[derive(Deserialize, Debug, PartialEq)]
+struct Visit {
+    epoch: usize,
+    images: Vec<usize>,
+    views: Vec<u16>,
+}
+
+impl Settings {
+    fn stream(&self, epoch: usize, image: usize) -> Stream {
+        Stream::new(self.seed, Purpose::Eval, epoch, image)
+    }
+
+    /// Images of drawn bytes with drawn labels.
+    fn dataset(&self) -> Dataset {
+        let [channels, height, width] = self.input;
+        let shape = ImageShape::new(height, width, channels);
+        let mut pixels = vec![];
+        for image in 0..self.images {
+            let stream = self.stream(PIXELS, image);
+            let words = (0..shape.values().div_ceil(4)).flat_map(|block| stream.draws(block));
+            // The top byte of each of the four words of a block.
+            let bytes = words.flat_map(|draw| [(draw >> 24) as u8, (draw >> 56) as u8]);
+            pixels.extend(bytes.take(shape.values()));
+        }
+        let label = |image| below(self.stream(LABELS, image).draw(), self.classes) as i32;
+        let labels = (0..self.images).map(label).collect();
+        let names = (0..self.classes).map(|class| class.to_string()).collect();
+        Dataset::new("drawn", Split::Train, shape, pixels, labels, names).unwrap()
+    }
+
+    /// The logits of a teacher that never was.
+    fn teacher(&self, image: usize, view: u16) -> Vec<f64> {
+        let mut logits = vec![0.0; self.classes];
+        self.stream(TEACHER, 200 * image + usize::from(view)).normals(&mut logits);
+        logits.iter().map(|logit| 3.0 * logit).collect()
+    }
+
+    /// The order and views of a run's steps.
+    fn visits(&self, batch: usize) -> Vec<Visit> {
+        let (plan, all) = (ViewPlan::all(AUGMENT), (0..self.images).collect::<Vec<_>>());
+        let visits = (0..self.steps).flat_map(|epoch| {
+            let order = epoch_order(self.seed, epoch, &all);
+            let visit = |images: &[usize]| Visit {
+                epoch,
+                images: images.to_vec(),
+                views: images.iter().map(|&image| plan.draw(self.seed, epoch, image)).collect(),
+            };
+            order.chunks(batch).map(visit).collect::<Vec<_>>()
+        });
+        visits.take(self.steps).collect()
+    }
+
+    fn batch(&self, dataset: &Dataset, visit: &Visit) -> Batch {
+        let count = visit.images.len();
+        let view = |&view: &u16| AUGMENT.view(view).unwrap();
+        let rows: Vec<_> = visit.images.iter().copied().zip(visit.views.iter().map(view)).collect();
+        let mut pixels = vec![0.0f64; count * dataset.shape().values()];
+        dataset.gather(AUGMENT, &rows, &mut pixels);
+        let [channels, height, width] = self.input;
+        let labels: Vec<u32> = visit.images.iter().map(|&image| dataset.labels()[image] as u32).collect();
+        let asked = visit.images.iter().zip(&visit.views);
+        let teacher: Vec<Vec<f64>> = asked.map(|(&image, &view)| self.teacher(image, view)).collect();
+        Batch {
+            images: Tensor::from_vec(pixels, (count, channels, height, width), &Device::Cpu).unwrap(),
+            labels: Tensor::new(labels, &Device::Cpu).unwrap(),
+            teacher: Some(Tensor::new(teacher, &Device::Cpu).unwrap()),
+            places: visit.images.clone(),
+            epoch: visit.epoch,
+        }
+    }
+}
+
+fn file() -> (File, Golden) {
+    (json("trajectories.json"), Golden::open("trajectories.safetensors"))
+}
+
+/// Where the architecture begins with settled running statistics, these.
+fn settle(params: &mut Params, golden: &Golden, architecture: &str) {
+    let layout = params.layout().clone();
+    for entry in layout.statistics() {
+        let name = format!("settled/{architecture}/{}", entry.name);
+        if golden.has(&name) {
+            for (place, &value) in entry.range.clone().zip(golden.values(&name)) {
+                params.statistics_mut().set(place, value);
+            }
+        }
+    }
+}
+
+/// Compares what moves after so many steps.
+fn agrees(moving: &Moving, golden: &Golden, place: &str, steps: usize) {
+    let at = |what: &str| format!("{place}/step{steps}/{what}");
+    let layout = moving.params.layout();
+    let parameters = named(moving.params.trainable(), layout.trainable());
+    summaries(&parameters, &golden.rows(&at("parameters"))).at_most(BOUND, &at("parameters"));
+    let statistics = named(moving.params.statistics(), layout.statistics());
+    summaries(&statistics, &golden.rows(&at("statistics"))).at_most(BOUND, &at("statistics"));
+    if steps > 0 {
+        let momentum = named(moving.sgd.velocity(), layout.trainable());
+        summaries(&momentum, &golden.rows(&at("momentum"))).at_most(BOUND, &at("momentum"));
+    }
+}
+
+fn follow(method: &str, architecture: &str) {
+    let (File { settings, trajectories, .. }, golden) = file();
+    let is_this = |row: &&Trajectory| row.method == method && row.architecture == architecture;
+    let row = trajectories.iter().find(is_this).unwrap();
+    let dataset = settings.dataset();
+    let visits = settings.visits(row.batch);
+    assert_eq!(visits, row.visits, "the run visits the same views in the same order");
+
+    let task = Task { input: settings.input, classes: settings.classes };
+    let (known, network) = model::build(architecture, task).unwrap();
+    let mut params = model::initialise(&network, known.init, settings.seed, Precision::F64);
+    settle(&mut params, &golden, architecture);
+    let names: Vec<_> = network.layout().trainable().iter().map(|entry| &entry.name).collect();
+    assert_eq!(names, row.parameters.iter().collect::<Vec<_>>());
+    let names: Vec<_> = network.layout().statistics().iter().map(|entry| &entry.name).collect();
+    assert_eq!(names, row.statistics.iter().collect::<Vec<_>>());
+
+    let engine = Reference::with_micro_batch(1, row.batch).unwrap();
+    let objective = (objective::find(method).unwrap().make)();
+    let attack = objective.attack_start().map(|start| Pgd {
+        threat: Threat { eps: settings.eps },
+        steps: settings.attack_steps,
+        step_size: settings.step_size,
+        start,
+    });
+    let step =
+        TrainStep { engine: &engine, network: &network, objective: &*objective, attack, seed: settings.seed };
+    let grads = Grads::zeros(network.layout(), Precision::F64);
+    let sgd = Sgd::new(&params, settings.momentum, settings.weight_decay);
+    let mut moving = Moving { params, grads, sgd };
+    let place = format!("{method}/{architecture}");
+    agrees(&moving, &golden, &place, 0);
+    let losses = golden.values(&format!("{place}/losses"));
+    let attacked = golden.rows(&format!("{place}/adversarial"));
+    for (number, visit) in visits.iter().enumerate() {
+        let outcome = step.run(&mut moving, settings.batch(&dataset, visit), row.lr).unwrap();
+        let adversarial = [(format!("step {}", number + 1), values(&outcome.adversarial.unwrap()))];
+        summaries(&adversarial, &attacked[number..=number]).at_most(BOUND, &place);
+        let apart = relative(&[outcome.loss], &losses[number..=number]);
+        assert!(apart <= BOUND, "{place}: the loss of step {} is off by {apart:.1e}", number + 1);
+        if golden.has(&format!("{place}/step{}/parameters", number + 1)) {
+            agrees(&moving, &golden, &place, number + 1);
+        }
+    }
+    assert!(golden.has(&format!("{place}/step{}/parameters", visits.len())), "the end is compared");
+}
+
+#[test]
+fn the_data_is_what_pytorch_was_given() {
+    let (File { settings, labels, pixels0, teacher0, .. }, _) = file();
+    let dataset = settings.dataset();
+    assert_eq!(AUGMENT.views(), settings.views);
+    assert_eq!(dataset.labels(), labels);
+    let pixels = dataset.pixels(0).iter().map(|&pixel| f64::from(pixel)).collect();
+    summaries(&[("image 0".into(), pixels)], &[&pixels0]).at_most(1e-15, "pixels");
+    let apart = relative(&settings.teacher(0, 0), &teacher0);
+    assert!(apart <= 1e-15, "teacher logits are off by {apart:.1e}");
+}
+
+#[test]
+fn rslad_trains_resnet8_as_in_pytorch() {
+    follow("rslad", "resnet8");
+}
+
+#[test]
+fn trades_trains_resnet8_as_in_pytorch() {
+    follow("trades", "resnet8");
+}
+
+#[test]
+fn sat_trains_resnet8_as_in_pytorch() {
+    follow("sat", "resnet8");
+}
+
+#[test]
+fn rslad_trains_a_narrow_mobilenet_as_in_pytorch() {
+    follow("rslad", "mobilenet-v2-x0.25");
+}
+
+#[test]
+fn trades_trains_a_narrow_mobilenet_as_in_pytorch() {
+    follow("trades", "mobilenet-v2-x0.25");
+}
+
+#[test]
+fn sat_trains_a_narrow_mobilenet_as_in_pytorch() {
+    follow("sat", "mobilenet-v2-x0.25");
+}

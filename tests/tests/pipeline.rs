@@ -1,0 +1,193 @@
+//! Both stages, end to end, on the embedded digits: what a student learns from a label set is what it learns from the
+//! teacher itself.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use clap::Parser;
+use common::model::{self, Task};
+use engine::Reference;
+use engine::params::Precision;
+use stage1_label::progress::Progress;
+use stage1_label::stop::Stop;
+use stage2_distill::config::{Config, Layers};
+use stage2_distill::error::RunError;
+use stage2_distill::train::{Surroundings, train};
+
+const EPOCHS: usize = 3;
+
+struct Scene {
+    folder: tempfile::TempDir,
+    engine: Reference,
+}
+
+/// `label run` takes its flags from the command line's own parser, so that the test says what a user would.
+#[derive(Parser)]
+struct Label {
+    #[command(flatten)]
+    run: stage1_label::run::RunArgs,
+}
+
+impl Scene {
+    /// A folder with an untrained teacher: what it answers does not matter, only that both ways hear the same.
+    fn new() -> Self {
+        let scene = Self { folder: tempfile::tempdir().unwrap(), engine: Reference::new(2).unwrap() };
+        let (row, network) = model::build("tiny-cnn-x2", Task { input: [1, 28, 28], classes: 10 }).unwrap();
+        let params = model::initialise(&network, row.init, 99, Precision::F32);
+        model::save(&scene.path("teacher.safetensors"), &network, &params).unwrap();
+        scene
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.path(name).to_str().unwrap().into()
+    }
+
+    fn label(&self, out: &str, more: &[&str]) {
+        let (teacher, out) = (self.text("teacher.safetensors"), self.text(out));
+        let mut flags = vec!["label", "--teacher", &teacher, "--data", "sample", "--out", &out];
+        flags.extend(more);
+        let args = Label::parse_from(flags).run;
+        stage1_label::run::run(&args, 2, &Stop::never(), &mut Progress::hidden()).unwrap();
+    }
+
+    fn config(&self, more: &[(&str, &str)]) -> Config {
+        let mut layers = Layers::defaults();
+        let settings = [
+            ("data", "sample"),
+            ("student", "tiny-cnn"),
+            ("objective", "rslad"),
+            ("limit", "150"),
+            ("holdout", "20"),
+            ("batch", "64"),
+            ("steps", "2"),
+            ("eps", "0.1"),
+            ("seed", "3"),
+        ];
+        for (key, value) in
+            settings.into_iter().chain([("epochs", EPOCHS.to_string().as_str())]).chain(more.iter().copied())
+        {
+            layers.put("test", key, value).unwrap();
+        }
+        layers.resolve().unwrap()
+    }
+
+    fn train(&self, out: &str, more: &[(&str, &str)]) -> Result<Vec<u8>, RunError> {
+        let stop = AtomicBool::new(false);
+        let out = self.path(out);
+        let engine = &self.engine;
+        let around =
+            Surroundings { out: &out, resume: true, engine, threads: 2, stop: &stop, command: "test".into() };
+        train(&self.config(more), &around)?;
+        Ok(student(&out))
+    }
+
+    fn online(&self) -> Vec<u8> {
+        self.train("online", &[("teacher", &self.text("teacher.safetensors"))]).unwrap()
+    }
+}
+
+fn student(run: &Path) -> Vec<u8> {
+    std::fs::read(run.join("student.safetensors")).unwrap()
+}
+
+#[test]
+fn an_f32_label_set_of_all_views_gives_the_online_student_byte_for_byte() {
+    let scene = Scene::new();
+    scene.label("labels", &["--views", "all", "--dtype", "f32", "--limit", "150"]);
+    assert_eq!(scene.train("cached", &[("labels", &scene.text("labels"))]).unwrap(), scene.online());
+}
+
+#[test]
+fn a_plan_of_the_run_gives_the_online_student_byte_for_byte_from_either_form() {
+    let scene = Scene::new();
+    let online = scene.online();
+    for format in ["safetensors", "parquet"] {
+        scene.label(format, &["--views", "plan:3@3", "--dtype", "f32", "--limit", "150", "--format", format]);
+        let out = format!("cached-{format}");
+        assert_eq!(scene.train(&out, &[("labels", &scene.text(format))]).unwrap(), online, "{format}");
+    }
+}
+
+#[test]
+fn f16_labels_change_the_student_and_not_by_much() {
+    let scene = Scene::new();
+    scene.label("labels", &["--views", "plan:3@3", "--limit", "150"]);
+    let cached = scene.train("cached", &[("labels", &scene.text("labels"))]).unwrap();
+    let online = scene.online();
+    assert_ne!(cached, online, "half precision rounds");
+    let task = Task { input: [1, 28, 28], classes: 10 };
+    let load = |run: &str| {
+        model::load(&scene.path(run).join("student.safetensors"), None, task, Precision::F32).unwrap().params
+    };
+    let (a, b) = (load("cached"), load("online"));
+    let all = 0..a.trainable().len();
+    let (a, b) = (a.trainable().to_f64(all.clone()), b.trainable().to_f64(all));
+    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
+    let difference = norm(&mut a.iter().zip(&b).map(|(a, b)| a - b)) / norm(&mut b.iter().copied());
+    // Half precision has 11 bits, 5e-4; nine steps may carry that a little further, not to another student.
+    assert!(difference < 5e-3, "{difference}");
+}
+
+#[test]
+fn a_label_set_of_more_images_serves_and_one_of_fewer_or_others_does_not() {
+    let scene = Scene::new();
+    scene.label("more", &["--views", "all", "--dtype", "f32", "--limit", "200"]);
+    assert_eq!(scene.train("prefix", &[("labels", &scene.text("more"))]).unwrap(), scene.online());
+    scene.label("fewer", &["--views", "all", "--limit", "149"]);
+    let error = scene.train("fewer-run", &[("labels", &scene.text("fewer"))]).unwrap_err();
+    assert_eq!(error.exit_code(), 2);
+    assert!(error.to_string().contains("149") && error.to_string().contains("150"), "{error}");
+    scene.label("test", &["--views", "all", "--limit", "150", "--split", "test"]);
+    let error = scene.train("other-split", &[("labels", &scene.text("test"))]).unwrap_err();
+    assert!(error.to_string().contains("test") && error.to_string().contains("train"), "{error}");
+    assert!(!scene.path("other-split").exists());
+}
+
+#[test]
+fn a_plan_serves_its_seed_and_no_longer_run() {
+    let scene = Scene::new();
+    scene.label("labels", &["--views", "plan:3@3", "--limit", "150"]);
+    let labels = scene.text("labels");
+    scene.train("shorter", &[("labels", &labels), ("epochs", "2")]).unwrap();
+    for (more, words) in [(("epochs", "4"), ["3", "4"]), (("seed", "4"), ["3", "4"])] {
+        let error = scene.train("refused", &[("labels", &labels), more]).unwrap_err().to_string();
+        assert!(words.iter().all(|word| error.contains(word)), "{error}");
+    }
+}
+
+#[test]
+fn a_random_choice_of_views_serves_every_seed() {
+    let scene = Scene::new();
+    scene.label("labels", &["--views", "random:2@0", "--limit", "150"]);
+    let labels = scene.text("labels");
+    let first = scene.train("seed3", &[("labels", &labels)]).unwrap();
+    assert_ne!(first, scene.train("seed4", &[("labels", &labels), ("seed", "4")]).unwrap());
+}
+
+#[test]
+fn a_changed_byte_in_any_file_of_the_label_set_stops_the_run_before_it_begins() {
+    let scene = Scene::new();
+    scene.label("labels", &["--views", "random:1@0", "--limit", "150"]);
+    for name in ["manifest.json", "README.md", "SHA256SUMS", "shards", "data"] {
+        let mut path = scene.path("labels").join(name);
+        if path.is_dir() {
+            path = std::fs::read_dir(&path).unwrap().next().unwrap().unwrap().path();
+        }
+        let whole = std::fs::read(&path).unwrap();
+        let mut changed = whole.clone();
+        let middle = changed.len() / 2;
+        changed[middle] ^= 4;
+        std::fs::write(&path, &changed).unwrap();
+        let error = scene.train("run", &[("labels", &scene.text("labels"))]).unwrap_err();
+        assert_eq!(error.exit_code(), 2, "{error}");
+        let file = path.file_name().unwrap().to_str().unwrap();
+        assert!(error.to_string().contains(file), "{file}: {error}");
+        assert!(!scene.path("run").exists());
+        std::fs::write(&path, whole).unwrap();
+    }
+    scene.train("run", &[("labels", &scene.text("labels"))]).unwrap();
+}
