@@ -6,10 +6,12 @@
 mod compare;
 mod golden;
 mod prepared;
+mod process;
 
 pub use compare::{Worst, distance, relative, summaries};
 pub use golden::{Golden, json};
 pub use prepared::{Case, Cases, Cost, Modes, RoundingErrors, images, named, prepared, upstream, values};
+pub use process::{reference, reference_of};
 
 use std::path::PathBuf;
 

@@ -14,7 +14,8 @@ struct File {
 
 #[derive(Deserialize)]
 struct Table {
-    table: String,
+    #[serde(rename = "table")]
+    name: String,
     teacher: Vec<Vec<f64>>,
     natural: Vec<Vec<f64>>,
     adversarial: Vec<Vec<f64>>,
@@ -24,7 +25,8 @@ struct Table {
 #[derive(Deserialize)]
 struct Loss {
     table: String,
-    loss: String,
+    #[serde(rename = "loss")]
+    name: String,
     value: Value,
     gradient_natural: Option<Vec<Vec<f64>>>,
     gradient_adversarial: Option<Vec<Vec<f64>>>,
@@ -62,9 +64,9 @@ impl Table {
 /// Every case that PyTorch calls `loss`: its table's leaves, and what PyTorch found.
 fn cases(loss: &str) -> Vec<(Leaves, Loss)> {
     let File { tables, losses } = json("losses.json");
-    let wanted: Vec<Loss> = losses.into_iter().filter(|row| row.loss == loss).collect();
+    let wanted: Vec<Loss> = losses.into_iter().filter(|row| row.name == loss).collect();
     assert!(wanted.len() >= 2, "{loss} is tried on every table");
-    let leaves = |loss: &Loss| tables.iter().find(|table| table.table == loss.table).unwrap().leaves();
+    let leaves = |loss: &Loss| tables.iter().find(|table| table.name == loss.table).unwrap().leaves();
     wanted.into_iter().map(|loss| (leaves(&loss), loss)).collect()
 }
 
@@ -88,7 +90,7 @@ fn rows_agree(found: &Tensor, wanted: &[Vec<f64>], what: &str) {
 
 fn gradients_agree(loss: &Tensor, leaves: &Leaves, wanted: &Loss) {
     let store = loss.sum_all().unwrap().backward().unwrap();
-    let what = format!("{} of {}", wanted.loss, wanted.table);
+    let what = format!("{} of {}", wanted.name, wanted.table);
     for (leaf, rows) in
         [(&leaves.natural, &wanted.gradient_natural), (&leaves.adversarial, &wanted.gradient_adversarial)]
     {
@@ -100,7 +102,7 @@ fn gradients_agree(loss: &Tensor, leaves: &Leaves, wanted: &Loss) {
 
 fn per_image_agrees(found: &Tensor, wanted: &Loss) {
     let Value::PerImage(values_wanted) = &wanted.value else {
-        panic!("{} has a value per image", wanted.loss)
+        panic!("{} has a value per image", wanted.name)
     };
     for (found, wanted) in values(found).into_iter().zip(values_wanted) {
         assert!((found - wanted).abs() <= BOUND * wanted.abs().max(1.0), "{found}, not {wanted}");

@@ -5,10 +5,10 @@ use std::sync::OnceLock;
 use candle_core::{DType, Tensor};
 use common::model::{self, Task, ZOO};
 use engine::params::{Grads, Precision};
-use engine::{Engine, Keep, Network, Norm, Params, Reference};
+use engine::{Engine, Keep, Network, Norm, Params};
 use rslad_tests::{
-    Case, Cases, Golden, RoundingErrors, distance, images, json, named, prepared, relative, summaries,
-    upstream, values,
+    Case, Cases, Golden, RoundingErrors, distance, images, json, named, prepared, reference, reference_of,
+    relative, summaries, upstream, values,
 };
 
 const BOUND: f64 = 1e-9;
@@ -37,7 +37,7 @@ struct Found {
 
 /// Logits, and the gradients of `sum(logits * R)`.
 fn run(case: &Case, network: &Network, params: &Params, norm: Norm, ids: &[usize]) -> Found {
-    let engine = Reference::with_micro_batch(1, ids.len()).unwrap();
+    let engine = reference_of(ids.len());
     let dtype = if params.precision() == Precision::F64 { DType::F64 } else { DType::F32 };
     let as_run = |tensor: Tensor| tensor.to_dtype(dtype).unwrap();
     let images = as_run(images(case, ids));
@@ -177,7 +177,7 @@ fn values_that_go_in_are_those_that_pytorch_was_given() {
 
 #[test]
 fn two_training_forwards_move_the_running_statistics_as_in_pytorch() {
-    let engine = Reference::new(1).unwrap();
+    let engine = reference(1);
     for case in &cases().networks {
         let name = &case.architecture;
         let (network, mut params) = prepared(case);

@@ -7,7 +7,7 @@ use candle_core::{DType, Tensor};
 use engine::graph::{Builder, Conv2d, GraphError, Op, Padding, Pool};
 use engine::params::{Grads, Precision, Role};
 use engine::{Engine, Keep, Network, NodeId, Norm, Params, Reference};
-use rslad_tests::{Golden, json, named, relative, values};
+use rslad_tests::{Golden, json, named, reference, relative, values};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -239,7 +239,7 @@ fn check_parameters(network: &Network, it: NodeId, grads: &Grads, check: &impl F
 fn every_case(precision: Precision, tolerance: Tolerance) {
     let File { cases } = json("ops.json");
     let golden = Golden::open("ops.safetensors");
-    let engine = Reference::new(1).unwrap();
+    let engine = reference(1);
     let (padded, cases): (Vec<_>, Vec<_>) = cases.into_iter().partition(Case::is_padded_pool);
     assert_eq!(padded.len(), 1, "a pool without padding is an operation of the engine");
     assert!(cases.len() >= 45, "only {} cases", cases.len());

@@ -10,10 +10,9 @@ use common::rng::{Purpose, Stream};
 use common::threat::Threat;
 use common::view::{drawn_view, epoch_order, picked_views};
 use data::{ImageShape, cut};
-use engine::Reference;
 use engine::params::Precision;
 use labels::Augment;
-use rslad_tests::json;
+use rslad_tests::{json, reference};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -149,7 +148,7 @@ fn attacks_start_where_they_should() {
     let task = Task { input: [1, 28, 28], classes: 10 };
     let (row, network) = model::build("tiny-cnn", task).unwrap();
     let params = model::initialise(&network, row.init, 0, Precision::F64);
-    let engine = Reference::new(1).unwrap();
+    let engine = reference(1);
     let victim = Victim { engine: &engine, network: &network, params: &params };
     // From a black image the start itself is left.
     let black = Tensor::zeros((1, 1, 28, 28), DType::F64, &Device::Cpu).unwrap();

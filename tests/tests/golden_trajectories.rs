@@ -12,9 +12,9 @@ use common::threat::Threat;
 use common::view::{ViewPlan, epoch_order};
 use data::{Dataset, ImageShape, Split};
 use engine::params::Precision;
-use engine::{Grads, Params, Reference};
+use engine::{Grads, Params};
 use labels::Augment;
-use rslad_tests::{Golden, json, named, relative, summaries, values};
+use rslad_tests::{Golden, json, named, reference_of, relative, summaries, values};
 use serde::Deserialize;
 use stage2_distill::step::{Batch, Moving, TrainStep};
 
@@ -180,7 +180,7 @@ fn follow(method: &str, architecture: &str) {
     let names: Vec<_> = network.layout().statistics().iter().map(|entry| &entry.name).collect();
     assert_eq!(names, row.statistics.iter().collect::<Vec<_>>());
 
-    let engine = Reference::with_micro_batch(1, row.batch).unwrap();
+    let engine = reference_of(row.batch);
     let objective = (objective::find(method).unwrap().make)();
     let attack = objective.attack_start().map(|start| Pgd {
         threat: Threat { eps: settings.eps },

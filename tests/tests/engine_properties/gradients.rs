@@ -4,7 +4,7 @@ use candle_core::Tensor;
 use engine::graph::Op;
 use engine::params::{Grads, Precision};
 use engine::{Engine, EngineError, Keep, NodeId, Norm, Reference};
-use rslad_tests::{relative, values};
+use rslad_tests::{reference, reference_of, relative, values};
 
 use crate::small::{Small, network, uniform};
 
@@ -15,7 +15,7 @@ fn all(grads: &Grads) -> Vec<f64> {
 #[test]
 fn tapes_that_are_alive_together_give_what_each_gives_alone() {
     let small = network("resnet8", [3, 32, 32], Precision::F64);
-    let engine = Reference::new(2).unwrap();
+    let engine = reference(2);
     let batches: [&[usize]; 3] = [&[0, 1, 2], &[3, 4], &[0, 5, 6, 7]];
     let modes = [Norm::Batch, Norm::Running, Norm::Batch];
     let alone: Vec<_> = batches.iter().zip(modes).map(|(ids, norm)| small.run(&engine, ids, norm)).collect();
@@ -39,7 +39,7 @@ fn tapes_that_are_alive_together_give_what_each_gives_alone() {
 #[test]
 fn parameter_gradients_add_up() {
     let small = network("tiny-cnn", [1, 28, 28], Precision::F64);
-    let engine = Reference::new(1).unwrap();
+    let engine = reference(1);
     let (first, second) =
         (small.run(&engine, &[0, 1, 2], Norm::Batch), small.run(&engine, &[3, 4], Norm::Running));
     let sum: Vec<f64> = all(&first.grads).iter().zip(all(&second.grads)).map(|(a, b)| a + b).collect();
@@ -59,7 +59,7 @@ fn parameter_gradients_add_up() {
 #[test]
 fn a_backward_that_forward_did_not_prepare_is_refused() {
     let small = network("tiny-cnn", [1, 28, 28], Precision::F64);
-    let engine = Reference::new(1).unwrap();
+    let engine = reference(1);
     let images = small.images(&[0]);
     let forward =
         |keep| engine.forward(&small.network, &small.params, &images, Norm::Running, keep, &[]).unwrap().tape;
@@ -90,21 +90,14 @@ impl<'a> Probe<'a> {
         let ids: Vec<usize> = (0..images).collect();
         let mut seeds = vec![Some(small.seed(&ids))];
         for (i, &tap) in taps.iter().enumerate() {
-            let pass = Reference::new(1)
-                .unwrap()
+            let pass = reference(1)
                 .forward(&small.network, &small.params, &small.images(&ids), norm, Keep::Nothing, &[tap])
                 .unwrap();
             let shape = pass.taps[0].shape().clone();
             let drawn = uniform(700 + i, shape.elem_count()).into_iter().map(|v| v - 0.5).collect::<Vec<_>>();
             seeds.push(Some(Tensor::from_vec(drawn, shape, pass.logits.device()).unwrap()));
         }
-        Self {
-            small,
-            engine: Reference::with_micro_batch(1, images).unwrap(),
-            norm,
-            taps: taps.to_vec(),
-            seeds,
-        }
+        Self { small, engine: reference_of(images), norm, taps: taps.to_vec(), seeds }
     }
 
     fn value(&self, small: &Small, images: &Tensor) -> f64 {
@@ -192,7 +185,7 @@ fn gradients_through_taps_and_logits_are_differences() {
 #[test]
 fn a_tap_of_the_input_is_the_images_and_passes_its_gradient_on() {
     let small = network("tiny-cnn", [1, 12, 12], Precision::F64);
-    let engine = Reference::new(1).unwrap();
+    let engine = reference(1);
     let images = small.images(&[0, 1]);
     let input = small.network.find("input").unwrap();
     let pass = engine

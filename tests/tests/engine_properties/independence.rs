@@ -1,14 +1,15 @@
 //! Under running statistics an image does not feel its neighbours, its place or the size of its batch.
 
+use engine::Norm;
 use engine::params::Precision;
-use engine::{Norm, Reference};
+use rslad_tests::reference;
 
 use crate::small::{Small, bits_per_image, network};
 
 /// Runs image 0 in many batches and compares bits with those it has alone.
 fn is_alone_in_every_batch(small: &Small) {
     let name = small.network.architecture();
-    let engine = Reference::new(2).unwrap();
+    let engine = reference(2);
     let watched = 0;
     let alone = small.run(&engine, &[watched], Norm::Running);
     let logits = bits_per_image(&alone.logits).remove(0);
@@ -46,7 +47,7 @@ each_network! {
 #[test]
 fn under_batch_statistics_neighbours_do_matter() {
     let small = network("resnet8", [3, 32, 32], Precision::F32);
-    let engine = Reference::new(1).unwrap();
+    let engine = reference(1);
     let logits = |ids: &[usize]| bits_per_image(&small.run(&engine, ids, Norm::Batch).logits)[0].clone();
     assert_ne!(logits(&[0, 1, 2]), logits(&[0, 1, 3]));
 }
@@ -54,7 +55,7 @@ fn under_batch_statistics_neighbours_do_matter() {
 #[test]
 fn no_images_give_no_logits() {
     let small = network("tiny-cnn", [1, 28, 28], Precision::F32);
-    let engine = Reference::new(1).unwrap();
+    let engine = reference(1);
     let run = small.run(&engine, &[], Norm::Running);
     assert_eq!((run.logits.dims(), run.image.dims()), ([0, 10].as_slice(), [0, 1, 28, 28].as_slice()));
     assert!((0..run.grads.values().len()).all(|i| run.grads.values().get(i) == 0.0));

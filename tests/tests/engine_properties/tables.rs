@@ -11,7 +11,7 @@ use common::soft::cross_entropy;
 use common::threat::{Threat, ThreatError};
 use engine::params::Precision;
 use engine::{Engine, EngineError, Keep, Norm, Reference};
-use rslad_tests::values;
+use rslad_tests::{reference, values};
 use stage2_distill::step::{Batch, Moving, TrainStep};
 
 use crate::small::{Small, network, uniform};
@@ -34,7 +34,7 @@ fn labels(ids: &[usize]) -> Tensor {
 
 #[test]
 fn every_architecture_runs_and_goes_back_in_both_modes() {
-    let engine = Reference::new(2).unwrap();
+    let engine = reference(2);
     for row in ZOO {
         let name = concrete(row.name);
         let small = network(name, INPUT, Precision::F32);
@@ -67,7 +67,7 @@ fn every_architecture_prints_a_summary_and_takes_other_classes() {
 
 #[test]
 fn every_objective_takes_a_step_that_lowers_its_own_loss() {
-    let engine = Reference::new(2).unwrap();
+    let engine = reference(2);
     let ids = [0, 1, 2, 3];
     for row in OBJECTIVES {
         let objective = (row.make)();
@@ -148,7 +148,7 @@ fn judged(images: &Images, engine: &Reference, attack: &dyn JudgeAttack, eps: f6
 
 #[test]
 fn every_attack_raises_the_loss_of_every_architecture_and_with_eps_0_equals_clean() {
-    let engine = Reference::new(2).unwrap();
+    let engine = reference(2);
     for row in ZOO {
         let images = Images::new(concrete(row.name), PLACES.len(), &engine);
         for attack in ATTACKS {
@@ -200,7 +200,7 @@ impl JudgeAttack for Cheat {
 
 #[test]
 fn an_attack_that_leaves_the_ball_is_caught_by_the_check_and_gains_nothing_from_the_judge() {
-    let engine = Reference::new(2).unwrap();
+    let engine = reference(2);
     let images = Images::new("resnet8", PLACES.len(), &engine);
     let pixels = images.small.images(&PLACES);
     let far = (&pixels * 0.5).unwrap();
@@ -225,7 +225,7 @@ fn an_attack_that_leaves_the_ball_is_caught_by_the_check_and_gains_nothing_from_
 
 #[test]
 fn every_loss_of_an_attack_has_a_gradient_at_the_image() {
-    let engine = Reference::new(1).unwrap();
+    let engine = reference(1);
     let small = network("tiny-cnn", [1, 12, 12], Precision::F64);
     let (ids, victim) = ([0, 1], Victim { engine: &engine, network: &small.network, params: &small.params });
     let images = small.images(&ids);
