@@ -108,9 +108,8 @@ pub(super) fn forward(
         Op::BatchNorm { eps, .. } => {
             let deviation = (weights.get(id, Role::RunningVar)? + *eps)?.sqrt()?;
             let scale = (weights.get(id, Role::Weight)? / deviation)?;
-            x.broadcast_sub(&weights.get(id, Role::RunningMean)?)?
-                .broadcast_mul(&scale)?
-                .broadcast_add(&weights.get(id, Role::Bias)?)
+            let centred = x.broadcast_sub(&weights.get(id, Role::RunningMean)?)?;
+            (centred * per_channel(&scale, x)?)? + per_channel(&weights.get(id, Role::Bias)?, x)?
         }
         // candle's own ReLU has derivative 1 at 0; a product with the mask has 0, as PyTorch.
         Op::Relu => x * x.gt(0.0)?.to_dtype(x.dtype())?,
@@ -159,15 +158,23 @@ pub(super) fn batch_norm(
         if t.rank() == 4 { t.mean(2)?.mean(1)?.mean(0) } else { t.mean(0) }
     };
     let mean = mean_of(x)?;
-    let centred = x.broadcast_sub(&mean)?;
+    let centred = (x - per_channel(&mean, x)?)?;
     let variance = mean_of(&centred.sqr()?)?;
-    let value = centred
-        .broadcast_div(&(&variance + eps)?.sqrt()?)?
-        .broadcast_mul(&weights.get(id, Role::Weight)?)?
-        .broadcast_add(&weights.get(id, Role::Bias)?)?;
+    let normalised = (&centred / per_channel(&(&variance + eps)?.sqrt()?, x)?)?;
+    let scaled = (normalised * per_channel(&weights.get(id, Role::Weight)?, x)?)?;
+    let value = (scaled + per_channel(&weights.get(id, Role::Bias)?, x)?)?;
     // A single value has no unbiased variance; PyTorch refuses such a batch, here it stays at the biased one.
     let unbiased = (variance.detach() * (count as f64 / (count.max(2) - 1) as f64))?;
     Ok((value, mean.detach(), unbiased))
+}
+
+/// A value per channel in the shape of a map or vector, without a copy.
+///
+/// Spread over a row, then the image, then the batch: its gradient is then summed in as many stages. candle would add all
+/// positions of all images one after the other, and an f32 gradient would lose digits with the size of the batch.
+fn per_channel(values: &Tensor, like: &Tensor) -> Result<Tensor> {
+    let dims = like.dims();
+    (0..dims.len() - 1).rev().try_fold(values.clone(), |spread, from| spread.broadcast_as(&dims[from..]))
 }
 
 fn convolve(conv: &Conv2d, x: &Tensor, weights: &Weights, id: NodeId, windows: &Windows) -> Result<Tensor> {
@@ -198,7 +205,10 @@ fn convolve(conv: &Conv2d, x: &Tensor, weights: &Weights, id: NodeId, windows: &
             .taps(x, window)?
             .into_iter()
             .enumerate()
-            .map(|(tap, rows)| rows.broadcast_mul(&weight.get(tap)?))
+            .map(|(tap, rows)| {
+                let map = rows.reshape((images, out_h, out_w, channels))?;
+                &map * per_channel(&weight.get(tap)?.flatten_all()?, &map)?
+            })
             .collect::<Result<Vec<_>>>()?;
         weighted[1..].iter().try_fold(weighted[0].clone(), |sum, term| sum + term)?
     } else {
@@ -213,8 +223,8 @@ fn convolve(conv: &Conv2d, x: &Tensor, weights: &Weights, id: NodeId, windows: &
         ))?)?;
         product.permute((1, 0, 2))?.contiguous()?.reshape((pixels, out))?
     };
-    let y = if conv.bias { y.broadcast_add(&weights.get(id, Role::Bias)?)? } else { y };
-    y.reshape((images, out_h, out_w, out))
+    let y = y.reshape((images, out_h, out_w, out))?;
+    if conv.bias { &y + per_channel(&weights.get(id, Role::Bias)?, &y)? } else { Ok(y) }
 }
 
 /// `(N*OH*OW, KH*KW, C)` for a pool.
