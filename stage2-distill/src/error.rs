@@ -66,11 +66,10 @@ impl RunError {
             Self::Step(StepError::NotFinite(_)) | Self::Eval(EvalError::NonFinite) => 1,
             Self::Interrupted { .. } | Self::Eval(EvalError::Interrupted) => 75,
             Self::Weights(WeightsError::Io { source, .. })
-            | Self::Load(LoadError::Weights(WeightsError::Io { source, .. })) => io_code(source),
-            Self::Folder(FolderError::Io { source, .. }) | Self::Data(data::DataError::Io { source, .. }) => {
-                io_code(source)
-            }
-            Self::Labels(labels::Error::Io { source, .. }) => io_code(source),
+            | Self::Load(LoadError::Weights(WeightsError::Io { source, .. }))
+            | Self::Folder(FolderError::Io { source, .. })
+            | Self::Data(data::DataError::Io { source, .. })
+            | Self::Labels(labels::Error::Io { source, .. }) => io_code(source),
             Self::Step(_) | Self::Eval(_) | Self::Engine(_) => 101,
             _ => 2,
         }

@@ -54,40 +54,41 @@ impl Scene {
         stage1_label::run::run(&args, 2, &Stop::never(), &mut Progress::hidden()).unwrap();
     }
 
-    fn config(&self, more: &[(&str, &str)]) -> Config {
-        let mut layers = Layers::defaults();
-        let settings = [
-            ("data", "sample"),
-            ("student", "tiny-cnn"),
-            ("objective", "rslad"),
-            ("limit", "150"),
-            ("holdout", "20"),
-            ("batch", "64"),
-            ("steps", "2"),
-            ("eps", "0.1"),
-            ("seed", "3"),
-        ];
-        for (key, value) in
-            settings.into_iter().chain([("epochs", EPOCHS.to_string().as_str())]).chain(more.iter().copied())
-        {
-            layers.put("test", key, value).unwrap();
-        }
-        layers.resolve().unwrap()
-    }
-
     fn train(&self, out: &str, more: &[(&str, &str)]) -> Result<Vec<u8>, RunError> {
         let stop = AtomicBool::new(false);
         let out = self.path(out);
         let engine = &self.engine;
         let around =
             Surroundings { out: &out, resume: true, engine, threads: 2, stop: &stop, command: "test".into() };
-        train(&self.config(more), &around)?;
+        train(&config(more), &around)?;
         Ok(student(&out))
     }
 
     fn online(&self) -> Vec<u8> {
         self.train("online", &[("teacher", &self.text("teacher.safetensors"))]).unwrap()
     }
+}
+
+/// A short run on 150 digits, its last batch short.
+fn config(more: &[(&str, &str)]) -> Config {
+    let mut layers = Layers::defaults();
+    let settings = [
+        ("data", "sample"),
+        ("student", "tiny-cnn"),
+        ("objective", "rslad"),
+        ("limit", "150"),
+        ("holdout", "20"),
+        ("batch", "64"),
+        ("steps", "2"),
+        ("eps", "0.1"),
+        ("seed", "3"),
+    ];
+    for (key, value) in
+        settings.into_iter().chain([("epochs", EPOCHS.to_string().as_str())]).chain(more.iter().copied())
+    {
+        layers.put("test", key, value).unwrap();
+    }
+    layers.resolve().unwrap()
 }
 
 fn student(run: &Path) -> Vec<u8> {
