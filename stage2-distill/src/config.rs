@@ -241,7 +241,9 @@ impl Config {
     /// Paths are left out: what they hold is compared by digest.
     pub fn differences(&self, other: &Self) -> Vec<String> {
         let table = |config: &Self| toml::Table::try_from(config).expect("a configuration is a table");
-        let (ours, theirs) = (table(self), table(other));
+        // A step size that was left out is the same as one written out.
+        let resolved = |config: &Self| Self { step_size: Some(config.step_size()), ..config.clone() };
+        let (ours, theirs) = (table(&resolved(self)), table(&resolved(other)));
         let show = |value: Option<&toml::Value>| value.map_or_else(|| "not set".into(), ToString::to_string);
         SETTINGS
             .iter()

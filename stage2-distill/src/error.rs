@@ -63,7 +63,7 @@ impl RunError {
     /// 1 a check failed, 2 bad usage or input, 74 disk, 75 interrupted and resumable, 101 our bug.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Step(StepError::NotFinite(_)) | Self::Eval(EvalError::NonFinite) => 1,
+            Self::Step(StepError::NotFinite(_) | StepError::Diverged) | Self::Eval(EvalError::NonFinite) => 1,
             Self::Interrupted { .. } | Self::Eval(EvalError::Interrupted) => 75,
             Self::Weights(WeightsError::Io { source, .. })
             | Self::Load(LoadError::Weights(WeightsError::Io { source, .. }))
@@ -76,7 +76,11 @@ impl RunError {
     }
 }
 
-/// A file that is not there is the user's mistake; anything else is the disk's.
+/// A path that is not there or is of the wrong kind is the user's mistake; anything else is the disk's.
 fn io_code(error: &std::io::Error) -> u8 {
-    if error.kind() == std::io::ErrorKind::NotFound { 2 } else { 74 }
+    use std::io::ErrorKind::{AlreadyExists, InvalidInput, IsADirectory, NotADirectory, NotFound};
+    match error.kind() {
+        NotFound | InvalidInput | IsADirectory | NotADirectory | AlreadyExists => 2,
+        _ => 74,
+    }
 }

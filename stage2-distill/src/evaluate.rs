@@ -71,7 +71,8 @@ pub fn evaluate(exam: &Examination, engine: &dyn Engine, stop: &AtomicBool) -> R
     let judge =
         |name: &str, work: &mut dyn FnMut(&mut eval::Progress) -> Result<Vec<bool>, eval::EvalError>| {
             let mut progress = Progress::new(dataset.len(), 0, "images");
-            let right = work(&mut |done, _| {
+            let right = work(&mut |done, total| {
+                progress.of(total);
                 progress.set(done, name);
                 !stop.load(Ordering::Relaxed)
             });
@@ -84,12 +85,13 @@ pub fn evaluate(exam: &Examination, engine: &dyn Engine, stop: &AtomicBool) -> R
     let mut scores = vec![("clean".to_string(), score(&clean))];
     for attack in &attacks {
         let name = attack.name();
+        if scores.iter().any(|(known, _)| *known == name) {
+            continue;
+        }
         let right = judge(&name, &mut |progress| {
             eval::robust(&victim, &images, &places, &clean, attack.as_ref(), &settings, progress)
         })?;
-        if scores.iter().all(|(known, _)| *known != name) {
-            scores.push((name, score(&right)));
-        }
+        scores.push((name, score(&right)));
     }
     let report = Report {
         architecture: loaded.network.architecture().into(),

@@ -10,7 +10,9 @@ use crate::config::{Config, ConfigError, Layers};
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
     /// The operating system refused.
-    #[error("cannot {doing} {path}: {source}")]
+    #[error(
+        "cannot {doing} {path}: {source}\nhint: check the path, its permissions and the room on the disk; what was saved stays, run the same command again"
+    )]
     Io {
         /// What was tried.
         doing: &'static str,
@@ -34,7 +36,7 @@ pub enum FolderError {
         found: String,
     },
     /// Its own configuration is unreadable.
-    #[error("{path}: {source}")]
+    #[error("{source}\nhint: {path} is the run's own record; bring it back, or choose another --out")]
     Config {
         /// The file.
         path: String,
@@ -105,7 +107,10 @@ impl RunFolder {
     pub fn write(&self, name: &str, text: &str) -> Result<(), FolderError> {
         let path = self.file(name);
         let publish = || -> std::io::Result<()> {
-            let mut temporary = tempfile::Builder::new().prefix(".tmp-").tempfile_in(&self.path)?;
+            // Readable as far as the user's mask lets others read: temporary files are private by default.
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+            let mut temporary =
+                tempfile::Builder::new().prefix(".tmp-").permissions(mode).tempfile_in(&self.path)?;
             temporary.write_all(text.as_bytes())?;
             temporary.as_file().sync_all()?;
             temporary.persist(&path).map_err(|error| error.error)?;
@@ -138,11 +143,13 @@ impl Metrics {
         let path = folder.file("metrics.jsonl");
         let open = || -> std::io::Result<File> {
             let mut file = OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
-            file.set_len(bytes)?;
+            // A file that somebody shortened stays as it is: its lost lines are no reason to stop.
+            file.set_len(bytes.min(file.metadata()?.len()))?;
             std::io::Seek::seek(&mut file, std::io::SeekFrom::End(0))?;
             Ok(file)
         };
         let file = open().map_err(io("open", &path))?;
+        let bytes = file.metadata().map_err(io("open", &path))?.len();
         Ok(Self { path, file, bytes })
     }
 

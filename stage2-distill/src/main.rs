@@ -1,5 +1,6 @@
 //! `distill`: trains small robust students, and judges them.
 
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -13,6 +14,7 @@ use signal_hook::flag;
 use stage2_distill::args::{Cli, Command, EvalArgs, Resume, TrainArgs};
 use stage2_distill::error::RunError;
 use stage2_distill::evaluate::evaluate;
+use stage2_distill::folder::FolderError;
 use stage2_distill::train::{Surroundings, train};
 
 fn main() -> ExitCode {
@@ -55,7 +57,10 @@ fn run_train(args: &TrainArgs) -> anyhow::Result<()> {
         engine: &engine,
         threads,
         stop: &stop,
-        command: std::env::args().collect::<Vec<_>>().join(" "),
+        command: std::env::args_os()
+            .map(|word| quoted(&word.to_string_lossy()))
+            .collect::<Vec<_>>()
+            .join(" "),
     };
     let summary = train(&config, &around)?;
     let out = args.out.display();
@@ -83,36 +88,60 @@ fn run_train(args: &TrainArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A word as a shell reads it back.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.into();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
 fn run_eval(args: &EvalArgs) -> anyhow::Result<()> {
+    let to_stdout = args.json.as_deref().is_some_and(|path| path.as_os_str() == "-");
+    // Opened first: an evaluation may take hours, and its result must have somewhere to go.
+    let file = match args.json.as_deref().filter(|_| !to_stdout) {
+        None => None,
+        Some(path) => {
+            let file = std::fs::File::create(path).map_err(|source| FolderError::Io {
+                doing: "write",
+                path: path.display().to_string(),
+                source,
+            });
+            Some(file.map_err(RunError::from)?)
+        }
+    };
     let (engine, _, stop) = start(args.threads)?;
     let report = evaluate(&args.examination(), &engine, &stop)?;
     let json = serde_json::to_string_pretty(&report).context("cannot write the report as JSON")? + "\n";
-    match args.json.as_deref() {
-        Some(path) if path.as_os_str() == "-" => {
-            print!("{json}");
-            return Ok(());
-        }
-        Some(path) => {
-            std::fs::write(path, json).with_context(|| format!("cannot write {}", path.display()))?;
-        }
-        None => {}
+    print(&if to_stdout { json.clone() } else { table(&report) })?;
+    if let Some(mut file) = file {
+        file.write_all(json.as_bytes()).context("cannot write the report")?;
     }
-    print_report(&report);
     Ok(())
 }
 
+/// Writes to standard output. A reader that went away, as `head` does, is no error.
+fn print(text: &str) -> anyhow::Result<()> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.context("cannot write to standard output"),
+    }
+}
+
 /// The report as a table, at most 80 columns wide.
-fn print_report(report: &Report) {
-    println!(
-        "{} on {} {}: {} images, eps {}",
-        report.architecture, report.data, report.split, report.images, report.eps
-    );
-    println!("{:<10} {:>8}   {:<30}", "attack", "accuracy", "worst class");
+fn table(report: &Report) -> String {
+    let Report { architecture, data, split, images, eps, .. } = report;
+    let mut lines = vec![
+        format!("{architecture} on {data} {split}: {images} images, eps {eps}"),
+        format!("{:<10} {:>8}   {}", "attack", "accuracy", "worst class"),
+    ];
     for (name, score) in &report.scores {
         let worst = score.worst_class().map_or_else(String::new, |(class, percent)| {
             let class = report.class_names.get(class).map_or("?", String::as_str);
             format!("{percent:.2} % ({class})")
         });
-        println!("{name:<10} {:>7.2}%   {worst:<30}", score.percent());
+        lines.push(format!("{name:<10} {:>7.2}%   {worst}", score.percent()));
     }
+    lines.join("\n") + "\n"
 }

@@ -46,6 +46,16 @@ impl Progress {
         }
     }
 
+    /// The work is another amount than was thought: an attack only visits the images that still stand.
+    pub fn of(&mut self, total: usize) {
+        if self.total != total as u64 {
+            self.total = total as u64;
+            if let Some(bar) = &self.bar {
+                bar.set_length(self.total);
+            }
+        }
+    }
+
     /// Work done so far, and what to say about it.
     pub fn set(&mut self, done: usize, message: &str) {
         if let Some(bar) = &self.bar {
@@ -57,8 +67,9 @@ impl Progress {
             return;
         }
         self.spoke = Instant::now();
-        let rate = (done as u64 - self.before) as f64 / self.began.elapsed().as_secs_f64().max(1e-9);
-        let left = (self.total - done as u64) as f64 / rate.max(1e-9);
+        let rate =
+            (done as u64).saturating_sub(self.before) as f64 / self.began.elapsed().as_secs_f64().max(1e-9);
+        let left = self.total.saturating_sub(done as u64) as f64 / rate.max(1e-9);
         let left = if rate > 0.0 {
             format!("{:.0} {}/s, {} left", rate, self.unit, duration(left))
         } else {

@@ -8,7 +8,7 @@ use std::path::Path;
 use candle_core::{DType, Device, Tensor};
 use common::model::{self, Loaded, Task};
 use common::objective::Needs;
-use common::view::{Augment, ViewPlan, Views};
+use common::view::{Augment, ViewPlan};
 use data::{Dataset, DatasetSpec};
 use engine::Engine;
 use engine::params::Precision;
@@ -85,7 +85,7 @@ impl Supply {
                 Precision::F32,
             )?)),
         };
-        Ok(Self { source, plan: ViewPlan { augment, views: Views::All } })
+        Ok(Self { source, plan: ViewPlan::all(augment) })
     }
 
     /// What the teacher is, by content: part of what a resumed run must find unchanged.

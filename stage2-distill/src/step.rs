@@ -54,6 +54,11 @@ pub enum StepError {
     /// The loss is infinite or not a number.
     #[error("the loss is {0}\nhint: lower --set lr=.., or check the data and the teacher")]
     NotFinite(f64),
+    /// The weights or the logits that they give are infinite or not numbers.
+    #[error(
+        "the training diverged: weights or logits are not finite\nhint: lower --set lr=.., or check the data and the teacher"
+    )]
+    Diverged,
 }
 
 impl From<candle_core::Error> for StepError {

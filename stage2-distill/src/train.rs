@@ -23,7 +23,7 @@ use crate::folder::{Metrics, RunFolder};
 use crate::progress::Progress;
 use crate::select::{self, Standing};
 use crate::source::{self, Supply};
-use crate::step::{Batch, Moving, TrainStep};
+use crate::step::{Batch, Moving, StepError, TrainStep};
 
 /// A checkpoint is due this long after the last one.
 const CHECKPOINT_EVERY: Duration = Duration::from_mins(10);
@@ -123,6 +123,9 @@ pub fn train(config: &Config, around: &Surroundings) -> Result<Summary, RunError
         Selection { places: split.held_out, test: None }
     };
     let mut inputs = vec![format!("images {}", dataset.record().hash())];
+    if let Some(test) = &selection.test {
+        inputs.push(format!("test {}", test.record().hash()));
+    }
     inputs.push(format!("views {} of {}", supply.plan.views, supply.plan.augment));
     inputs.extend(supply.identity());
     let params = match &config.init {
@@ -138,6 +141,8 @@ pub fn train(config: &Config, around: &Surroundings) -> Result<Summary, RunError
     if let Some(known) = known {
         refuse_other_run(config, around, &known)?;
     }
+    // Before anything else lies in the folder: from here on it is a run's.
+    folder.write("config.toml", &toml::to_string(config).expect("a configuration is a table"))?;
     let found = checkpoint::latest::<State>(&folder.checkpoints()?, &network, Precision::F32)?;
     for line in &found.damaged {
         eprintln!("warning: passed over {line}");
@@ -186,8 +191,6 @@ fn refuse_other_run(config: &Config, around: &Surroundings, known: &Config) -> R
 impl Run<'_> {
     /// Writes what was asked and where it runs.
     fn record(&self, state: &State) -> Result<(), RunError> {
-        let text = toml::to_string(self.config).expect("a configuration is a table");
-        self.folder.write("config.toml", &text)?;
         self.folder.append("command.txt", &self.around.command)?;
         let environment = json!({
             "distill": env!("CARGO_PKG_VERSION"),
@@ -203,7 +206,8 @@ impl Run<'_> {
 
     fn go(&self, mut moving: Moving, mut state: State) -> Result<Summary, RunError> {
         let total = self.config.epochs * self.train.len();
-        let done_before = state.epoch * self.train.len() + state.batches * self.config.batch;
+        let in_epoch = (state.batches * self.config.batch).min(self.train.len());
+        let done_before = state.epoch * self.train.len() + in_epoch;
         let was_done = state.epoch == self.config.epochs;
         let mut metrics = Metrics::open(&self.folder, state.metrics_bytes)?;
         let mut progress = Progress::new(total, done_before, "images");
@@ -218,6 +222,12 @@ impl Run<'_> {
         if was_done {
             // The same bytes again, should somebody have moved the file away.
             model::save(&self.folder.file("student.safetensors"), &self.network, &moving.params)?;
+            if state.best.is_some() && !self.folder.file("best.safetensors").exists() {
+                return Err(RunError::Refused(format!(
+                    "{}: best.safetensors is gone, and no checkpoint holds it\nhint: bring it back, or train again with another --out",
+                    self.around.out.display()
+                )));
+            }
         }
         Ok(Summary {
             epochs: self.config.epochs,
@@ -308,6 +318,7 @@ impl Run<'_> {
         progress: &mut Progress,
         began: Instant,
     ) -> Result<(), RunError> {
+        self.refuse_diverged(moving)?;
         let seconds = began.elapsed().as_secs_f64();
         let epoch = state.epoch + 1;
         let loss = state.loss_sum / self.train.len() as f64;
@@ -348,6 +359,18 @@ impl Run<'_> {
         *state = State { epoch, batches: 0, loss_sum: 0.0, ..state.clone() };
         self.checkpoint(moving, state, metrics)?;
         progress.line(&said);
+        Ok(())
+    }
+
+    /// The loss is seen before a step moves the weights; what the epoch's last step did shows only here.
+    fn refuse_diverged(&self, moving: &Moving) -> Result<(), RunError> {
+        let images = self.batch(&self.train[..1], 0)?.images;
+        let logits = self.around.engine.logits(&self.network, &moving.params, &images)?;
+        let largest = logits.abs()?.max_all()?.to_scalar::<f32>()?;
+        let values = [moving.params.trainable(), moving.params.statistics()];
+        if !largest.is_finite() || values.iter().any(|arena| arena.has_non_finite()) {
+            return Err(StepError::Diverged.into());
+        }
         Ok(())
     }
 

@@ -87,7 +87,7 @@ impl Kind {
             Self::Text => Ok(text.into()),
             Self::Count(least) => match text.parse::<u32>() {
                 Ok(count) if count as usize >= least => Ok(i64::from(count).into()),
-                _ => Err(format!("wanted a whole number of at least {least}")),
+                _ => Err(format!("wanted a whole number from {least} to {}", u32::MAX)),
             },
             Self::Seed => match text.parse::<i64>() {
                 Ok(seed) if seed >= 0 => Ok(seed.into()),

@@ -91,4 +91,19 @@ fn a_finished_run_is_left_as_it_is() {
     let again = scene.train("run", &[]).succeeds();
     assert!(again.stderr.contains("at its end already"), "{}", again.stderr);
     assert_eq!(scene.student("run"), student);
+    // Files that went missing come back where the checkpoint holds them, and are said where it does not.
+    std::fs::remove_file(scene.path("run/student.safetensors")).unwrap();
+    std::fs::remove_file(scene.path("run/metrics.jsonl")).unwrap();
+    scene.train("run", &[]).succeeds();
+    assert_eq!(scene.student("run"), student);
+    assert_eq!(std::fs::read(scene.path("run/metrics.jsonl")).unwrap(), b"");
+}
+
+#[test]
+fn a_run_killed_before_its_first_file_begins_again() {
+    let scene = Scene::new();
+    std::fs::create_dir(scene.path("run")).unwrap();
+    std::fs::write(scene.path("run/.lock"), "").unwrap();
+    std::fs::write(scene.path("run/.tmp-AbCdEf"), "data = ").unwrap();
+    scene.train("run", &[]).succeeds();
 }

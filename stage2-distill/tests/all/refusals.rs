@@ -40,7 +40,7 @@ fn a_folder_that_holds_something_else_is_not_written() {
     scene.train("thesis", &[]).refused(2, &["thesis", "chapter1.txt", "hint:"]);
     assert_eq!(std::fs::read_dir(scene.path("thesis")).unwrap().count(), 1);
     std::fs::write(scene.path("file"), "").unwrap();
-    scene.train("file", &[]).refused(74, &["file"]);
+    scene.train("file", &[]).refused(2, &["file", "hint:"]);
 }
 
 #[test]
@@ -56,6 +56,14 @@ fn a_run_with_other_settings_is_refused_naming_both() {
 fn a_run_that_goes_wrong_exits_1_and_keeps_its_last_checkpoint() {
     let scene = Scene::new();
     scene.train("run", &["--set", "lr=1e30"]).refused(1, &["the loss is", "hint:"]);
+}
+
+#[test]
+fn a_student_that_the_last_step_ruined_is_not_published() {
+    let scene = Scene::new();
+    let one_step = ["--epochs", "1", "--batch", "130", "--set", "lr=3e38"];
+    scene.train("run", &one_step).refused(1, &["diverged", "hint:"]);
+    assert!(!scene.path("run/student.safetensors").exists());
 }
 
 #[test]
