@@ -5,6 +5,8 @@
 //! plain candle operations and candle's autograd, in f32 or f64, is the truth that every faster engine is
 //! tested against. This crate is the only home of unsafe maths.
 
+#[allow(dead_code)]
+mod cpu;
 pub mod cost;
 mod engine;
 pub mod graph;

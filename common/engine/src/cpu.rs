@@ -1,0 +1,8 @@
+//! The fast CPU engine.
+
+mod conv;
+mod epilogue;
+#[cfg(test)]
+mod oracle;
+mod simd;
+mod tile;
