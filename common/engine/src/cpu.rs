@@ -1,6 +1,7 @@
 //! The fast CPU engine.
 
 mod conv;
+mod direct;
 mod epilogue;
 #[cfg(test)]
 mod oracle;
