@@ -81,3 +81,14 @@ pub(crate) fn normals(count: usize, seed: u64) -> Vec<f64> {
         })
         .collect()
 }
+
+/// Seconds of the fastest of many runs.
+pub(crate) fn seconds(mut run: impl FnMut()) -> f64 {
+    (0..200)
+        .map(|_| {
+            let start = std::time::Instant::now();
+            run();
+            start.elapsed().as_secs_f64()
+        })
+        .fold(f64::INFINITY, f64::min)
+}
