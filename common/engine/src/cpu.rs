@@ -13,3 +13,4 @@ mod pointwise;
 mod pool;
 mod simd;
 mod tile;
+mod winograd;
