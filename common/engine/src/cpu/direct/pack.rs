@@ -1,5 +1,7 @@
 //! Weights in the order in which a product reads them: `[phase][panel][tap][channel of the source][lane]`.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::plan::{Phase, Plan};
@@ -31,21 +33,30 @@ pub(super) struct Weight<'a> {
     pub(super) scale: Option<&'a [f32]>,
 }
 
-impl<'a> Weight<'a> {
-    /// The kernel that leads from a source channel to a lane, and its factor; none where groups keep them apart.
-    #[inline]
-    fn kernel(&self, lane: usize, channel: usize) -> Option<(&'a [f32], f32)> {
-        let (out, input) = match self.direction {
-            Direction::Forward => (lane, channel),
-            Direction::Backward => (channel, lane),
+impl Weight<'_> {
+    /// The source channels that a lane's group meets.
+    fn channels(&self, lane: usize) -> Range<usize> {
+        let [lanes, channels] = match self.direction {
+            Direction::Forward => [self.shape.output[0], self.shape.input[0]],
+            Direction::Backward => [self.shape.input[0], self.shape.output[0]],
         };
-        let shape = self.shape;
-        let in_group = shape.input[0] / shape.groups;
-        let first = out / (shape.output[0] / shape.groups) * in_group;
-        let area = shape.kernel[0] * shape.kernel[1];
-        let input = input.checked_sub(first).filter(|&input| input < in_group)?;
-        let kernel = &self.values[(out * in_group + input) * area..][..area];
-        Some((kernel, self.scale.map_or(1.0, |scale| scale[out])))
+        if lane >= lanes {
+            return 0..0;
+        }
+        let group = lane / (lanes / self.shape.groups);
+        let size = channels / self.shape.groups;
+        group * size..(group + 1) * size
+    }
+
+    /// The kernels of a lane, from a source channel of its group on.
+    fn kernels(&self, lane: usize, channel: usize) -> Kernels {
+        let in_group = self.shape.input[0] / self.shape.groups;
+        let area = self.shape.kernel[0] * self.shape.kernel[1];
+        let [out, input, step] = match self.direction {
+            Direction::Forward => [lane, channel, area],
+            Direction::Backward => [channel, lane, in_group * area],
+        };
+        Kernels { first: (out * in_group + input % in_group) * area, step }
     }
 
     /// Packs for all phases and panels.
@@ -72,16 +83,45 @@ impl<'a> Weight<'a> {
         }
         let (channels, width) = (plan.source.channels, panel.vectors * LANES);
         for first in (0..channels).step_by(CHANNELS) {
+            let block = first..channels.min(first + CHANNELS);
             for lane in 0..width {
-                for channel in first..channels.min(first + CHANNELS) {
-                    let wanted = panel.channel + lane < plan.channels;
-                    let kernel = wanted.then(|| self.kernel(panel.channel + lane, channel)).flatten();
-                    let to = part[channel * width + lane..].iter_mut().step_by(channels * width);
-                    for (to, &tap) in to.zip(&phase.taps) {
-                        *to = kernel.map_or(0.0, |(kernel, scale)| kernel[tap] * scale);
+                let met = self.channels(panel.channel + lane);
+                let met = met.start.max(block.start)..met.end.min(block.end);
+                if met.len() < block.len() {
+                    // Other groups' channels, and lanes that are only padding.
+                    for row in
+                        (0..phase.taps.len()).flat_map(|t| block.clone().map(move |c| t * channels + c))
+                    {
+                        part[row * width + lane] = 0.0;
+                    }
+                }
+                if met.is_empty() {
+                    continue;
+                }
+                let kernels = self.kernels(panel.channel + lane, met.start);
+                for (t, &tap) in phase.taps.iter().enumerate() {
+                    let to = part[(t * channels + met.start) * width + lane..].iter_mut().step_by(width);
+                    let from = self.values[kernels.first + tap..].iter().step_by(kernels.step);
+                    let pairs = to.zip(from).take(met.len());
+                    match (self.scale, self.direction) {
+                        (None, _) => pairs.for_each(|(to, from)| *to = *from),
+                        (Some(scale), Direction::Forward) => {
+                            let scale = scale[panel.channel + lane];
+                            pairs.for_each(|(to, from)| *to = from * scale);
+                        }
+                        (Some(scale), Direction::Backward) => {
+                            let pairs = pairs.zip(&scale[met.clone()]);
+                            pairs.for_each(|((to, from), scale)| *to = from * scale);
+                        }
                     }
                 }
             }
         }
     }
+}
+
+/// The kernels of a lane: where that of a source channel begins, and how far it is to the next channel's.
+struct Kernels {
+    first: usize,
+    step: usize,
 }

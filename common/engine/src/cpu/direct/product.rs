@@ -93,8 +93,9 @@ impl Kernel for Call<'_> {
     fn run<S: Simd>(self) {
         let Product { isa, plan, panels, group } = self.product;
         let source = &plan.source;
-        let largest = (*group).min(self.from.len() / source.len());
-        let (copies, sums) = self.scratch.split_at_mut(largest * source.copy_len());
+        let images = self.from.len() / source.len();
+        let group = images.div_ceil(images.div_ceil(*group));
+        let (copies, sums) = self.scratch.split_at_mut(group * source.copy_len());
         for (i, from) in self.from.chunks(group * source.len()).enumerate() {
             let images = from.len() / source.len();
             let read = source.lay_out(from, copies);
@@ -245,11 +246,10 @@ unsafe fn multiply<S: Simd, const R: usize, const W: usize>(tile: &Tile<'_>) {
         }
         match tile.epilogue {
             Some(epilogue) => {
-                // Through memory, so that there is one copy of the epilogue's code and not one per accumulator.
-                let sums = std::hint::black_box(&acc);
-                for (sums, &write) in sums.iter().zip(&tile.writes) {
-                    for (j, &sum) in sums.iter().enumerate() {
-                        epilogue.finish::<S>(sum, tile.channel + j * LANES, tile.to, write + j * LANES);
+                for r in 0..R {
+                    for j in 0..W {
+                        let (channel, offset) = (tile.channel + j * LANES, tile.writes[r] + j * LANES);
+                        epilogue.finish::<S>(acc[r][j], channel, tile.to, offset);
                     }
                 }
             }

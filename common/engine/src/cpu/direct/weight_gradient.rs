@@ -1,6 +1,6 @@
 //! The weight gradient: for each value that a place reads, its product with the place's gradient, summed over places.
 //!
-//! A part is `[value of the runs][output channel, padded]`. Loops, from the outside: groups of images; segments of
+//! A part is `[panel][value of the runs][lane]`: what a tile adds to lies in a row. Loops, from the outside: groups of images; segments of
 //! places, whose gradients stay in the first cache; panels of output channels; runs; tiles of R values by W vectors.
 //!
 //! Segments are part of the result's definition, for they are where sums are rounded. Where an image has many places,
@@ -21,8 +21,12 @@ const SEGMENT: usize = 128;
 /// Images with fewer places than this go on from the part's value.
 const FEW_PLACES: usize = 128;
 
-/// f32 of source in a group of images.
-const GROUP: usize = 128 << 10;
+/// f32 of source that a group of images may have beside small and large parts: large ones are worth being read less
+/// often.
+const GROUP: [usize; 2] = [64 << 10, 256 << 10];
+
+/// f32 of a large part.
+const LARGE: usize = 128 << 10;
 
 /// Weights from which finishing is worth a thread pool.
 const PARALLEL: usize = 1 << 16;
@@ -52,7 +56,8 @@ impl DirectWeightGradient {
     pub(crate) fn new(isa: Isa, shape: ConvShape) -> Self {
         let plan = Plan::forward(&shape);
         let panels = Panels::new(isa, shape.output[0]);
-        let group = (GROUP / plan.source.read_len()).max(1);
+        let source = GROUP[usize::from(plan.depth() * panels.channels() > LARGE)];
+        let group = (source / plan.source.read_len()).max(1);
         let segments = segments(&plan, &shape);
         Self { isa, shape, plan, panels, segments, group }
     }
@@ -67,17 +72,23 @@ impl DirectWeightGradient {
         self.plan.phases[0].places.len() < FEW_PLACES
     }
 
-    /// The sums over all parts for a vector of output channels and an index into the part's values.
-    fn sum(&self, parts: &[f32], value: usize, channel: usize) -> [f64; LANES] {
+    /// Where a part holds a panel's sums for one of a place's values.
+    fn offset(&self, panel: Panel, value: usize) -> usize {
+        panel.channel * self.plan.depth() + value * panel.vectors * LANES
+    }
+
+    /// The sum over all parts of a vector of output channels, for one of a place's values.
+    fn sum(&self, parts: &[f32], value: usize, channel: usize) -> [f32; LANES] {
         let mut sum = [0.0; LANES];
-        let width = self.panels.channels();
+        let panel = self.panels.get(channel / (self.panels.get(0).vectors * LANES));
+        let offset = self.offset(panel, value) + channel - panel.channel;
         for part in parts.chunks_exact(self.part_len()) {
-            let lanes = &part[value * width + channel..][..LANES];
+            let lanes = &part[offset..][..LANES];
             for (sum, &lane) in sum.iter_mut().zip(lanes) {
                 *sum += f64::from(lane);
             }
         }
-        sum
+        sum.map(|sum| sum as f32)
     }
 
     /// Finishes LANES output channels from `first` on: their slice of PyTorch's gradient.
@@ -86,16 +97,24 @@ impl DirectWeightGradient {
         let taps = &self.plan.phases[0].taps;
         let in_group = channels / self.shape.groups;
         let out_group = self.shape.output[0] / self.shape.groups;
-        let per_channel = in_group * taps.len();
-        for c in 0..channels {
-            for (t, tap) in taps.iter().enumerate() {
-                let sum = self.sum(parts, t * channels + c, first);
-                for (lane, gradient) in gradient.chunks_exact_mut(per_channel).enumerate() {
+        // A block of channels at a time, so that what is read and what is written stay in the first cache.
+        for begin in (0..channels).step_by(LANES) {
+            let block = begin..channels.min(begin + LANES);
+            for (t, &tap) in taps.iter().enumerate() {
+                let mut sums = [[0.0; LANES]; LANES];
+                for (sums, c) in sums.iter_mut().zip(block.clone()) {
+                    *sums = self.sum(parts, t * channels + c, first);
+                }
+                for (lane, gradient) in gradient.chunks_exact_mut(in_group * taps.len()).enumerate() {
                     // A group has no weight to other groups' inputs.
-                    if let Some(c) = c.checked_sub((first + lane) / out_group * in_group)
-                        && c < in_group
-                    {
-                        gradient[c * taps.len() + tap] += sum[lane] as f32;
+                    let group = (first + lane) / out_group * in_group;
+                    let met = block.start.max(group)..block.end.min(group + in_group);
+                    if met.is_empty() {
+                        continue;
+                    }
+                    let to = gradient[(met.start - group) * taps.len() + tap..].iter_mut();
+                    for (to, sums) in to.step_by(taps.len()).zip(&sums[met.start - begin..met.end - begin]) {
+                        *to += sums[lane];
                     }
                 }
             }
@@ -179,8 +198,10 @@ impl Kernel for Call<'_> {
         let of = self.of;
         let source = &of.plan.source;
         let (read_len, gradient_len) = (source.read_len(), of.shape.output_len());
-        let groups = self.input.chunks(of.group * source.len());
-        for (input, gradient) in groups.zip(self.gradient.chunks(of.group * gradient_len)) {
+        let images = self.input.len() / source.len();
+        let group = images.div_ceil(images.div_ceil(of.group));
+        let groups = self.input.chunks(group * source.len());
+        for (input, gradient) in groups.zip(self.gradient.chunks(group * gradient_len)) {
             let images = input.len() / source.len();
             let read = source.lay_out(input, self.scratch);
             if !of.goes_on() {
@@ -224,9 +245,9 @@ impl DirectWeightGradient {
                 for t in 0..tiles {
                     let height = height + usize::from(t < taller);
                     let tile = Tile { of: self, segment, offset, panel };
-                    let part = part[value * self.panels.channels() + panel.channel..].as_mut_ptr();
+                    let part = part[self.offset(panel, value)..].as_mut_ptr();
                     // SAFETY: strips lie inside the segment's images, runs inside the halo, and the part has a row of
-                    // all panels for each value.
+                    // the panel for each value.
                     #[allow(unsafe_code)]
                     unsafe {
                         with_tile!(height, panel.vectors, multiply::<S>(&tile, part));
@@ -252,13 +273,13 @@ struct Tile<'a> {
 ///
 /// # Safety
 ///
-/// The segment's strips lie inside its images; `part` is valid for R rows of W vectors, the part's width apart.
+/// The segment's strips lie inside its images; `part` is valid for R times W vectors.
 #[inline(always)]
 #[allow(unsafe_code)]
 unsafe fn multiply<S: Simd, const R: usize, const W: usize>(tile: &Tile<'_>, part: *mut f32) {
     const { assert!(R <= MAX_ROWS) };
     let Tile { of, segment, offset, panel } = tile;
-    let (width, goes_on) = (of.panels.channels(), of.goes_on());
+    let goes_on = of.goes_on();
     let steps = [of.shape.stride[1] * of.plan.source.pixel, of.shape.output_pixel()];
     // SAFETY: the caller's promise.
     unsafe {
@@ -266,7 +287,7 @@ unsafe fn multiply<S: Simd, const R: usize, const W: usize>(tile: &Tile<'_>, par
         if goes_on {
             for r in 0..R {
                 for j in 0..W {
-                    acc[r][j] = S::load(part.add(r * width + j * LANES));
+                    acc[r][j] = S::load(part.add((r * W + j) * LANES));
                 }
             }
         }
@@ -283,7 +304,7 @@ unsafe fn multiply<S: Simd, const R: usize, const W: usize>(tile: &Tile<'_>, par
         }
         for r in 0..R {
             for j in 0..W {
-                let to = part.add(r * width + j * LANES);
+                let to = part.add((r * W + j) * LANES);
                 let sum = if goes_on { acc[r][j] } else { S::add(S::load(to), acc[r][j]) };
                 S::store(to, sum);
             }

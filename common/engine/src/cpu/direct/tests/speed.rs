@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::*;
+use crate::cpu::simd::{Kernel, Simd};
 
 /// f32 that begin at a cache line, as the executor's buffers do.
 struct Aligned(Vec<f32>, usize, usize);
@@ -30,6 +31,31 @@ fn fastest(mut f: impl FnMut()) -> f64 {
     }
     best
 }
+
+/// Multiply-adds in registers alone.
+struct Peak;
+
+impl Kernel for Peak {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        // SAFETY: only the machine's instructions are asked for, and `Isa::run` has them.
+        #[allow(unsafe_code)]
+        unsafe {
+            let mut acc = [S::zero(); 24];
+            let factor = S::splat(std::hint::black_box(0.5));
+            for _ in 0..PEAK_ROUNDS {
+                for acc in &mut acc {
+                    *acc = S::fma(*acc, factor, factor);
+                }
+            }
+            std::hint::black_box(acc);
+        }
+    }
+}
+
+const PEAK_ROUNDS: usize = 1 << 16;
 
 fn product(kernel: &impl MapProduct, images: usize, [from, to]: [usize; 2], weight: &[f32]) -> [f64; 2] {
     let mut packed = Aligned::new(kernel.packed_len());
@@ -68,6 +94,8 @@ fn speeds_of_the_shape_classes() {
         (32, ConvShape::linear(512, 512)),
         (32, ConvShape::linear(1280, 100)),
     ];
+    let peak = 2e-9 * (PEAK_ROUNDS * 24 * LANES) as f64 / fastest(|| isa.run(Peak));
+    println!("{isa:?}, {peak:.1} GFLOP/s in registers");
     println!("GFLOP/s forward, image gradient, weight gradient; ms to pack twice and to finish a part");
     for (images, shape) in table {
         let weight = vec![0.1; shape.weight_len()];
