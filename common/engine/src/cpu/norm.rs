@@ -18,7 +18,7 @@ mod tests;
 pub(crate) use sums::{channel_gradient_sums, channel_sums};
 
 use super::epilogue::Epilogue;
-use super::pointwise::{At, Pointwise, Sizes, fill};
+use super::pointwise::{At, Pointwise, Sizes, fill, fill_at};
 use super::simd::{Isa, Simd};
 
 /// The learned values of one normalisation, one per real channel.
@@ -142,7 +142,7 @@ impl BatchMoments {
 pub(crate) fn affine(isa: Isa, from: &[f32], coefficients: &[f32], to: &mut [f32], epilogue: &Epilogue<'_>) {
     let pixel = coefficients.len() / 3;
     assert!(from.len() == to.len() && coefficients.len() == coefficients_len(pixel), "maps differ in length");
-    fill(isa, Affine { from, coefficients, pixel }, Sizes::of(to, pixel), to, epilogue);
+    fill(isa, Affine { from, coefficients, pixel }, Sizes::of(to.len(), pixel), to, epilogue);
 }
 
 #[derive(Clone, Copy)]
@@ -174,10 +174,9 @@ pub(crate) fn affine_gradient(
     to: &mut [f32],
     epilogue: &Epilogue<'_>,
 ) {
-    let pixel = coefficients.len() / 4;
     assert!(gradient.len() == to.len(), "maps differ in length");
-    let of = AffineGradient { gradient: gradient.as_ptr(), input, coefficients, pixel };
-    of.fill(isa, to, epilogue);
+    let of = AffineGradient { gradient: gradient.as_ptr(), input, coefficients };
+    of.fill(isa, (to.as_mut_ptr(), to.len()), epilogue);
 }
 
 /// [`affine_gradient`] in the place of the gradient.
@@ -188,9 +187,9 @@ pub(crate) fn affine_gradient_in_place(
     coefficients: &[f32],
     epilogue: &Epilogue<'_>,
 ) {
-    let pixel = coefficients.len() / 4;
-    let of = AffineGradient { gradient: gradient.as_ptr(), input, coefficients, pixel };
-    of.fill(isa, gradient, epilogue);
+    let (to, len) = (gradient.as_mut_ptr(), gradient.len());
+    let of = AffineGradient { gradient: to, input, coefficients };
+    of.fill(isa, (to, len), epilogue);
 }
 
 #[derive(Clone, Copy)]
@@ -199,17 +198,24 @@ struct AffineGradient<'a> {
     gradient: *const f32,
     input: &'a [f32],
     coefficients: &'a [f32],
-    pixel: usize,
 }
 
 impl AffineGradient<'_> {
-    fn fill(self, isa: Isa, to: &mut [f32], epilogue: &Epilogue<'_>) {
-        assert!(self.input.len() == to.len(), "maps differ in length");
-        assert!(
-            self.coefficients.len() == gradient_coefficients_len(self.pixel),
-            "four coefficients per channel"
-        );
-        fill(isa, self, Sizes::of(to, self.pixel), to, epilogue);
+    #[inline(always)]
+    fn pixel(self) -> usize {
+        self.coefficients.len() / 4
+    }
+
+    fn fill(self, isa: Isa, to: (*mut f32, usize), epilogue: &Epilogue<'_>) {
+        let pixel = self.pixel();
+        assert!(self.input.len() == to.1, "maps differ in length");
+        assert!(self.coefficients.len() == gradient_coefficients_len(pixel), "four coefficients per channel");
+        // SAFETY: the destination is borrowed alone; where it is the gradient, each vector is read before it is
+        // written.
+        #[allow(unsafe_code)]
+        unsafe {
+            fill_at(isa, self, Sizes::of(to.1, pixel), to, epilogue);
+        }
     }
 }
 
@@ -220,7 +226,7 @@ impl Pointwise for AffineGradient<'_> {
         // SAFETY: the lengths were checked.
         unsafe {
             let coefficients = self.coefficients.as_ptr().add(at.channel);
-            let coefficient = |i: usize| S::load(coefficients.add(i * self.pixel));
+            let coefficient = |i: usize| S::load(coefficients.add(i * self.pixel()));
             let x = S::sub(S::load(self.input.as_ptr().add(at.offset)), coefficient(0));
             let g = S::load(self.gradient.add(at.offset));
             S::sub(S::fnma(x, coefficient(2), S::mul(g, coefficient(1))), coefficient(3))

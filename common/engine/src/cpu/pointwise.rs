@@ -36,19 +36,39 @@ pub(super) struct Sizes {
 
 impl Sizes {
     /// A map whose images need not be told apart.
-    pub(super) fn of(to: &[f32], pixel: usize) -> Self {
-        Self { pixel, image: to.len().max(pixel) }
+    pub(super) fn of(len: usize, pixel: usize) -> Self {
+        Self { pixel, image: len.max(pixel) }
     }
 }
 
 /// Fills `to`, whole images, and finishes each value.
 pub(super) fn fill(isa: Isa, of: impl Pointwise, sizes: Sizes, to: &mut [f32], epilogue: &Epilogue<'_>) {
+    // SAFETY: the destination is borrowed alone.
+    #[allow(unsafe_code)]
+    unsafe {
+        fill_at(isa, of, sizes, (to.as_mut_ptr(), to.len()), epilogue);
+    }
+}
+
+/// The same at a pointer, for what also reads there.
+///
+/// # Safety
+///
+/// The pointer is valid for so many f32, and nothing else uses them but `of`.
+#[allow(unsafe_code)]
+pub(super) unsafe fn fill_at(
+    isa: Isa,
+    of: impl Pointwise,
+    sizes: Sizes,
+    to: (*mut f32, usize),
+    epilogue: &Epilogue<'_>,
+) {
     let Sizes { pixel, image } = sizes;
     assert!(pixel.is_multiple_of(LANES) && pixel > 0, "a pixel of {pixel} values is not whole vectors");
     assert!(
-        image.is_multiple_of(pixel) && to.len().is_multiple_of(image),
+        image.is_multiple_of(pixel) && to.1.is_multiple_of(image),
         "{} values are not whole images",
-        to.len()
+        to.1
     );
     isa.run(Fill { of, sizes, to, epilogue: *epilogue });
 }
@@ -56,7 +76,7 @@ pub(super) fn fill(isa: Isa, of: impl Pointwise, sizes: Sizes, to: &mut [f32], e
 struct Fill<'a, P> {
     of: P,
     sizes: Sizes,
-    to: &'a mut [f32],
+    to: (*mut f32, usize),
     epilogue: Epilogue<'a>,
 }
 
@@ -66,8 +86,7 @@ impl<P: Pointwise> Kernel for Fill<'_, P> {
     #[inline(always)]
     #[allow(unsafe_code)]
     fn run<S: Simd>(self) {
-        let Self { of, sizes, to, epilogue } = self;
-        let (len, to) = (to.len(), to.as_mut_ptr());
+        let Self { of, sizes, to: (to, len), epilogue } = self;
         let mut offset = 0;
         let mut image = 0;
         while offset < len {
@@ -75,7 +94,7 @@ impl<P: Pointwise> Kernel for Fill<'_, P> {
             while offset < end {
                 for channel in (0..sizes.pixel).step_by(LANES) {
                     let at = At { image, channel, offset: offset + channel };
-                    // SAFETY: `fill` checked that images and pixels are whole.
+                    // SAFETY: the caller's promise; images and pixels are whole.
                     unsafe { epilogue.finish::<S>(of.value::<S>(at), channel, to, at.offset) };
                 }
                 offset += sizes.pixel;

@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::cpu::conv::WeightGradient;
-use crate::cpu::oracle::{channels_first, channels_last, each_product, normals, relative_rms};
+use crate::cpu::epilogue::Activation;
+use crate::cpu::oracle::{
+    aligned, channels_first, channels_last, each_product, normals, relative_rms, seconds,
+};
 use crate::cpu::simd::padded;
 use crate::graph::{Conv2d, Padding};
 
@@ -174,11 +177,8 @@ fn scale_bias_residual_and_relu_are_applied_in_place_of_later_passes() {
         kernel.pack(&as_f32(&truth.weight), Some(&scale), &mut packed);
         let mut to = vec![0.0; 2 * shape.output_len()];
         let mut bits = vec![0; to.len() / LANES];
-        let epilogue = Epilogue::new()
-            .bias(&bias)
-            .residual(&residual)
-            .activation(crate::cpu::epilogue::Activation::Relu)
-            .bits_out(&mut bits);
+        let epilogue =
+            Epilogue::new().bias(&bias).residual(&residual).activation(Activation::Relu).bits_out(&mut bits);
         kernel.run(&packed, 2, &maps(&truth.input, shape.input), &mut to, &epilogue, &mut []);
         let plane = shape.output[1] * shape.output[2];
         let residual = images(&residual, shape.output);
@@ -217,38 +217,36 @@ fn speed() {
             shape([channels, size, size], [kernel; 2], [stride; 2], [kernel / 2; 4]).expect("it fits");
         let images = ((1 << 18) / shape.input_len()).clamp(1, 8);
         let flops = 2.0 * (kernel * kernel * images * shape.output_len()) as f64;
-        let input = as_f32(&normals(images * shape.input_len(), 1));
-        let gradient = as_f32(&normals(images * shape.output_len(), 2));
-        let weight = normals(shape.weight_len(), 3);
-        let mut output = vec![0.0; images * shape.output_len()];
-        let mut input_gradient = vec![0.0; images * shape.input_len()];
-        let bias = vec![0.1; shape.output_pixel()];
-        let mut bits = vec![0; output.len() / LANES];
-        let gate = vec![0x5a5a; input_gradient.len() / LANES];
+        let mut buffers: [Vec<f32>; 7] = Default::default();
         let forward = DepthwiseForward::new(isa, shape);
         let backward = DepthwiseImageGradient::new(isa, shape);
         let weights = DepthwiseWeightGradient::new(isa, shape);
-        let mut packed = vec![0.0; forward.packed_len()];
-        forward.pack(&as_f32(&weight), None, &mut packed);
-        let mut part = vec![0.0; weights.part_len()];
-        let mut scratch = vec![0.0; weights.scratch_len(images)];
+        let mut lens = [shape.input_len(), shape.output_len()].map(|len| images * len).into_iter().cycle();
+        let mut taken = buffers.iter_mut().enumerate().map(|(seed, buffer)| {
+            let len = if seed < 4 { lens.next().expect("it cycles") } else { weights.part_len() };
+            aligned(&as_f32(&normals(len, seed as u64)), buffer)
+        });
+        let mut take = || taken.next().expect("seven are enough");
+        let (input, gradient, input_gradient, output) = (&*take(), &*take(), take(), take());
+        let (packed, part, scratch) = (take(), take(), take());
+        forward.pack(&as_f32(&normals(shape.weight_len(), 3)), None, packed);
+        let bias = vec![0.1; shape.output_pixel()];
+        let mut bits = vec![0; output.len() / LANES];
+        let gate = vec![0x5a5a; input_gradient.len() / LANES];
         let rate = |seconds: f64| flops / seconds / 1e9;
-        let plain = crate::cpu::oracle::seconds(|| {
-            forward.run(&packed, images, &input, &mut output, &Epilogue::new(), &mut []);
+        let plain = seconds(|| {
+            forward.run(packed, images, input, output, &Epilogue::new(), &mut []);
         });
-        let fused = crate::cpu::oracle::seconds(|| {
-            let epilogue = Epilogue::new()
-                .bias(&bias)
-                .activation(crate::cpu::epilogue::Activation::Relu6)
-                .bits_out(&mut bits);
-            forward.run(&packed, images, &input, &mut output, &epilogue, &mut []);
+        let fused = seconds(|| {
+            let epilogue = Epilogue::new().bias(&bias).activation(Activation::Relu6).bits_out(&mut bits);
+            forward.run(packed, images, input, output, &epilogue, &mut []);
         });
-        let image = crate::cpu::oracle::seconds(|| {
+        let image = seconds(|| {
             let epilogue = Epilogue::new().gate(&gate);
-            backward.run(&packed, images, &gradient, &mut input_gradient, &epilogue, &mut []);
+            backward.run(packed, images, gradient, input_gradient, &epilogue, &mut []);
         });
-        let weight = crate::cpu::oracle::seconds(|| {
-            weights.run(images, &input, &gradient, &mut part, &mut scratch);
+        let weight = seconds(|| {
+            weights.run(images, input, gradient, part, scratch);
         });
         println!(
             "{channels:4} at {size:2} stride {stride} kernel {kernel}, {images} images: forward {:5.0}, fused {:5.0}, \

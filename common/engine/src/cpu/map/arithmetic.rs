@@ -1,19 +1,24 @@
 //! Maps passed on, multiplied, summed over positions.
 
 use crate::cpu::epilogue::Epilogue;
-use crate::cpu::pointwise::{At, Pointwise, Sizes, fill};
+use crate::cpu::pointwise::{At, Pointwise, Sizes, fill, fill_at};
 use crate::cpu::simd::{Isa, Kernel, LANES, Simd};
 
 /// A copy of a map, finished: a sum of two with the epilogue's residual, added to the destination with its
 /// accumulation, an activation, a gate.
 pub(crate) fn store(isa: Isa, from: &[f32], pixel: usize, to: &mut [f32], epilogue: &Epilogue<'_>) {
     assert_eq!(from.len(), to.len(), "maps differ in length");
-    fill(isa, Held { from: from.as_ptr() }, Sizes::of(to, pixel), to, epilogue);
+    fill(isa, Held { from: from.as_ptr() }, Sizes::of(to.len(), pixel), to, epilogue);
 }
 
 /// The same in place: an activation, or a gradient gated. The epilogue must not accumulate.
 pub(crate) fn rework(isa: Isa, map: &mut [f32], pixel: usize, epilogue: &Epilogue<'_>) {
-    fill(isa, Held { from: map.as_ptr() }, Sizes::of(map, pixel), map, epilogue);
+    let (to, len) = (map.as_mut_ptr(), map.len());
+    // SAFETY: the map is borrowed alone, and each vector is read before it is written.
+    #[allow(unsafe_code)]
+    unsafe {
+        fill_at(isa, Held { from: to }, Sizes::of(len, pixel), (to, len), epilogue);
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -26,7 +31,7 @@ impl Pointwise for Held {
     #[inline(always)]
     #[allow(unsafe_code)]
     unsafe fn value<S: Simd>(self, at: At) -> S::V {
-        // SAFETY: the lengths are equal; a vector is read before it is written.
+        // SAFETY: the lengths are equal.
         unsafe { S::load(self.from.add(at.offset)) }
     }
 }
@@ -42,7 +47,7 @@ pub(crate) fn multiply(
     epilogue: &Epilogue<'_>,
 ) {
     assert!(a.len() == to.len() && b.len() == to.len(), "maps differ in length");
-    fill(isa, Product { a, b }, Sizes::of(to, pixel), to, epilogue);
+    fill(isa, Product { a, b }, Sizes::of(to.len(), pixel), to, epilogue);
 }
 
 #[derive(Clone, Copy)]

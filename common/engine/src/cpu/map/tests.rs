@@ -4,7 +4,7 @@
 
 use super::*;
 use crate::cpu::epilogue::{Activation, Epilogue};
-use crate::cpu::oracle::{channels_first, channels_last, normals, relative_rms};
+use crate::cpu::oracle::{aligned, channels_first, channels_last, normals, relative_rms, seconds};
 use crate::cpu::simd::{Isa, LANES, padded};
 
 const TOLERANCE: f64 = 2e-6;
@@ -209,15 +209,15 @@ fn what_is_not_a_number_stays_so() {
 fn speed() {
     let isa = Isa::detect();
     let (pixel, len) = (64, 64 * 1024);
-    let (a, b) = (floats(len, 1), floats(len, 2));
-    let (mut to, mut slope) = (vec![0.0; len], vec![0.0; len]);
+    let mut buffers: [Vec<f32>; 4] = Default::default();
+    let [a, b, to, slope] = buffers.each_mut().map(|buffer| aligned(&floats(len, 1), buffer));
     let mut print = |name: &str, run: &mut dyn FnMut(&mut [f32], &mut [f32])| {
-        let seconds = crate::cpu::oracle::seconds(|| run(&mut to, &mut slope));
+        let seconds = seconds(|| run(to, slope));
         println!("{name}: {:.1} billion values/s", len as f64 / seconds / 1e9);
     };
     print("add and ReLU", &mut |to, _| {
-        store(isa, &a, pixel, to, &Epilogue::new().residual(&b).activation(Activation::Relu));
+        store(isa, a, pixel, to, &Epilogue::new().residual(b).activation(Activation::Relu));
     });
-    print("multiply", &mut |to, _| multiply(isa, &a, &b, pixel, to, &Epilogue::new()));
-    print("SiLU", &mut |to, slope| silu(isa, &a, to, Some(slope)));
+    print("multiply", &mut |to, _| multiply(isa, a, b, pixel, to, &Epilogue::new()));
+    print("SiLU", &mut |to, slope| silu(isa, a, to, Some(slope)));
 }
