@@ -7,7 +7,7 @@
 #![allow(unsafe_code, clippy::needless_range_loop)]
 
 use crate::cpu::epilogue::Epilogue;
-use crate::cpu::simd::{LANES, Simd};
+use crate::cpu::simd::Simd;
 
 /// A linear map of `A` values to `B`, in every lane.
 pub(super) trait Line<const A: usize, const B: usize> {
