@@ -1,4 +1,16 @@
-//! The fast CPU engine.
+//! The fast CPU engine: any network, f32, on AVX-512, AVX2 or plain Rust, whatever the machine has.
+//!
+//! A network is fused into steps ([`plan`]), steps become instructions over slots of memory, and a thread takes a few
+//! images at a time through as many instructions as it can ([`run`]). Convolutions are Winograd's where they
+//! can be ([`winograd`]), else direct ([`direct`], [`depthwise`]); weights are packed once per change of the
+//! parameters ([`pack`]).
+//!
+//! Where rounding differs from a plain sum is a stated choice: forwards that keep nothing (labels, evaluation) use
+//! F(2x2) at most, attacks and training use F(4x4), unless [`Cpu::exact_conv`] is asked for.
+
+// A kernel is compiled for an instruction set by being inlined into its entry point (see `simd`); accumulators are
+// clearest by row and vector.
+#![allow(clippy::inline_always, clippy::needless_range_loop)]
 
 mod axis;
 mod conv;
@@ -6,11 +18,299 @@ mod depthwise;
 mod direct;
 mod epilogue;
 mod map;
+mod memory;
 mod norm;
 #[cfg(test)]
 mod oracle;
+mod pack;
+mod peak;
+mod plan;
 mod pointwise;
 mod pool;
+mod run;
 mod simd;
 mod tile;
 mod winograd;
+
+use std::sync::{Arc, Mutex};
+
+use candle_core::{Device, Tensor};
+use rayon::ThreadPool;
+
+use crate::engine::{BatchStats, Engine, EngineError, Keep, Norm, Pass, check_images};
+use crate::graph::{Network, NodeId, Shape};
+use crate::params::{Arena, Grads, Layout, Params, Precision, Role};
+pub use peak::peak_gflops;
+
+use memory::{Buffer, Spare};
+use pack::{NormState, Packed};
+use plan::{Plan, Precise, Program};
+use run::{Caller, Run, Workspace};
+use simd::Isa;
+
+/// The fast CPU engine. Holds a thread pool, the plans of the networks it has seen, their packed weights and the
+/// buffers of the last few calls.
+///
+/// Results depend neither on the number of threads nor, under [`Norm::Running`], on the batch. Calls from several
+/// threads run one after the other: each uses the whole pool.
+pub struct Cpu {
+    isa: Isa,
+    pool: ThreadPool,
+    exact_conv: bool,
+    plans: Mutex<Vec<Known>>,
+    workspace: Mutex<Workspace>,
+    spare: Arc<Spare>,
+}
+
+/// A plan, and weights packed for it.
+struct Known {
+    key: Key,
+    // Keeps the address in the key from being given to another network.
+    _layout: Arc<Layout>,
+    plan: Arc<Plan>,
+    packed: Option<(u64, Arc<Packed>)>,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+struct Key {
+    network: *const Layout,
+    norm: Norm,
+    keep: Keep,
+    outputs: Vec<NodeId>,
+    precise: Precise,
+}
+
+// SAFETY: the pointer is only compared.
+#[allow(unsafe_code)]
+unsafe impl Send for Key {}
+
+/// What a forward kept.
+struct Kept {
+    plan: Arc<Plan>,
+    packed: Arc<Packed>,
+    values: Option<Buffer>,
+    norms: Vec<NormState>,
+    images: usize,
+    keep: Keep,
+    spare: Arc<Spare>,
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        if let Some(values) = self.values.take() {
+            self.spare.put(values);
+        }
+    }
+}
+
+impl Cpu {
+    /// An engine that runs on this many threads.
+    pub fn new(threads: usize) -> Result<Self, EngineError> {
+        Self::on(Isa::detect(), threads)
+    }
+
+    fn on(isa: Isa, threads: usize) -> Result<Self, EngineError> {
+        let pool =
+            crate::process::pool(threads).map_err(|source| EngineError::Threads { threads, source })?;
+        Ok(Self {
+            isa,
+            pool,
+            exact_conv: false,
+            plans: Mutex::default(),
+            workspace: Mutex::default(),
+            spare: Arc::default(),
+        })
+    }
+
+    /// Whether attacks and training, too, round no more than a plain sum does: no Winograd tiles of 4x4.
+    #[must_use]
+    pub fn exact_conv(mut self, exact: bool) -> Self {
+        self.exact_conv = exact;
+        self
+    }
+
+    /// The plan for one network and mode, and its weights packed from `params`.
+    fn prepare(
+        &self,
+        network: &Network,
+        params: &Params,
+        norm: Norm,
+        keep: Keep,
+        outputs: &[NodeId],
+    ) -> (Arc<Plan>, Arc<Packed>) {
+        // Plans of many shapes of use (taps, modes) may come and go; packed weights are large, so old ones leave.
+        const MOST_PLANS: usize = 8;
+        let precise = if self.exact_conv || keep == Keep::Nothing { Precise::Yes } else { Precise::No };
+        let key =
+            Key { network: Arc::as_ptr(network.layout()), norm, keep, outputs: outputs.to_vec(), precise };
+        // Batch statistics do not enter the packed weights, so that moving the running ones leaves them fresh.
+        let version = if norm == Norm::Batch { params.trainable_version() } else { params.version() };
+        let mut plans = self.plans.lock().expect("nobody panics while holding the plans");
+        let at = plans.iter().position(|known| known.key == key);
+        let mut known = match at {
+            Some(index) => plans.remove(index),
+            None => Known {
+                _layout: network.layout().clone(),
+                plan: Arc::new(Plan::new(self.isa, network, norm, keep, outputs, precise)),
+                packed: None,
+                key: key.clone(),
+            },
+        };
+        if known.packed.as_ref().is_none_or(|(packed, _)| *packed != version) {
+            // What the same network's other plans packed from older values will not be asked for again. An attack's
+            // weights are folded, and stale as soon as the training forward that follows it has moved the statistics.
+            let training = norm == Norm::Batch;
+            let stale = |other: &Known| {
+                other.key.network == key.network
+                    && other.packed.as_ref().is_some_and(|(v, _)| training || *v < params.trainable_version())
+            };
+            let old = plans.iter_mut().filter(|other| stale(other)).map(|other| other.packed.take());
+            for (_, packed) in old.chain([known.packed.take()]).flatten() {
+                if let Ok(packed) = Arc::try_unwrap(packed) {
+                    packed.recycle(&self.spare);
+                }
+            }
+            let packed = self.pool.install(|| Packed::new(&known.plan, params, &self.spare));
+            known.packed = Some((version, Arc::new(packed)));
+        }
+        let found = (known.plan.clone(), known.packed.as_ref().expect("just packed").1.clone());
+        plans.push(known);
+        if plans.len() > MOST_PLANS {
+            plans.remove(0);
+        }
+        found
+    }
+}
+
+impl Engine for Cpu {
+    fn name(&self) -> &'static str {
+        match self.isa {
+            Isa::Avx512 => "cpu-avx512",
+            Isa::Avx2 => "cpu-avx2",
+            Isa::Portable => "cpu-portable",
+        }
+    }
+
+    fn forward(
+        &self,
+        network: &Network,
+        params: &Params,
+        images: &Tensor,
+        norm: Norm,
+        keep: Keep,
+        taps: &[NodeId],
+    ) -> Result<Pass, EngineError> {
+        let count = check_images(network, params, images)?;
+        if params.precision() != Precision::F32 {
+            return Err(EngineError::NotInPrecision { engine: self.name(), precision: "f64" });
+        }
+        let outputs: Vec<NodeId> = std::iter::once(network.output()).chain(taps.iter().copied()).collect();
+        let (plan, packed) = self.prepare(network, params, norm, keep, &outputs);
+        let images = values_of(images)?;
+        let mut results: Vec<Vec<f32>> =
+            outputs.iter().map(|&id| vec![0.0; count * network.node(id).shape.elements()]).collect();
+        let mut kept = Kept {
+            values: Some(self.spare.take(plan.tape_len * count)),
+            norms: vec![NormState::default(); plan.steps.norms.len()],
+            images: count,
+            keep,
+            spare: self.spare.clone(),
+            plan,
+            packed,
+        };
+        let caller = Caller { images: &images, outputs: &mut results, ..Caller::default() };
+        self.run(&mut kept, caller, |plan| &plan.forward);
+        let stats = batch_stats(network, &kept);
+        let mut results = results.into_iter().zip(&outputs).map(|(values, &id)| {
+            let shape = match network.node(id).shape {
+                Shape::Map { channels, height, width } => vec![count, channels, height, width],
+                Shape::Flat(features) => vec![count, features],
+            };
+            Tensor::from_vec(values, shape, &Device::Cpu)
+        });
+        let logits = results.next().expect("the logits are the first output")?;
+        let taps = results.collect::<Result<_, _>>()?;
+        Ok(Pass { logits, taps, tape: crate::Tape::new(kept), stats })
+    }
+
+    fn backward(
+        &self,
+        tape: crate::Tape,
+        seeds: &[Option<Tensor>],
+        grads: Option<&mut Grads>,
+    ) -> Result<Option<Tensor>, EngineError> {
+        let mut kept: Kept = tape.into();
+        let wanted = kept.plan.steps.outputs.len();
+        if seeds.len() != wanted {
+            return Err(EngineError::Seeds { wanted, found: seeds.len() });
+        }
+        if grads.is_some() && !kept.keep.params() {
+            return Err(EngineError::NotKept("parameters"));
+        }
+        let seeds: Vec<Option<Vec<f32>>> =
+            seeds.iter().map(|seed| seed.as_ref().map(values_of).transpose()).collect::<Result<_, _>>()?;
+        let [channels, height, width] = kept.plan.steps.values[0].shape;
+        let image = if kept.keep.image() { kept.images * channels * height * width } else { 0 };
+        let mut image = vec![0.0; image];
+        let layout = grads.as_ref().map(|grads| grads.layout().clone());
+        let grads = grads.map(|grads| match (grads.values_mut(), layout) {
+            (Arena::F32(values), Some(layout)) => (values.as_mut_slice(), layout),
+            _ => unreachable!("a forward in f32 has gradients in f32"),
+        });
+        let caller = Caller { seeds: &seeds, image_gradient: &mut image, grads, ..Caller::default() };
+        self.run(&mut kept, caller, |plan| &plan.backward);
+        if !kept.keep.image() {
+            return Ok(None);
+        }
+        Ok(Some(Tensor::from_vec(image, (kept.images, channels, height, width), &Device::Cpu)?))
+    }
+}
+
+impl Cpu {
+    /// Runs a program of the plan on the pool.
+    fn run(&self, kept: &mut Kept, caller: Caller<'_>, program: fn(&Plan) -> &Program) {
+        let mut workspace = self.workspace.lock().expect("nobody panics while holding the workspace");
+        let mut run = Run {
+            isa: self.isa,
+            threads: self.pool.current_num_threads(),
+            plan: &kept.plan,
+            packed: &kept.packed,
+            images: kept.images,
+            tape: kept.values.as_mut().expect("the buffer leaves with the tape"),
+            norms: &mut kept.norms,
+            caller,
+            workspace: &mut workspace,
+        };
+        let program = program(run.plan);
+        self.pool.install(|| run.program(program));
+    }
+}
+
+/// A tensor's values in its own order.
+fn values_of(tensor: &Tensor) -> Result<Vec<f32>, EngineError> {
+    Ok(tensor.flatten_all()?.to_vec1()?)
+}
+
+/// Mean and unbiased variance of every BatchNorm in the layout of the running statistics.
+fn batch_stats(network: &Network, kept: &Kept) -> BatchStats {
+    let batch = |norm: &&plan::Norm| matches!(norm.moments, plan::Moments::Batch);
+    if !kept.plan.steps.norms.iter().any(|norm| batch(&norm)) {
+        return BatchStats { values: None };
+    }
+    let layout = network.layout();
+    let mut values = vec![0.0f32; layout.statistics_len()];
+    for (norm, state) in kept.plan.steps.norms.iter().zip(&kept.norms) {
+        if !batch(&norm) {
+            continue;
+        }
+        for (role, from) in
+            [(Role::RunningMean, &state.moments.mean), (Role::RunningVar, &state.moments.unbiased)]
+        {
+            let entry = layout.find(norm.node, role).expect("batch normalisation has statistics");
+            for (to, &from) in values[entry.range.clone()].iter_mut().zip(from) {
+                *to = from as f32;
+            }
+        }
+    }
+    BatchStats { values: Some(Arena::F32(values)) }
+}

@@ -1,10 +1,11 @@
 //! The surface that every engine has: one forward, one backward, tapes between them.
 
-use candle_core::Tensor;
+use std::any::Any;
+
+use candle_core::{DType, Tensor};
 
 use crate::graph::{Network, NodeId};
-use crate::params::{Arena, Grads, Params};
-use crate::reference;
+use crate::params::{Arena, Grads, Params, Precision};
 
 /// Which statistics BatchNorm normalises with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,10 +54,17 @@ pub struct Pass {
 }
 
 /// What a forward kept. Opaque: only the engine that made it can read it.
-pub struct Tape(pub(crate) TapeKind);
+pub struct Tape(Box<dyn Any + Send>);
 
-pub(crate) enum TapeKind {
-    Reference(reference::Tape),
+impl Tape {
+    pub(crate) fn new<T: Send + 'static>(kept: T) -> Self {
+        Self(Box::new(kept))
+    }
+
+    /// What the engine kept, of which it knows the type.
+    pub(crate) fn into<T: 'static>(self) -> T {
+        *self.0.downcast().expect("a tape goes back to the engine that made it")
+    }
 }
 
 /// Mean and unbiased variance of every BatchNorm's input over one batch.
@@ -110,6 +118,14 @@ pub enum EngineError {
         images: String,
         /// The parameters' type.
         params: &'static str,
+    },
+    /// The engine cannot run in this precision.
+    #[error("the {engine} engine runs f32 only\nhint: the reference engine runs {precision}")]
+    NotInPrecision {
+        /// The engine.
+        engine: &'static str,
+        /// What was asked for.
+        precision: &'static str,
     },
     /// A gradient does not belong to any output of the tape.
     #[error("backward got {found} gradients for {wanted} outputs")]
@@ -168,5 +184,35 @@ pub trait Engine: Send + Sync {
     /// Logits `(N, K)` under running statistics, keeping nothing.
     fn logits(&self, network: &Network, params: &Params, images: &Tensor) -> Result<Tensor, EngineError> {
         Ok(self.forward(network, params, images, Norm::Running, Keep::Nothing, &[])?.logits)
+    }
+}
+
+/// Refuses images that do not fit the network or its parameters; gives how many there are.
+pub(crate) fn check_images(
+    network: &Network,
+    params: &Params,
+    images: &Tensor,
+) -> Result<usize, EngineError> {
+    let wanted = network.input();
+    let found = images.dims().to_vec();
+    let architecture = || network.architecture().to_string();
+    if found.len() != 4 || found[1..] != wanted {
+        return Err(EngineError::Images { architecture: architecture(), wanted, found });
+    }
+    if images.dtype() != dtype(params.precision()) {
+        let images = format!("{:?}", images.dtype()).to_lowercase();
+        return Err(EngineError::Precision {
+            architecture: architecture(),
+            images,
+            params: params.precision().name(),
+        });
+    }
+    Ok(found[0])
+}
+
+fn dtype(precision: Precision) -> DType {
+    match precision {
+        Precision::F32 => DType::F32,
+        Precision::F64 => DType::F64,
     }
 }

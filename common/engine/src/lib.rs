@@ -1,20 +1,22 @@
 //! Networks as data, and the machines that run them.
 //!
 //! An architecture is a [`graph::Network`]: named nodes, no code. [`params::Params`] holds its values in flat
-//! arenas under PyTorch's names. An [`Engine`] runs the one with the other: [`reference`](mod@reference) with
-//! plain candle operations and candle's autograd, in f32 or f64, is the truth that every faster engine is
-//! tested against. This crate is the only home of unsafe maths.
+//! arenas under PyTorch's names. An [`Engine`] runs the one with the other: [`Cpu`] fast, in f32;
+//! [`reference`](mod@reference) with plain candle operations and candle's autograd, in f32 or f64, is the truth that
+//! every faster engine is tested against. This crate is the only home of unsafe maths.
 
-#[allow(dead_code)]
-mod cpu;
 pub mod cost;
+mod cpu;
 mod engine;
 pub mod graph;
+mod kind;
 pub mod params;
 pub mod process;
 pub mod reference;
 
+pub use cpu::{Cpu, peak_gflops};
 pub use engine::{BatchStats, Engine, EngineError, Keep, Norm, Pass, Tape};
 pub use graph::{Network, NodeId};
+pub use kind::{Kind, UnknownEngine};
 pub use params::{Grads, Params};
 pub use reference::Reference;

@@ -21,6 +21,7 @@ pub struct Params {
     statistics: Arena,
     batches_tracked: Vec<i64>,
     version: u64,
+    trainable_version: u64,
 }
 
 impl Params {
@@ -30,12 +31,14 @@ impl Params {
         for entry in layout.statistics().iter().filter(|entry| entry.role == Role::RunningVar) {
             statistics.fill(entry.range.clone(), 1.0);
         }
+        let version = next_version();
         Self {
             layout: layout.clone(),
             trainable: Arena::zeros(layout.trainable_len(), precision),
             statistics,
             batches_tracked: vec![0; layout.counters().len()],
-            version: next_version(),
+            version,
+            trainable_version: version,
         }
     }
 
@@ -57,6 +60,7 @@ impl Params {
     /// The trainable parameters, to change them; whatever was packed from them is stale afterwards.
     pub fn trainable_mut(&mut self) -> &mut Arena {
         self.version = next_version();
+        self.trainable_version = self.version;
         &mut self.trainable
     }
 
@@ -86,15 +90,22 @@ impl Params {
         self.version
     }
 
+    /// The same for the trainable parameters alone: moving the running statistics does not change it.
+    pub fn trainable_version(&self) -> u64 {
+        self.trainable_version
+    }
+
     /// The same values in another precision; narrowing rounds to nearest.
     #[must_use]
     pub fn to_precision(&self, precision: Precision) -> Self {
+        let version = next_version();
         Self {
             layout: self.layout.clone(),
             trainable: self.trainable.to_precision(precision),
             statistics: self.statistics.to_precision(precision),
             batches_tracked: self.batches_tracked.clone(),
-            version: next_version(),
+            version,
+            trainable_version: version,
         }
     }
 }

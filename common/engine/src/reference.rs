@@ -11,10 +11,10 @@
 mod node;
 mod window;
 
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::{Device, Tensor, Var};
 use rayon::prelude::*;
 
-use crate::engine::{BatchStats, Engine, EngineError, Keep, Norm, Pass, TapeKind};
+use crate::engine::{BatchStats, Engine, EngineError, Keep, Norm, Pass, check_images};
 use crate::graph::{Network, NodeId, Op};
 use crate::params::{Arena, Entry, Grads, Params, Precision, Role};
 use node::{Values, Weights};
@@ -142,7 +142,7 @@ impl Engine for Reference {
         let mut joined = joined.into_iter();
         let logits = joined.next().expect("the logits are the first output");
         let tape = Tape { parts, keep, images: count, part_len, outputs: outputs.len() };
-        Ok(Pass { logits, taps: joined.collect(), tape: crate::Tape(TapeKind::Reference(tape)), stats })
+        Ok(Pass { logits, taps: joined.collect(), tape: crate::Tape::new(tape), stats })
     }
 
     fn backward(
@@ -151,7 +151,7 @@ impl Engine for Reference {
         seeds: &[Option<Tensor>],
         grads: Option<&mut Grads>,
     ) -> Result<Option<Tensor>, EngineError> {
-        let TapeKind::Reference(tape) = tape.0;
+        let tape: Tape = tape.into();
         if seeds.len() != tape.outputs {
             return Err(EngineError::Seeds { wanted: tape.outputs, found: seeds.len() });
         }
@@ -228,31 +228,6 @@ impl Part {
             Vec::new()
         };
         Ok(PartGrads { image, params })
-    }
-}
-
-fn check_images(network: &Network, params: &Params, images: &Tensor) -> Result<usize, EngineError> {
-    let wanted = network.input();
-    let found = images.dims().to_vec();
-    let architecture = || network.architecture().to_string();
-    if found.len() != 4 || found[1..] != wanted {
-        return Err(EngineError::Images { architecture: architecture(), wanted, found });
-    }
-    if images.dtype() != dtype(params.precision()) {
-        let images = format!("{:?}", images.dtype()).to_lowercase();
-        return Err(EngineError::Precision {
-            architecture: architecture(),
-            images,
-            params: params.precision().name(),
-        });
-    }
-    Ok(found[0])
-}
-
-fn dtype(precision: Precision) -> DType {
-    match precision {
-        Precision::F32 => DType::F32,
-        Precision::F64 => DType::F64,
     }
 }
 

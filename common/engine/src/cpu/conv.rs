@@ -27,7 +27,8 @@ pub(crate) struct ConvShape {
 impl ConvShape {
     /// The shape of `conv` on maps of these channels, rows and columns, which it must fit.
     pub(crate) fn new(conv: &Conv2d, input: [usize; 3], dense_input: bool) -> Self {
-        let [height, width] = conv.output(input[1], input[2]).expect("the builder checked that the kernel fits");
+        let [height, width] =
+            conv.output(input[1], input[2]).expect("the builder checked that the kernel fits");
         Self {
             input,
             output: [conv.out, height, width],

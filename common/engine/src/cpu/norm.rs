@@ -179,19 +179,6 @@ pub(crate) fn affine_gradient(
     of.fill(isa, (to.as_mut_ptr(), to.len()), epilogue);
 }
 
-/// [`affine_gradient`] in the place of the gradient.
-pub(crate) fn affine_gradient_in_place(
-    isa: Isa,
-    gradient: &mut [f32],
-    input: &[f32],
-    coefficients: &[f32],
-    epilogue: &Epilogue<'_>,
-) {
-    let (to, len) = (gradient.as_mut_ptr(), gradient.len());
-    let of = AffineGradient { gradient: to, input, coefficients };
-    of.fill(isa, (to, len), epilogue);
-}
-
 #[derive(Clone, Copy)]
 struct AffineGradient<'a> {
     /// As long as the destination, which it may be.

@@ -102,15 +102,6 @@ impl Isa {
         }
     }
 
-    /// The name that label sets and `env.json` record.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Avx512 => "avx512",
-            Self::Avx2 => "avx2",
-            Self::Portable => "portable",
-        }
-    }
-
     /// Vectors in the widest panel of output channels: see [`Simd::PANEL`].
     pub(crate) const fn panel(self) -> usize {
         match self {

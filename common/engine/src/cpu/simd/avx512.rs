@@ -8,6 +8,7 @@ pub(super) use super::portable::Portable as Avx512;
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
+    #[allow(clippy::wildcard_imports)]
     use std::arch::x86_64::*;
 
     use super::super::{Kernel, Simd};

@@ -1,0 +1,60 @@
+//! Which kernel runs which convolution.
+
+use super::super::conv::{ConvShape, MapProduct, WeightGradient};
+use super::super::depthwise::{DepthwiseForward, DepthwiseImageGradient, DepthwiseWeightGradient};
+use super::super::direct::weight_gradient::DirectWeightGradient;
+use super::super::direct::{DirectForward, DirectImageGradient};
+use super::super::simd::Isa;
+use super::super::winograd::{Tile, WinogradForward, WinogradImageGradient, WinogradWeightGradient};
+use super::emit::Direction;
+
+/// How much rounding a convolution may add. The choice depends on the shape and on this, never on the batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Precise {
+    /// No more than a plain sum: labels and evaluation. Winograd F(2x2), whose error is that of the direct form.
+    Yes,
+    /// Whatever is fastest: Winograd F(4x4), whose error is about three times as large.
+    No,
+}
+
+/// Rows and columns of output below which tiles of 4x4 would mostly be padding.
+const SMALL_MAP: usize = 2;
+
+fn tile(shape: &ConvShape, precise: Precise) -> Option<Tile> {
+    let plain = shape.kernel == [3, 3] && shape.stride == [1, 1] && shape.groups == 1;
+    let padding = shape.padding;
+    let sides = [padding.top, padding.bottom, padding.left, padding.right];
+    if !plain || sides.into_iter().any(|side| side > 2) {
+        return None;
+    }
+    let small = shape.output[1] <= SMALL_MAP && shape.output[2] <= SMALL_MAP;
+    Some(if precise == Precise::Yes || small { Tile::Two } else { Tile::Four })
+}
+
+/// The kernel of a convolution in one direction.
+pub(super) fn product(
+    isa: Isa,
+    shape: ConvShape,
+    direction: Direction,
+    precise: Precise,
+) -> Box<dyn MapProduct> {
+    match (tile(&shape, precise), direction) {
+        (_, Direction::Forward) if shape.is_depthwise() => Box::new(DepthwiseForward::new(isa, shape)),
+        (_, Direction::Image) if shape.is_depthwise() => Box::new(DepthwiseImageGradient::new(isa, shape)),
+        (Some(tile), Direction::Forward) if !shape.dense_input => {
+            Box::new(WinogradForward::new(isa, shape, tile))
+        }
+        (Some(tile), Direction::Image) => Box::new(WinogradImageGradient::new(isa, shape, tile)),
+        (_, Direction::Forward) => Box::new(DirectForward::new(isa, shape)),
+        (None, Direction::Image) => Box::new(DirectImageGradient::new(isa, shape)),
+    }
+}
+
+/// The kernel of a convolution's weight gradient.
+pub(super) fn weight(isa: Isa, shape: ConvShape, precise: Precise) -> Box<dyn WeightGradient> {
+    match tile(&shape, precise) {
+        _ if shape.is_depthwise() => Box::new(DepthwiseWeightGradient::new(isa, shape)),
+        Some(tile) if !shape.dense_input => Box::new(WinogradWeightGradient::new(isa, shape, tile)),
+        _ => Box::new(DirectWeightGradient::new(isa, shape)),
+    }
+}

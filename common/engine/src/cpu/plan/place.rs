@@ -1,0 +1,219 @@
+//! Where each slot lies, and which instructions run together.
+//!
+//! A program is cut into segments. Inside one, a thread takes a few images at a time through all instructions, so that
+//! values which only the segment uses never leave its cache; between two, all threads wait. A segment ends where
+//! an instruction needs every image first (batch statistics), where a kernel wants the whole batch at once, and
+//! before large weights that would pay for more images at a time.
+
+use std::ops::Range;
+
+use super::emit::SlotInfo;
+use super::instruction::{Instruction, Slot, Sums};
+
+/// Bytes of maps that an instruction may touch at a time: about half of a second-level cache, the rest is for weights
+/// and the kernels' scratch.
+const CACHE: usize = 512 << 10;
+
+/// Weights worth a segment of their own, in bytes: read again for every few images, they come from the third level.
+const LARGE_WEIGHTS: usize = 1 << 20;
+
+/// The most images that a thread takes at a time.
+const MOST_IMAGES: usize = 16;
+
+/// Memory that a slot can lie in. Offsets are f32 per image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Kept from forward to backward.
+    Tape(usize),
+    /// Shared by the segments of one program.
+    Batch(usize),
+    /// A thread's own, for the images it works on.
+    Chunk(usize),
+    /// Never touched.
+    Nowhere,
+}
+
+/// Instructions that run together.
+#[derive(Clone, Debug)]
+pub(crate) struct Segment {
+    pub(crate) instructions: Range<usize>,
+    /// Images that a thread takes at a time.
+    pub(crate) images: usize,
+    /// One instruction that splits the whole batch over the pool itself.
+    pub(crate) cooperative: bool,
+    /// Sums over the batch that it forms.
+    pub(crate) sums: Vec<Sums>,
+    /// f32 per image of the slots that lie in a thread's own memory.
+    pub(crate) chunk_len: usize,
+}
+
+/// A program with its slots in place.
+pub(crate) struct Program {
+    pub(crate) instructions: Vec<Instruction>,
+    pub(crate) segments: Vec<Segment>,
+    /// f32 per image shared by the segments.
+    pub(crate) batch_len: usize,
+}
+
+/// What the cutting needs to know of an instruction.
+pub(crate) trait Weights {
+    /// Bytes of packed weights.
+    fn bytes(&self, instruction: &Instruction) -> usize;
+    /// Whether its kernel wants the whole batch.
+    fn cooperative(&self, instruction: &Instruction) -> bool;
+}
+
+/// Cuts a program and places the slots that it alone touches.
+pub(crate) fn place(
+    instructions: Vec<Instruction>,
+    slots: &[SlotInfo],
+    weights: &dyn Weights,
+    places: &mut [Place],
+) -> Program {
+    let mut segments = cut(&instructions, slots, weights);
+    let mut batch = Vec::new();
+    let mut chunk: Vec<Vec<Life>> = vec![Vec::new(); segments.len()];
+    for (slot, (first, last)) in lives(&instructions, slots.len()) {
+        if places[slot.0] != Place::Nowhere {
+            continue;
+        }
+        let segment_of = |index: usize| {
+            segments
+                .iter()
+                .position(|segment| segment.instructions.contains(&index))
+                .expect("segments cover the program")
+        };
+        let (start, end, len) = (segment_of(first), segment_of(last), slots[slot.0].reserved());
+        if start == end && !segments[start].cooperative {
+            chunk[start].push(Life { slot, first, last, len });
+        } else {
+            batch.push(Life { slot, first: start, last: end, len });
+        }
+    }
+    for (segment, lives) in segments.iter_mut().zip(chunk) {
+        segment.chunk_len = arrange(lives, |slot, offset| places[slot.0] = Place::Chunk(offset));
+    }
+    let batch_len = arrange(batch, |slot, offset| places[slot.0] = Place::Batch(offset));
+    Program { instructions, segments, batch_len }
+}
+
+/// Places what a forward writes and its backward reads; gives f32 per image.
+pub(crate) fn place_tape(
+    forward: &[Instruction],
+    backward: &[Instruction],
+    slots: &[SlotInfo],
+    places: &mut [Place],
+) -> usize {
+    let mut used = [vec![false; slots.len()], vec![false; slots.len()]];
+    for (used, program) in used.iter_mut().zip([forward, backward]) {
+        for slot in program.iter().flat_map(Instruction::slots) {
+            used[slot.0] = true;
+        }
+    }
+    let mut len = 0;
+    for (index, slot) in slots.iter().enumerate() {
+        if used[0][index] && used[1][index] {
+            places[index] = Place::Tape(len);
+            len += slot.reserved();
+        }
+    }
+    len
+}
+
+fn cut(instructions: &[Instruction], slots: &[SlotInfo], weights: &dyn Weights) -> Vec<Segment> {
+    let mut segments: Vec<Segment> = Vec::new();
+    let mut open = false;
+    for (index, instruction) in instructions.iter().enumerate() {
+        let floats: usize = instruction.slots().iter().map(|slot| slots[slot.0].reserved()).sum();
+        let images = (CACHE / (floats * size_of::<f32>()).max(1)).clamp(1, MOST_IMAGES);
+        let cooperative = weights.cooperative(instruction);
+        if let Some(last) = segments.last()
+            && (cooperative || (weights.bytes(instruction) > LARGE_WEIGHTS && images >= 2 * last.images))
+        {
+            open = false;
+        }
+        if !open {
+            let (instructions, sums) = (index..index, Vec::new());
+            segments.push(Segment { instructions, images, cooperative, sums, chunk_len: 0 });
+        }
+        let segment = segments.last_mut().expect("one was just opened");
+        segment.instructions.end = index + 1;
+        segment.images = segment.images.min(images);
+        let sums = instruction.sums();
+        segment.sums.extend(sums);
+        open = !cooperative && !sums.is_some_and(Sums::is_barrier);
+    }
+    segments
+}
+
+/// First and last instruction that touches each slot.
+fn lives(instructions: &[Instruction], slots: usize) -> Vec<(Slot, (usize, usize))> {
+    let mut lives = vec![None; slots];
+    for (index, instruction) in instructions.iter().enumerate() {
+        for slot in instruction.slots() {
+            let life = lives[slot.0].get_or_insert((index, index));
+            life.1 = index;
+        }
+    }
+    lives.into_iter().enumerate().filter_map(|(i, life)| Some((Slot(i), life?))).collect()
+}
+
+#[derive(Clone, Copy)]
+struct Life {
+    slot: Slot,
+    first: usize,
+    last: usize,
+    len: usize,
+}
+
+/// Gives each slot the lowest offset where nothing that lives at the same time lies; gives the total length.
+fn arrange(mut lives: Vec<Life>, mut put: impl FnMut(Slot, usize)) -> usize {
+    lives.sort_by_key(|life| (std::cmp::Reverse(life.len), life.first));
+    let mut placed: Vec<(Life, usize)> = Vec::new();
+    let mut total = 0;
+    for life in lives {
+        let mut taken: Vec<(usize, usize)> = placed
+            .iter()
+            .filter(|(other, _)| other.first <= life.last && life.first <= other.last)
+            .map(|(other, offset)| (*offset, offset + other.len))
+            .collect();
+        taken.sort_unstable();
+        let mut offset = 0;
+        for (start, end) in taken {
+            if start < offset + life.len && offset < end {
+                offset = end;
+            }
+        }
+        put(life.slot, offset);
+        total = total.max(offset + life.len);
+        placed.push((life, offset));
+    }
+    total
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_that_live_together_never_overlap_and_the_rest_share() {
+        let life = |slot, first, last, len| Life { slot: Slot(slot), first, last, len };
+        let lives = vec![
+            life(0, 0, 2, 32),
+            life(1, 1, 3, 16),
+            life(2, 3, 4, 32),
+            life(3, 4, 9, 48),
+            life(4, 2, 4, 16),
+        ];
+        let mut offsets = [0; 5];
+        let total = arrange(lives.clone(), |slot, offset| offsets[slot.0] = offset);
+        for a in &lives {
+            for b in lives.iter().filter(|b| b.slot != a.slot && b.first <= a.last && a.first <= b.last) {
+                let (x, y) = (offsets[a.slot.0], offsets[b.slot.0]);
+                assert!(x + a.len <= y || y + b.len <= x, "{:?} and {:?}", a.slot, b.slot);
+            }
+        }
+        // At instruction 4 three slots are alive: 32 + 48 + 16; a layout without sharing would take 144.
+        assert_eq!(total, 96);
+    }
+}

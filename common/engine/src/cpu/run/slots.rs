@@ -1,0 +1,115 @@
+//! Slots as slices: the one place where a plan's promises become references.
+
+use std::marker::PhantomData;
+use std::ops::Range;
+
+use super::super::memory::Buffer;
+use super::super::plan::{Place, Plan, Slot, SlotInfo};
+
+/// Memory that several threads write at places of their own.
+#[derive(Clone, Copy)]
+pub(super) struct Shared<'a, T> {
+    start: *mut T,
+    len: usize,
+    borrow: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: stands for an exclusive borrow; users of `slice` promise that no two threads write one place.
+#[allow(unsafe_code)]
+unsafe impl<T: Send> Send for Shared<'_, T> {}
+#[allow(unsafe_code)]
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for Shared<'_, T> {}
+
+impl<'a, T> Shared<'a, T> {
+    pub(super) fn new(memory: &'a mut [T]) -> Self {
+        Self { start: memory.as_mut_ptr(), len: memory.len(), borrow: PhantomData }
+    }
+
+    /// # Safety
+    ///
+    /// Nobody else uses the range while the slice is.
+    #[allow(unsafe_code, clippy::mut_from_ref)]
+    pub(super) unsafe fn slice(&self, range: Range<usize>) -> &'a mut [T] {
+        assert!(range.start <= range.end && range.end <= self.len, "{range:?} of {}", self.len);
+        // SAFETY: inside the borrowed memory; the caller promises exclusive use.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
+    }
+}
+
+impl<'a> Shared<'a, f32> {
+    /// The same memory as u16.
+    fn halves(self) -> Shared<'a, u16> {
+        Shared { start: self.start.cast(), len: 2 * self.len, borrow: PhantomData }
+    }
+
+    /// A buffer that may not be there yet, as nothing was asked of it.
+    pub(super) fn of(buffer: &'a mut Option<Buffer>) -> Self {
+        Self::new(buffer.as_deref_mut().unwrap_or_default())
+    }
+}
+
+/// The memory of one program's run.
+#[derive(Clone, Copy)]
+pub(super) struct Slots<'a> {
+    pub(super) plan: &'a Plan,
+    /// Images of the batch.
+    pub(super) images: usize,
+    /// Images that a thread takes at a time.
+    pub(super) chunk: usize,
+    pub(super) tape: Shared<'a, f32>,
+    pub(super) batch: Shared<'a, f32>,
+    pub(super) threads: Shared<'a, f32>,
+    /// f32 of one thread's own memory.
+    pub(super) per_thread: usize,
+}
+
+impl<'a> Slots<'a> {
+    /// The images' part of a slot, to read.
+    ///
+    /// # Safety
+    ///
+    /// The plan keeps slots that live at the same time apart; the caller writes to no slot that it reads, and only to
+    /// the images that it was given.
+    #[allow(unsafe_code)]
+    pub(super) unsafe fn read(&self, slot: Slot, images: &Range<usize>, thread: usize) -> &'a [f32] {
+        // SAFETY: the caller's promise.
+        unsafe { self.write(slot, images, thread) }
+    }
+
+    /// The images' part of a slot, to write.
+    ///
+    /// # Safety
+    ///
+    /// As for [`read`](Self::read).
+    #[allow(unsafe_code, clippy::mut_from_ref)]
+    pub(super) unsafe fn write(&self, slot: Slot, images: &Range<usize>, thread: usize) -> &'a mut [f32] {
+        let SlotInfo::Map { len, .. } = self.plan.slots[slot.0] else { unreachable!("u16 are not a map") };
+        let (memory, start, first) = self.region(slot, images, thread);
+        // SAFETY: the caller's promise.
+        unsafe { memory.slice(start + first * len..start + (first + images.len()) * len) }
+    }
+
+    /// The images' part of a slot of u16, to read or to write.
+    ///
+    /// # Safety
+    ///
+    /// As for [`read`](Self::read).
+    #[allow(unsafe_code, clippy::mut_from_ref)]
+    pub(super) unsafe fn halves(&self, slot: Slot, images: &Range<usize>, thread: usize) -> &'a mut [u16] {
+        let SlotInfo::Halves { len } = self.plan.slots[slot.0] else { unreachable!("a map is not u16") };
+        let (memory, start, first) = self.region(slot, images, thread);
+        // SAFETY: the caller's promise; the slot's f32 hold its u16, any bits are a u16, and its alignment is smaller.
+        unsafe { memory.halves().slice(2 * start + first * len..2 * start + (first + images.len()) * len) }
+    }
+
+    /// The memory of a slot, where the slot begins, and which of its images is the first of `images`.
+    fn region(&self, slot: Slot, images: &Range<usize>, thread: usize) -> (Shared<'a, f32>, usize, usize) {
+        match self.plan.places[slot.0] {
+            Place::Tape(offset) => (self.tape, offset * self.images, images.start),
+            Place::Batch(offset) => (self.batch, offset * self.images, images.start),
+            Place::Chunk(offset) => (self.threads, thread * self.per_thread + offset * self.chunk, 0),
+            Place::Nowhere => unreachable!("an instruction touches a slot that no program has"),
+        }
+    }
+}
