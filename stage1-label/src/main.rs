@@ -5,9 +5,11 @@ use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use engine::Kind;
 use serde::Serialize;
 use stage1_label::progress::Progress;
 use stage1_label::stop::Stop;
+use stage1_label::teacher::Machine;
 use stage1_label::{Error, Written};
 use stage1_label::{estimate, import, inspect, plan, run, verify};
 
@@ -18,6 +20,9 @@ struct Cli {
     /// Threads; no result depends on them [default: all processors]
     #[arg(long, global = true, display_order = 900, value_name = "N")]
     threads: Option<NonZeroUsize>,
+    /// What runs the teacher: cpu, or reference, the slow oracle
+    #[arg(long, global = true, display_order = 901, value_name = "NAME", default_value_t)]
+    engine: Kind,
     #[command(subcommand)]
     command: Command,
 }
@@ -57,7 +62,7 @@ fn main() -> ExitCode {
         cli.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
     // Before anything else: it sets the environment, which no other thread may be reading.
     engine::process::configure(threads);
-    match dispatch(&cli.command, threads) {
+    match dispatch(&cli.command, Machine { engine: cli.engine, threads }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
@@ -66,11 +71,11 @@ fn main() -> ExitCode {
     }
 }
 
-fn dispatch(command: &Command, threads: usize) -> Result<(), Error> {
+fn dispatch(command: &Command, machine: Machine) -> Result<(), Error> {
     match command {
         Command::Run(args) => {
             let stop = Stop::on_signals()?;
-            let written = run::run(args, threads, &stop, &mut Progress::on_stderr())?;
+            let written = run::run(args, machine, &stop, &mut Progress::on_stderr())?;
             report(&written, &args.out.out);
         }
         Command::Import(args) => {
@@ -79,7 +84,7 @@ fn dispatch(command: &Command, threads: usize) -> Result<(), Error> {
             report(&written, &args.out.out);
         }
         Command::Verify(args) => {
-            let (findings, result) = verify::run(args, threads);
+            let (findings, result) = verify::run(args, machine);
             print(&findings.checked)?;
             for problem in &findings.problems {
                 eprintln!("{problem}");

@@ -9,7 +9,7 @@ use half::f16;
 use labels::{Dtype, Hex, LabelSet, Wanted};
 
 use crate::args::task;
-use crate::teacher::{RowId, Teacher};
+use crate::teacher::{Machine, RowId, Teacher};
 use crate::{Error, Result};
 
 /// Part of a row's largest |logit| that two engines, devices or builds may differ by.
@@ -61,8 +61,8 @@ pub struct Request<'a> {
     pub arch: Option<&'a str>,
     /// The labelled dataset.
     pub data: &'a DatasetSpec,
-    /// Threads of the engine.
-    pub threads: usize,
+    /// What runs the teacher.
+    pub machine: Machine,
 }
 
 /// Runs the teacher on rows of the label set that its content hash draws.
@@ -82,7 +82,7 @@ pub fn recompute(set: &LabelSet, request: &Request) -> Result<Recomputed> {
     let dataset = request.data.load(manifest.dataset.split.parse()?)?.limit(set.images());
     set.check_against(&Wanted { dataset: &dataset.record(), augment: None, plan: None })?;
     let arch = request.arch.unwrap_or(&manifest.teacher.architecture);
-    let teacher = Teacher::load(request.weights, Some(arch), task(&dataset), request.threads)?;
+    let teacher = Teacher::load(request.weights, Some(arch), task(&dataset), request.machine)?;
 
     let mut result = Recomputed { engine: teacher.engine(), ..Recomputed::default() };
     let classes = set.classes();

@@ -9,7 +9,7 @@ use crate::Result;
 use crate::args::{DataArgs, Device, OutArgs, TeacherArgs, ViewArgs, row_table, task};
 use crate::progress::Progress;
 use crate::stop::Stop;
-use crate::teacher::{Teacher, check_storable};
+use crate::teacher::{Machine, Teacher, check_storable};
 use crate::write::{Shard, Written, label_set};
 
 /// Flags of `label run`.
@@ -39,12 +39,12 @@ pub struct RunArgs {
 ///
 /// The folder's bytes depend on the flags but --batch, on the files they name and on the engine, not on threads, time or
 /// interruptions. Stopped between two batches, it leaves whole shards alone.
-pub fn run(args: &RunArgs, threads: usize, stop: &Stop, progress: &mut Progress) -> Result<Written> {
+pub fn run(args: &RunArgs, machine: Machine, stop: &Stop, progress: &mut Progress) -> Result<Written> {
     let dataset = args.data.load()?;
     let TeacherArgs { teacher, arch } = &args.teacher;
-    let teacher = Teacher::load(teacher, arch.as_deref(), task(&dataset), threads)?;
+    let teacher = Teacher::load(teacher, arch.as_deref(), task(&dataset), machine)?;
     let plan = args.views.plan(&args.data.data);
-    let batch = args.batch.map_or_else(|| (64 * threads).max(128), NonZeroUsize::get);
+    let batch = args.batch.map_or_else(|| (64 * machine.threads).max(128), NonZeroUsize::get);
     let (classes, dtype) = (dataset.classes(), args.out.dtype);
     let spec = Spec {
         rows: row_table(plan, dataset.len())?,

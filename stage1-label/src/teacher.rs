@@ -6,7 +6,7 @@ use candle_core::{Device, Tensor};
 use common::model::{self, Loaded, Task};
 use data::Dataset;
 use engine::params::Precision;
-use engine::{Engine, Reference};
+use engine::{Engine, Kind};
 use half::f16;
 use labels::{Augment, Dtype};
 
@@ -14,6 +14,15 @@ use crate::Result;
 
 /// A row of a label set: image and view id.
 pub type RowId = (usize, u16);
+
+/// What runs a teacher.
+#[derive(Clone, Copy, Debug)]
+pub struct Machine {
+    /// Which engine.
+    pub engine: Kind,
+    /// Its threads; no result depends on them.
+    pub threads: usize,
+}
 
 /// A loaded teacher.
 pub struct Teacher {
@@ -23,9 +32,9 @@ pub struct Teacher {
 
 impl Teacher {
     /// Loads f32 weights for `task`. `arch` is needed for files that do not name their architecture.
-    pub fn load(path: &Path, arch: Option<&str>, task: Task, threads: usize) -> Result<Self> {
+    pub fn load(path: &Path, arch: Option<&str>, task: Task, machine: Machine) -> Result<Self> {
         let loaded = model::load(path, arch, task, Precision::F32)?;
-        Ok(Self { engine: Box::new(Reference::new(threads)?), loaded })
+        Ok(Self { engine: machine.engine.start(machine.threads, true)?, loaded })
     }
 
     /// Engine and build, as label sets record them.

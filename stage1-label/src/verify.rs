@@ -9,6 +9,7 @@ use data::DatasetSpec;
 use labels::{Check, LabelSet, Report};
 
 use crate::recompute::{Recomputed, Request, recompute};
+use crate::teacher::Machine;
 use crate::{Error, Result};
 
 /// Flags of `label verify`.
@@ -40,13 +41,13 @@ pub struct Findings {
 }
 
 /// Checks a label set in all its forms. What is wrong with it is also the error that is returned beside the findings.
-pub fn run(args: &VerifyArgs, threads: usize) -> (Findings, Result<()>) {
+pub fn run(args: &VerifyArgs, machine: Machine) -> (Findings, Result<()>) {
     let mut findings = Findings::default();
-    let result = check(args, threads, &mut findings);
+    let result = check(args, machine, &mut findings);
     (findings, result)
 }
 
-fn check(args: &VerifyArgs, threads: usize, findings: &mut Findings) -> Result<()> {
+fn check(args: &VerifyArgs, machine: Machine, findings: &mut Findings) -> Result<()> {
     let report = labels::verify(&args.dir)?;
     describe(&report, &mut findings.checked);
     findings.problems = report.problems.iter().map(ToString::to_string).collect();
@@ -58,7 +59,7 @@ fn check(args: &VerifyArgs, threads: usize, findings: &mut Findings) -> Result<(
     };
     let set = LabelSet::open(&args.dir, Check::Sizes)?;
     let arch = args.arch.as_deref();
-    let result = recompute(&set, &Request { rows: rows.get(), weights, arch, data, threads })?;
+    let result = recompute(&set, &Request { rows: rows.get(), weights, arch, data, machine })?;
     describe_recomputed(&report, &result, &mut findings.checked);
     match result.worst {
         None => Ok(()),

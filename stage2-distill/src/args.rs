@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use common::threat::Fraction;
 use common::{eval, model, objective};
+use engine::Kind;
 
+use crate::bench::Mode;
 use crate::config::{Config, ConfigError, Layers, PRESETS, SETTINGS};
 use crate::evaluate::Examination;
 
@@ -27,6 +29,9 @@ pub enum Command {
     /// Measure a student's clean and robust accuracy
     #[command(after_long_help = tables())]
     Eval(Box<EvalArgs>),
+    /// Time a student on this machine
+    #[command(after_long_help = tables())]
+    Bench(Box<BenchArgs>),
 }
 
 /// Flags of `distill train`.
@@ -95,6 +100,12 @@ pub struct TrainArgs {
     /// Weights to start from
     #[arg(long, value_name = "FILE")]
     init: Option<String>,
+    /// What runs the networks: cpu, or reference, the slow oracle [default: cpu]
+    #[arg(long, value_name = "NAME")]
+    engine: Option<String>,
+    /// No fast convolution that rounds more than a plain sum
+    #[arg(long)]
+    exact_conv: bool,
     /// Threads; changes no result [default: all processors]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
@@ -142,6 +153,7 @@ impl TrainArgs {
             ("holdout", &self.holdout),
             ("augment", &self.augment),
             ("init", &self.init),
+            ("engine", &self.engine),
         ];
         for (key, value) in flags {
             if let Some(value) = value {
@@ -150,6 +162,9 @@ impl TrainArgs {
         }
         if self.paper_selection {
             layers.put("--paper-selection", "paper-selection", "true")?;
+        }
+        if self.exact_conv {
+            layers.put("--exact-conv", "exact-conv", "true")?;
         }
         layers.resolve()
     }
@@ -191,6 +206,12 @@ pub struct EvalArgs {
     /// Keys the attacks' starts
     #[arg(long, value_name = "S", default_value = "0")]
     seed: u64,
+    /// What runs the student: cpu, or reference, the slow oracle
+    #[arg(long, value_name = "NAME", default_value_t)]
+    pub engine: Kind,
+    /// No fast convolution that rounds more than a plain sum
+    #[arg(long)]
+    pub exact_conv: bool,
     /// Threads; changes no result [default: all processors]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
@@ -214,6 +235,58 @@ impl EvalArgs {
             limit: self.limit.map(|limit| limit as usize),
             batch: self.batch as usize,
             seed: self.seed,
+        }
+    }
+}
+
+/// Flags of `distill bench`.
+#[derive(Args)]
+pub struct BenchArgs {
+    /// Architecture
+    #[arg(long, value_name = "NAME")]
+    pub student: String,
+    /// Images at a time
+    #[arg(long, value_name = "N", default_value = "128", value_parser = clap::value_parser!(u32).range(1..=65536))]
+    pub batch: u32,
+    /// What is timed
+    #[arg(long, value_name = "MODE", default_value = "step")]
+    pub mode: Mode,
+    /// Timed repetitions, after two to warm up
+    #[arg(long, value_name = "N", default_value = "7", value_parser = clap::value_parser!(u32).range(1..))]
+    pub repetitions: u32,
+    /// Channels, height and width of an image
+    #[arg(long, value_name = "CxHxW", default_value = "3x32x32")]
+    pub input: ImageSize,
+    /// Classes
+    #[arg(long, value_name = "K", default_value = "10", value_parser = clap::value_parser!(u32).range(2..=65536))]
+    pub classes: u32,
+    /// What runs it: cpu, or reference, the slow oracle
+    #[arg(long, value_name = "NAME", default_value_t)]
+    pub engine: Kind,
+    /// No fast convolution that rounds more than a plain sum
+    #[arg(long)]
+    pub exact_conv: bool,
+    /// Threads [default: all processors]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Channels, height and width, as `3x32x32`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ImageSize(pub [usize; 3]);
+
+impl std::str::FromStr for ImageSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let sizes: Option<Vec<usize>> =
+            text.split('x').map(|size| size.parse().ok().filter(|size| (1..=4096).contains(size))).collect();
+        match sizes.as_deref() {
+            Some(&[channels, height, width]) => Ok(Self([channels, height, width])),
+            _ => Err("wanted channels, height and width, as 3x32x32".into()),
         }
     }
 }

@@ -67,6 +67,16 @@ pub struct Config {
     pub weight_decay: f64,
     /// How the learning rate falls.
     pub schedule: Schedule,
+    /// What runs the networks: other engines round differently. Runs begun before there was a choice had the oracle.
+    #[serde(default = "oracle")]
+    pub engine: String,
+    /// Whether attack and training round no more than a plain sum does.
+    #[serde(default)]
+    pub exact_conv: bool,
+}
+
+fn oracle() -> String {
+    engine::Kind::Reference.name().into()
 }
 
 /// Why a configuration was refused.
@@ -296,6 +306,7 @@ mod tests {
             "lr=nan",
             "schedule=linear",
             "paper-selection=1",
+            "engine=gpu",
         ] {
             assert!(layers.set(bad).is_err(), "{bad}");
         }

@@ -1,6 +1,7 @@
 //! Stage two: trains a small student with PGD, from a label set or from a teacher run online, and judges it.
 
 pub mod args;
+pub mod bench;
 pub mod config;
 pub mod error;
 pub mod evaluate;

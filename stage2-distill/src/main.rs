@@ -8,10 +8,12 @@ use std::sync::atomic::AtomicBool;
 use anyhow::Context;
 use clap::Parser;
 use common::eval::Report;
-use engine::Reference;
+use common::model::Task;
+use engine::{Engine, Kind};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
-use stage2_distill::args::{Cli, Command, EvalArgs, Resume, TrainArgs};
+use stage2_distill::args::{BenchArgs, Cli, Command, EvalArgs, Resume, TrainArgs};
+use stage2_distill::bench::{self, Bench, Timing};
 use stage2_distill::error::RunError;
 use stage2_distill::evaluate::evaluate;
 use stage2_distill::folder::FolderError;
@@ -22,6 +24,7 @@ fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Train(args) => run_train(&args),
         Command::Eval(args) => run_eval(&args),
+        Command::Bench(args) => run_bench(&args),
     };
     let Err(error) = outcome else { return ExitCode::SUCCESS };
     // Our own errors speak for themselves; what anyhow wrapped is a file that could not be written.
@@ -33,8 +36,16 @@ fn main() -> ExitCode {
     ExitCode::from(74)
 }
 
+/// What every command runs with.
+struct Started {
+    engine: Box<dyn Engine>,
+    threads: usize,
+    /// Set by a signal.
+    stop: Arc<AtomicBool>,
+}
+
 /// Starts the engine on so many threads, and listens for signals. Nothing else may run before it.
-fn start(threads: Option<usize>) -> anyhow::Result<(Reference, usize, Arc<AtomicBool>)> {
+fn start(kind: Kind, exact: bool, threads: Option<usize>) -> anyhow::Result<Started> {
     let available = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let threads = threads.unwrap_or_else(available).max(1);
     engine::process::configure(threads);
@@ -45,16 +56,18 @@ fn start(threads: Option<usize>) -> anyhow::Result<(Reference, usize, Arc<Atomic
         flag::register_conditional_shutdown(signal, 75, stop.clone()).context("cannot listen for signals")?;
         flag::register(signal, stop.clone()).context("cannot listen for signals")?;
     }
-    Ok((Reference::new(threads).map_err(RunError::from)?, threads, stop))
+    let engine = kind.start(threads, exact).map_err(RunError::from)?;
+    Ok(Started { engine, threads, stop })
 }
 
 fn run_train(args: &TrainArgs) -> anyhow::Result<()> {
     let config = args.config().map_err(RunError::from)?;
-    let (engine, threads, stop) = start(args.threads)?;
+    let kind = config.engine.parse().expect("settings are checked as they are read");
+    let Started { engine, threads, stop } = start(kind, config.exact_conv, args.threads)?;
     let around = Surroundings {
         out: &args.out,
         resume: args.resume == Resume::Auto,
-        engine: &engine,
+        engine: engine.as_ref(),
         threads,
         stop: &stop,
         command: std::env::args_os()
@@ -111,14 +124,54 @@ fn run_eval(args: &EvalArgs) -> anyhow::Result<()> {
             Some(file.map_err(RunError::from)?)
         }
     };
-    let (engine, _, stop) = start(args.threads)?;
-    let report = evaluate(&args.examination(), &engine, &stop)?;
+    let Started { engine, stop, .. } = start(args.engine, args.exact_conv, args.threads)?;
+    let report = evaluate(&args.examination(), engine.as_ref(), &stop)?;
     let json = serde_json::to_string_pretty(&report).context("cannot write the report as JSON")? + "\n";
     print(&if to_stdout { json.clone() } else { table(&report) })?;
     if let Some(mut file) = file {
         file.write_all(json.as_bytes()).context("cannot write the report")?;
     }
     Ok(())
+}
+
+fn run_bench(args: &BenchArgs) -> anyhow::Result<()> {
+    let Started { engine, threads, .. } = start(args.engine, args.exact_conv, args.threads)?;
+    let timing = bench::bench(&Bench {
+        student: &args.student,
+        task: Task { input: args.input.0, classes: args.classes as usize },
+        batch: args.batch as usize,
+        mode: args.mode,
+        repetitions: args.repetitions as usize,
+        engine: engine.as_ref(),
+        threads,
+    })?;
+    if args.json {
+        return print(&(serde_json::to_string_pretty(&timing).context("cannot write the timing")? + "\n"));
+    }
+    print(&timing_lines(&timing))
+}
+
+/// A timing in a few lines, at most 80 columns wide.
+fn timing_lines(timing: &Timing) -> String {
+    let Timing { student, engine, mode, batch, threads, repetitions, .. } = timing;
+    let mut lines = vec![
+        format!("{student}, {mode:?} of {batch} images, {engine}, {threads} threads").to_lowercase(),
+        format!(
+            "median of {repetitions}: {:.2} ms, half within {:.1} %; {:.0} images/s",
+            timing.median_seconds * 1e3,
+            timing.spread_percent,
+            timing.images_per_second
+        ),
+        format!(
+            "{:.0} GFLOP/s of direct convolution, {:.0} % of the {:.0} that the threads' FMA reach",
+            timing.gflops, timing.peak_percent, timing.peak_gflops
+        ),
+    ];
+    lines.extend(
+        timing.gathering_percent.map(|percent| format!("gathering views and labels: {percent:.2} %")),
+    );
+    lines.extend(timing.peak_memory_mib.map(|mib| format!("peak memory: {mib:.0} MiB")));
+    lines.join("\n") + "\n"
 }
 
 /// Writes to standard output. A reader that went away, as `head` does, is no error.

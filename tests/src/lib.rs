@@ -11,7 +11,7 @@ mod process;
 pub use compare::{Worst, distance, relative, summaries};
 pub use golden::{Golden, json};
 pub use prepared::{Case, Cases, Cost, Modes, RoundingErrors, images, named, prepared, upstream, values};
-pub use process::{reference, reference_of};
+pub use process::{cpu, reference, reference_of};
 
 use std::path::PathBuf;
 

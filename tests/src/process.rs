@@ -2,7 +2,7 @@
 
 use std::sync::Once;
 
-use engine::Reference;
+use engine::{Cpu, Reference};
 
 /// An engine on this many threads.
 pub fn reference(threads: usize) -> Reference {
@@ -14,6 +14,12 @@ pub fn reference(threads: usize) -> Reference {
 pub fn reference_of(images: usize) -> Reference {
     prepare();
     Reference::with_micro_batch(1, images).expect("a thread can be started")
+}
+
+/// The fast engine on this many threads.
+pub fn cpu(threads: usize) -> Cpu {
+    prepare();
+    Cpu::new(threads).expect("threads can be started")
 }
 
 /// Without this candle's own pool spins between the tests that run beside each other, and tests take four times as long.

@@ -7,8 +7,8 @@ use common::model::{self, Task, ZOO};
 use engine::params::{Grads, Precision};
 use engine::{Engine, Keep, Network, Norm, Params};
 use rslad_tests::{
-    Case, Cases, Golden, RoundingErrors, distance, images, json, named, prepared, reference, reference_of,
-    relative, summaries, upstream, values,
+    Case, Cases, Golden, RoundingErrors, cpu, distance, images, json, named, prepared, reference,
+    reference_of, relative, summaries, upstream, values,
 };
 
 const BOUND: f64 = 1e-9;
@@ -36,8 +36,14 @@ struct Found {
 }
 
 /// Logits, and the gradients of `sum(logits * R)`.
-fn run(case: &Case, network: &Network, params: &Params, norm: Norm, ids: &[usize]) -> Found {
-    let engine = reference_of(ids.len());
+fn run(
+    engine: &dyn Engine,
+    case: &Case,
+    network: &Network,
+    params: &Params,
+    norm: Norm,
+    ids: &[usize],
+) -> Found {
     let dtype = if params.precision() == Precision::F64 { DType::F64 } else { DType::F32 };
     let as_run = |tensor: Tensor| tensor.to_dtype(dtype).unwrap();
     let images = as_run(images(case, ids));
@@ -65,7 +71,8 @@ fn median(values: &[f64]) -> f64 {
     sorted[sorted.len() / 2]
 }
 
-/// f64 against PyTorch's values on the first batch; then f32 against our f64, measured by PyTorch's own f32.
+/// f64 against PyTorch's values on the first batch; then f32 on every engine against our f64, measured by PyTorch's own f32:
+/// within three times its error, or five where the convolutions are Winograd's F(4x4).
 ///
 /// Where rounding moves a ReLU over its kink a batch stands out a thousandfold, in PyTorch as here, and which batches do depends
 /// on the machine. A kink only ever adds to the error, and a loss of precision shows in every batch: so PyTorch's error is the
@@ -74,23 +81,39 @@ fn gradients_agree(name: &str, mode: &str, norm: Norm, pytorchs: &RoundingErrors
     let case = cases().networks.iter().find(|case| case.architecture == name).unwrap();
     let (network, params) = prepared(case);
     let rough_params = params.to_precision(Precision::F32);
-    let mut tried = vec![];
-    for number in 0..pytorchs.image.len() {
-        let found = run(case, &network, &params, norm, &batch(number));
-        if number == 0 {
-            agrees(name, mode, &found);
+    let oracle = reference_of(batch(0).len());
+    let exact = cpu(1).exact_conv(true);
+    let fast = cpu(1);
+    let engines: [(&str, &dyn Engine, f64); 3] =
+        [("reference", &oracle, 3.0), ("cpu, exact convolutions", &exact, 3.0), ("cpu", &fast, 5.0)];
+    let mut truths: Vec<Found> = vec![];
+    for (engine_name, engine, allowed) in engines {
+        let mut tried = vec![];
+        for number in 0..pytorchs.image.len() {
+            if truths.len() == number {
+                truths.push(run(&oracle, case, &network, &params, norm, &batch(number)));
+            }
+            let found = &truths[number];
+            if number == 0 {
+                agrees(name, mode, found);
+            }
+            let rough = run(engine, case, &network, &rough_params, norm, &batch(number));
+            let image = distance([(rough.image.as_slice(), found.image.as_slice())]);
+            let pairs = rough.parameters.iter().zip(&found.parameters);
+            let parameters =
+                distance(pairs.map(|((_, rough), (_, found))| (rough.as_slice(), found.as_slice())));
+            assert!(image > 0.0 && parameters > 0.0, "{name}, {mode}: f32 and f64 cannot be equal");
+            tried.push((image / median(&pytorchs.image), parameters / median(&pytorchs.parameters)));
+            if tried.iter().any(|&(image, parameters)| image <= allowed && parameters <= allowed) {
+                break;
+            }
         }
-        let rough = run(case, &network, &rough_params, norm, &batch(number));
-        let image = distance([(rough.image.as_slice(), found.image.as_slice())]);
-        let pairs = rough.parameters.iter().zip(&found.parameters);
-        let parameters = distance(pairs.map(|((_, rough), (_, found))| (rough.as_slice(), found.as_slice())));
-        assert!(image > 0.0 && parameters > 0.0, "{name}, {mode}: f32 and f64 cannot be equal");
-        tried.push((image / median(&pytorchs.image), parameters / median(&pytorchs.parameters)));
-        if tried.iter().any(|&(image, parameters)| image <= 3.0 && parameters <= 3.0) {
-            return;
-        }
+        let near = tried.last().is_some_and(|&(image, parameters)| image <= allowed && parameters <= allowed);
+        assert!(
+            near,
+            "{name}, {mode}, {engine_name}: f32 errors of image and parameters, as multiples of PyTorch's: {tried:.1?}"
+        );
     }
-    panic!("{name}, {mode}: f32 errors of image and parameters, as multiples of PyTorch's: {tried:.1?}");
 }
 
 /// A module of tests for each architecture, so that they run beside each other.

@@ -6,10 +6,11 @@ use std::sync::atomic::AtomicBool;
 
 use clap::Parser;
 use common::model::{self, Task};
-use engine::Reference;
 use engine::params::Precision;
+use engine::{Engine, Kind};
 use stage1_label::progress::Progress;
 use stage1_label::stop::Stop;
+use stage1_label::teacher::Machine;
 use stage2_distill::config::{Config, Layers};
 use stage2_distill::error::RunError;
 use stage2_distill::train::{Surroundings, train};
@@ -18,7 +19,8 @@ const EPOCHS: usize = 3;
 
 struct Scene {
     folder: tempfile::TempDir,
-    engine: Reference,
+    machine: Machine,
+    engine: Box<dyn Engine>,
 }
 
 /// `label run` takes its flags from the command line's own parser, so that the test says what a user would.
@@ -31,7 +33,13 @@ struct Label {
 impl Scene {
     /// A folder with an untrained teacher: what it answers does not matter, only that both ways hear the same.
     fn new() -> Self {
-        let scene = Self { folder: tempfile::tempdir().unwrap(), engine: Reference::new(2).unwrap() };
+        Self::on(Kind::Cpu)
+    }
+
+    fn on(engine: Kind) -> Self {
+        let machine = Machine { engine, threads: 2 };
+        let engine = engine.start(2, false).unwrap();
+        let scene = Self { folder: tempfile::tempdir().unwrap(), machine, engine };
         let (row, network) = model::build("tiny-cnn-x2", Task { input: [1, 28, 28], classes: 10 }).unwrap();
         let params = model::initialise(&network, row.init, 99, Precision::F32);
         model::save(&scene.path("teacher.safetensors"), &network, &params).unwrap();
@@ -51,13 +59,13 @@ impl Scene {
         let mut flags = vec!["label", "--teacher", &teacher, "--data", "sample", "--out", &out];
         flags.extend(more);
         let args = Label::parse_from(flags).run;
-        stage1_label::run::run(&args, 2, &Stop::never(), &mut Progress::hidden()).unwrap();
+        stage1_label::run::run(&args, self.machine, &Stop::never(), &mut Progress::hidden()).unwrap();
     }
 
     fn train(&self, out: &str, more: &[(&str, &str)]) -> Result<Vec<u8>, RunError> {
         let stop = AtomicBool::new(false);
         let out = self.path(out);
-        let engine = &self.engine;
+        let engine = self.engine.as_ref();
         let around =
             Surroundings { out: &out, resume: true, engine, threads: 2, stop: &stop, command: "test".into() };
         train(&config(more), &around)?;
@@ -97,19 +105,26 @@ fn student(run: &Path) -> Vec<u8> {
 
 #[test]
 fn an_f32_label_set_of_all_views_gives_the_online_student_byte_for_byte() {
-    let scene = Scene::new();
-    scene.label("labels", &["--views", "all", "--dtype", "f32", "--limit", "150"]);
-    assert_eq!(scene.train("cached", &[("labels", &scene.text("labels"))]).unwrap(), scene.online());
+    for engine in Kind::ALL {
+        let scene = Scene::on(engine);
+        scene.label("labels", &["--views", "all", "--dtype", "f32", "--limit", "150"]);
+        let cached = scene.train("cached", &[("labels", &scene.text("labels"))]).unwrap();
+        assert_eq!(cached, scene.online(), "{engine}");
+    }
 }
 
 #[test]
 fn a_plan_of_the_run_gives_the_online_student_byte_for_byte_from_either_form() {
-    let scene = Scene::new();
-    let online = scene.online();
-    for format in ["safetensors", "parquet"] {
-        scene.label(format, &["--views", "plan:3@3", "--dtype", "f32", "--limit", "150", "--format", format]);
-        let out = format!("cached-{format}");
-        assert_eq!(scene.train(&out, &[("labels", &scene.text(format))]).unwrap(), online, "{format}");
+    for engine in Kind::ALL {
+        let scene = Scene::on(engine);
+        let online = scene.online();
+        for format in ["safetensors", "parquet"] {
+            let views = ["--views", "plan:3@3", "--dtype", "f32", "--limit", "150", "--format", format];
+            scene.label(format, &views);
+            let cached =
+                scene.train(&format!("cached-{format}"), &[("labels", &scene.text(format))]).unwrap();
+            assert_eq!(cached, online, "{engine}, {format}");
+        }
     }
 }
 

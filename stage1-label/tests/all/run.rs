@@ -41,7 +41,7 @@ fn the_card_records_teacher_and_texts() {
     assert_eq!(teacher["weights_blake3"], digest);
     assert_eq!(teacher["architecture"], "tiny-cnn");
     assert_eq!((&teacher["precision"], &teacher["device"]), (&"f32".into(), &"cpu".into()));
-    assert!(teacher["engine"].as_str().unwrap().starts_with("reference "), "{teacher}");
+    assert!(teacher["engine"].as_str().unwrap().starts_with("cpu-"), "{teacher}");
     assert_eq!((&teacher["origin"], &json["license"]), (&"a seed".into(), &"CC0-1.0".into()));
     assert_eq!(json["author"], "the tests");
     assert_eq!((&json["rows"], &json["images"], &json["shards"]), (&225.into(), &9.into(), &2.into()));

@@ -34,6 +34,8 @@ pub enum Kind {
     Switch,
     /// The name of a schedule.
     Schedule,
+    /// The name of an engine.
+    Engine,
 }
 
 const fn setting(
@@ -77,6 +79,18 @@ pub const SETTINGS: &[Setting] = &[
     setting("momentum", Kind::Number, Some("0.9"), "share of the old velocity that is kept"),
     setting("weight-decay", Kind::Number, Some("0.0002"), "pull of all parameters towards zero"),
     setting("schedule", Kind::Schedule, Some("multistep"), "multistep or cosine"),
+    setting(
+        "engine",
+        Kind::Engine,
+        Some("cpu"),
+        "what runs the networks: cpu, or reference, the slow oracle",
+    ),
+    setting(
+        "exact-conv",
+        Kind::Switch,
+        Some("false"),
+        "no fast convolution that rounds more than a plain sum",
+    ),
 ];
 
 impl Kind {
@@ -106,6 +120,10 @@ impl Kind {
                 let known: Result<Schedule, _> = toml::Value::from(text).try_into();
                 known.map(|_| text.into()).map_err(|_| "wanted multistep or cosine".into())
             }
+            Self::Engine => match text.parse::<engine::Kind>() {
+                Ok(kind) => Ok(kind.name().into()),
+                Err(error) => Err(error.to_string()),
+            },
         }
     }
 }

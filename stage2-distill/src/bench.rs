@@ -1,0 +1,319 @@
+//! `distill bench`: how fast this machine runs a student, by itself.
+//!
+//! Random images, random labels, fresh weights: speed does not depend on what a network knows. Comparisons with other
+//! frameworks interleave such runs with theirs; see `bench/`.
+
+use std::time::Instant;
+
+use candle_core::{Device, Tensor};
+use clap::ValueEnum;
+use common::attack::{Pgd, Start, Victim};
+use common::model::{self, Task};
+use common::objective;
+use common::optim::Sgd;
+use common::rng::{Purpose, Stream};
+use common::threat::Threat;
+use common::view::{Augment, ViewPlan};
+use data::{Dataset, ImageShape, Split};
+use engine::params::Precision;
+use engine::{Engine, Grads, Keep, Network, Norm, Params, cost};
+use labels::{Check, Dtype, Form, LabelSet, RowTable, Session, Spec, Teacher, Views};
+use serde::Serialize;
+
+use crate::error::RunError;
+use crate::source::{self, Source, Supply};
+use crate::step::{Batch, Moving, TrainStep};
+
+/// What is timed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// A forward under running statistics, as a teacher runs.
+    Forward,
+    /// One iteration of PGD: forward, image gradient, step and projection.
+    Attack,
+    /// A plain training step: one forward under batch statistics, its backward, SGD.
+    Train,
+    /// A whole RSLAD step: views and labels from a label set, PGD-10, both forwards, both backwards, SGD.
+    Step,
+}
+
+/// What to time.
+pub struct Bench<'a> {
+    /// The architecture.
+    pub student: &'a str,
+    /// Image size and classes.
+    pub task: Task,
+    /// Images at a time.
+    pub batch: usize,
+    /// What is timed.
+    pub mode: Mode,
+    /// Timed repetitions.
+    pub repetitions: usize,
+    /// What runs it.
+    pub engine: &'a dyn Engine,
+    /// Its threads.
+    pub threads: usize,
+}
+
+/// What was found.
+#[derive(Clone, Debug, Serialize)]
+pub struct Timing {
+    /// The architecture.
+    pub student: String,
+    /// The engine.
+    pub engine: &'static str,
+    /// What was timed.
+    pub mode: Mode,
+    /// Images at a time.
+    pub batch: usize,
+    /// Threads.
+    pub threads: usize,
+    /// Timed repetitions.
+    pub repetitions: usize,
+    /// The median repetition.
+    pub median_seconds: f64,
+    /// The fastest.
+    pub least_seconds: f64,
+    /// Half of the repetitions lie within this much of each other, in percent of the median.
+    pub spread_percent: f64,
+    /// Images per second of the median.
+    pub images_per_second: f64,
+    /// GFLOP/s of the median, as a direct convolution would need them (two per multiply-accumulate).
+    pub gflops: f64,
+    /// Fused multiply-adds that the machine's threads do per second, times two, in GFLOP/s: measured just before.
+    pub peak_gflops: f64,
+    /// `gflops` in percent of the peak; a fast algorithm for convolutions may exceed 100.
+    pub peak_percent: f64,
+    /// The most memory that the process has held, in MiB.
+    pub peak_memory_mib: Option<f64>,
+    /// Of a step: gathering the views and reading the label set, in percent of the median.
+    pub gathering_percent: Option<f64>,
+}
+
+/// Times it.
+pub fn bench(bench: &Bench) -> Result<Timing, RunError> {
+    let peak_gflops = engine::peak_gflops(bench.threads);
+    let (row, network) = model::build(bench.student, bench.task)?;
+    let params = model::initialise(&network, row.init, 0, Precision::F32);
+    let macs = cost::network(&network).macs as f64 * bench.batch as f64;
+    let mut gathering = Vec::new();
+    let (seconds, passes) = match bench.mode {
+        Mode::Forward => {
+            let images = random_images(bench);
+            let run = || bench.engine.logits(&network, &params, &images).map(drop);
+            (repeat(bench.repetitions, run)?, 1)
+        }
+        Mode::Attack => (attack(bench, &network, &params)?, 2),
+        Mode::Train => (train(bench, &network, params)?, 3),
+        Mode::Step => (step(bench, &network, params, &mut gathering)?, STEPS * 2 + 2 * 3),
+    };
+    let [low, median_seconds, high] = quartiles(&seconds);
+    let gflops = 2.0 * macs * passes as f64 / median_seconds / 1e9;
+    Ok(Timing {
+        student: bench.student.into(),
+        engine: bench.engine.name(),
+        mode: bench.mode,
+        batch: bench.batch,
+        threads: bench.threads,
+        repetitions: bench.repetitions,
+        median_seconds,
+        least_seconds: seconds.iter().copied().fold(f64::INFINITY, f64::min),
+        spread_percent: 100.0 * (high - low) / median_seconds,
+        images_per_second: bench.batch as f64 / median_seconds,
+        gflops,
+        peak_gflops,
+        peak_percent: 100.0 * gflops / peak_gflops,
+        peak_memory_mib: peak_memory(),
+        gathering_percent: (!gathering.is_empty()).then(|| 100.0 * quartiles(&gathering)[1] / median_seconds),
+    })
+}
+
+/// Iterations of PGD in a step.
+const STEPS: usize = 10;
+const EPS: f64 = 8.0 / 255.0;
+
+fn attack(bench: &Bench, network: &Network, params: &Params) -> Result<Vec<f64>, RunError> {
+    let images = random_images(bench);
+    let victim = Victim { engine: bench.engine, network, params };
+    let threat = Threat { eps: EPS };
+    let pgd = Pgd { threat, steps: 1, step_size: EPS / 4.0, start: Start::Image };
+    let places: Vec<usize> = (0..bench.batch).collect();
+    let starts = common::attack::Starts { seed: 0, purpose: Purpose::Start, epoch: 0, images: &places };
+    let loss = |logits: &Tensor| logits.sqr()?.sum_all();
+    repeat(bench.repetitions, || pgd.perturb(&victim, &images, &starts, &loss).map(drop))
+}
+
+fn train(bench: &Bench, network: &Network, mut params: Params) -> Result<Vec<f64>, RunError> {
+    let images = random_images(bench);
+    let mut grads = Grads::zeros(network.layout(), Precision::F32);
+    let mut sgd = Sgd::new(&params, 0.9, 2e-4);
+    repeat(bench.repetitions, || {
+        let pass = bench.engine.forward(network, &params, &images, Norm::Batch, Keep::ForParams, &[])?;
+        pass.stats.update(network, &mut params);
+        let seed = (pass.logits / bench.batch as f64)?;
+        grads.clear();
+        bench.engine.backward(pass.tape, &[Some(seed)], Some(&mut grads))?;
+        sgd.step(&mut params, &grads, 1e-3);
+        Ok::<_, engine::EngineError>(())
+    })
+}
+
+fn step(
+    bench: &Bench,
+    network: &Network,
+    params: Params,
+    gathering: &mut Vec<f64>,
+) -> Result<Vec<f64>, RunError> {
+    let dataset = random_dataset(bench)?;
+    let folder = tempfile::tempdir().map_err(|source| {
+        RunError::Refused(format!("cannot make a folder for a label set: {source}\nhint: set TMPDIR"))
+    })?;
+    let augment: Augment = "crop4+flip".parse().expect("the augmentation's own name");
+    let set = random_labels(&dataset, augment, folder.path())?;
+    let supply = Supply { source: Source::Labels(Box::new(set)), plan: ViewPlan::all(augment) };
+    let objective = (objective::find("rslad").map_err(|error| RunError::Refused(error.to_string()))?.make)();
+    let threat = Threat { eps: EPS };
+    let start = objective.attack_start().expect("rslad attacks");
+    let step = TrainStep {
+        engine: bench.engine,
+        network,
+        objective: objective.as_ref(),
+        attack: Some(Pgd { threat, steps: STEPS, step_size: EPS / 4.0, start }),
+        seed: 0,
+    };
+    let grads = Grads::zeros(network.layout(), Precision::F32);
+    let sgd = Sgd::new(&params, 0.9, 2e-4);
+    let mut moving = Moving { params, grads, sgd };
+    let places: Vec<usize> = (0..bench.batch).collect();
+    let mut epoch = 0;
+    repeat(bench.repetitions, || {
+        let began = Instant::now();
+        let batch = batch(bench, &supply, &dataset, &places, epoch)?;
+        if epoch > 0 {
+            gathering.push(began.elapsed().as_secs_f64());
+        }
+        epoch += 1;
+        step.run(&mut moving, batch, 1e-3)?;
+        Ok::<_, RunError>(())
+    })
+}
+
+/// What a training run does before a step.
+fn batch(
+    bench: &Bench,
+    supply: &Supply,
+    dataset: &Dataset,
+    places: &[usize],
+    epoch: usize,
+) -> Result<Batch, RunError> {
+    let rows: Vec<(usize, u16)> =
+        places.iter().map(|&place| (place, supply.plan.draw(0, epoch, place))).collect();
+    let images = source::pixels(dataset, supply.plan.augment, &rows)?;
+    let teacher = supply.logits(bench.engine, &rows, &images)?;
+    let labels: Vec<u32> = places.iter().map(|&place| dataset.labels()[place] as u32).collect();
+    Ok(Batch { images, labels: Tensor::new(labels, &Device::Cpu)?, teacher, places: places.to_vec(), epoch })
+}
+
+fn random_images(bench: &Bench) -> Tensor {
+    let [channels, height, width] = bench.task.input;
+    let mut values = vec![0.0; bench.batch * channels * height * width];
+    Stream::new(0, Purpose::Init, 0, 0).uniforms(&mut values);
+    let values: Vec<f32> = values.into_iter().map(|value| value as f32).collect();
+    Tensor::from_vec(values, (bench.batch, channels, height, width), &Device::Cpu)
+        .expect("as many values as the shape has")
+}
+
+fn random_dataset(bench: &Bench) -> Result<Dataset, RunError> {
+    let [channels, height, width] = bench.task.input;
+    let mut values = vec![0.0; bench.batch * channels * height * width];
+    Stream::new(0, Purpose::Init, 0, 1).uniforms(&mut values);
+    let images = values.into_iter().map(|value| (value * 256.0) as u8).collect();
+    let labels = (0..bench.batch).map(|i| (i % bench.task.classes) as i32).collect();
+    let names = (0..bench.task.classes).map(|class| class.to_string()).collect();
+    let shape = ImageShape { height, width, channels };
+    Ok(Dataset::new("random", Split::Train, shape, images, labels, names)?)
+}
+
+/// A label set of all views with random logits.
+fn random_labels(
+    dataset: &Dataset,
+    augment: Augment,
+    folder: &std::path::Path,
+) -> Result<LabelSet, RunError> {
+    let teacher = Teacher {
+        architecture: "random".into(),
+        weights_blake3: None,
+        origin: String::new(),
+        mean: vec![],
+        std: vec![],
+        precision: "f32".into(),
+        engine: "none".into(),
+        device: "cpu".into(),
+    };
+    let record = dataset.record();
+    let spec = Spec {
+        rows: RowTable::all(record.len(), augment),
+        dataset: record,
+        augment,
+        views: Views::All,
+        dtype: Dtype::F16,
+        form: Form::Safetensors,
+        shard_images: None,
+        teacher,
+        license: String::new(),
+        author: String::new(),
+    };
+    let mut session = Session::open(folder, spec)?;
+    for job in session.pending() {
+        let mut logits = vec![0.0; job.rows.len() * dataset.classes()];
+        Stream::new(0, Purpose::Init, 0, 2 + job.index).normals(&mut logits);
+        let logits: Vec<f32> = logits.into_iter().map(|value| value as f32).collect();
+        session.write(&job, &logits)?;
+    }
+    session.finish()?;
+    Ok(LabelSet::open(folder, Check::Hashes)?)
+}
+
+/// Seconds of each repetition, after warming up: the first runs plan, allocate and fill caches.
+fn repeat<E: Into<RunError>>(
+    repetitions: usize,
+    mut run: impl FnMut() -> Result<(), E>,
+) -> Result<Vec<f64>, RunError> {
+    const WARM_UP: usize = 2;
+    let mut seconds = Vec::with_capacity(repetitions);
+    for repetition in 0..repetitions + WARM_UP {
+        let began = Instant::now();
+        run().map_err(Into::into)?;
+        if repetition >= WARM_UP {
+            seconds.push(began.elapsed().as_secs_f64());
+        }
+    }
+    Ok(seconds)
+}
+
+/// The first quartile, the median and the third.
+fn quartiles(values: &[f64]) -> [f64; 3] {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    [1, 2, 3].map(|quarter| sorted[(sorted.len() - 1) * quarter / 4])
+}
+
+/// The process's high-water mark, where the system tells it.
+fn peak_memory() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let kib: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib / 1024.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quartiles_of_few_values_are_values() {
+        assert_eq!(quartiles(&[3.0, 1.0, 2.0, 5.0, 4.0]).map(|second| second as u32), [2, 3, 4]);
+        assert_eq!(quartiles(&[7.0]).map(|second| second as u32), [7; 3]);
+    }
+}

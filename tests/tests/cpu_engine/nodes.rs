@@ -1,0 +1,175 @@
+//! Small networks that together have every kind of node in every company, each against the reference in f64.
+
+use engine::graph::{Builder, Conv2d, GraphError, Op, Padding, Pool};
+use engine::params::Precision;
+use engine::{Keep, Network, NodeId, Norm};
+use rslad_tests::{cpu, reference_of};
+
+use crate::{apart, drawn, parts, run};
+
+/// f32 has 24 bits; a chain of a dozen layers in F(4x4), seen from one parameter's gradient, may lose five of them.
+const BOUND: f64 = 2e-5;
+
+const IMAGES: [usize; 5] = [0, 1, 2, 3, 4];
+
+/// Compares in every mode, with everything that can be kept and nothing, with taps at these nodes and without.
+fn agrees(network: &Network, taps: &[NodeId]) {
+    let truth = drawn(network);
+    let params = truth.to_precision(Precision::F32);
+    let (engine, oracle) = (cpu(2), reference_of(IMAGES.len()));
+    for norm in [Norm::Running, Norm::Batch] {
+        for taps in [&[], taps] {
+            for keep in [Keep::ForImage, Keep::ForParams, Keep::Both] {
+                let wanted = parts(&run(&oracle, network, &truth, &IMAGES, (norm, keep), taps), network);
+                let found = parts(&run(&engine, network, &params, &IMAGES, (norm, keep), taps), network);
+                let largest = wanted.iter().map(|(_, v)| norm_of(v)).fold(0.0, f64::max);
+                for ((what, found), (_, wanted)) in found.iter().zip(&wanted) {
+                    // Some gradients are zero but for rounding, as that of a bias before BatchNorm.
+                    let distance = if norm_of(wanted) < 1e-9 * largest {
+                        norm_of(found) / largest
+                    } else {
+                        apart(found, wanted)
+                    };
+                    let name = network.architecture();
+                    assert!(distance <= BOUND, "{name}, {norm:?}, {keep:?}: {what} is off by {distance:.1e}");
+                }
+            }
+        }
+    }
+}
+
+fn norm_of(values: &[f64]) -> f64 {
+    values.iter().map(|v| v * v).sum::<f64>().sqrt()
+}
+
+type Built = Result<(Network, Vec<NodeId>), GraphError>;
+
+/// Ends with the mean of each channel and a classifier.
+fn classify(mut b: Builder, x: NodeId, name: &str, taps: Vec<NodeId>) -> Built {
+    let x = b.node("mean", Op::GlobalAvgPool, &[x])?;
+    b.linear("classifier", 10, x)?;
+    Ok((b.finish(name)?, taps))
+}
+
+fn test(built: Built) {
+    let (network, taps) = built.unwrap();
+    agrees(&network, &taps);
+}
+
+#[test]
+fn convolutions_of_every_shape() {
+    let build = || {
+        let (mut b, x) = Builder::new([3, 13, 9]);
+        let sides = Padding { top: 0, bottom: 2, left: 1, right: 0 };
+        let x = b.conv("uneven", Conv2d { padding: sides, ..Conv2d::new(20, 3).bias() }, x)?;
+        let x = b.relu(x)?;
+        let x = b.conv("five", Conv2d::new(33, 5).stride(2).padding(2), x)?;
+        let x = b.batch_norm("five.bn", x)?;
+        let x = b.relu(x)?;
+        let one = Conv2d { kernel: [1, 3], stride: [2, 1], ..Conv2d::new(24, 1).bias() };
+        let tap = b.conv("row", one, x)?;
+        let x = b.node("row.relu6", Op::Relu6, &[tap])?;
+        let x = b.conv("grouped", Conv2d::new(36, 3).padding(1).groups(4), x)?;
+        let x = b.batch_norm("grouped.bn", x)?;
+        let x = b.conv("depthwise", Conv2d::new(36, 3).padding(1).groups(36).bias(), x)?;
+        let x = b.relu(x)?;
+        classify(b, x, "convolutions", vec![tap])
+    };
+    test(build());
+}
+
+#[test]
+fn residuals_and_values_that_many_read() {
+    let build = || {
+        let (mut b, x) = Builder::new([4, 11, 11]);
+        let x = b.conv("stem", Conv2d::new(18, 3).padding(1), x)?;
+        let stem = b.relu(x)?;
+        let x = b.conv("a", Conv2d::new(18, 3).padding(1), stem)?;
+        let x = b.batch_norm("a.bn", x)?;
+        let y = b.conv("b", Conv2d::new(18, 1), stem)?;
+        let y = b.batch_norm("b.bn", y)?;
+        let sum = b.add(y, x)?;
+        let sum = b.relu(sum)?;
+        let twice = b.add(sum, sum)?;
+        let again = b.node("again", Op::Add, &[twice, stem])?;
+        let x = b.batch_norm("pre.bn", again)?;
+        let x = b.relu(x)?;
+        let x = b.conv("c", Conv2d::new(18, 3).stride(2).padding(1), x)?;
+        // Nobody reads this one.
+        b.conv("dead", Conv2d::new(7, 3).padding(1), stem)?;
+        let square = b.node("square", Op::Mul, &[x, x])?;
+        classify(b, square, "residuals", vec![sum, stem, twice])
+    };
+    test(build());
+}
+
+#[test]
+fn squeeze_and_excitation_with_smooth_activations_and_joined_maps() {
+    let build = || {
+        let (mut b, x) = Builder::new([3, 12, 10]);
+        let x = b.node("normalise", Op::Normalize { mean: vec![0.4; 3], std: vec![0.2, 0.3, 0.4] }, &[x])?;
+        let x = b.conv("stem", Conv2d::new(21, 3).padding(1), x)?;
+        let x = b.batch_norm("stem.bn", x)?;
+        let x = b.node("silu", Op::Silu, &[x])?;
+        let pooled = b.node("pool", Op::AvgPool(Pool::new(3)), &[x])?;
+        let wide = b.conv("wide", Conv2d::new(40, 3).padding(1), pooled)?;
+        let joined = b.node("join", Op::Concat, &[pooled, wide, pooled])?;
+        let gates = b.node("squeeze", Op::AvgPool(Pool { kernel: [4, 3], stride: [1, 1] }), &[joined])?;
+        let gates = b.conv("excite", Conv2d::new(82, 1).bias(), gates)?;
+        let gates = b.node("sigmoid", Op::Sigmoid, &[gates])?;
+        let scaled = b.node("scale", Op::Mul, &[joined, gates])?;
+        classify(b, scaled, "excitation", vec![gates, joined])
+    };
+    test(build());
+}
+
+#[test]
+fn pools_flattened_maps_and_vectors() {
+    let build = || {
+        let (mut b, x) = Builder::new([1, 17, 15]);
+        let x = b.conv("stem", Conv2d::new(10, 3), x)?;
+        let x = b.relu(x)?;
+        let x = b.node("overlapping", Op::MaxPool(Pool { kernel: [3, 2], stride: [2, 1] }), &[x])?;
+        let x = b.max_pool(2, x)?;
+        let tap = b.node("flat", Op::Flatten, &[x])?;
+        let x = b.linear("hidden", 37, tap)?;
+        let x = b.batch_norm("hidden.bn", x)?;
+        let x = b.relu(x)?;
+        b.linear("classifier", 10, x)?;
+        Ok((b.finish("pools")?, vec![tap, x]))
+    };
+    test(build());
+}
+
+#[test]
+fn an_image_that_is_normalised_read_twice_and_tapped() {
+    let build = || {
+        let (mut b, image) = Builder::new([2, 8, 8]);
+        let relu = b.relu(image)?;
+        let x = b.conv("a", Conv2d::new(2, 3).padding(1), image)?;
+        let x = b.add(x, relu)?;
+        let x = b.node("normalise", Op::Normalize { mean: vec![0.5; 2], std: vec![0.25; 2] }, &[x])?;
+        classify(b, x, "image", vec![image, x])
+    };
+    test(build());
+}
+
+/// Wide enough that the kernels which want the whole batch at once take part.
+#[test]
+fn channels_by_the_hundred() {
+    let build = || {
+        let (mut b, x) = Builder::new([3, 10, 7]);
+        let x = b.conv("stem", Conv2d::new(272, 3).stride(2).padding(1), x)?;
+        let x = b.batch_norm("stem.bn", x)?;
+        let x = b.relu(x)?;
+        let y = b.conv("a", Conv2d::new(288, 3).padding(1), x)?;
+        let y = b.batch_norm("a.bn", y)?;
+        let y = b.relu(y)?;
+        let y = b.conv("b", Conv2d::new(272, 3).padding(1), y)?;
+        let y = b.batch_norm("b.bn", y)?;
+        let x = b.add(y, x)?;
+        let x = b.relu(x)?;
+        classify(b, x, "hundreds", vec![x])
+    };
+    test(build());
+}
