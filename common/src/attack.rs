@@ -4,6 +4,7 @@
 //! projects what comes out and checks it with [`crate::threat::Threat::check`]. To add an attack: one file, and one row
 //! in [`crate::eval::ATTACKS`].
 
+mod ascent;
 mod pgd;
 mod start;
 mod victim;

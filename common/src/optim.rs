@@ -2,6 +2,7 @@
 
 use engine::params::{Arena, Float};
 use engine::{Grads, Params};
+use rayon::prelude::*;
 
 /// SGD with momentum and weight decay on every parameter, BatchNorm and biases included, without Nesterov's step.
 ///
@@ -45,9 +46,14 @@ impl Sgd {
 }
 
 fn update<T: Float>(params: &mut [T], grads: &[T], velocity: &mut [T], momentum: f64, decay: f64, rate: f64) {
+    const CHUNK: usize = 1 << 16;
     let (momentum, decay, rate) = (T::from_f64(momentum), T::from_f64(decay), T::from_f64(rate));
-    for ((p, &g), v) in params.iter_mut().zip(grads).zip(velocity) {
-        *v = momentum * *v + (g + decay * *p);
-        *p = *p - rate * *v;
-    }
+    let chunks =
+        params.par_chunks_mut(CHUNK).zip(grads.par_chunks(CHUNK)).zip(velocity.par_chunks_mut(CHUNK));
+    chunks.for_each(|((params, grads), velocity)| {
+        for ((p, &g), v) in params.iter_mut().zip(grads).zip(velocity) {
+            *v = momentum * *v + (g + decay * *p);
+            *p = *p - rate * *v;
+        }
+    });
 }

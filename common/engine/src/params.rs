@@ -130,8 +130,7 @@ impl Grads {
 
     /// Sets every gradient to zero, for the next step.
     pub fn clear(&mut self) {
-        let all = 0..self.values.len();
-        self.values.fill(all, 0.0);
+        self.values.clear();
     }
 
     /// Names, shapes and places.

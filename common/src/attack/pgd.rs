@@ -3,6 +3,7 @@
 use candle_core::Tensor;
 use engine::EngineError;
 
+use super::ascent::ascend;
 use super::{Starts, Victim};
 use crate::threat::Threat;
 
@@ -52,15 +53,8 @@ impl Pgd {
         };
         for _ in 0..self.steps {
             let gradient = victim.image_gradient(&adversarial, loss)?;
-            let moved = (adversarial + (sign(&gradient)? * self.step_size)?)?;
-            adversarial = self.threat.project(images, &moved)?;
+            adversarial = ascend(self.threat, self.step_size, images, &adversarial, &gradient)?;
         }
         Ok(adversarial)
     }
-}
-
-/// -1, 0 or 1. A gradient that is not a number gives 0, and shows in the loss of the step that follows.
-fn sign(gradient: &Tensor) -> candle_core::Result<Tensor> {
-    let dtype = gradient.dtype();
-    gradient.gt(0.0)?.to_dtype(dtype)? - gradient.lt(0.0)?.to_dtype(dtype)?
 }

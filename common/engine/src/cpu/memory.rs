@@ -1,6 +1,6 @@
 //! Large buffers that are taken once and used again: what a step needs is there before it starts.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::sync::Mutex;
 
 /// Buffers start on a huge page: fewer misses when a kernel walks many rows at once.
@@ -28,14 +28,16 @@ impl Buffer {
         let layout = Self::layout(len);
         // SAFETY: the layout is not empty, and aligned for more than f32.
         #[allow(clippy::cast_ptr_alignment)]
-        let start = unsafe { alloc_zeroed(layout) }.cast::<f32>();
+        let start = unsafe { alloc(layout) }.cast::<f32>();
         if start.is_null() {
             handle_alloc_error(layout);
         }
-        #[cfg(target_os = "linux")]
-        // SAFETY: the range is what was just allocated; the advice changes no contents.
+        // SAFETY: the range is what was just allocated. The advice changes no contents, and comes before the pages are
+        // touched: a page that is there already stays small.
         unsafe {
+            #[cfg(target_os = "linux")]
             libc::madvise(start.cast(), layout.size(), libc::MADV_HUGEPAGE);
+            start.write_bytes(0, len);
         }
         Self { start, len }
     }

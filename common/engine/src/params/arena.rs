@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use rayon::prelude::*;
+
 /// The arithmetic a network is run in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Precision {
@@ -117,6 +119,15 @@ impl Arena {
         match self {
             Self::F32(values) => values[range].fill(value as f32),
             Self::F64(values) => values[range].fill(value),
+        }
+    }
+
+    /// Sets everything to zero, on all threads: a large network's gradients are cleared at every step.
+    pub fn clear(&mut self) {
+        const CHUNK: usize = 1 << 16;
+        match self {
+            Self::F32(values) => values.par_chunks_mut(CHUNK).for_each(|chunk| chunk.fill(0.0)),
+            Self::F64(values) => values.par_chunks_mut(CHUNK).for_each(|chunk| chunk.fill(0.0)),
         }
     }
 
