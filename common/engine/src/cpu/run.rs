@@ -21,6 +21,9 @@ use slots::{Shared, Slots};
 /// keep more threads busy, and cost a buffer each.
 const MOST_PARTS: usize = 16;
 
+/// Parts that a batch is cut into at least, where it has as many images.
+const FEWEST_PARTS: usize = 8;
+
 /// f32 that the parts of a segment's weight gradients may take altogether, or there are fewer parts.
 const PARTS_LEN: usize = 6 << 20;
 
@@ -99,9 +102,11 @@ impl Run<'_> {
         lens.max().unwrap_or(0)
     }
 
-    /// Images that a thread takes at a time.
+    /// Images that a thread takes at a time: what the segment likes, unless threads would go idle. Where sums are formed
+    /// it is a matter of the arithmetic, and must not depend on the machine.
     fn chunk(&self, segment: &Segment) -> usize {
-        segment.images.min(self.images)
+        let pieces = if segment.sums.is_empty() { 2 * self.threads } else { FEWEST_PARTS };
+        segment.images.min(self.images.div_ceil(pieces))
     }
 
     fn segment(&mut self, program: &Program, segment: &Segment, per_thread: usize) {
