@@ -91,7 +91,7 @@ pub enum ConfigError {
         key: String,
     },
     /// A value of the wrong type or out of range.
-    #[error("{origin}: {key} = {value}: {why}")]
+    #[error("{origin}: {key} = {value}: {why}\nhint: `distill train --help` says what each setting takes")]
     Value {
         /// File, preset or flag.
         origin: String,
@@ -109,7 +109,9 @@ pub enum ConfigError {
         name: String,
     },
     /// A file that is not TOML.
-    #[error("{path}: not TOML: {why}")]
+    #[error(
+        "{path}: not TOML: {why}\nhint: one `key = value` a line, as in the config.toml of any run's folder"
+    )]
     Toml {
         /// The file.
         path: String,
@@ -117,7 +119,9 @@ pub enum ConfigError {
         why: String,
     },
     /// A file that cannot be read.
-    #[error("cannot read {path}: {source}")]
+    #[error(
+        "cannot read {path}: {source}\nhint: --config takes a TOML file of settings, such as a run's config.toml"
+    )]
     Read {
         /// The file.
         path: String,
@@ -125,7 +129,7 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// A `--set` without `=`.
-    #[error("--set {0}: wanted key=value")]
+    #[error("--set {0}: wanted key=value\nhint: as in --set lr=0.05")]
     NoEquals(String),
     /// A setting that has no default.
     #[error("no {key} was given\nhint: pass --{key}, or a --preset or --config that sets it")]

@@ -36,13 +36,19 @@ pub enum FolderError {
         found: String,
     },
     /// Its own configuration is unreadable.
-    #[error("{source}\nhint: {path} is the run's own record; bring it back, or choose another --out")]
+    #[error("{}\nhint: {path} is the run's own record; bring it back, or choose another --out", complaint(.source))]
     Config {
         /// The file.
         path: String,
         /// Why.
         source: Box<ConfigError>,
     },
+}
+
+/// An error without its hint, where another one is better.
+fn complaint(error: &ConfigError) -> String {
+    let text = error.to_string();
+    text.split("\nhint:").next().unwrap_or_default().into()
 }
 
 /// A run's folder, locked by this process.

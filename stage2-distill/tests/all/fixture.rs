@@ -76,7 +76,7 @@ impl Finished {
     }
 
     #[track_caller]
-    pub fn refused(self, code: i32, words: &[&str]) {
+    pub fn refused(&self, code: i32, words: &[&str]) {
         assert_eq!(self.code, Some(code), "{}", self.stderr);
         for word in words {
             assert!(self.stderr.contains(word), "no `{word}` in:\n{}", self.stderr);

@@ -16,6 +16,9 @@ fn a_slip_in_a_name_is_answered_with_the_name_meant() {
         (vec!["--objective", "rslad"], ["learns from a teacher", "--labels"]),
         (vec!["--labels", "a", "--teacher", "b"], ["both labels and teacher", "hint:"]),
         (vec!["--labels", "nowhere"], ["nowhere", "hint:"]),
+        (vec!["--set", "lr"], ["--set lr: wanted key=value", "hint:"]),
+        (vec!["--set", "lr=fast"], ["lr = fast", "hint:"]),
+        (vec!["--config", "nowhere.toml"], ["nowhere.toml", "hint:"]),
     ] {
         scene.train("run", &more).refused(2, &words);
         assert!(!scene.path("run").exists(), "{more:?} leaves no folder");
@@ -41,6 +44,19 @@ fn a_folder_that_holds_something_else_is_not_written() {
     assert_eq!(std::fs::read_dir(scene.path("thesis")).unwrap().count(), 1);
     std::fs::write(scene.path("file"), "").unwrap();
     scene.train("file", &[]).refused(2, &["file", "hint:"]);
+}
+
+#[test]
+fn a_file_of_settings_that_is_none() {
+    let scene = Scene::new();
+    std::fs::write(scene.path("notes.toml"), "lr = 0.1\nthen decay\n").unwrap();
+    scene.train("run", &["--config", "notes.toml"]).refused(2, &["notes.toml: not TOML", "hint:"]);
+    assert!(!scene.path("run").exists());
+    scene.train("run", &["--set", "epochs=1"]).succeeds();
+    std::fs::write(scene.path("run/config.toml"), "then decay\n").unwrap();
+    let again = scene.train("run", &["--set", "epochs=1"]);
+    again.refused(2, &["not TOML", "the run's own record"]);
+    assert_eq!(again.stderr.matches("hint:").count(), 1, "{}", again.stderr);
 }
 
 #[test]
