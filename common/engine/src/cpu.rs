@@ -29,6 +29,8 @@ mod pointwise;
 mod pool;
 mod run;
 mod simd;
+#[cfg(test)]
+mod tests;
 mod tile;
 mod winograd;
 
@@ -37,12 +39,12 @@ use std::sync::{Arc, Mutex};
 use candle_core::{Device, Tensor};
 use rayon::ThreadPool;
 
-use crate::engine::{BatchStats, Engine, EngineError, Keep, Norm, Pass, check_images};
-use crate::graph::{Network, NodeId, Shape};
+use crate::engine::{BatchStats, Engine, EngineError, Keep, Norm, Origin, Pass, check_forward};
+use crate::graph::{Network, NodeId};
 use crate::params::{Arena, Grads, Layout, Params, Precision, Role};
 pub use peak::peak_gflops;
 
-use memory::{Buffer, Spare};
+use memory::{Buffer, Spare, locked};
 use pack::{NormState, Packed};
 use plan::{Plan, Precise, Program};
 use run::{Caller, Run, Workspace};
@@ -52,13 +54,15 @@ use simd::Isa;
 /// buffers of the last few calls.
 ///
 /// Results depend neither on the number of threads nor, under [`Norm::Running`], on the batch. Calls from several
-/// threads run one after the other: each uses the whole pool.
+/// threads share the pool; each has a workspace of its own.
 pub struct Cpu {
     isa: Isa,
     pool: ThreadPool,
     exact_conv: bool,
+    // No lock is held while the pool works: a worker of another pool that waits for this one may be given a task that
+    // calls this engine again.
     plans: Mutex<Vec<Known>>,
-    workspace: Mutex<Workspace>,
+    workspace: Mutex<Option<Workspace>>,
     spare: Arc<Spare>,
 }
 
@@ -91,7 +95,7 @@ struct Kept {
     values: Option<Buffer>,
     norms: Vec<NormState>,
     images: usize,
-    keep: Keep,
+    origin: Origin,
     spare: Arc<Spare>,
 }
 
@@ -145,7 +149,7 @@ impl Cpu {
             Key { network: Arc::as_ptr(network.layout()), norm, keep, outputs: outputs.to_vec(), precise };
         // Batch statistics do not enter the packed weights, so that moving the running ones leaves them fresh.
         let version = if norm == Norm::Batch { params.trainable_version() } else { params.version() };
-        let mut plans = self.plans.lock().expect("nobody panics while holding the plans");
+        let mut plans = locked(&self.plans);
         let at = plans.iter().position(|known| known.key == key);
         let mut known = match at {
             Some(index) => plans.remove(index),
@@ -170,8 +174,12 @@ impl Cpu {
                     packed.recycle(&self.spare);
                 }
             }
+            drop(plans);
             let packed = self.pool.install(|| Packed::new(&known.plan, params, &self.spare));
             known.packed = Some((version, Arc::new(packed)));
+            plans = locked(&self.plans);
+            // Another thread may have made the same one meanwhile.
+            plans.retain(|other| other.key != key);
         }
         let found = (known.plan.clone(), known.packed.as_ref().expect("just packed").1.clone());
         plans.push(known);
@@ -200,20 +208,21 @@ impl Engine for Cpu {
         keep: Keep,
         taps: &[NodeId],
     ) -> Result<Pass, EngineError> {
-        let count = check_images(network, params, images)?;
+        let count = check_forward(network, params, images, norm, taps)?;
         if params.precision() != Precision::F32 {
             return Err(EngineError::NotInPrecision { engine: self.name(), precision: "f64" });
         }
         let outputs: Vec<NodeId> = std::iter::once(network.output()).chain(taps.iter().copied()).collect();
         let (plan, packed) = self.prepare(network, params, norm, keep, &outputs);
         let images = values_of(images)?;
+        let origin = Origin::new(network, params, keep, &outputs, count);
         let mut results: Vec<Vec<f32>> =
-            outputs.iter().map(|&id| vec![0.0; count * network.node(id).shape.elements()]).collect();
+            origin.outputs.iter().map(|shape| vec![0.0; shape.iter().product()]).collect();
         let mut kept = Kept {
             values: Some(self.spare.take(plan.tape_len * count)),
             norms: vec![NormState::default(); plan.steps.norms.len()],
             images: count,
-            keep,
+            origin,
             spare: self.spare.clone(),
             plan,
             packed,
@@ -221,13 +230,11 @@ impl Engine for Cpu {
         let caller = Caller { images: &images, outputs: &mut results, ..Caller::default() };
         self.run(&mut kept, caller, |plan| &plan.forward);
         let stats = batch_stats(network, &kept);
-        let mut results = results.into_iter().zip(&outputs).map(|(values, &id)| {
-            let shape = match network.node(id).shape {
-                Shape::Map { channels, height, width } => vec![count, channels, height, width],
-                Shape::Flat(features) => vec![count, features],
-            };
-            Tensor::from_vec(values, shape, &Device::Cpu)
-        });
+        let shapes = &kept.origin.outputs;
+        let mut results = results
+            .into_iter()
+            .zip(shapes)
+            .map(|(values, shape)| Tensor::from_vec(values, shape.as_slice(), &Device::Cpu));
         let logits = results.next().expect("the logits are the first output")?;
         let taps = results.collect::<Result<_, _>>()?;
         Ok(Pass { logits, taps, tape: crate::Tape::new(kept), stats })
@@ -240,17 +247,11 @@ impl Engine for Cpu {
         grads: Option<&mut Grads>,
     ) -> Result<Option<Tensor>, EngineError> {
         let mut kept: Kept = tape.into();
-        let wanted = kept.plan.steps.outputs.len();
-        if seeds.len() != wanted {
-            return Err(EngineError::Seeds { wanted, found: seeds.len() });
-        }
-        if grads.is_some() && !kept.keep.params() {
-            return Err(EngineError::NotKept("parameters"));
-        }
+        kept.origin.check_backward(seeds, grads.as_deref())?;
         let seeds: Vec<Option<Vec<f32>>> =
             seeds.iter().map(|seed| seed.as_ref().map(values_of).transpose()).collect::<Result<_, _>>()?;
         let [channels, height, width] = kept.plan.steps.values[0].shape;
-        let image = if kept.keep.image() { kept.images * channels * height * width } else { 0 };
+        let image = if kept.origin.keep.image() { kept.images * channels * height * width } else { 0 };
         let mut image = vec![0.0; image];
         let layout = grads.as_ref().map(|grads| grads.layout().clone());
         let grads = grads.map(|grads| match (grads.values_mut(), layout) {
@@ -259,7 +260,7 @@ impl Engine for Cpu {
         });
         let caller = Caller { seeds: &seeds, image_gradient: &mut image, grads, ..Caller::default() };
         self.run(&mut kept, caller, |plan| &plan.backward);
-        if !kept.keep.image() {
+        if !kept.origin.keep.image() {
             return Ok(None);
         }
         Ok(Some(Tensor::from_vec(image, (kept.images, channels, height, width), &Device::Cpu)?))
@@ -269,7 +270,7 @@ impl Engine for Cpu {
 impl Cpu {
     /// Runs a program of the plan on the pool.
     fn run(&self, kept: &mut Kept, caller: Caller<'_>, program: fn(&Plan) -> &Program) {
-        let mut workspace = self.workspace.lock().expect("nobody panics while holding the workspace");
+        let mut workspace = locked(&self.workspace).take().unwrap_or_default();
         let mut run = Run {
             isa: self.isa,
             threads: self.pool.current_num_threads(),
@@ -283,6 +284,7 @@ impl Cpu {
         };
         let program = program(run.plan);
         self.pool.install(|| run.program(program));
+        *locked(&self.workspace) = Some(workspace);
     }
 }
 

@@ -1,11 +1,12 @@
 //! The surface that every engine has: one forward, one backward, tapes between them.
 
 use std::any::Any;
+use std::sync::Arc;
 
 use candle_core::{DType, Tensor};
 
-use crate::graph::{Network, NodeId};
-use crate::params::{Arena, Grads, Params, Precision};
+use crate::graph::{Network, NodeId, Shape};
+use crate::params::{Arena, Grads, Layout, Params, Precision};
 
 /// Which statistics BatchNorm normalises with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -127,6 +128,36 @@ pub enum EngineError {
         /// What was asked for.
         precision: &'static str,
     },
+    /// Parameters, or the place for their gradients, are another network's.
+    #[error("{architecture}: the parameters are those of another network")]
+    Params {
+        /// The network.
+        architecture: String,
+    },
+    /// A tap is another network's.
+    #[error("{architecture}: no node {tap} to tap, there are {nodes}")]
+    Tap {
+        /// The network.
+        architecture: String,
+        /// The tap's place.
+        tap: usize,
+        /// How many nodes there are.
+        nodes: usize,
+    },
+    /// Batch statistics of nothing.
+    #[error("{architecture}: an empty batch has no statistics")]
+    EmptyBatch {
+        /// The network.
+        architecture: String,
+    },
+    /// A gradient has another shape than its output.
+    #[error("backward got a gradient of {found:?} for an output of {wanted:?}")]
+    SeedShape {
+        /// The output's.
+        wanted: Vec<usize>,
+        /// The gradient's.
+        found: Vec<usize>,
+    },
     /// A gradient does not belong to any output of the tape.
     #[error("backward got {found} gradients for {wanted} outputs")]
     Seeds {
@@ -159,7 +190,8 @@ pub trait Engine: Send + Sync {
     /// The name that label sets and `env.json` record.
     fn name(&self) -> &'static str;
 
-    /// Runs `images` `(N, C, H, W)`, pixels in [0, 1], through the network; N may be 0 under [`Norm::Running`].
+    /// Runs `images` `(N, C, H, W)`, pixels in [0, 1], through the network; N may be 0 where nothing is averaged over
+    /// the batch. Refuses images, parameters and taps that are not the network's.
     fn forward(
         &self,
         network: &Network,
@@ -173,7 +205,8 @@ pub trait Engine: Send + Sync {
     /// Propagates gradients back from the logits (`seeds[0]`) and the taps (`seeds[1..]`, none means zero).
     ///
     /// Parameter gradients are *added* to `grads`, so that several tapes sum up. Gives the image gradient
-    /// `(N, C, H, W)` where forward kept it.
+    /// `(N, C, H, W)` where forward kept it. Refuses seeds of other shapes than the outputs', and a place for gradients
+    /// that is not the network's.
     fn backward(
         &self,
         tape: Tape,
@@ -187,11 +220,13 @@ pub trait Engine: Send + Sync {
     }
 }
 
-/// Refuses images that do not fit the network or its parameters; gives how many there are.
-pub(crate) fn check_images(
+/// Refuses what [`Engine::forward`] cannot run; gives how many images there are.
+pub(crate) fn check_forward(
     network: &Network,
     params: &Params,
     images: &Tensor,
+    norm: Norm,
+    taps: &[NodeId],
 ) -> Result<usize, EngineError> {
     let wanted = network.input();
     let found = images.dims().to_vec();
@@ -207,7 +242,78 @@ pub(crate) fn check_images(
             params: params.precision().name(),
         });
     }
+    if !same_layout(params.layout(), network.layout()) {
+        return Err(EngineError::Params { architecture: architecture() });
+    }
+    let nodes = network.nodes().len();
+    if let Some(tap) = taps.iter().map(|tap| tap.index()).find(|&tap| tap >= nodes) {
+        return Err(EngineError::Tap { architecture: architecture(), tap, nodes });
+    }
+    if found[0] == 0 && norm == Norm::Batch && network.has_batch_norm() {
+        return Err(EngineError::EmptyBatch { architecture: architecture() });
+    }
     Ok(found[0])
+}
+
+/// What a tape remembers of its forward so that a wrong [`Engine::backward`] can be refused.
+pub(crate) struct Origin {
+    architecture: String,
+    layout: Arc<Layout>,
+    pub(crate) keep: Keep,
+    precision: Precision,
+    /// The shapes of the outputs, batch included.
+    pub(crate) outputs: Vec<Vec<usize>>,
+}
+
+impl Origin {
+    pub(crate) fn new(
+        network: &Network,
+        params: &Params,
+        keep: Keep,
+        outputs: &[NodeId],
+        images: usize,
+    ) -> Self {
+        let shape = |&id: &NodeId| match network.node(id).shape {
+            Shape::Map { channels, height, width } => vec![images, channels, height, width],
+            Shape::Flat(features) => vec![images, features],
+        };
+        Self {
+            architecture: network.architecture().to_string(),
+            layout: network.layout().clone(),
+            keep,
+            precision: params.precision(),
+            outputs: outputs.iter().map(shape).collect(),
+        }
+    }
+
+    /// Refuses what [`Engine::backward`] cannot run.
+    pub(crate) fn check_backward(
+        &self,
+        seeds: &[Option<Tensor>],
+        grads: Option<&Grads>,
+    ) -> Result<(), EngineError> {
+        if seeds.len() != self.outputs.len() {
+            return Err(EngineError::Seeds { wanted: self.outputs.len(), found: seeds.len() });
+        }
+        for (seed, wanted) in seeds.iter().zip(&self.outputs) {
+            let Some(seed) = seed else { continue };
+            if seed.dims() != wanted {
+                return Err(EngineError::SeedShape { wanted: wanted.clone(), found: seed.dims().to_vec() });
+            }
+        }
+        let Some(grads) = grads else { return Ok(()) };
+        if !self.keep.params() {
+            return Err(EngineError::NotKept("parameters"));
+        }
+        if !same_layout(grads.layout(), &self.layout) || grads.values().precision() != self.precision {
+            return Err(EngineError::Params { architecture: self.architecture.clone() });
+        }
+        Ok(())
+    }
+}
+
+fn same_layout(one: &Arc<Layout>, other: &Arc<Layout>) -> bool {
+    Arc::ptr_eq(one, other) || one == other
 }
 
 fn dtype(precision: Precision) -> DType {

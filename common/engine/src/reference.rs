@@ -14,7 +14,7 @@ mod window;
 use candle_core::{Device, Tensor, Var};
 use rayon::prelude::*;
 
-use crate::engine::{BatchStats, Engine, EngineError, Keep, Norm, Pass, check_images};
+use crate::engine::{BatchStats, Engine, EngineError, Keep, Norm, Origin, Pass, check_forward};
 use crate::graph::{Network, NodeId, Op};
 use crate::params::{Arena, Entry, Grads, Params, Precision, Role};
 use node::{Values, Weights};
@@ -89,10 +89,9 @@ struct Part {
 /// The autograd graphs of a forward, in the order of the batch.
 pub(crate) struct Tape {
     parts: Vec<Part>,
-    keep: Keep,
     images: usize,
     part_len: usize,
-    outputs: usize,
+    origin: Origin,
 }
 
 impl Engine for Reference {
@@ -109,7 +108,7 @@ impl Engine for Reference {
         keep: Keep,
         taps: &[NodeId],
     ) -> Result<Pass, EngineError> {
-        let count = check_images(network, params, images)?;
+        let count = check_forward(network, params, images, norm, taps)?;
         let outputs: Vec<NodeId> = std::iter::once(network.output()).chain(taps.iter().copied()).collect();
         let run = Run { network, params, norm, keep, outputs: &outputs };
         let coupled = norm == Norm::Batch && network.has_batch_norm();
@@ -139,9 +138,10 @@ impl Engine for Reference {
         } else {
             BatchStats { values: None }
         };
+        let origin = Origin::new(network, params, keep, &outputs, count);
+        let tape = Tape { parts, images: count, part_len, origin };
         let mut joined = joined.into_iter();
         let logits = joined.next().expect("the logits are the first output");
-        let tape = Tape { parts, keep, images: count, part_len, outputs: outputs.len() };
         Ok(Pass { logits, taps: joined.collect(), tape: crate::Tape::new(tape), stats })
     }
 
@@ -152,12 +152,7 @@ impl Engine for Reference {
         grads: Option<&mut Grads>,
     ) -> Result<Option<Tensor>, EngineError> {
         let tape: Tape = tape.into();
-        if seeds.len() != tape.outputs {
-            return Err(EngineError::Seeds { wanted: tape.outputs, found: seeds.len() });
-        }
-        if grads.is_some() && !tape.keep.params() {
-            return Err(EngineError::NotKept("parameters"));
-        }
+        tape.origin.check_backward(seeds, grads.as_deref())?;
         let wants_params = grads.is_some();
         let results: Vec<PartGrads> = self.pool.install(|| {
             tape.parts

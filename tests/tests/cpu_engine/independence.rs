@@ -3,6 +3,7 @@
 use common::model::{self, Task};
 use engine::params::Precision;
 use engine::{Cpu, Engine, Keep, Network, Norm, Params};
+use rayon::prelude::*;
 use rslad_tests::{cpu, values};
 
 use crate::{Found, all, drawn, run};
@@ -22,6 +23,15 @@ const NETWORKS: [(&str, [usize; 3]); 6] = [
     ("wrn-10-2", [3, 32, 32]),
 ];
 
+/// What labels, evaluation, attacks and training ask for.
+const MODES: [(Norm, Keep); 5] = [
+    (Norm::Running, Keep::Nothing),
+    (Norm::Running, Keep::ForImage),
+    (Norm::Running, Keep::Both),
+    (Norm::Batch, Keep::ForParams),
+    (Norm::Batch, Keep::Both),
+];
+
 /// Every bit that a run gave.
 fn bits(found: &Found) -> Vec<u64> {
     let tensors = found.outputs.iter().chain(&found.image).flat_map(values);
@@ -34,11 +44,11 @@ fn any_number_of_threads_gives_the_same_bits() {
     let ids: Vec<usize> = (0..21).collect();
     for (name, input) in NETWORKS {
         let (network, params) = small(name, input);
-        for norm in [Norm::Running, Norm::Batch] {
-            let of = |threads| bits(&run(&cpu(threads), &network, &params, &ids, (norm, Keep::Both), &[]));
+        for mode in MODES {
+            let of = |threads| bits(&run(&cpu(threads), &network, &params, &ids, mode, &[]));
             let one = of(1);
             for threads in [2, 3] {
-                assert!(of(threads) == one, "{name}, {norm:?}, {threads} threads");
+                assert!(of(threads) == one, "{name}, {mode:?}, {threads} threads");
             }
         }
     }
@@ -49,18 +59,19 @@ fn under_running_statistics_an_image_is_alone_in_every_batch() {
     for (name, input) in NETWORKS {
         let (network, params) = small(name, input);
         let engine = cpu(2);
-        let mode = (Norm::Running, Keep::ForImage);
-        let alone = run(&engine, &network, &params, &[0], mode, &[]);
-        let row = |found: &Found, place: usize| {
-            let image = found.image.as_ref().unwrap();
-            [&found.outputs[0], image].map(|tensor| values(&tensor.get(place).unwrap()))
-        };
-        assert!(row(&alone, 0).iter().flatten().any(|&value| value != 0.0));
-        for (size, place) in [(7, 6), (16, 3), (33, 32)] {
-            let mut ids: Vec<usize> = (0..size).map(|i| 1 + (7 * i + size) % 60).collect();
-            ids[place] = 0;
-            let found = run(&engine, &network, &params, &ids, mode, &[]);
-            assert!(row(&found, place) == row(&alone, 0), "{name}: image at {place} of {size}");
+        for keep in [Keep::Nothing, Keep::ForImage] {
+            let of = |ids: &[usize]| run(&engine, &network, &params, ids, (Norm::Running, keep), &[]);
+            let row = |found: &Found, place: usize| -> Vec<Vec<f64>> {
+                let tensors = found.outputs[..1].iter().chain(&found.image);
+                tensors.map(|tensor| values(&tensor.get(place).unwrap())).collect()
+            };
+            let alone = row(&of(&[0]), 0);
+            assert!(alone.iter().flatten().any(|&value| value != 0.0));
+            for (size, place) in [(7, 6), (16, 3), (33, 32)] {
+                let mut ids: Vec<usize> = (0..size).map(|i| 1 + (7 * i + size) % 60).collect();
+                ids[place] = 0;
+                assert!(row(&of(&ids), place) == alone, "{name}, {keep:?}: image at {place} of {size}");
+            }
         }
     }
 }
@@ -97,19 +108,34 @@ fn tapes_that_are_alive_together_give_what_each_gives_alone() {
 fn packed_weights_follow_the_parameters() {
     let (network, mut params) = small("resnet8", [3, 32, 32]);
     let engine = cpu(2);
-    let look = |engine: &Cpu, params: &Params, norm| {
-        bits(&run(engine, &network, params, &[0, 1, 2], (norm, Keep::Both), &[]))
-    };
-    for norm in [Norm::Running, Norm::Batch, Norm::Running] {
-        let before = look(&engine, &params, norm);
+    let look =
+        |engine: &Cpu, params: &Params, mode| bits(&run(engine, &network, params, &[0, 1, 2], mode, &[]));
+    // Twice over, so that every plan meets weights that another one left.
+    for mode in MODES.into_iter().chain(MODES) {
+        let before = look(&engine, &params, mode);
         let value = params.trainable().get(5);
         params.trainable_mut().set(5, value + 0.25);
-        let after = look(&engine, &params, norm);
-        assert!(before != after && after == look(&cpu(1), &params, norm), "weights, {norm:?}");
+        let after = look(&engine, &params, mode);
+        assert!(before != after && after == look(&cpu(1), &params, mode), "weights, {mode:?}");
         let value = params.statistics().get(5);
         params.statistics_mut().set(5, value + 0.25);
-        assert!(look(&engine, &params, norm) == look(&cpu(1), &params, norm), "statistics, {norm:?}");
+        assert!(look(&engine, &params, mode) == look(&cpu(1), &params, mode), "statistics, {mode:?}");
     }
+}
+
+#[test]
+fn calls_that_cross_give_what_each_gives_alone() {
+    let (network, params) = small("resnet8", [3, 32, 32]);
+    let engine = cpu(2);
+    let of = |engine: &Cpu, call: usize| {
+        let ids: Vec<usize> = (call..call + 1 + call % 5).collect();
+        bits(&run(engine, &network, &params, &ids, MODES[call % MODES.len()], &[]))
+    };
+    let alone: Vec<_> = (0..12).map(|call| of(&cpu(1), call)).collect();
+    // A worker of this pool that waits for the engine's is given the next call meanwhile.
+    let others = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+    let crossed: Vec<_> = others.install(|| (0..12).into_par_iter().map(|call| of(&engine, call)).collect());
+    assert!(crossed == alone);
 }
 
 #[test]

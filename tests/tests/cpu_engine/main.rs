@@ -4,6 +4,7 @@
 
 mod independence;
 mod nodes;
+mod refusals;
 
 use candle_core::{DType, Device, Tensor};
 use common::model::{self, Init};
@@ -53,7 +54,7 @@ struct Found {
     moved: Params,
 }
 
-/// The images `ids` through the network and back from the logits and the taps. An image and its gradient at an output are
+/// The images `ids` through the network, and back from the logits and the taps where anything was kept. An image and its gradient at an output are
 /// the same in every batch.
 fn run(
     engine: &dyn Engine,
@@ -82,7 +83,10 @@ fn run(
     pass.stats.update(network, &mut moved);
     let mut grads = Grads::zeros(network.layout(), params.precision());
     let wanted = keep.params().then_some(&mut grads);
-    let image = engine.backward(pass.tape, &seeds, wanted).unwrap();
+    let image = match keep {
+        Keep::Nothing => None,
+        _ => engine.backward(pass.tape, &seeds, wanted).unwrap(),
+    };
     assert_eq!(image.is_some(), keep.image());
     Found { outputs, image, grads, moved }
 }

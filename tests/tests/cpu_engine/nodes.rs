@@ -19,7 +19,7 @@ fn agrees(network: &Network, taps: &[NodeId]) {
     let (engine, oracle) = (cpu(2), reference_of(IMAGES.len()));
     for norm in [Norm::Running, Norm::Batch] {
         for taps in [&[], taps] {
-            for keep in [Keep::ForImage, Keep::ForParams, Keep::Both] {
+            for keep in [Keep::Nothing, Keep::ForImage, Keep::ForParams, Keep::Both] {
                 let wanted = parts(&run(&oracle, network, &truth, &IMAGES, (norm, keep), taps), network);
                 let found = parts(&run(&engine, network, &params, &IMAGES, (norm, keep), taps), network);
                 let largest = wanted.iter().map(|(_, v)| norm_of(v)).fold(0.0, f64::max);

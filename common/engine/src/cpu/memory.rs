@@ -1,7 +1,7 @@
 //! Large buffers that are taken once and used again: what a step needs is there before it starts.
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Buffers start on a huge page: fewer misses when a kernel walks many rows at once.
 const ALIGNMENT: usize = 2 << 20;
@@ -89,11 +89,11 @@ impl Spare {
     /// A buffer of at least `len` values, whatever they are: the smallest spare one that is not more than twice too
     /// large, or a new one.
     pub(crate) fn take(&self, len: usize) -> Buffer {
-        let mut spare = self.0.lock().expect("nobody panics while holding the spare buffers");
+        let mut spare = locked(&self.0);
         let fits = |buffer: &Buffer| buffer.len() >= len && buffer.len() <= 2 * len.max(1024);
         let best = (0..spare.len()).filter(|&i| fits(&spare[i])).min_by_key(|&i| spare[i].len());
         match best {
-            Some(index) => spare.swap_remove(index),
+            Some(index) => spare.remove(index),
             None => Buffer::zeros(len),
         }
     }
@@ -101,10 +101,18 @@ impl Spare {
     /// Keeps a buffer for the next [`take`](Self::take). Only a few: what does not come back soon is another batch's.
     pub(crate) fn put(&self, buffer: Buffer) {
         const FEW: usize = 6;
-        let mut spare = self.0.lock().expect("nobody panics while holding the spare buffers");
+        if buffer.is_empty() {
+            return;
+        }
+        let mut spare = locked(&self.0);
         spare.push(buffer);
         if spare.len() > FEW {
             spare.remove(0);
         }
     }
+}
+
+/// Locks what is whole between any two statements that hold the lock: a panic elsewhere does not spoil it.
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

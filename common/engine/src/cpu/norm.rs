@@ -181,7 +181,7 @@ pub(crate) fn affine_gradient(
 
 #[derive(Clone, Copy)]
 struct AffineGradient<'a> {
-    /// As long as the destination, which it may be.
+    /// A pointer, since it may be the destination itself; as long as that.
     gradient: *const f32,
     input: &'a [f32],
     coefficients: &'a [f32],

@@ -33,6 +33,9 @@ pub enum GraphError {
     },
 }
 
+/// Values in the window of a max pool, at most: which one was largest is kept in 16 bits.
+const MAX_POOL_TAPS: usize = 1 << 16;
+
 /// Collects nodes; every method adds one and returns its place.
 pub struct Builder {
     nodes: Vec<Node>,
@@ -155,6 +158,11 @@ fn output_shape(op: &Op, inputs: &[Shape]) -> Result<Shape, &'static str> {
             }
             Ok(Map { channels, height: *height, width: *width })
         }
+        (Op::MaxPool(pool), [Map { .. }])
+            if pool.kernel[0].saturating_mul(pool.kernel[1]) > MAX_POOL_TAPS =>
+        {
+            Err("a window of at most 65,536 values")
+        }
         (Op::MaxPool(pool) | Op::AvgPool(pool), [Map { channels, height, width }]) => {
             let [height, width] =
                 pool.output(*height, *width).ok_or("an image no smaller than the window")?;
@@ -197,5 +205,13 @@ mod tests {
         assert!(b.conv("groups", Conv2d::new(4, 1).groups(2), x).is_err());
         assert!(b.conv("stem", Conv2d::new(4, 3), x).is_err(), "a name may be used once");
         assert!(b.finish("maps").is_err(), "logits are a vector");
+    }
+
+    #[test]
+    fn a_max_pool_whose_taps_cannot_be_numbered_is_refused() {
+        let (mut b, x) = Builder::new([1, 300, 300]);
+        assert!(b.node("most", Op::MaxPool(Pool::new(256)), &[x]).is_ok());
+        let error = b.node("more", Op::MaxPool(Pool::new(257)), &[x]).unwrap_err().to_string();
+        assert!(error.contains("65,536"), "{error}");
     }
 }

@@ -252,7 +252,7 @@ impl Instruction {
         slots
     }
 
-    /// The sums over the batch that it adds to, for which every image must have passed before anyone goes on.
+    /// The sum over the batch that it adds to, if any.
     pub(crate) fn sums(&self) -> Option<Sums> {
         match *self {
             Self::Moments { norm, .. } => Some(Sums::Moments(norm)),
@@ -274,7 +274,7 @@ pub(crate) enum Sums {
 }
 
 impl Sums {
-    /// Whether the next instruction may depend on it.
+    /// Whether every image must have passed before the next instruction, which may depend on it.
     pub(crate) fn is_barrier(self) -> bool {
         matches!(self, Self::Moments(_) | Self::GradientMoments(_))
     }

@@ -5,7 +5,7 @@ use super::super::depthwise::{DepthwiseForward, DepthwiseImageGradient, Depthwis
 use super::super::direct::weight_gradient::DirectWeightGradient;
 use super::super::direct::{DirectForward, DirectImageGradient};
 use super::super::simd::Isa;
-use super::super::winograd::{Tile, WinogradForward, WinogradImageGradient, WinogradWeightGradient};
+use super::super::winograd::{self, Tile, WinogradForward, WinogradImageGradient, WinogradWeightGradient};
 use super::emit::Direction;
 
 /// How much rounding a convolution may add. The choice depends on the shape and on this, never on the batch.
@@ -20,11 +20,9 @@ pub(crate) enum Precise {
 /// Rows and columns of output below which tiles of 4x4 would mostly be padding.
 const SMALL_MAP: usize = 2;
 
+/// The tile of a convolution that Winograd's algorithm computes.
 fn tile(shape: &ConvShape, precise: Precise) -> Option<Tile> {
-    let plain = shape.kernel == [3, 3] && shape.stride == [1, 1] && shape.groups == 1;
-    let padding = shape.padding;
-    let sides = [padding.top, padding.bottom, padding.left, padding.right];
-    if !plain || sides.into_iter().any(|side| side > 2) {
+    if !winograd::fits(shape) {
         return None;
     }
     let small = shape.output[1] <= SMALL_MAP && shape.output[2] <= SMALL_MAP;

@@ -35,6 +35,16 @@ impl<'a, T> Shared<'a, T> {
         // SAFETY: inside the borrowed memory; the caller promises exclusive use.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
     }
+
+    /// # Safety
+    ///
+    /// Nobody writes to the range while the slice is used.
+    #[allow(unsafe_code)]
+    pub(super) unsafe fn read(&self, range: Range<usize>) -> &'a [T] {
+        assert!(range.start <= range.end && range.end <= self.len, "{range:?} of {}", self.len);
+        // SAFETY: inside the borrowed memory; the caller promises that it stays as it is.
+        unsafe { std::slice::from_raw_parts(self.start.add(range.start), range.len()) }
+    }
 }
 
 impl<'a> Shared<'a, f32> {
@@ -73,8 +83,9 @@ impl<'a> Slots<'a> {
     /// the images that it was given.
     #[allow(unsafe_code)]
     pub(super) unsafe fn read(&self, slot: Slot, images: &Range<usize>, thread: usize) -> &'a [f32] {
+        let (memory, range) = self.map(slot, images, thread);
         // SAFETY: the caller's promise.
-        unsafe { self.write(slot, images, thread) }
+        unsafe { memory.read(range) }
     }
 
     /// The images' part of a slot, to write.
@@ -84,10 +95,16 @@ impl<'a> Slots<'a> {
     /// As for [`read`](Self::read).
     #[allow(unsafe_code, clippy::mut_from_ref)]
     pub(super) unsafe fn write(&self, slot: Slot, images: &Range<usize>, thread: usize) -> &'a mut [f32] {
+        let (memory, range) = self.map(slot, images, thread);
+        // SAFETY: the caller's promise.
+        unsafe { memory.slice(range) }
+    }
+
+    /// Where the images' part of a slot lies.
+    fn map(&self, slot: Slot, images: &Range<usize>, thread: usize) -> (Shared<'a, f32>, Range<usize>) {
         let SlotInfo::Map { len, .. } = self.plan.slots[slot.0] else { unreachable!("u16 are not a map") };
         let (memory, start, first) = self.region(slot, images, thread);
-        // SAFETY: the caller's promise.
-        unsafe { memory.slice(start + first * len..start + (first + images.len()) * len) }
+        (memory, start + first * len..start + (first + images.len()) * len)
     }
 
     /// The images' part of a slot of u16, to read or to write.

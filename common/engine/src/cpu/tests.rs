@@ -1,0 +1,92 @@
+//! A whole network on every instruction set that this machine has; `tests/tests/cpu_engine` has the rest, on the best.
+
+use candle_core::{DType, Device, Tensor};
+
+use super::Cpu;
+use super::simd::Isa;
+use crate::engine::{Engine, Keep, Norm};
+use crate::graph::{Builder, Conv2d, GraphError, Network, Op};
+use crate::params::{Grads, Params, Precision};
+use crate::reference::Reference;
+
+/// A convolution of each kind, both pools, a residual, BatchNorm before and after.
+fn network() -> Result<Network, GraphError> {
+    let (mut b, x) = Builder::new([3, 14, 11]);
+    let x = b.conv("stem", Conv2d::new(20, 3).padding(1), x)?;
+    let x = b.batch_norm("stem.bn", x)?;
+    let stem = b.relu(x)?;
+    let x = b.conv("plain", Conv2d::new(20, 3).padding(1), stem)?;
+    let x = b.batch_norm("plain.bn", x)?;
+    let x = b.add(x, stem)?;
+    let x = b.relu(x)?;
+    let x = b.max_pool(2, x)?;
+    let x = b.conv("wide", Conv2d::new(36, 1).bias(), x)?;
+    let x = b.conv("depthwise", Conv2d::new(36, 3).padding(1).groups(36), x)?;
+    let x = b.batch_norm("depthwise.bn", x)?;
+    let x = b.relu(x)?;
+    let x = b.conv("stride", Conv2d::new(17, 3).stride(2).padding(1), x)?;
+    let x = b.node("mean", Op::GlobalAvgPool, &[x])?;
+    b.linear("classifier", 5, x)?;
+    b.finish("every-kernel")
+}
+
+/// Values between -0.5 and 0.5 that look drawn: the fractions of multiples of the golden ratio.
+fn drawn(count: usize, from: usize) -> impl Iterator<Item = f64> {
+    (from..from + count).map(|i| f64::from(((i as f64 * 0.618_033_988_749_895).fract() - 0.5) as f32))
+}
+
+fn tensor(shape: &[usize], from: usize, dtype: DType) -> Tensor {
+    let values: Vec<f64> = drawn(shape.iter().product(), from).collect();
+    Tensor::from_vec(values, shape, &Device::Cpu).unwrap().to_dtype(dtype).unwrap()
+}
+
+/// Logits, image gradient and parameter gradients, each as one vector.
+fn run(engine: &dyn Engine, network: &Network, params: &Params, norm: Norm, keep: Keep) -> Vec<Vec<f64>> {
+    let dtype = if params.precision() == Precision::F64 { DType::F64 } else { DType::F32 };
+    let images = (tensor(&[6, 3, 14, 11], 7, dtype) + 0.5).unwrap();
+    let pass = engine.forward(network, params, &images, norm, keep, &[]).unwrap();
+    let wide = |tensor: &Tensor| -> Vec<f64> {
+        tensor.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+    };
+    let mut found = vec![wide(&pass.logits)];
+    if keep != Keep::Nothing {
+        let mut grads = Grads::zeros(network.layout(), params.precision());
+        let seed = tensor(&[6, 5], 999, dtype);
+        let wanted = keep.params().then_some(&mut grads);
+        let image = engine.backward(pass.tape, &[Some(seed)], wanted).unwrap();
+        found.extend(image.as_ref().map(wide));
+        found.push(grads.values().to_f64(0..grads.values().len()));
+    }
+    found
+}
+
+#[test]
+fn every_instruction_set_agrees_with_the_reference_in_f64() {
+    let network = network().unwrap();
+    let mut truth = Params::zeros(network.layout(), Precision::F64);
+    for entry in network.layout().trainable() {
+        let scale = if entry.fan_in > 0 { (6.0 / entry.fan_in as f64).sqrt() } else { 1.0 };
+        let centre = if entry.fan_in > 0 { 0.0 } else { 0.75 };
+        for (place, value) in entry.range.clone().zip(drawn(entry.range.len(), entry.range.start)) {
+            truth.trainable_mut().set(place, f64::from((centre + scale * value) as f32));
+        }
+    }
+    let params = truth.to_precision(Precision::F32);
+    let oracle = Reference::new(1).unwrap();
+    for isa in Isa::available() {
+        let engine = Cpu::on(isa, 2).unwrap();
+        for norm in [Norm::Running, Norm::Batch] {
+            for keep in [Keep::Nothing, Keep::ForImage, Keep::ForParams, Keep::Both] {
+                let wanted = run(&oracle, &network, &truth, norm, keep);
+                let found = run(&engine, &network, &params, norm, keep);
+                assert_eq!(found.len(), wanted.len());
+                for (what, (found, wanted)) in found.iter().zip(&wanted).enumerate() {
+                    let square = |values: &[f64]| values.iter().map(|v| v * v).sum::<f64>();
+                    let difference: Vec<f64> = found.iter().zip(wanted).map(|(a, b)| a - b).collect();
+                    let off = (square(&difference) / square(wanted).max(f64::MIN_POSITIVE)).sqrt();
+                    assert!(off <= 2e-5, "{isa:?}, {norm:?}, {keep:?}: {what} is off by {off:.1e}");
+                }
+            }
+        }
+    }
+}
