@@ -132,10 +132,13 @@ fn calls_that_cross_give_what_each_gives_alone() {
         bits(&run(engine, &network, &params, &ids, MODES[call % MODES.len()], &[]))
     };
     let alone: Vec<_> = (0..12).map(|call| of(&cpu(1), call)).collect();
-    // A worker of this pool that waits for the engine's is given the next call meanwhile.
-    let others = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
-    let crossed: Vec<_> = others.install(|| (0..12).into_par_iter().map(|call| of(&engine, call)).collect());
-    assert!(crossed == alone);
+    for threads in [1, 3] {
+        let others = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        // A worker of this pool that waits for the engine's is given another call meanwhile.
+        let calls = (0..12).into_par_iter().with_max_len(1);
+        let crossed: Vec<_> = others.install(|| calls.map(|call| of(&engine, call)).collect());
+        assert!(crossed == alone, "{threads} callers");
+    }
 }
 
 #[test]
