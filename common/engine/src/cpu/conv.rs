@@ -108,19 +108,26 @@ pub(crate) trait MapProduct: Send + Sync {
     }
 }
 
+/// A part's buffer.
+pub(crate) struct Part<'a> {
+    pub(crate) sums: &'a mut [f32],
+    /// Whether it holds the sums of earlier images; if not, whatever it holds is overwritten.
+    pub(crate) begun: bool,
+}
+
 /// The weight gradient of a convolution.
 ///
 /// Sums over a batch are formed in parts: each part accumulates in a buffer of its own, in the order of its images;
 /// [`finish`](Self::finish) then adds the parts in their order. Parts are fixed by the caller, not by threads.
 pub(crate) trait WeightGradient: Send + Sync {
-    /// f32 of a part's buffer; zeros before its first images.
+    /// f32 of a part's buffer.
     fn part_len(&self) -> usize;
 
     /// f32 of scratch that [`run`](Self::run) needs for a call of `images`.
     fn scratch_len(&self, images: usize) -> usize;
 
     /// Adds the images' contribution to a part: `input` and the gradient of the output (before bias and activation).
-    fn run(&self, images: usize, input: &[f32], gradient: &[f32], part: &mut [f32], scratch: &mut [f32]);
+    fn run(&self, images: usize, input: &[f32], gradient: &[f32], part: Part<'_>, scratch: &mut [f32]);
 
     /// Whether `run` wants the whole batch at once and splits the work over the current thread pool itself.
     fn cooperative(&self) -> bool {

@@ -129,17 +129,22 @@ impl Run<'_> {
         if segment.cooperative {
             view.clear(0);
             for instruction in instructions {
-                view.execute(instruction, &Place { images: &(0..view.images), thread: 0, part: 0 });
+                view.execute(
+                    instruction,
+                    &Place { images: &(0..view.images), thread: 0, part: 0, begun: false },
+                );
             }
         } else {
             let chunks = view.images.div_ceil(chunk);
             (0..parts).into_par_iter().with_max_len(1).for_each(|part| {
                 let thread = rayon::current_thread_index().unwrap_or(0);
                 view.clear(part);
-                for index in part * chunks / parts..(part + 1) * chunks / parts {
+                let first = part * chunks / parts;
+                for index in first..(part + 1) * chunks / parts {
                     let images = index * chunk..((index + 1) * chunk).min(view.images);
+                    let place = Place { images: &images, thread, part, begun: index > first };
                     for instruction in instructions {
-                        view.execute(instruction, &Place { images: &images, thread, part });
+                        view.execute(instruction, &place);
                     }
                 }
             });
@@ -311,10 +316,9 @@ struct View<'a> {
 }
 
 impl View<'_> {
-    /// Sets a part's sums to zero.
+    /// Sets a part's f64 to zero; f32 are overwritten by their first images.
     fn clear(&self, part: usize) {
         for sum in self.sums {
-            self.floats(sum, part).fill(0.0);
             self.doubles(sum, part).fill(0.0);
         }
     }

@@ -1,7 +1,7 @@
 //! Against plain f64 loops, on every instruction set of the machine.
 
 use super::*;
-use crate::cpu::conv::WeightGradient;
+use crate::cpu::conv::{Part, WeightGradient};
 use crate::cpu::epilogue::Activation;
 use crate::cpu::oracle::{
     aligned, channels_first, channels_last, each_product, normals, relative_rms, seconds,
@@ -104,11 +104,13 @@ fn check(isa: Isa, shape: &ConvShape, truth: &Truth) {
     close("image gradient", &images(&found, shape.input), &truth.image_gradient);
     let weights = DepthwiseWeightGradient::new(isa, *shape);
     // One image in the first part, the others in the second, on top of a gradient of ones.
-    let mut parts = vec![0.0; 2 * weights.part_len()];
+    let mut parts = vec![f32::NAN; 2 * weights.part_len()];
     let mut scratch = vec![f32::NAN; weights.scratch_len(n)];
     let (first, second) = parts.split_at_mut(weights.part_len());
-    weights.run(1, &input, &gradient, first, &mut scratch);
-    weights.run(n - 1, &input[shape.input_len()..], &gradient[shape.output_len()..], second, &mut scratch);
+    let afresh = |sums| Part { sums, begun: false };
+    weights.run(1, &input, &gradient, afresh(first), &mut scratch);
+    let others = (&input[shape.input_len()..], &gradient[shape.output_len()..]);
+    weights.run(n - 1, others.0, others.1, afresh(second), &mut scratch);
     let mut found = vec![1.0; shape.weight_len()];
     weights.finish(&parts, &mut found);
     let found: Vec<f64> = found.into_iter().map(f64::from).collect();
@@ -246,7 +248,7 @@ fn speed() {
             backward.run(packed, images, gradient, input_gradient, &epilogue, &mut []);
         });
         let weight = seconds(|| {
-            weights.run(images, input, gradient, part, scratch);
+            weights.run(images, input, gradient, Part { sums: part, begun: false }, scratch);
         });
         println!(
             "{channels:4} at {size:2} stride {stride} kernel {kernel}, {images} images: forward {:5.0}, fused {:5.0}, \

@@ -5,7 +5,7 @@
 
 use super::{assert_depthwise, slices};
 use crate::cpu::axis::Axis;
-use crate::cpu::conv::{ConvShape, WeightGradient};
+use crate::cpu::conv::{ConvShape, Part, WeightGradient};
 use crate::cpu::simd::{Isa, Kernel, LANES, Simd};
 
 /// The weight gradient; a part is `[tap][padded channels]`.
@@ -50,9 +50,12 @@ impl WeightGradient for DepthwiseWeightGradient {
         self.part_len()
     }
 
-    fn run(&self, images: usize, input: &[f32], gradient: &[f32], part: &mut [f32], scratch: &mut [f32]) {
+    fn run(&self, images: usize, input: &[f32], gradient: &[f32], part: Part<'_>, scratch: &mut [f32]) {
         let sums = &mut scratch[..self.part_len()];
-        self.isa.run(Call { of: *self, images, input, gradient, part, sums });
+        if !part.begun {
+            part.sums.fill(0.0);
+        }
+        self.isa.run(Call { of: *self, images, input, gradient, part: part.sums, sums });
     }
 
     fn finish(&self, parts: &[f32], gradient: &mut [f32]) {

@@ -2,7 +2,7 @@
 
 use super::weight_gradient::DirectWeightGradient;
 use super::*;
-use crate::cpu::conv::WeightGradient;
+use crate::cpu::conv::{Part, WeightGradient};
 use crate::cpu::epilogue::Activation;
 use crate::cpu::oracle::{channels_first, channels_last, each_product, normals, relative_rms};
 use crate::cpu::simd::{LANES, padded};
@@ -121,15 +121,17 @@ impl Case {
 
     /// The part of the weight gradient that calls of `chunk` images give.
     fn part(&self, kernel: &DirectWeightGradient, chunk: usize) -> Vec<f32> {
-        let mut part = vec![0.0; kernel.part_len()];
+        // Whatever a step before left there.
+        let mut part = vec![f32::NAN; kernel.part_len()];
         let inputs = self.inputs();
         let gradients = self.gradients();
         let inputs = inputs.chunks(chunk * self.shape.input_len());
-        for (input, gradient) in inputs.zip(gradients.chunks(chunk * self.shape.output_len())) {
+        let batch = inputs.zip(gradients.chunks(chunk * self.shape.output_len()));
+        for (i, (input, gradient)) in batch.enumerate() {
             let images = input.len() / self.shape.input_len();
             // Whatever a call before left there.
             let mut scratch = vec![f32::NAN; kernel.scratch_len(images)];
-            kernel.run(images, input, gradient, &mut part, &mut scratch);
+            kernel.run(images, input, gradient, Part { sums: &mut part, begun: i > 0 }, &mut scratch);
         }
         part
     }

@@ -11,7 +11,7 @@
 use rayon::prelude::*;
 
 use super::plan::{Plan, Run};
-use crate::cpu::conv::{ConvShape, WeightGradient};
+use crate::cpu::conv::{ConvShape, Part, WeightGradient};
 use crate::cpu::simd::{Isa, Kernel, LANES, Simd};
 use crate::cpu::tile::{MAX_ROWS, Panel, Panels, columns_by_panel, rows, with_tile};
 
@@ -162,10 +162,10 @@ impl WeightGradient for DirectWeightGradient {
         self.group.min(images) * self.plan.source.copy_len()
     }
 
-    fn run(&self, images: usize, input: &[f32], gradient: &[f32], part: &mut [f32], scratch: &mut [f32]) {
+    fn run(&self, images: usize, input: &[f32], gradient: &[f32], part: Part<'_>, scratch: &mut [f32]) {
         let input = &input[..images * self.plan.source.len()];
         let gradient = &gradient[..images * self.shape.output_len()];
-        let part = &mut part[..self.part_len()];
+        let part = Part { sums: &mut part.sums[..self.part_len()], ..part };
         let scratch = &mut scratch[..self.scratch_len(images)];
         self.isa.run(Call { of: self, input, gradient, part, scratch });
     }
@@ -186,7 +186,7 @@ struct Call<'a> {
     of: &'a DirectWeightGradient,
     input: &'a [f32],
     gradient: &'a [f32],
-    part: &'a mut [f32],
+    part: Part<'a>,
     scratch: &'a mut [f32],
 }
 
@@ -195,7 +195,7 @@ impl Kernel for Call<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self) {
-        let of = self.of;
+        let Self { of, mut part, .. } = self;
         let source = &of.plan.source;
         let (read_len, gradient_len) = (source.read_len(), of.shape.output_len());
         let images = self.input.len() / source.len();
@@ -207,7 +207,7 @@ impl Kernel for Call<'_> {
             if !of.goes_on() {
                 for (read, gradient) in read.chunks_exact(read_len).zip(gradient.chunks_exact(gradient_len)) {
                     for strips in &of.segments {
-                        of.sweep::<S>(&Segment { read, gradient, images: 1, strips }, self.part);
+                        of.sweep::<S>(&Segment { read, gradient, images: 1, strips }, &mut part);
                     }
                 }
                 continue;
@@ -217,9 +217,9 @@ impl Kernel for Call<'_> {
             if strips.len() == 1 && read_len == strips[0].count * step {
                 // Images follow one another as places do.
                 let strips = [Strip { count: images * strips[0].count, ..strips[0] }];
-                of.sweep::<S>(&Segment { read, gradient, images: 1, strips: &strips }, self.part);
+                of.sweep::<S>(&Segment { read, gradient, images: 1, strips: &strips }, &mut part);
             } else {
-                of.sweep::<S>(&Segment { read, gradient, images, strips }, self.part);
+                of.sweep::<S>(&Segment { read, gradient, images, strips }, &mut part);
             }
         }
     }
@@ -235,7 +235,7 @@ struct Segment<'a> {
 
 impl DirectWeightGradient {
     #[inline(always)]
-    fn sweep<S: Simd>(&self, segment: &Segment<'_>, part: &mut [f32]) {
+    fn sweep<S: Simd>(&self, segment: &Segment<'_>, part: &mut Part<'_>) {
         for panel in self.panels.iter() {
             let mut value = 0;
             for run in self.runs() {
@@ -244,8 +244,8 @@ impl DirectWeightGradient {
                 let mut offset = run.offset;
                 for t in 0..tiles {
                     let height = height + usize::from(t < taller);
-                    let tile = Tile { of: self, segment, offset, panel };
-                    let part = part[self.offset(panel, value)..].as_mut_ptr();
+                    let tile = Tile { of: self, segment, offset, panel, begun: part.begun };
+                    let part = part.sums[self.offset(panel, value)..].as_mut_ptr();
                     // SAFETY: strips lie inside the segment's images, runs inside the halo, and the part has a row of
                     // the panel for each value.
                     #[allow(unsafe_code)]
@@ -257,6 +257,7 @@ impl DirectWeightGradient {
                 }
             }
         }
+        part.begun = true;
     }
 }
 
@@ -267,9 +268,11 @@ struct Tile<'a> {
     /// Of the first value, from a place's.
     offset: usize,
     panel: Panel,
+    /// Whether the part holds sums.
+    begun: bool,
 }
 
-/// Adds the products of R values with W vectors of gradients to a part.
+/// Adds the products of R values with W vectors of gradients to a part, or begins it with them.
 ///
 /// # Safety
 ///
@@ -278,13 +281,13 @@ struct Tile<'a> {
 #[allow(unsafe_code)]
 unsafe fn multiply<S: Simd, const R: usize, const W: usize>(tile: &Tile<'_>, part: *mut f32) {
     const { assert!(R <= MAX_ROWS) };
-    let Tile { of, segment, offset, panel } = tile;
+    let Tile { of, segment, offset, panel, begun } = tile;
     let goes_on = of.goes_on();
     let steps = [of.shape.stride[1] * of.plan.source.pixel, of.shape.output_pixel()];
     // SAFETY: the caller's promise.
     unsafe {
         let mut acc = [[S::zero(); W]; R];
-        if goes_on {
+        if goes_on && *begun {
             for r in 0..R {
                 for j in 0..W {
                     acc[r][j] = S::load(part.add((r * W + j) * LANES));
@@ -305,7 +308,7 @@ unsafe fn multiply<S: Simd, const R: usize, const W: usize>(tile: &Tile<'_>, par
         for r in 0..R {
             for j in 0..W {
                 let to = part.add((r * W + j) * LANES);
-                let sum = if goes_on { acc[r][j] } else { S::add(S::load(to), acc[r][j]) };
+                let sum = if goes_on || !begun { acc[r][j] } else { S::add(S::load(to), acc[r][j]) };
                 S::store(to, sum);
             }
         }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::super::conv::Part;
 use super::super::epilogue::Epilogue;
 use super::super::map::{self, Normalisation};
 use super::super::norm;
@@ -18,6 +19,8 @@ pub(super) struct Place<'a> {
     pub(super) images: &'a Range<usize>,
     pub(super) thread: usize,
     pub(super) part: usize,
+    /// Whether the part holds the sums of earlier images.
+    pub(super) begun: bool,
 }
 
 impl<'a> View<'a> {
@@ -162,7 +165,8 @@ impl<'a> View<'a> {
                 let kernel = &self.plan.weights[*weight].kernel;
                 let scratch = self.scratch(kernel.scratch_len(images), at.thread);
                 let (input, gradient) = (self.read(*input, at), self.read(*gradient, at));
-                kernel.run(images, input, gradient, self.floats(sum, at.part), scratch);
+                let part = Part { sums: self.floats(sum, at.part), begun: at.begun };
+                kernel.run(images, input, gradient, part, scratch);
             }
             Instruction::Bias { conv, gradient } => {
                 let Some(sum) = self.sum(Sums::Bias(*conv)) else { return };

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::*;
-use crate::cpu::conv::WeightGradient;
+use crate::cpu::conv::{Part, WeightGradient};
 use crate::cpu::epilogue::Activation;
 use crate::cpu::oracle::{channels_first, channels_last, each_product, normals, relative_rms};
 use crate::cpu::simd::{LANES, padded};
@@ -160,13 +160,14 @@ fn image_gradient(isa: Isa, tile: Tile, case: &Case, call: usize) -> Vec<f32> {
 /// The weight gradient of `parts` images each, `call` images at a time, added to ones.
 fn weight_gradient(isa: Isa, tile: Tile, case: &Case, part: usize, call: usize) -> Vec<f32> {
     let layer = WinogradWeightGradient::new(isa, case.shape, tile);
-    let mut parts = vec![0.0; layer.part_len() * case.images.div_ceil(part)];
+    // Whatever a step before left there.
+    let mut parts = vec![f32::NAN; layer.part_len() * case.images.div_ceil(part)];
     let batch = case.input.chunks(part).zip(case.gradient.chunks(part));
     for ((inputs, gradients), part) in batch.zip(parts.chunks_exact_mut(layer.part_len())) {
-        for (input, gradient) in inputs.chunks(call).zip(gradients.chunks(call)) {
+        for (i, (input, gradient)) in inputs.chunks(call).zip(gradients.chunks(call)).enumerate() {
             let mut scratch = vec![f32::NAN; layer.scratch_len(input.len())];
             let (x, y) = (maps(input, case.shape.input), maps(gradient, case.shape.output));
-            layer.run(input.len(), &x, &y, part, &mut scratch);
+            layer.run(input.len(), &x, &y, Part { sums: part, begun: i > 0 }, &mut scratch);
         }
     }
     let mut sums = vec![1.0; case.shape.weight_len()];
@@ -382,7 +383,9 @@ fn speed_of_every_kernel() {
             let layer = WinogradWeightGradient::new(isa, shape, tile);
             let mut part = vec![0.0; layer.part_len()];
             let mut scratch = vec![0.0; layer.scratch_len(images)];
-            let seconds = pool.install(|| least(|| layer.run(images, &x, &y, &mut part, &mut scratch)));
+            let seconds = pool.install(|| {
+                least(|| layer.run(images, &x, &y, Part { sums: &mut part, begun: false }, &mut scratch))
+            });
             let mut gradient = vec![0.0; shape.weight_len()];
             let finish = pool.install(|| least(|| layer.finish(&part, &mut gradient)));
             let _ = write!(line, " weight gradient {:.2} ms {:.0}", seconds * 1e3, flops / seconds * 1e-9);

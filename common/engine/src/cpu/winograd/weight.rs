@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use super::line::{Gradient, Input, Line};
 use super::tiling::{Destination, Map, Tiling};
 use super::{SCRATCH, Shared, Tile, finish};
-use crate::cpu::conv::{ConvShape, WeightGradient};
+use crate::cpu::conv::{ConvShape, Part, WeightGradient};
 use crate::cpu::simd::{Isa, Kernel, LANES, Simd};
 use crate::cpu::tile::{Panel, Panels, columns_by_panel, rows, with_tile};
 
@@ -118,21 +118,22 @@ impl WeightGradient for WinogradWeightGradient {
         self.tile.frequencies() * self.planes(self.held(images)).iter().sum::<usize>()
     }
 
-    fn run(&self, images: usize, input: &[f32], gradient: &[f32], part: &mut [f32], scratch: &mut [f32]) {
+    fn run(&self, images: usize, input: &[f32], gradient: &[f32], part: Part<'_>, scratch: &mut [f32]) {
         assert!(input.len() >= images * self.input.image(), "an input of {} values", input.len());
         assert!(gradient.len() >= images * self.output.image(), "a gradient of {} values", gradient.len());
-        assert!(part.len() >= self.part_len(), "a part of {} values", part.len());
+        assert!(part.sums.len() >= self.part_len(), "a part of {} values", part.sums.len());
         let scratch = &mut scratch[..self.scratch_len(images)];
         let held = self.held(images);
         let planes = self.planes(held);
         let frequencies = self.tile.frequencies();
         let (v, y) = scratch.split_at_mut(frequencies * planes[0]);
-        let (v, y, part) = (Shared(v.as_mut_ptr()), Shared(y.as_mut_ptr()), Shared(part.as_mut_ptr()));
+        let (v, y, sums) = (Shared(v.as_mut_ptr()), Shared(y.as_mut_ptr()), Shared(part.sums.as_mut_ptr()));
         let tiles = images * self.tiling.per_image;
         let mut first = 0;
         while first < tiles {
             let end = self.block_end(first, tiles);
-            let block = Block { layer: self, input, gradient, part, v, y, planes, held, first, end };
+            let begun = part.begun || first > 0;
+            let block = Block { layer: self, input, gradient, sums, begun, v, y, planes, held, first, end };
             let panels = self.panels.len();
             if self.cooperative {
                 (first..end).into_par_iter().for_each(|tile| self.isa.run(Forwards(&block, tile..tile + 1)));
@@ -164,7 +165,9 @@ struct Block<'a> {
     layer: &'a WinogradWeightGradient,
     input: &'a [f32],
     gradient: &'a [f32],
-    part: Shared,
+    sums: Shared,
+    /// Whether the sums hold those of earlier tiles.
+    begun: bool,
     /// Transformed patches.
     v: Shared,
     /// Transformed gradients.
@@ -257,7 +260,7 @@ impl Kernel for Products<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self) {
-        let Block { layer, part, v, y, planes, first, end, .. } = *self.0;
+        let Block { layer, sums, begun, v, y, planes, first, end, .. } = *self.0;
         let panel = layer.panels.get(self.2);
         let (width, pixel) = (panel.vectors * LANES, layer.output.pixel);
         let channels = layer.channels[0];
@@ -265,25 +268,25 @@ impl Kernel for Products<'_> {
         for frequency in self.1 {
             let v = v.get().wrapping_add(frequency * planes[0]).cast_const();
             let y = y.get().wrapping_add(frequency * planes[1] + self.0.before(panel)).cast_const();
-            let part = part.get().wrapping_add(frequency * layer.plane + panel.channel);
+            let sums = sums.get().wrapping_add(frequency * layer.plane + panel.channel);
             for strip in 0..strips {
                 // Strips of equal height: a last one of a few rows would leave the machine waiting for its sums.
                 let (from, to) = (strip * channels / strips, (strip + 1) * channels / strips);
-                let sums = (part.wrapping_add(from * pixel), pixel);
+                let sums = (sums.wrapping_add(from * pixel), pixel);
                 let mut tile = first;
                 while tile < end {
                     let next = layer.chain_end(tile, end);
                     let left = (v.wrapping_add((tile - first) * layer.patch + from), layer.patch);
                     let right = (y.wrapping_add((tile - first) * width), width);
-                    let afresh = layer.chain.is_some();
+                    let onto = match layer.chain {
+                        _ if !begun && tile == first => Onto::Nothing,
+                        None => Onto::Chain,
+                        Some(_) => Onto::Sum,
+                    };
                     // SAFETY: `run` checked the sizes; each piece of the part is this task's alone.
                     unsafe {
                         let tiles = next - tile;
-                        with_tile!(
-                            to - from,
-                            panel.vectors,
-                            accumulate::<S>(tiles, left, right, sums, afresh)
-                        );
+                        with_tile!(to - from, panel.vectors, accumulate::<S>(tiles, left, right, sums, onto));
                     }
                     tile = next;
                 }
@@ -292,7 +295,18 @@ impl Kernel for Products<'_> {
     }
 }
 
-/// `sums[i] += a^T b` over `k` tiles: in one chain with what the sums hold, or `afresh` and then added.
+/// How products join what the sums hold.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Onto {
+    /// They overwrite it.
+    Nothing,
+    /// They go on with it, in one chain.
+    Chain,
+    /// They are summed by themselves, then added.
+    Sum,
+}
+
+/// `sums[i] += a^T b` over `k` tiles.
 ///
 /// # Safety
 ///
@@ -304,13 +318,13 @@ unsafe fn accumulate<S: Simd, const R: usize, const W: usize>(
     a: (*const f32, usize),
     b: (*const f32, usize),
     (sums, stride): (*mut f32, usize),
-    afresh: bool,
+    onto: Onto,
 ) {
     // SAFETY: the caller's promise.
     unsafe {
         let at = |i: usize, j: usize| sums.wrapping_add(i * stride + j * LANES);
         let mut acc = [[S::zero(); W]; R];
-        if !afresh {
+        if onto == Onto::Chain {
             for (i, acc) in acc.iter_mut().enumerate() {
                 for (j, acc) in acc.iter_mut().enumerate() {
                     *acc = S::load(at(i, j));
@@ -320,7 +334,7 @@ unsafe fn accumulate<S: Simd, const R: usize, const W: usize>(
         columns_by_panel::<S, R, W>(k, a, b, &mut acc);
         for (i, acc) in acc.into_iter().enumerate() {
             for (j, acc) in acc.into_iter().enumerate() {
-                let sum = if afresh { S::add(S::load(at(i, j)), acc) } else { acc };
+                let sum = if onto == Onto::Sum { S::add(S::load(at(i, j)), acc) } else { acc };
                 S::store(at(i, j), sum);
             }
         }

@@ -112,7 +112,9 @@ fn speeds_of_the_shape_classes() {
             (Aligned::new(images * shape.input_len()), Aligned::new(images * shape.output_len()));
         let (mut part, mut scratch) =
             (Aligned::new(kernel.part_len()), Aligned::new(kernel.scratch_len(images)));
-        let run = fastest(|| kernel.run(images, x.get(), g.get(), part.get(), scratch.get()));
+        let run = fastest(|| {
+            kernel.run(images, x.get(), g.get(), Part { sums: part.get(), begun: false }, scratch.get());
+        });
         let mut gradient = vec![0.0; weight.len()];
         let finish = fastest(|| kernel.finish(part.get(), &mut gradient));
         println!(
