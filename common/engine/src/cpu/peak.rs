@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 
-use super::simd::{Isa, Kernel, Simd};
+use super::simd::{Isa, Kernel, LANES, Simd};
 
 /// GFLOP/s (two per multiply-add) that this many threads reach together on registers alone, measured now.
 pub fn peak_gflops(threads: usize) -> f64 {
@@ -19,30 +19,35 @@ pub fn peak_gflops(threads: usize) -> f64 {
     }
 }
 
-/// Independent chains of multiply-adds, as many as hide their latency.
+/// Independent chains of multiply-adds: enough to hide their latency, few enough for the registers.
 struct Chains;
 
 impl Kernel for Chains {
     type Output = f64;
 
     #[inline(always)]
-    #[allow(unsafe_code)]
     fn run<S: Simd>(self) -> f64 {
-        const CHAINS: usize = 12;
-        const ROUNDS: usize = 3_000_000;
-        // SAFETY: no memory is touched.
-        unsafe {
-            let (factor, term) = (S::splat(std::hint::black_box(1.000_000_1)), S::splat(1e-9));
-            let mut sums = [S::splat(1.0); CHAINS];
-            let began = Instant::now();
-            for _ in 0..ROUNDS {
-                for sum in &mut sums {
-                    *sum = S::fma(*sum, factor, term);
-                }
+        // Where a vector is two registers, half as many vectors are as many chains.
+        if S::PANEL > 2 { gflops::<S, 12>() } else { gflops::<S, 6>() }
+    }
+}
+
+#[inline(always)]
+#[allow(unsafe_code)]
+fn gflops<S: Simd, const CHAINS: usize>() -> f64 {
+    const ROUNDS: usize = 3_000_000;
+    // SAFETY: no memory is touched.
+    unsafe {
+        let (factor, term) = (S::splat(std::hint::black_box(1.000_000_1)), S::splat(1e-9));
+        let mut sums = [S::splat(1.0); CHAINS];
+        let began = Instant::now();
+        for _ in 0..ROUNDS {
+            for sum in &mut sums {
+                *sum = S::fma(*sum, factor, term);
             }
-            let seconds = began.elapsed().as_secs_f64();
-            std::hint::black_box(&mut sums);
-            (ROUNDS * CHAINS * super::simd::LANES * 2) as f64 / seconds / 1e9
         }
+        let seconds = began.elapsed().as_secs_f64();
+        std::hint::black_box(&mut sums);
+        (ROUNDS * CHAINS * LANES * 2) as f64 / seconds / 1e9
     }
 }
