@@ -21,8 +21,8 @@ use labels::{Check, Dtype, Form, LabelSet, RowTable, Session, Spec, Teacher, Vie
 use serde::Serialize;
 
 use crate::error::RunError;
-use crate::source::{self, Source, Supply};
-use crate::step::{Batch, Moving, TrainStep};
+use crate::source::{Source, Supply};
+use crate::step::{Moving, TrainStep};
 
 /// What is timed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
@@ -189,7 +189,7 @@ fn step(
     let mut epoch = 0;
     repeat(bench.repetitions, || {
         let began = Instant::now();
-        let batch = batch(bench, &supply, &dataset, &places, epoch)?;
+        let batch = supply.batch(bench.engine, &dataset, &places, 0, epoch)?;
         if epoch > 0 {
             gathering.push(began.elapsed().as_secs_f64());
         }
@@ -197,22 +197,6 @@ fn step(
         step.run(&mut moving, batch, 1e-3)?;
         Ok::<_, RunError>(())
     })
-}
-
-/// What a training run does before a step.
-fn batch(
-    bench: &Bench,
-    supply: &Supply,
-    dataset: &Dataset,
-    places: &[usize],
-    epoch: usize,
-) -> Result<Batch, RunError> {
-    let rows: Vec<(usize, u16)> =
-        places.iter().map(|&place| (place, supply.plan.draw(0, epoch, place))).collect();
-    let images = source::pixels(dataset, supply.plan.augment, &rows)?;
-    let teacher = supply.logits(bench.engine, &rows, &images)?;
-    let labels: Vec<u32> = places.iter().map(|&place| dataset.labels()[place] as u32).collect();
-    Ok(Batch { images, labels: Tensor::new(labels, &Device::Cpu)?, teacher, places: places.to_vec(), epoch })
 }
 
 fn random_images(bench: &Bench) -> Tensor {

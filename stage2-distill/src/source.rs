@@ -16,6 +16,7 @@ use labels::{Check, LabelSet, Wanted};
 
 use crate::config::Config;
 use crate::error::RunError;
+use crate::step::Batch;
 
 /// The teacher of a run.
 pub enum Source {
@@ -97,8 +98,27 @@ impl Supply {
         }
     }
 
+    /// What a step learns from: the images at `places` in the views that this seed and epoch draw, and what the teacher
+    /// says of them.
+    pub fn batch(
+        &self,
+        engine: &dyn Engine,
+        dataset: &Dataset,
+        places: &[usize],
+        seed: u64,
+        epoch: usize,
+    ) -> Result<Batch, RunError> {
+        let rows: Vec<(usize, u16)> =
+            places.iter().map(|&place| (place, self.plan.draw(seed, epoch, place))).collect();
+        let images = pixels(dataset, self.plan.augment, &rows)?;
+        let teacher = self.logits(engine, &rows, &images)?;
+        let labels: Vec<u32> = places.iter().map(|&place| dataset.labels()[place] as u32).collect();
+        let labels = Tensor::new(labels, &Device::Cpu)?;
+        Ok(Batch { images, labels, teacher, places: places.to_vec(), epoch })
+    }
+
     /// The teacher's logits `(N, K)` f32 for views whose pixels are `images`; none without a teacher.
-    pub fn logits(
+    fn logits(
         &self,
         engine: &dyn Engine,
         rows: &[(usize, u16)],

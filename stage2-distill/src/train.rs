@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use candle_core::{Device, Tensor};
 use common::attack::{Pgd, Victim};
 use common::objective::{self, Objective};
 use common::optim::Sgd;
@@ -296,16 +295,9 @@ impl Run<'_> {
         format!("epoch {}/{} loss {loss:.4}{best}", state.epoch + 1, self.config.epochs)
     }
 
-    /// The views of these images in this epoch, and what the teacher says of them.
+    /// What these images are in this epoch.
     fn batch(&self, places: &[usize], epoch: usize) -> Result<Batch, RunError> {
-        let plan = self.supply.plan;
-        let rows: Vec<(usize, u16)> =
-            places.iter().map(|&place| (place, plan.draw(self.config.seed, epoch, place))).collect();
-        let images = source::pixels(&self.dataset, plan.augment, &rows)?;
-        let teacher = self.supply.logits(self.around.engine, &rows, &images)?;
-        let labels: Vec<u32> = places.iter().map(|&place| self.dataset.labels()[place] as u32).collect();
-        let labels = Tensor::new(labels, &Device::Cpu)?;
-        Ok(Batch { images, labels, teacher, places: places.to_vec(), epoch })
+        self.supply.batch(self.around.engine, &self.dataset, places, self.config.seed, epoch)
     }
 
     /// Judges the epoch, writes the student, the best student where this is it, and the checkpoint, in this order: what
