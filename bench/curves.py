@@ -1,4 +1,4 @@
-"""Draws what a training run recorded: loss, held-out accuracy clean and under PGD-20, by epoch.
+"""Draws what a training run recorded: its loss, and held-out accuracy clean and under PGD-20, by epoch.
 
     pip install matplotlib
     python bench/curves.py RUN/metrics.jsonl docs/curves.svg
@@ -16,10 +16,9 @@ from matplotlib import pyplot
 
 
 def epochs(path):
-    """The record of each finished epoch; a resumed run may have repeated lines, of which the last counts."""
+    """The records of finished epochs, which alone have held-out images."""
     lines = map(json.loads, path.read_text().splitlines())
-    by_number = {line["epoch"]: line for line in lines if "holdout_clean" in line}
-    return [by_number[number] for number in sorted(by_number)]
+    return [line for line in lines if "holdout_clean" in line]
 
 
 def main():
@@ -33,7 +32,7 @@ def main():
     number = [line["epoch"] for line in record]
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
     left.plot(number, [line["loss"] for line in record], color="#4477aa")
-    left.set(xlabel="epoch", ylabel="RSLAD loss", ylim=(0, None))
+    left.set(xlabel="epoch", ylabel="training loss", ylim=(0, None))
     for key, label, color in (("holdout_clean", "clean", "#228833"), ("holdout_pgd20", "PGD-20", "#cc3311")):
         values = [line[key] for line in record]
         right.plot(number, values, color=color)

@@ -91,7 +91,9 @@ pub enum ConfigError {
         key: String,
     },
     /// A value of the wrong type or out of range.
-    #[error("{origin}: {key} = {value}: {why}\nhint: `distill train --help` says what each setting takes")]
+    #[error(
+        "{origin}: {key} = {value}: {why}\nhint: `distill train --help` lists every setting with its default"
+    )]
     Value {
         /// File, preset or flag.
         origin: String,

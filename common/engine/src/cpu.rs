@@ -54,7 +54,8 @@ use simd::Isa;
 /// buffers of the last few calls.
 ///
 /// Results depend neither on the number of threads nor, under [`Norm::Running`], on the batch. Calls from several
-/// threads share the pool; each has a workspace of its own.
+/// threads share the pool; each has a workspace of its own. Called by the workers of another rayon pool, it may be
+/// called again by a worker that waits for it, with the memory of both calls alive.
 pub struct Cpu {
     isa: Isa,
     pool: ThreadPool,
@@ -73,6 +74,15 @@ struct Known {
     _layout: Arc<Layout>,
     plan: Arc<Plan>,
     packed: Option<(u64, Arc<Packed>)>,
+}
+
+impl Known {
+    /// Gives its packed weights back, where no tape still reads them.
+    fn recycle(&mut self, spare: &Spare) {
+        if let Some(Ok(packed)) = self.packed.take().map(|(_, packed)| Arc::try_unwrap(packed)) {
+            packed.recycle(spare);
+        }
+    }
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -168,18 +178,16 @@ impl Cpu {
                 other.key.network == key.network
                     && other.packed.as_ref().is_some_and(|(v, _)| training || *v < params.trainable_version())
             };
-            let old = plans.iter_mut().filter(|other| stale(other)).map(|other| other.packed.take());
-            for (_, packed) in old.chain([known.packed.take()]).flatten() {
-                if let Ok(packed) = Arc::try_unwrap(packed) {
-                    packed.recycle(&self.spare);
-                }
-            }
+            let old = plans.iter_mut().filter(|other| stale(other));
+            old.chain([&mut known]).for_each(|old| old.recycle(&self.spare));
             drop(plans);
             let packed = self.pool.install(|| Packed::new(&known.plan, params, &self.spare));
             known.packed = Some((version, Arc::new(packed)));
             plans = locked(&self.plans);
             // Another thread may have made the same one meanwhile.
-            plans.retain(|other| other.key != key);
+            if let Some(index) = plans.iter().position(|other| other.key == key) {
+                plans.remove(index).recycle(&self.spare);
+            }
         }
         let found = (known.plan.clone(), known.packed.as_ref().expect("just packed").1.clone());
         plans.push(known);
@@ -284,7 +292,10 @@ impl Cpu {
         };
         let program = program(run.plan);
         self.pool.install(|| run.program(program));
-        *locked(&self.workspace) = Some(workspace);
+        let mut kept = locked(&self.workspace);
+        if kept.as_ref().is_none_or(|kept| kept.len() <= workspace.len()) {
+            *kept = Some(workspace);
+        }
     }
 }
 

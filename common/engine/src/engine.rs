@@ -128,13 +128,27 @@ pub enum EngineError {
         /// What was asked for.
         precision: &'static str,
     },
-    /// Parameters, or the place for their gradients, are another network's.
-    #[error("{architecture}: the parameters are those of another network")]
+    /// The parameters are another network's.
+    #[error("{architecture}: the parameters are another network's: {found}; wanted {wanted}")]
     Params {
         /// The network.
         architecture: String,
+        /// Its parameters.
+        wanted: String,
+        /// Those given.
+        found: String,
     },
-    /// A tap is another network's.
+    /// The place for gradients is not one for the parameters of the forward.
+    #[error("{architecture}: the gradients are {found}; wanted {wanted}")]
+    Grads {
+        /// The network.
+        architecture: String,
+        /// The parameters.
+        wanted: String,
+        /// The gradients.
+        found: String,
+    },
+    /// A tap lies beyond the network's nodes.
     #[error("{architecture}: no node {tap} to tap, there are {nodes}")]
     Tap {
         /// The network.
@@ -191,7 +205,7 @@ pub trait Engine: Send + Sync {
     fn name(&self) -> &'static str;
 
     /// Runs `images` `(N, C, H, W)`, pixels in [0, 1], through the network; N may be 0 where nothing is averaged over
-    /// the batch. Refuses images, parameters and taps that are not the network's.
+    /// the batch. Refuses images and parameters that are not the network's, and taps beyond its nodes.
     fn forward(
         &self,
         network: &Network,
@@ -243,7 +257,9 @@ pub(crate) fn check_forward(
         });
     }
     if !same_layout(params.layout(), network.layout()) {
-        return Err(EngineError::Params { architecture: architecture() });
+        let [wanted, found] =
+            [network.layout(), params.layout()].map(|layout| described(layout, params.precision()));
+        return Err(EngineError::Params { architecture: architecture(), wanted, found });
     }
     let nodes = network.nodes().len();
     if let Some(tap) = taps.iter().map(|tap| tap.index()).find(|&tap| tap >= nodes) {
@@ -306,10 +322,20 @@ impl Origin {
             return Err(EngineError::NotKept("parameters"));
         }
         if !same_layout(grads.layout(), &self.layout) || grads.values().precision() != self.precision {
-            return Err(EngineError::Params { architecture: self.architecture.clone() });
+            return Err(EngineError::Grads {
+                architecture: self.architecture.clone(),
+                wanted: described(&self.layout, self.precision),
+                found: described(grads.layout(), grads.values().precision()),
+            });
         }
         Ok(())
     }
+}
+
+/// Enough to tell a network's parameters from another's.
+fn described(layout: &Layout, precision: Precision) -> String {
+    let (tensors, values) = (layout.trainable().len(), layout.trainable_len());
+    format!("{values} values in {tensors} tensors, {}", precision.name())
 }
 
 fn same_layout(one: &Arc<Layout>, other: &Arc<Layout>) -> bool {

@@ -47,7 +47,7 @@ fn a_folder_that_holds_something_else_is_not_written() {
 }
 
 #[test]
-fn a_file_of_settings_that_is_none() {
+fn a_file_of_settings_that_is_not_toml_is_refused() {
     let scene = Scene::new();
     std::fs::write(scene.path("notes.toml"), "lr = 0.1\nthen decay\n").unwrap();
     scene.train("run", &["--config", "notes.toml"]).refused(2, &["notes.toml: not TOML", "hint:"]);

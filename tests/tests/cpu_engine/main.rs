@@ -54,8 +54,8 @@ struct Found {
     moved: Params,
 }
 
-/// The images `ids` through the network, and back from the logits and the taps where anything was kept. An image and its gradient at an output are
-/// the same in every batch.
+/// The images `ids` through the network, and back from the logits and the taps where anything was kept. An image and its
+/// gradient at an output are the same in every batch.
 fn run(
     engine: &dyn Engine,
     network: &Network,

@@ -126,7 +126,8 @@ pub(crate) trait WeightGradient: Send + Sync {
     /// f32 of scratch that [`run`](Self::run) needs for a call of `images`.
     fn scratch_len(&self, images: usize) -> usize;
 
-    /// Adds the images' contribution to a part: `input` and the gradient of the output (before bias and activation).
+    /// Adds the contribution of `images`, at least one, to a part, or begins the part with it: `input` and the gradient of
+    /// the output (before bias and activation).
     fn run(&self, images: usize, input: &[f32], gradient: &[f32], part: Part<'_>, scratch: &mut [f32]);
 
     /// Whether `run` wants the whole batch at once and splits the work over the current thread pool itself.

@@ -92,10 +92,9 @@ impl Spare {
         let mut spare = locked(&self.0);
         let fits = |buffer: &Buffer| buffer.len() >= len && buffer.len() <= 2 * len.max(1024);
         let best = (0..spare.len()).filter(|&i| fits(&spare[i])).min_by_key(|&i| spare[i].len());
-        match best {
-            Some(index) => spare.remove(index),
-            None => Buffer::zeros(len),
-        }
+        let found = best.map(|index| spare.remove(index));
+        drop(spare);
+        found.unwrap_or_else(|| Buffer::zeros(len))
     }
 
     /// Keeps a buffer for the next [`take`](Self::take). Only a few: what does not come back soon is another batch's.

@@ -18,7 +18,7 @@ mod tests;
 pub(crate) use sums::{channel_gradient_sums, channel_sums};
 
 use super::epilogue::Epilogue;
-use super::pointwise::{At, Pointwise, Sizes, fill, fill_at};
+use super::pointwise::{At, Pointwise, Sizes, fill};
 use super::simd::{Isa, Simd};
 
 /// The learned values of one normalisation, one per real channel.
@@ -174,48 +174,36 @@ pub(crate) fn affine_gradient(
     to: &mut [f32],
     epilogue: &Epilogue<'_>,
 ) {
-    assert!(gradient.len() == to.len(), "maps differ in length");
-    let of = AffineGradient { gradient: gradient.as_ptr(), input, coefficients };
-    of.fill(isa, (to.as_mut_ptr(), to.len()), epilogue);
+    let pixel = coefficients.len() / 4;
+    assert!(gradient.len() == to.len() && input.len() == to.len(), "maps differ in length");
+    assert!(coefficients.len() == gradient_coefficients_len(pixel), "four coefficients per channel");
+    fill(
+        isa,
+        AffineGradient { gradient, input, coefficients, pixel },
+        Sizes::of(to.len(), pixel),
+        to,
+        epilogue,
+    );
 }
 
 #[derive(Clone, Copy)]
 struct AffineGradient<'a> {
-    /// A pointer, since it may be the destination itself; as long as that.
-    gradient: *const f32,
+    gradient: &'a [f32],
     input: &'a [f32],
     coefficients: &'a [f32],
-}
-
-impl AffineGradient<'_> {
-    #[inline(always)]
-    fn pixel(self) -> usize {
-        self.coefficients.len() / 4
-    }
-
-    fn fill(self, isa: Isa, to: (*mut f32, usize), epilogue: &Epilogue<'_>) {
-        let pixel = self.pixel();
-        assert!(self.input.len() == to.1, "maps differ in length");
-        assert!(self.coefficients.len() == gradient_coefficients_len(pixel), "four coefficients per channel");
-        // SAFETY: the destination is borrowed alone; where it is the gradient, each vector is read before it is
-        // written.
-        #[allow(unsafe_code)]
-        unsafe {
-            fill_at(isa, self, Sizes::of(to.1, pixel), to, epilogue);
-        }
-    }
+    pixel: usize,
 }
 
 impl Pointwise for AffineGradient<'_> {
     #[inline(always)]
     #[allow(unsafe_code)]
     unsafe fn value<S: Simd>(self, at: At) -> S::V {
-        // SAFETY: the lengths were checked.
+        // SAFETY: `affine_gradient` checked the lengths.
         unsafe {
             let coefficients = self.coefficients.as_ptr().add(at.channel);
-            let coefficient = |i: usize| S::load(coefficients.add(i * self.pixel()));
+            let coefficient = |i: usize| S::load(coefficients.add(i * self.pixel));
             let x = S::sub(S::load(self.input.as_ptr().add(at.offset)), coefficient(0));
-            let g = S::load(self.gradient.add(at.offset));
+            let g = S::load(self.gradient.as_ptr().add(at.offset));
             S::sub(S::fnma(x, coefficient(2), S::mul(g, coefficient(1))), coefficient(3))
         }
     }

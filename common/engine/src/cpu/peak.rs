@@ -27,7 +27,7 @@ impl Kernel for Chains {
 
     #[inline(always)]
     fn run<S: Simd>(self) -> f64 {
-        // Where a vector is two registers, half as many vectors are as many chains.
+        // Under AVX2 a vector is two of 16 registers: half as many vectors are as many chains.
         if S::PANEL > 2 { gflops::<S, 12>() } else { gflops::<S, 6>() }
     }
 }

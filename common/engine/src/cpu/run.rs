@@ -36,6 +36,13 @@ pub(crate) struct Workspace {
     sums: Vec<f64>,
 }
 
+impl Workspace {
+    /// f32 of all buffers.
+    pub(crate) fn len(&self) -> usize {
+        [&self.batch, &self.threads, &self.parts].into_iter().flatten().map(Buffer::len).sum()
+    }
+}
+
 /// The caller's side of a run.
 #[derive(Default)]
 pub(crate) struct Caller<'a> {

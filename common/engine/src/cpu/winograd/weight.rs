@@ -306,7 +306,7 @@ enum Onto {
     Sum,
 }
 
-/// `sums[i] += a^T b` over `k` tiles.
+/// Joins `a^T b`, summed over `k` tiles, to the sums.
 ///
 /// # Safety
 ///
