@@ -4,10 +4,10 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use common::model::Task;
-use common::view::ViewPlan;
 use data::{Dataset, DatasetSpec, Split};
 use labels::{Augment, Dtype, Form, RowTable, Views};
+use method::model::Task;
+use method::view::ViewPlan;
 
 use crate::Result;
 

@@ -4,10 +4,10 @@ use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use common::model::{LoadError, ModelError};
-use common::weights::WeightsError;
 use data::DataError;
 use engine::EngineError;
+use method::model::{LoadError, ModelError};
+use weights::WeightsError;
 
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;

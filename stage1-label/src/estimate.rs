@@ -7,9 +7,9 @@ use std::fmt;
 use std::num::NonZeroUsize;
 
 use clap::Args;
-use common::model::{self, Task};
 use engine::cost;
 use labels::{Dtype, Views, default_shard_images};
+use method::model::{self, Task};
 use serde::Serialize;
 
 use crate::args::{DataArgs, ViewArgs, task};

@@ -4,10 +4,10 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
-use common::view::ViewPlan;
-use common::weights::blake3_of_file;
 use data::DatasetSpec;
 use labels::{Hex, Spec};
+use method::view::ViewPlan;
+use weights::blake3_of_file;
 
 use crate::args::{OutArgs, row_table};
 use crate::npy::NpyLogits;

@@ -48,8 +48,8 @@ enum Command {
 
 /// The names that --arch and --data know.
 fn tables() -> String {
-    let row = |row: &common::model::Architecture| format!("  {:<16} {}\n", row.name, row.summary);
-    let architectures: String = common::model::ZOO.iter().map(row).collect();
+    let row = |row: &method::model::Architecture| format!("  {:<16} {}\n", row.name, row.summary);
+    let architectures: String = method::model::ZOO.iter().map(row).collect();
     let datasets = data::help().trim_end().replace('\n', "\n  ");
     format!(
         "Architectures:\n{architectures}\nDatasets:\n  {datasets}\n\nExit codes: 0 done, 1 a check failed, 2 bad usage or input, 74 disk,\n  75 interrupted: run the same command again"

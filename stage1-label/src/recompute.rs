@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use common::weights::blake3_of_file;
 use data::DatasetSpec;
 use half::f16;
 use labels::{Dtype, Hex, LabelSet, Wanted};
+use weights::blake3_of_file;
 
 use crate::args::task;
 use crate::teacher::{Machine, RowId, Teacher};
@@ -189,7 +189,7 @@ fn drawn_indices(seed: &[u8; 32], rows: u64, count: u64) -> BTreeSet<u64> {
     while (drawn.len() as u64) < count {
         let mut draw = [0; 8];
         draws.fill(&mut draw);
-        drawn.insert(common::rng::below(u64::from_le_bytes(draw), rows as usize) as u64);
+        drawn.insert(method::rng::below(u64::from_le_bytes(draw), rows as usize) as u64);
     }
     drawn
 }

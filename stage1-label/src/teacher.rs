@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
-use common::model::{self, Loaded, Task};
 use data::Dataset;
 use engine::params::Precision;
 use engine::{Engine, Kind};
 use half::f16;
 use labels::{Augment, Dtype};
+use method::model::{self, Loaded, Task};
 
 use crate::Result;
 

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use common::threat::Fraction;
-use common::{eval, model, objective};
 use engine::Kind;
+use method::threat::Fraction;
+use method::{eval, model, objective};
 
 use crate::bench::Mode;
 use crate::config::{Config, ConfigError, Layers, PRESETS, SETTINGS};

@@ -7,17 +7,17 @@ use std::time::Instant;
 
 use candle_core::{Device, Tensor};
 use clap::ValueEnum;
-use common::attack::{Pgd, Start, Victim};
-use common::model::{self, Task};
-use common::objective;
-use common::optim::Sgd;
-use common::rng::{Purpose, Stream};
-use common::threat::Threat;
-use common::view::{Augment, ViewPlan};
 use data::{Dataset, ImageShape, Split};
 use engine::params::Precision;
 use engine::{Engine, Grads, Keep, Network, Norm, Params, cost};
 use labels::{Check, Dtype, Form, LabelSet, RowTable, Session, Spec, Teacher, Views};
+use method::attack::{Pgd, Start, Victim};
+use method::model::{self, Task};
+use method::objective;
+use method::optim::Sgd;
+use method::rng::{Purpose, Stream};
+use method::threat::Threat;
+use method::view::{Augment, ViewPlan};
 use serde::Serialize;
 
 use crate::error::RunError;
@@ -139,7 +139,7 @@ fn attack(bench: &Bench, network: &Network, params: &Params) -> Result<Vec<f64>,
     let threat = Threat { eps: EPS };
     let pgd = Pgd { threat, steps: 1, step_size: EPS / 4.0, start: Start::Image };
     let places: Vec<usize> = (0..bench.batch).collect();
-    let starts = common::attack::Starts { seed: 0, purpose: Purpose::Start, epoch: 0, images: &places };
+    let starts = method::attack::Starts { seed: 0, purpose: Purpose::Start, epoch: 0, images: &places };
     let loss = |logits: &Tensor| logits.sqr()?.sum_all();
     repeat(bench.repetitions, || pgd.perturb(&victim, &images, &starts, &loss).map(drop))
 }

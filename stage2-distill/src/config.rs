@@ -9,8 +9,8 @@ mod setting;
 pub use preset::{PRESETS, Preset};
 pub use setting::{SETTINGS, Setting};
 
-use common::schedule::Schedule;
-use common::threat::Fraction;
+use method::schedule::Schedule;
+use method::threat::Fraction;
 use serde::{Deserialize, Serialize};
 
 /// A whole run. Fields are in the order in which `config.toml` lists them.
@@ -83,7 +83,7 @@ fn oracle() -> String {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// A key that is not in [`SETTINGS`].
-    #[error("{origin}: unknown setting `{key}`\n{}", common::suggest::hint(.key, &SETTINGS.iter().map(|s| s.key).collect::<Vec<_>>()))]
+    #[error("{origin}: unknown setting `{key}`\n{}", method::suggest::hint(.key, &SETTINGS.iter().map(|s| s.key).collect::<Vec<_>>()))]
     Unknown {
         /// File, preset or flag.
         origin: String,
@@ -105,7 +105,7 @@ pub enum ConfigError {
         why: String,
     },
     /// A preset that is not in [`PRESETS`].
-    #[error("unknown preset `{name}`\n{}", common::suggest::hint(.name, &PRESETS.iter().map(|p| p.name).collect::<Vec<_>>()))]
+    #[error("unknown preset `{name}`\n{}", method::suggest::hint(.name, &PRESETS.iter().map(|p| p.name).collect::<Vec<_>>()))]
     UnknownPreset {
         /// Its name.
         name: String,
@@ -344,7 +344,7 @@ mod tests {
             let mut layers = minimal();
             layers.preset(preset.name).unwrap();
             let config = layers.resolve().unwrap();
-            common::objective::find(&config.objective).unwrap();
+            method::objective::find(&config.objective).unwrap();
         }
     }
 

@@ -1,9 +1,9 @@
 //! Why a command stopped, and the exit code that says so to scripts.
 
-use common::eval::EvalError;
-use common::model::{LoadError, ModelError};
-use common::weights::WeightsError;
 use engine::EngineError;
+use method::eval::EvalError;
+use method::model::{LoadError, ModelError};
+use weights::WeightsError;
 
 use crate::config::ConfigError;
 use crate::folder::FolderError;

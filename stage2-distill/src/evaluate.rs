@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use common::attack::Victim;
-use common::eval::{self, JudgeAttack, Report, Score, Settings};
-use common::model;
-use common::threat::{Fraction, Threat};
 use data::{DatasetSpec, Split};
 use engine::Engine;
 use engine::params::Precision;
+use method::attack::Victim;
+use method::eval::{self, JudgeAttack, Report, Score, Settings};
+use method::model;
+use method::threat::{Fraction, Threat};
 
 use crate::error::RunError;
 use crate::progress::Progress;

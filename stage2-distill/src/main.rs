@@ -7,9 +7,9 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
 use clap::Parser;
-use common::eval::Report;
-use common::model::Task;
 use engine::{Engine, Kind};
+use method::eval::Report;
+use method::model::Task;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use stage2_distill::args::{BenchArgs, Cli, Command, EvalArgs, Resume, TrainArgs};

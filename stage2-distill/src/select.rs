@@ -1,10 +1,10 @@
 //! Which epoch is best: PGD-20 on images that training never saw.
 
-use common::attack::Victim;
-use common::eval::{self, Score, Settings};
-use common::rng::{Purpose, Stream};
-use common::threat::Threat;
 use data::Dataset;
+use method::attack::Victim;
+use method::eval::{self, Score, Settings};
+use method::rng::{Purpose, Stream};
+use method::threat::Threat;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;

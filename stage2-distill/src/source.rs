@@ -6,13 +6,13 @@
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
-use common::model::{self, Loaded, Task};
-use common::objective::Needs;
-use common::view::{Augment, ViewPlan};
 use data::{Dataset, DatasetSpec};
 use engine::Engine;
 use engine::params::Precision;
 use labels::{Check, LabelSet, Wanted};
+use method::model::{self, Loaded, Task};
+use method::objective::Needs;
+use method::view::{Augment, ViewPlan};
 
 use crate::config::Config;
 use crate::error::RunError;
@@ -160,7 +160,7 @@ pub fn pixels(dataset: &Dataset, augment: Augment, rows: &[(usize, u16)]) -> can
 /// A data set as the evaluator sees it: the images as they are.
 pub struct Unchanged<'a>(pub &'a Dataset);
 
-impl common::eval::Exam for Unchanged<'_> {
+impl method::eval::Exam for Unchanged<'_> {
     fn labels(&self) -> &[i32] {
         self.0.labels()
     }

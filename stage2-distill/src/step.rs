@@ -1,11 +1,11 @@
 //! One training step: attack the student, run its forwards, go back, move the weights.
 
 use candle_core::{Tensor, Var};
-use common::attack::{Pgd, Starts, Victim};
-use common::objective::{Forward, Objective, Targets};
-use common::optim::Sgd;
-use common::rng::Purpose;
 use engine::{Engine, EngineError, Grads, Keep, Network, Norm, Params};
+use method::attack::{Pgd, Starts, Victim};
+use method::objective::{Forward, Objective, Targets};
+use method::optim::Sgd;
+use method::rng::Purpose;
 
 /// What stays the same over a run's steps.
 pub struct TrainStep<'a> {

@@ -4,15 +4,15 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use common::attack::{Pgd, Victim};
-use common::objective::{self, Objective};
-use common::optim::Sgd;
-use common::threat::Threat;
-use common::view::epoch_order;
-use common::{checkpoint, model};
 use data::{Dataset, DatasetSpec, Split as DataSplit};
 use engine::params::Precision;
 use engine::{Engine, Grads, Network};
+use method::attack::{Pgd, Victim};
+use method::objective::{self, Objective};
+use method::optim::Sgd;
+use method::threat::Threat;
+use method::view::epoch_order;
+use method::{checkpoint, model};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -329,7 +329,7 @@ impl Run<'_> {
                 });
             let standing = match judged {
                 // All steps of the epoch are done and none of its judging: the next process judges it again.
-                Err(RunError::Eval(common::eval::EvalError::Interrupted)) => {
+                Err(RunError::Eval(method::eval::EvalError::Interrupted)) => {
                     self.checkpoint(moving, state, metrics)?;
                     return Err(RunError::Interrupted { step: state.step });
                 }

@@ -1,4 +1,4 @@
-"""Writes the weight fixtures of common/tests/weights, and the values PyTorch reads back from them.
+"""Writes the weight fixtures of common/weights/tests/files, and the values PyTorch reads back from them.
 
     python tests/golden/make_weights.py
 
@@ -17,7 +17,7 @@ import numpy
 import safetensors.torch
 import torch
 
-FOLDER = pathlib.Path(__file__).parents[2] / "common" / "tests" / "weights"
+FOLDER = pathlib.Path(__file__).parents[2] / "common" / "weights" / "tests" / "files"
 DTYPES = {
     torch.float16: "F16", torch.bfloat16: "BF16", torch.float32: "F32", torch.float64: "F64", torch.bool: "Bool",
     torch.uint8: "U8", torch.int8: "I8", torch.int16: "I16", torch.int32: "I32", torch.int64: "I64",

@@ -1,11 +1,11 @@
 //! The networks and inputs of `networks.json`: the same numbers that its script gave to PyTorch, from the same draws.
 
 use candle_core::{DType, Device, Tensor};
-use common::model::{self, Task};
-use common::rng::{Purpose, Stream};
 use engine::graph::{Builder, Op};
 use engine::params::{Arena, Entry, Precision, Role};
 use engine::{Network, Params};
+use method::model::{self, Task};
+use method::rng::{Purpose, Stream};
 use serde::Deserialize;
 
 /// `networks.json`.

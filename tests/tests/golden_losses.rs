@@ -1,8 +1,8 @@
 //! Losses and their gradients, on ordinary and on extreme logits, against PyTorch in f64.
 
 use candle_core::{Device, Result, Tensor, Var};
-use common::objective::{Objective, Rslad, Sat, Targets, Trades};
-use common::soft::kl;
+use method::objective::{Objective, Rslad, Sat, Targets, Trades};
+use method::soft::kl;
 use rslad_tests::{json, relative, values};
 use serde::Deserialize;
 
@@ -129,7 +129,7 @@ fn kl_flows_into_both_of_its_arguments() {
 
 /// An objective's loss of the logits of its forwards, in their order.
 fn loss_of(objective: &dyn Objective, leaves: &Leaves) -> Result<Tensor> {
-    use common::objective::Forward::{Adversarial, Clean};
+    use method::objective::Forward::{Adversarial, Clean};
     let logits: Vec<Tensor> = objective
         .forwards()
         .iter()

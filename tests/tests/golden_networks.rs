@@ -3,9 +3,9 @@
 use std::sync::OnceLock;
 
 use candle_core::{DType, Tensor};
-use common::model::{self, Task, ZOO};
 use engine::params::{Grads, Precision};
 use engine::{Engine, Keep, Network, Norm, Params};
+use method::model::{self, Task, ZOO};
 use rslad_tests::{
     Case, Cases, Golden, RoundingErrors, cpu, distance, images, json, named, prepared, reference,
     reference_of, relative, summaries, upstream, values,

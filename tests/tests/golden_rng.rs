@@ -4,14 +4,14 @@
 #![allow(clippy::float_cmp)] // Equal bits are the promise here.
 
 use candle_core::{DType, Device, Tensor};
-use common::attack::{Pgd, Start, Starts, Victim};
-use common::model::{self, Task};
-use common::rng::{Purpose, Stream};
-use common::threat::Threat;
-use common::view::{drawn_view, epoch_order, picked_views};
 use data::{ImageShape, cut};
 use engine::params::Precision;
 use labels::Augment;
+use method::attack::{Pgd, Start, Starts, Victim};
+use method::model::{self, Task};
+use method::rng::{Purpose, Stream};
+use method::threat::Threat;
+use method::view::{drawn_view, epoch_order, picked_views};
 use rslad_tests::{json, reference};
 use serde::Deserialize;
 use serde_json::Value;

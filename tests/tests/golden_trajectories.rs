@@ -3,17 +3,17 @@
 //! The step is the trainer's own, the order and views of the images are those of a run, and views are cut by the dataset.
 
 use candle_core::{Device, Tensor};
-use common::attack::Pgd;
-use common::model::{self, Task};
-use common::objective;
-use common::optim::Sgd;
-use common::rng::{Purpose, Stream, below};
-use common::threat::Threat;
-use common::view::{ViewPlan, epoch_order};
 use data::{Dataset, ImageShape, Split};
 use engine::params::Precision;
 use engine::{Grads, Params};
 use labels::Augment;
+use method::attack::Pgd;
+use method::model::{self, Task};
+use method::objective;
+use method::optim::Sgd;
+use method::rng::{Purpose, Stream, below};
+use method::threat::Threat;
+use method::view::{ViewPlan, epoch_order};
 use rslad_tests::{Golden, json, named, reference_of, relative, summaries, values};
 use serde::Deserialize;
 use stage2_distill::step::{Batch, Moving, TrainStep};

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use clap::Parser;
-use common::model::{self, Task};
 use engine::params::Precision;
 use engine::{Engine, Kind};
+use method::model::{self, Task};
 use stage1_label::progress::Progress;
 use stage1_label::stop::Stop;
 use stage1_label::teacher::Machine;

@@ -6,8 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use common::model::{self, Task, initialise};
 use engine::params::Precision;
+use method::model::{self, Task, initialise};
 
 pub const DIGITS: Task = Task { input: [1, 28, 28], classes: 10 };
 

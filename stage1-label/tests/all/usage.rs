@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use common::model::Task;
+use method::model::Task;
 
 use crate::fixture::{Place, label, save_teacher};
 

@@ -1,7 +1,7 @@
 //! The table of settings: name, type and range, default, meaning.
 
-use common::schedule::Schedule;
-use common::threat::Fraction;
+use method::schedule::Schedule;
+use method::threat::Fraction;
 
 /// A setting of a run.
 pub struct Setting {

@@ -1,8 +1,8 @@
 //! What results must not depend on: threads, neighbours in a batch, what the engine did before.
 
-use common::model::{self, Task};
 use engine::params::Precision;
 use engine::{Cpu, Engine, Keep, Network, Norm, Params};
+use method::model::{self, Task};
 use rayon::prelude::*;
 use rslad_tests::{cpu, values};
 

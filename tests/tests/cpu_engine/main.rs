@@ -7,10 +7,10 @@ mod nodes;
 mod refusals;
 
 use candle_core::{DType, Device, Tensor};
-use common::model::{self, Init};
-use common::rng::{Purpose, Stream};
 use engine::params::{Arena, Grads, Precision, Role};
 use engine::{Engine, Keep, Network, NodeId, Norm, Params};
+use method::model::{self, Init};
+use method::rng::{Purpose, Stream};
 use rslad_tests::values;
 
 /// Uniform values in [0, 1) from a stream of their own, all of them f32.

@@ -1,8 +1,8 @@
 //! What no engine runs: it says so, and is as good as before.
 
-use common::model::{self, Task};
 use engine::params::{Grads, Precision};
 use engine::{Engine, EngineError, Keep, Network, Norm, Params, Pass};
+use method::model::{self, Task};
 use rslad_tests::{cpu, reference_of, values};
 
 use crate::{drawn, tensor};

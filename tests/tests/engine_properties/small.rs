@@ -1,10 +1,10 @@
 //! Networks small enough to be run many times, and inputs for them.
 
 use candle_core::{DType, Device, Tensor};
-use common::model::{self, Task};
-use common::rng::{Purpose, Stream};
 use engine::params::{Precision, Role};
 use engine::{Engine, Grads, Keep, Network, Norm, Params};
+use method::model::{self, Task};
+use method::rng::{Purpose, Stream};
 
 /// An architecture, its values, and inputs.
 pub struct Small {

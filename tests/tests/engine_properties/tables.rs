@@ -1,16 +1,16 @@
 //! What holds for every architecture, objective and attack, because a table lists them.
 
 use candle_core::{DType, Device, Tensor};
-use common::attack::{Pgd, Start, Starts, Victim};
-use common::eval::{ATTACKS, Exam, JudgeAttack, Settings, clean, robust};
-use common::model::{self, Task, ZOO};
-use common::objective::{Needs, OBJECTIVES};
-use common::optim::Sgd;
-use common::rng::Purpose;
-use common::soft::cross_entropy;
-use common::threat::{Threat, ThreatError};
 use engine::params::Precision;
 use engine::{Engine, EngineError, Keep, Norm, Reference};
+use method::attack::{Pgd, Start, Starts, Victim};
+use method::eval::{ATTACKS, Exam, JudgeAttack, Settings, clean, robust};
+use method::model::{self, Task, ZOO};
+use method::objective::{Needs, OBJECTIVES};
+use method::optim::Sgd;
+use method::rng::Purpose;
+use method::soft::cross_entropy;
+use method::threat::{Threat, ThreatError};
 use rslad_tests::{reference, values};
 use stage2_distill::step::{Batch, Moving, TrainStep};
 
@@ -230,7 +230,7 @@ fn every_loss_of_an_attack_has_a_gradient_at_the_image() {
     let (ids, victim) = ([0, 1], Victim { engine: &engine, network: &small.network, params: &small.params });
     let images = small.images(&ids);
     let logits = Tensor::from_vec(uniform(801, 20), (2, 10), &Device::Cpu).unwrap();
-    let targets = common::objective::Targets {
+    let targets = method::objective::Targets {
         labels: labels(&ids),
         teacher: Some(logits.clone()),
         own_clean: Some(logits),

@@ -13,5 +13,5 @@ use super::*;
 
 /// A file that `tests/golden/make_weights.py` wrote.
 fn fixture(name: &str) -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/weights")).join(name)
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/files")).join(name)
 }

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{self, NamedTensor};
-use crate::weights::{self, StateDict, WeightsError};
+use weights::{StateDict, WeightsError};
 
 /// The metadata key of a checkpoint.
 const KEY: &str = "rslad-checkpoint";

@@ -1,4 +1,4 @@
-//! What both stages share: the maths of attacks and objectives, weight files and checkpoints, and judging.
+//! The maths of attacks, objectives and judging; the networks they train; and the checkpoints that training leaves.
 
 pub mod attack;
 pub mod checkpoint;
@@ -12,4 +12,3 @@ pub mod soft;
 pub mod suggest;
 pub mod threat;
 pub mod view;
-pub mod weights;

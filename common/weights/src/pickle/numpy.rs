@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use super::Item;
-use crate::weights::state::{Dtype, TensorData};
-use crate::weights::strided::Strided;
+use crate::state::{Dtype, TensorData};
+use crate::strided::Strided;
 
 impl Item<'_> {
     /// The numpy array this value is: row-major, little-endian, whatever order it was pickled in. `None` for

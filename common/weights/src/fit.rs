@@ -136,7 +136,7 @@ fn list<T>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::weights::Dtype;
+    use crate::Dtype;
 
     fn state(tensors: &[(&str, &[usize])]) -> StateDict {
         let mut state = StateDict::default();

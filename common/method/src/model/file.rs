@@ -11,7 +11,7 @@ use engine::{Network, Params};
 use serde::{Deserialize, Serialize};
 
 use super::{ModelError, Task, build};
-use crate::weights::{self, Dtype, Mismatch, StateDict, Wanted, WeightsError};
+use weights::{Dtype, Mismatch, StateDict, Wanted, WeightsError};
 
 /// The metadata key of our files.
 const KEY: &str = "rslad";
