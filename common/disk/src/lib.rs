@@ -1,0 +1,226 @@
+//! Files that appear whole or not at all, and folders that one process writes at a time.
+//!
+//! Everything that rslad leaves on a disk goes through [`publish`]: label sets, checkpoints, students, reports. A
+//! process that is killed at any moment leaves a file as it was, or as it was to become.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use tempfile::NamedTempFile;
+
+/// What becomes of a file that stands where a new one is to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existing {
+    /// It is replaced, in one step: readers see the old file or the new one.
+    Replace,
+    /// It stays, and [`publish`] fails with [`io::ErrorKind::AlreadyExists`].
+    Refuse,
+    /// It stays; a file with the very bytes that were to be written is as good as ours, any other is refused.
+    RefuseOther,
+}
+
+/// Writes a file beside its place, syncs it, and moves it there; gives what `write` gives.
+///
+/// The temporary file is hidden, ends in `.partial`, and goes when anything fails; a killed process leaves it behind.
+/// The published file is as readable as the user's mask allows.
+pub fn publish<T>(
+    path: &Path,
+    existing: Existing,
+    write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<T>,
+) -> io::Result<T> {
+    publish_from(folder_of(path), path, existing, write)
+}
+
+/// [`publish`] with the temporary file in another folder of the same file system, which must be there.
+pub fn publish_from<T>(
+    staging: &Path,
+    path: &Path,
+    existing: Existing,
+    write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<T>,
+) -> io::Result<T> {
+    let name = path
+        .file_name()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::IsADirectory, "the path does not end in a file name"))?;
+    let mut prefix = std::ffi::OsString::from(".");
+    prefix.push(name);
+    let temporary = tempfile::Builder::new()
+        .prefix(&prefix)
+        .suffix(".partial")
+        // Temporary files are private by default; a published one is not.
+        .permissions(fs::Permissions::from_mode(0o666))
+        .tempfile_in(staging)?;
+    let mut buffered = BufWriter::with_capacity(1 << 17, temporary.as_file());
+    let given = write(&mut buffered)?;
+    buffered.flush()?;
+    drop(buffered);
+    temporary.as_file().sync_all()?;
+    place(temporary, path, existing)?;
+    sync_folder(folder_of(path))?;
+    Ok(given)
+}
+
+fn place(temporary: NamedTempFile, path: &Path, existing: Existing) -> io::Result<()> {
+    if existing == Existing::Replace {
+        return temporary.persist(path).map(drop).map_err(|refused| refused.error);
+    }
+    let Err(refused) = temporary.persist_noclobber(path) else { return Ok(()) };
+    let same = existing == Existing::RefuseOther
+        && refused.error.kind() == io::ErrorKind::AlreadyExists
+        && same_bytes(refused.file.path(), path)?;
+    if same { Ok(()) } else { Err(refused.error) }
+}
+
+fn same_bytes(a: &Path, b: &Path) -> io::Result<bool> {
+    if fs::metadata(a)?.len() != fs::metadata(b)?.len() {
+        return Ok(false);
+    }
+    let [mut a, mut b] = [BufReader::new(File::open(a)?), BufReader::new(File::open(b)?)];
+    let (mut left, mut right) = ([0; 1 << 13], [0; 1 << 13]);
+    loop {
+        let count = a.read(&mut left)?;
+        if count == 0 {
+            return Ok(true);
+        }
+        b.read_exact(&mut right[..count])?;
+        if left[..count] != right[..count] {
+            return Ok(false);
+        }
+    }
+}
+
+/// Makes a new, renamed or removed entry of a folder survive a power cut.
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// Exclusive use of a folder, by a lock on a file in it; the lock goes with the value or the process, the file stays.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock on this file, made if need be; none while another holder lives.
+    ///
+    /// The file's folder must be there. A holder may remove file and folder before it lets go: the next one then finds
+    /// [`io::ErrorKind::NotFound`], or makes a file of its own.
+    pub fn take(path: &Path) -> io::Result<Option<Self>> {
+        loop {
+            let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+            // A holder that was done between our open and our lock may have removed the file: take the new one.
+            let ours = file.metadata()?.ino();
+            if fs::metadata(path).is_ok_and(|found| found.ino() == ours) {
+                return Ok(Some(Self { _file: file }));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(path: &Path, existing: Existing, bytes: &[u8]) -> io::Result<()> {
+        publish(path, existing, |out| out.write_all(bytes))
+    }
+
+    #[test]
+    fn what_stands_there_is_replaced_or_stays_as_was_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        for existing in [Existing::Replace, Existing::Refuse, Existing::RefuseOther] {
+            write(&path, existing, b"old").unwrap();
+            assert_eq!(fs::read(&path).unwrap(), b"old");
+            let kind = |bytes| write(&path, existing, bytes).map_err(|error| error.kind());
+            let (same, other) = (kind(b"old"), kind(b"new"));
+            match existing {
+                Existing::Replace => assert_eq!((same, other), (Ok(()), Ok(()))),
+                Existing::Refuse => {
+                    assert_eq!(
+                        (same, other),
+                        (Err(io::ErrorKind::AlreadyExists), Err(io::ErrorKind::AlreadyExists))
+                    );
+                }
+                Existing::RefuseOther => {
+                    assert_eq!((same, other), (Ok(()), Err(io::ErrorKind::AlreadyExists)));
+                }
+            }
+            let stands: &[u8] = if existing == Existing::Replace { b"new" } else { b"old" };
+            assert_eq!(fs::read(&path).unwrap(), stands);
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+            fs::remove_file(&path).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_failed_write_leaves_nothing_and_harms_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, "old").unwrap();
+        let failed = publish(&path, Existing::Replace, |out| {
+            out.write_all(b"half")?;
+            Err::<(), _>(io::ErrorKind::StorageFull.into())
+        });
+        assert_eq!(failed.unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_published_file_is_as_readable_as_any_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let [ours, theirs] = ["ours", "theirs"].map(|name| folder.path().join(name));
+        write(&ours, Existing::Replace, b"").unwrap();
+        fs::write(&theirs, "").unwrap();
+        let mode = |path| fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode(ours), mode(theirs));
+    }
+
+    #[test]
+    fn large_files_that_differ_in_their_last_byte_are_not_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let mut bytes = vec![7; 100_000];
+        write(&path, Existing::RefuseOther, &bytes).unwrap();
+        write(&path, Existing::RefuseOther, &bytes).unwrap();
+        *bytes.last_mut().unwrap() = 8;
+        assert_eq!(
+            write(&path, Existing::RefuseOther, &bytes).unwrap_err().kind(),
+            io::ErrorKind::AlreadyExists
+        );
+    }
+
+    #[test]
+    fn a_lock_is_held_by_one_and_free_when_it_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let held = Lock::take(&path).unwrap().unwrap();
+        assert!(Lock::take(&path).unwrap().is_none());
+        drop(held);
+        assert!(Lock::take(&path).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_lock_on_a_file_that_its_holder_removed_locks_nobody_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let held = Lock::take(&path).unwrap().unwrap();
+        fs::remove_file(&path).unwrap();
+        assert!(Lock::take(&path).unwrap().is_some(), "the path names another file now");
+        drop(held);
+    }
+}

@@ -1,0 +1,145 @@
+//! Tables of names that people choose from: architectures, attacks, objectives, data sets, settings, presets.
+//!
+//! Every such table is a slice of references to rows, each row declared in the file of what it names. `--help`, the
+//! error for an unknown name, the documentation's tables and the generic tests read the table, so a new thing is one
+//! file and one entry.
+
+use std::fmt::Write;
+
+/// What a table holds.
+pub trait Row: Sync + 'static {
+    /// What a row is, in the singular: `architecture`.
+    const WHAT: &'static str;
+
+    /// Its name as lists show it. Capital letters stand for numbers, as in `wrn-D-W`.
+    fn name(&self) -> &'static str;
+
+    /// What it is, in a line.
+    fn summary(&self) -> &'static str;
+
+    /// One name that it answers to, for tests that try every row; differs from [`Row::name`] where that is a pattern.
+    fn example(&self) -> &'static str {
+        self.name()
+    }
+}
+
+/// A table: rows in the order in which help shows them.
+pub type Table<R> = [&'static R];
+
+/// A name that no row of a table answers to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown {what} `{name}`\n{hint}")]
+pub struct Unknown {
+    what: &'static str,
+    name: String,
+    hint: String,
+}
+
+impl Unknown {
+    /// Of a name that is none of `known`.
+    pub fn new<'a>(what: &'static str, name: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
+        let known: Vec<&str> = known.into_iter().collect();
+        Self { what, name: name.into(), hint: hint(name, &known) }
+    }
+
+    /// `hint: ..`, the second line of the message: for an error that says more in its first.
+    pub fn hint(&self) -> &str {
+        &self.hint
+    }
+}
+
+/// The row called `name`.
+pub fn find<R: Row>(table: &Table<R>, name: &str) -> Result<&'static R, Unknown> {
+    find_map(table, name, |row| (row.name() == name).then_some(row))
+}
+
+/// What the first row gives that answers: for tables whose names are patterns.
+pub fn find_map<R: Row, T>(
+    table: &Table<R>,
+    name: &str,
+    answer: impl FnMut(&'static R) -> Option<T>,
+) -> Result<T, Unknown> {
+    let found = table.iter().copied().find_map(answer);
+    found.ok_or_else(|| Unknown::new(R::WHAT, name, table.iter().map(|row| row.name())))
+}
+
+/// A line for each row, name and summary in columns: for `--help`.
+pub fn help<R: Row>(table: &Table<R>) -> String {
+    let width = table.iter().map(|row| row.name().len()).max().unwrap_or(0).max(16);
+    let mut lines = String::new();
+    for row in table {
+        writeln!(lines, "  {:<width$} {}", row.name(), row.summary()).expect("a string takes text");
+    }
+    lines
+}
+
+/// The known name most like `given`, where one is close enough to be meant.
+pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(given, name), name))
+        .filter(|(distance, name)| *distance <= (name.len().max(given.len()) / 3).max(1))
+        .min()
+        .map(|(_, name)| name)
+}
+
+/// `hint: did you mean NAME?` where a name is near, then the known names.
+fn hint(given: &str, known: &[&str]) -> String {
+    let list = known.join(", ");
+    match nearest(given, known.iter().copied()) {
+        Some(name) => format!("hint: did you mean `{name}`? known: {list}"),
+        None => format!("hint: known: {list}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Fruit(&'static str, &'static str);
+
+    impl Row for Fruit {
+        const WHAT: &'static str = "fruit";
+
+        fn name(&self) -> &'static str {
+            self.0
+        }
+
+        fn summary(&self) -> &'static str {
+            self.1
+        }
+    }
+
+    const FRUITS: &Table<Fruit> = &[&Fruit("apple", "grows on trees"), &Fruit("melonN", "N of them")];
+
+    #[test]
+    fn a_row_is_found_by_its_name_or_by_what_it_makes_of_a_name() {
+        assert_eq!(find(FRUITS, "apple").unwrap().1, "grows on trees");
+        let melons = |name: &str| {
+            find_map(FRUITS, name, |row| name.strip_prefix(row.0.strip_suffix('N')?)?.parse::<u32>().ok())
+        };
+        assert_eq!(melons("melon12"), Ok(12));
+        assert!(melons("melons").is_err());
+    }
+
+    #[test]
+    fn an_unknown_name_is_answered_with_a_near_one_and_the_whole_list() {
+        let error = find(FRUITS, "aple").err().unwrap().to_string();
+        assert_eq!(error, "unknown fruit `aple`\nhint: did you mean `apple`? known: apple, melonN");
+        let error = find(FRUITS, "transformer").err().unwrap().to_string();
+        assert_eq!(error, "unknown fruit `transformer`\nhint: known: apple, melonN");
+    }
+
+    #[test]
+    fn help_has_a_line_for_each_row() {
+        assert_eq!(help(FRUITS), "  apple            grows on trees\n  melonN           N of them\n");
+    }
+
+    #[test]
+    fn a_slip_of_the_finger_is_recognised_and_nonsense_is_not() {
+        let known = ["resnet18", "mobilenet-v2", "wrn-34-10"];
+        assert_eq!(nearest("resnet81", known), Some("resnet18"));
+        assert_eq!(nearest("mobilenetv2", known), Some("mobilenet-v2"));
+        assert_eq!(nearest("transformer", known), None);
+    }
+}
