@@ -2,7 +2,7 @@
 //!
 //! A network is fused into steps ([`plan`]), steps become instructions over slots of memory, and a thread takes a few
 //! images at a time through as many instructions as it can ([`run`]). Convolutions are Winograd's where they
-//! can be ([`winograd`]), else direct ([`direct`], [`depthwise`]); weights are packed once per change of the
+//! can be, else direct ([`kernel`]); weights are packed once per change of the
 //! parameters ([`pack`]).
 //!
 //! Where rounding differs from a plain sum is a stated choice: forwards that keep nothing (labels, evaluation) use
@@ -12,27 +12,16 @@
 // clearest by row and vector.
 #![allow(clippy::inline_always, clippy::needless_range_loop)]
 
-mod axis;
-mod conv;
-mod depthwise;
-mod direct;
-mod epilogue;
-mod map;
-mod memory;
-mod norm;
+mod kernel;
 #[cfg(test)]
 mod oracle;
 mod pack;
 mod peak;
 mod plan;
-mod pointwise;
-mod pool;
 mod run;
-mod simd;
 #[cfg(test)]
 mod tests;
-mod tile;
-mod winograd;
+mod vector;
 
 use std::sync::{Arc, Mutex};
 
@@ -44,11 +33,11 @@ use crate::graph::{Network, NodeId};
 use crate::params::{Arena, Grads, Layout, Params, Precision, Role};
 pub use peak::peak_gflops;
 
-use memory::{Buffer, Spare, locked};
 use pack::{NormState, Packed};
 use plan::{Plan, Precise, Program};
 use run::{Caller, Run, Workspace};
-use simd::Isa;
+use vector::memory::{Buffer, Spare, locked};
+use vector::simd::Isa;
 
 /// The fast CPU engine. Holds a thread pool, the plans of the networks it has seen, their packed weights and the
 /// buffers of the last few calls.

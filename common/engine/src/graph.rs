@@ -5,15 +5,16 @@
 //! `layer1.0.conv1.weight` in a state dict.
 
 mod builder;
+pub mod cost;
+mod layout;
 mod op;
 mod summary;
 
 pub use builder::{Builder, GraphError};
+pub use layout::{Entry, Layout, Role};
 pub use op::{Conv2d, Op, Padding, Pool};
 
 use std::sync::Arc;
-
-use crate::params::Layout;
 
 /// The place of a node in its network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

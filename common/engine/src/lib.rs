@@ -5,7 +5,6 @@
 //! [`reference`](mod@reference) with plain candle operations and candle's autograd, in f32 or f64, is the truth that
 //! every faster engine is tested against. This crate is the only home of unsafe maths.
 
-pub mod cost;
 mod cpu;
 mod engine;
 pub mod graph;
@@ -16,7 +15,7 @@ pub mod reference;
 
 pub use cpu::{Cpu, peak_gflops};
 pub use engine::{BatchStats, Engine, EngineError, Keep, Norm, Pass, Tape};
-pub use graph::{Network, NodeId};
+pub use graph::{Network, NodeId, cost};
 pub use kind::{Kind, UnknownEngine};
 pub use params::{Grads, Params};
 pub use reference::Reference;

@@ -5,10 +5,9 @@
 //! gradients and momentum.
 
 mod arena;
-mod layout;
 
+pub use crate::graph::{Entry, Layout, Role};
 pub use arena::{Arena, Float, Precision};
-pub use layout::{Entry, Layout, Role};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

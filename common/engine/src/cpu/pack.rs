@@ -1,9 +1,9 @@
 //! Packing: from parameters under PyTorch's layout to what the kernels read, once per change of the parameters.
 
-use super::memory::{Buffer, Spare};
-use super::norm::{self, BatchMoments, Learned};
+use super::kernel::norm::{self, BatchMoments, Learned};
 use super::plan::{Moments, Norm, Plan};
-use super::simd::padded;
+use super::vector::memory::{Buffer, Spare};
+use super::vector::simd::padded;
 use crate::graph::NodeId;
 use crate::params::{Arena, Params, Role};
 

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 
-use super::simd::{Isa, Kernel, LANES, Simd};
+use super::vector::simd::{Isa, Kernel, LANES, Simd};
 
 /// GFLOP/s (two per multiply-add) that this many threads reach together on registers alone, measured now.
 pub fn peak_gflops(threads: usize) -> f64 {

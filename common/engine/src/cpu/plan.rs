@@ -13,8 +13,8 @@ pub(crate) use kernels::Precise;
 pub(crate) use place::{Place, Program, Segment};
 pub(crate) use step::{Moments, Norm, Smooth, Step, Steps, Value};
 
-use super::conv::{MapProduct, WeightGradient};
-use super::simd::{Isa, padded};
+use super::kernel::conv::{MapProduct, WeightGradient};
+use super::vector::simd::{Isa, padded};
 use crate::engine::{self, Keep};
 use crate::graph::{Network, NodeId};
 

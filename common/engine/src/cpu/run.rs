@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::memory::Buffer;
-use super::norm;
+use super::kernel::norm;
 use super::pack::{NormState, Packed};
 use super::plan::{Instruction, Moments, Plan, Program, Segment, Sums};
-use super::simd::{Isa, padded};
+use super::vector::memory::Buffer;
+use super::vector::simd::{Isa, padded};
 use crate::graph::NodeId;
 use crate::params::{Layout, Role};
 use execute::Place;

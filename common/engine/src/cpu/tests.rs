@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Tensor};
 
 use super::Cpu;
-use super::simd::Isa;
+use super::vector::simd::Isa;
 use crate::engine::{Engine, Keep, Norm};
 use crate::graph::{Builder, Conv2d, GraphError, Network, Op};
 use crate::params::{Grads, Params, Precision, Role};

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Conv2d, Network, Node, NodeId, Op, Pool, Shape};
-use crate::params::Layout;
+use super::{Conv2d, Layout, Network, Node, NodeId, Op, Pool, Shape};
 
 /// Why a network cannot be built.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -5,10 +5,10 @@
 //! complete when the step that made the value is reached. A residual passes its gradient on without a copy where
 //! it can.
 
-use super::super::epilogue::Activation;
-use super::super::simd::{LANES, padded};
 use super::instruction::{Finish, Instruction, Slot};
 use super::step::{Moments, Step, Steps, Tail, ValueId};
+use crate::cpu::vector::epilogue::Activation;
+use crate::cpu::vector::simd::{LANES, padded};
 use crate::engine::Keep;
 
 /// What a slot holds, and how much of it per image, one image's after the other's.

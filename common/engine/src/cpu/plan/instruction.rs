@@ -1,14 +1,14 @@
 //! What the CPU engine executes: instructions over slots, for forwards and backwards alike.
 
-use super::super::epilogue::Activation;
 use super::step::Smooth;
+use crate::cpu::vector::epilogue::Activation;
 use crate::graph::Pool;
 
 /// A piece of memory per image: a value, its gradient, its bits or its indices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Slot(pub(crate) usize);
 
-/// The finish of an instruction that writes a map: see [`Epilogue`](super::super::epilogue::Epilogue).
+/// The finish of an instruction that writes a map: see [`Epilogue`](crate::cpu::vector::epilogue::Epilogue).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Finish {
     pub(crate) residual: Option<Slot>,

@@ -1,12 +1,14 @@
 //! Which kernel runs which convolution.
 
-use super::super::conv::{ConvShape, MapProduct, WeightGradient};
-use super::super::depthwise::{DepthwiseForward, DepthwiseImageGradient, DepthwiseWeightGradient};
-use super::super::direct::weight_gradient::DirectWeightGradient;
-use super::super::direct::{DirectForward, DirectImageGradient};
-use super::super::simd::Isa;
-use super::super::winograd::{self, Tile, WinogradForward, WinogradImageGradient, WinogradWeightGradient};
 use super::emit::Direction;
+use crate::cpu::kernel::conv::{ConvShape, MapProduct, WeightGradient};
+use crate::cpu::kernel::depthwise::{DepthwiseForward, DepthwiseImageGradient, DepthwiseWeightGradient};
+use crate::cpu::kernel::direct::weight_gradient::DirectWeightGradient;
+use crate::cpu::kernel::direct::{DirectForward, DirectImageGradient};
+use crate::cpu::kernel::winograd::{
+    self, Tile, WinogradForward, WinogradImageGradient, WinogradWeightGradient,
+};
+use crate::cpu::vector::simd::Isa;
 
 /// How much rounding a convolution may add. The choice depends on the shape and on this, never on the batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,7 +1,7 @@
 //! A network as the CPU engine sees it: values, and the fused steps that make them.
 
-use super::super::conv::ConvShape;
-use super::super::epilogue::Activation;
+use crate::cpu::kernel::conv::ConvShape;
+use crate::cpu::vector::epilogue::Activation;
 use crate::graph::{NodeId, Pool};
 
 /// The place of a value in [`Steps::values`].

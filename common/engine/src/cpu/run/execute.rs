@@ -2,16 +2,16 @@
 
 use std::ops::Range;
 
-use super::super::conv::Part;
-use super::super::epilogue::Epilogue;
-use super::super::map::{self, Normalisation};
-use super::super::norm;
-use super::super::pack::NormState;
-use super::super::plan::{Finish, Instruction, Moments, Slot, SlotInfo, Smooth, Step, Sums, Value};
-use super::super::pool::{self, PoolShape};
-use super::super::simd::padded;
 use super::slots::Shared;
 use super::{PartSum, View};
+use crate::cpu::kernel::conv::Part;
+use crate::cpu::kernel::map::{self, Normalisation};
+use crate::cpu::kernel::norm;
+use crate::cpu::kernel::pool::{self, PoolShape};
+use crate::cpu::pack::NormState;
+use crate::cpu::plan::{Finish, Instruction, Moments, Slot, SlotInfo, Smooth, Step, Sums, Value};
+use crate::cpu::vector::epilogue::Epilogue;
+use crate::cpu::vector::simd::padded;
 use crate::graph::Pool;
 
 /// Where an instruction runs: which images, in whose memory, for which part of the sums.

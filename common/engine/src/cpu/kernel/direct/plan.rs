@@ -1,0 +1,220 @@
+//! A convolution or its image gradient as one thing: places that each sum the same taps of a map.
+//!
+//! Along one axis, place `i` reads the source at `read_step * i + shift` for each tap, and writes the destination at
+//! `write_first + write_step * i`. A convolution is one such rule. The image gradient of stride s is s of them, the
+//! phases: destination `p + s * i` meets only the kernel's elements k with `p + before - k` divisible by s, at
+//! `i + (p + before - k) / s`. Two axes give the product of their rules.
+
+use super::source::Source;
+use crate::cpu::kernel::conv::ConvShape;
+use crate::cpu::vector::simd::{LANES, padded};
+
+/// Products of a weight slice held in the second cache while all places pass by: also where long sums are cut, so
+/// that their rounding errors do not pile up.
+const BLOCK: usize = 1024;
+
+/// What is read, what is written, and which weights meet.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) source: Source,
+    /// Together they write every destination pixel exactly once.
+    pub(super) phases: Vec<Phase>,
+    /// f32 per destination image.
+    pub(super) write_len: usize,
+    /// Channels of the destination.
+    pub(super) channels: usize,
+}
+
+/// Places with the same taps.
+#[derive(Debug)]
+pub(super) struct Phase {
+    /// Per image, row by row.
+    pub(super) places: Vec<Place>,
+    /// Rows and columns of the places.
+    pub(super) grid: [usize; 2],
+    /// Elements of the kernel, as indices into rows times columns, in the order of the packed weights; each has a
+    /// weight for every channel of the source.
+    pub(super) taps: Vec<usize>,
+    /// The values that one place reads, in the order of the packed weights.
+    pub(super) runs: Vec<Run>,
+    /// The runs once more, cut so that each block's weights are at most [`BLOCK`] products; at least one block.
+    pub(super) blocks: Vec<Vec<Run>>,
+}
+
+/// Offsets of a place in a source image (with its halo) and in a destination image, in f32.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) read: u32,
+    pub(super) write: u32,
+}
+
+/// Values that lie in a row, `offset` f32 from a place's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Run {
+    pub(super) offset: usize,
+    pub(super) len: usize,
+}
+
+impl Phase {
+    /// Products per output value.
+    pub(super) fn depth(&self) -> usize {
+        self.runs.iter().map(|run| run.len).sum()
+    }
+}
+
+/// One rule along one axis.
+struct Axis {
+    count: usize,
+    read_step: usize,
+    write_first: usize,
+    write_step: usize,
+    taps: Vec<Tap>,
+}
+
+/// An element of the kernel, and where it reads.
+struct Tap {
+    index: usize,
+    shift: isize,
+}
+
+impl Axis {
+    fn forward(output: usize, kernel: usize, stride: usize, before: usize) -> Vec<Self> {
+        let taps = (0..kernel).map(|index| Tap { index, shift: signed(index) - signed(before) }).collect();
+        vec![Self { count: output, read_step: stride, write_first: 0, write_step: 1, taps }]
+    }
+
+    fn image_gradient(input: usize, kernel: usize, stride: usize, before: usize) -> Vec<Self> {
+        let phase = |first: usize| {
+            // From the last element to the first, so that what is read moves forwards.
+            let meets = |&index: &usize| (first + before + kernel * stride - index).is_multiple_of(stride);
+            let taps = (0..kernel).rev().filter(meets);
+            let shift = |index| (signed(first + before) - signed(index)) / signed(stride);
+            Self {
+                count: (input - first).div_ceil(stride),
+                read_step: 1,
+                write_first: first,
+                write_step: stride,
+                taps: taps.map(|index| Tap { index, shift: shift(index) }).collect(),
+            }
+        };
+        (0..stride.min(input)).map(phase).collect()
+    }
+
+    /// How far the rules reach before and after a source of this extent.
+    fn reach(axes: &[Self], extent: usize) -> [usize; 2] {
+        let (mut before, mut after) = (0, 0);
+        for axis in axes {
+            for tap in &axis.taps {
+                let last = signed((axis.count - 1) * axis.read_step) + tap.shift;
+                before = before.max(-tap.shift);
+                after = after.max(last + 1 - signed(extent));
+            }
+        }
+        [before, after].map(|reach| reach.try_into().expect("starts at zero and grows"))
+    }
+}
+
+fn signed(n: usize) -> isize {
+    n.try_into().expect("an extent of a map")
+}
+
+impl Plan {
+    /// Input map to output map.
+    pub(super) fn forward(shape: &ConvShape) -> Self {
+        let axis =
+            |i: usize, before| Axis::forward(shape.output[i + 1], shape.kernel[i], shape.stride[i], before);
+        let (rows, cols) = (axis(0, shape.padding.top), axis(1, shape.padding.left));
+        let [channels, height, width] = shape.input;
+        let source = Source::new([height, width], channels, shape.input_pixel());
+        Self::new(source, shape.output, [&rows, &cols], shape.kernel[1])
+    }
+
+    /// Gradient of the output to gradient of the input, whose channels are always padded to whole vectors.
+    pub(super) fn image_gradient(shape: &ConvShape) -> Self {
+        let axis = |i: usize, before| {
+            Axis::image_gradient(shape.input[i + 1], shape.kernel[i], shape.stride[i], before)
+        };
+        let (rows, cols) = (axis(0, shape.padding.top), axis(1, shape.padding.left));
+        let [channels, height, width] = shape.output;
+        let source = Source::new([height, width], channels, shape.output_pixel());
+        Self::new(source, shape.input, [&rows, &cols], shape.kernel[1])
+    }
+
+    fn new(
+        source: Source,
+        [channels, height, width]: [usize; 3],
+        [rows, cols]: [&[Axis]; 2],
+        kernel_cols: usize,
+    ) -> Self {
+        let [top, bottom] = Axis::reach(rows, source.extent[0]);
+        let [left, right] = Axis::reach(cols, source.extent[1]);
+        let source = source.with_halo([top, left], [bottom, right]);
+        let pairs = rows.iter().flat_map(|row| cols.iter().map(move |col| (row, col)));
+        let phases =
+            pairs.map(|(row, col)| Phase::new(&source, row, col, [width, padded(channels)], kernel_cols));
+        let phases = phases.collect();
+        Self { source, phases, write_len: padded(channels) * height * width, channels }
+    }
+
+    /// Products per output value, over all phases: rows of the packed weights.
+    pub(super) fn depth(&self) -> usize {
+        self.phases.iter().map(Phase::depth).sum()
+    }
+
+    /// The most places of any phase, per image.
+    pub(super) fn most_places(&self) -> usize {
+        self.phases.iter().map(|phase| phase.places.len()).max().unwrap_or(0)
+    }
+}
+
+impl Phase {
+    fn new(source: &Source, row: &Axis, col: &Axis, [width, pixel]: [usize; 2], kernel_cols: usize) -> Self {
+        let short = |offset: usize| u32::try_from(offset).expect("an image of less than 16 GiB");
+        let places = (0..row.count).flat_map(|y| {
+            (0..col.count).map(move |x| {
+                let to =
+                    (row.write_first + y * row.write_step) * width + col.write_first + x * col.write_step;
+                let from = source.offset(y * row.read_step, x * col.read_step);
+                Place { read: short(from), write: short(to * pixel) }
+            })
+        });
+        let (mut taps, mut runs) = (Vec::new(), Vec::<Run>::new());
+        for y in &row.taps {
+            for x in &col.taps {
+                taps.push(y.index * kernel_cols + x.index);
+                let [top, left] = source.before.map(signed);
+                let [y, x] =
+                    [y.shift + top, x.shift + left].map(|at| at.try_into().expect("inside the halo"));
+                let next = Run { offset: source.offset(y, x), len: source.channels };
+                match runs.last_mut() {
+                    Some(run) if run.offset + run.len == next.offset => run.len += next.len,
+                    _ => runs.push(next),
+                }
+            }
+        }
+        let blocks = blocks(&runs);
+        Self { places: places.collect(), grid: [row.count, col.count], taps, runs, blocks }
+    }
+}
+
+/// Cuts runs into the fewest blocks of at most [`BLOCK`] products, all but equally long.
+fn blocks(runs: &[Run]) -> Vec<Vec<Run>> {
+    let depth: usize = runs.iter().map(|run| run.len).sum();
+    let count = depth.div_ceil(BLOCK).max(1);
+    // Whole vectors, so that no block begins in the middle of a cache line.
+    let size = depth.div_ceil(count).next_multiple_of(LANES);
+    let (mut blocks, mut room) = (vec![Vec::new()], size);
+    for &(mut run) in runs {
+        while run.len > 0 {
+            if room == 0 {
+                blocks.push(Vec::new());
+                room = size;
+            }
+            let len = run.len.min(room);
+            blocks.last_mut().expect("starts with one").push(Run { offset: run.offset, len });
+            run = Run { offset: run.offset + len, len: run.len - len };
+            room -= len;
+        }
+    }
+    blocks
+}

@@ -1,0 +1,265 @@
+//! The product of a map with packed weights.
+//!
+//! Loops, from the outside: groups of images whose source stays in the second cache; phases; panels of output
+//! channels; blocks of the sum, whose weights stay in the second cache as well; tiles of places, which may span rows
+//! and images. A sum of several blocks is gathered in scratch and meets the epilogue once, after its last block.
+
+use super::plan::{Phase, Place, Plan, Run};
+use crate::cpu::vector::epilogue::Epilogue;
+use crate::cpu::vector::simd::{Isa, Kernel, LANES, Simd};
+use crate::cpu::vector::tile::{MAX_ROWS, Panel, Panels, rows, rows_by_panel, with_tile};
+
+/// f32 of source that a group of images may have, beside small and large weights: large ones are worth being read
+/// less often.
+const GROUP: [usize; 2] = [64 << 10, 128 << 10];
+
+/// Everything that is known before the first image.
+#[derive(Debug)]
+pub(super) struct Product {
+    isa: Isa,
+    plan: Plan,
+    panels: Panels,
+    /// Images of a group.
+    group: usize,
+}
+
+impl Product {
+    pub(super) fn new(isa: Isa, plan: Plan) -> Self {
+        let panels = Panels::new(isa, plan.channels);
+        let source = GROUP[usize::from(plan.depth() * panels.channels() > GROUP[1])];
+        let group = (source / plan.source.read_len()).max(1);
+        Self { isa, plan, panels, group }
+    }
+
+    pub(super) const fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    pub(super) const fn panels(&self) -> Panels {
+        self.panels
+    }
+
+    /// f32 of the packed weights.
+    pub(super) fn packed_len(&self) -> usize {
+        self.plan.depth() * self.panels.channels()
+    }
+
+    /// f32 of a group's sums between blocks.
+    fn sums_len(&self, group: usize) -> usize {
+        let blocks = self.plan.phases.iter().map(|phase| phase.blocks.len()).max();
+        if blocks > Some(1) {
+            group * self.plan.most_places() * self.panels.get(0).vectors * LANES
+        } else {
+            0
+        }
+    }
+
+    pub(super) fn scratch_len(&self, images: usize) -> usize {
+        let group = self.group.min(images);
+        group * self.plan.source.copy_len() + self.sums_len(group)
+    }
+
+    pub(super) fn run(
+        &self,
+        packed: &[f32],
+        images: usize,
+        from: &[f32],
+        to: &mut [f32],
+        epilogue: &Epilogue<'_>,
+        scratch: &mut [f32],
+    ) {
+        let from = &from[..images * self.plan.source.len()];
+        let to = &mut to[..images * self.plan.write_len];
+        let packed = &packed[..self.packed_len()];
+        let scratch = &mut scratch[..self.scratch_len(images)];
+        self.isa.run(Call { product: self, packed, from, to, epilogue, scratch });
+    }
+}
+
+/// One call, its slices cut to size.
+struct Call<'a> {
+    product: &'a Product,
+    packed: &'a [f32],
+    from: &'a [f32],
+    to: &'a mut [f32],
+    epilogue: &'a Epilogue<'a>,
+    scratch: &'a mut [f32],
+}
+
+impl Kernel for Call<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let Product { isa, plan, panels, group } = self.product;
+        let source = &plan.source;
+        let images = self.from.len() / source.len();
+        let group = images.div_ceil(images.div_ceil(*group));
+        let (copies, sums) = self.scratch.split_at_mut(group * source.copy_len());
+        for (i, from) in self.from.chunks(group * source.len()).enumerate() {
+            let images = from.len() / source.len();
+            let read = source.lay_out(from, copies);
+            let mut packed = self.packed;
+            for phase in &plan.phases {
+                for panel in panels.iter() {
+                    let (weights, rest) = packed.split_at(phase.depth() * panel.vectors * LANES);
+                    packed = rest;
+                    let sweep = Sweep {
+                        isa: *isa,
+                        plan,
+                        phase,
+                        panel,
+                        images,
+                        read,
+                        write: i * group * plan.write_len,
+                        epilogue: self.epilogue,
+                    };
+                    sweep.run::<S>(weights, self.to, sums);
+                }
+            }
+        }
+    }
+}
+
+/// All places of a group of images, of one phase, beside one panel.
+struct Sweep<'a> {
+    isa: Isa,
+    plan: &'a Plan,
+    phase: &'a Phase,
+    panel: Panel,
+    images: usize,
+    read: &'a [f32],
+    /// Offset of the group's first image in the destination.
+    write: usize,
+    epilogue: &'a Epilogue<'a>,
+}
+
+impl Sweep<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(&self, mut weights: &[f32], to: &mut [f32], sums: &mut [f32]) {
+        let places = self.images * self.phase.places.len();
+        let tiles = places.div_ceil(rows(self.isa, self.panel.vectors));
+        let (height, taller) = (places / tiles, places % tiles);
+        let width = self.panel.vectors * LANES;
+        let last = self.phase.blocks.len() - 1;
+        for (b, runs) in self.phase.blocks.iter().enumerate() {
+            let mut cursor = Cursor { places: &self.phase.places, next: 0, read: 0, write: self.write };
+            let mut sums = sums.as_mut_ptr();
+            for t in 0..tiles {
+                let height = height + usize::from(t < taller);
+                let mut tile = Tile {
+                    runs,
+                    weights: weights.as_ptr(),
+                    reads: [self.read.as_ptr(); MAX_ROWS],
+                    writes: [0; MAX_ROWS],
+                    to: to.as_mut_ptr(),
+                    channel: self.panel.channel,
+                    sums,
+                    first: b == 0,
+                    epilogue: (b == last).then_some(self.epilogue),
+                };
+                for r in 0..height {
+                    let place = cursor.step(self.plan);
+                    tile.reads[r] = self.read.as_ptr().wrapping_add(place[0]);
+                    tile.writes[r] = place[1] + self.panel.channel;
+                }
+                // SAFETY: the plan's places and runs lie inside images and halo, the writes inside `to`; weights and
+                // sums hold `width` values for every row of their block and every place.
+                #[allow(unsafe_code)]
+                unsafe {
+                    with_tile!(height, self.panel.vectors, multiply::<S>(&tile));
+                }
+                sums = sums.wrapping_add(height * width);
+            }
+            weights = &weights[runs.iter().map(|run| run.len).sum::<usize>() * width..];
+        }
+    }
+}
+
+/// Walks over the places of several images.
+struct Cursor<'a> {
+    places: &'a [Place],
+    next: usize,
+    /// Offsets of the current image.
+    read: usize,
+    write: usize,
+}
+
+impl Cursor<'_> {
+    /// Offsets of the next place: read, written.
+    #[inline(always)]
+    fn step(&mut self, plan: &Plan) -> [usize; 2] {
+        if self.next == self.places.len() {
+            self.next = 0;
+            self.read += plan.source.read_len();
+            self.write += plan.write_len;
+        }
+        let place = self.places[self.next];
+        self.next += 1;
+        [self.read + place.read as usize, self.write + place.write as usize]
+    }
+}
+
+/// One tile of one block.
+struct Tile<'a> {
+    runs: &'a [Run],
+    weights: *const f32,
+    reads: [*const f32; MAX_ROWS],
+    /// Offsets from `to`, the panel's first channel included.
+    writes: [usize; MAX_ROWS],
+    to: *mut f32,
+    channel: usize,
+    sums: *mut f32,
+    /// Nothing has been summed yet.
+    first: bool,
+    /// Given with the last block.
+    epilogue: Option<&'a Epilogue<'a>>,
+}
+
+/// Multiplies a tile of R places by W vectors of channels, and adds it to the sums or finishes it.
+///
+/// # Safety
+///
+/// The tile's first R reads are valid for its runs, writes for W vectors, weights for W vectors per value of the
+/// runs, and sums, unless the block is both first and last, for R times W vectors.
+#[inline(always)]
+#[allow(unsafe_code)]
+unsafe fn multiply<S: Simd, const R: usize, const W: usize>(tile: &Tile<'_>) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut acc = [[S::zero(); W]; R];
+        let mut weights = tile.weights;
+        for run in tile.runs {
+            let mut reads = [tile.reads[0]; R];
+            for (r, read) in reads.iter_mut().enumerate() {
+                *read = tile.reads[r].add(run.offset);
+            }
+            rows_by_panel::<S, R, W>(run.len, reads, weights, &mut acc);
+            weights = weights.add(run.len * W * LANES);
+        }
+        if !tile.first {
+            for r in 0..R {
+                for j in 0..W {
+                    acc[r][j] = S::add(S::load(tile.sums.add((r * W + j) * LANES)), acc[r][j]);
+                }
+            }
+        }
+        match tile.epilogue {
+            Some(epilogue) => {
+                for r in 0..R {
+                    for j in 0..W {
+                        let (channel, offset) = (tile.channel + j * LANES, tile.writes[r] + j * LANES);
+                        epilogue.finish::<S>(acc[r][j], channel, tile.to, offset);
+                    }
+                }
+            }
+            None => {
+                for r in 0..R {
+                    for j in 0..W {
+                        S::store(tile.sums.add((r * W + j) * LANES), acc[r][j]);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Sums over the taps of windows: average pooling and the gradients of both poolings.
+
+use super::PoolShape;
+use crate::cpu::vector::axis::Axis;
+use crate::cpu::vector::epilogue::Epilogue;
+use crate::cpu::vector::simd::{Isa, Kernel, LANES, Simd};
+
+/// The mean of each window.
+pub(crate) fn average_pool(
+    isa: Isa,
+    shape: &PoolShape,
+    images: usize,
+    from: &[f32],
+    to: &mut [f32],
+    epilogue: &Epilogue<'_>,
+) {
+    assert!(from.len() == images * shape.input_len() && to.len() == images * shape.output_len());
+    let [rows, columns] = shape.forward();
+    let (source, size) = ([shape.input[1], shape.input[2]], shape.output);
+    isa.run(Gather { of: Share { from, shape }, shape, images, rows, columns, source, size, to, epilogue });
+}
+
+/// Its gradient: each input takes its share of the windows that cover it.
+pub(crate) fn average_pool_gradient(
+    isa: Isa,
+    shape: &PoolShape,
+    images: usize,
+    gradient: &[f32],
+    to: &mut [f32],
+    epilogue: &Epilogue<'_>,
+) {
+    assert!(gradient.len() == images * shape.output_len() && to.len() == images * shape.input_len());
+    let [rows, columns] = shape.backward();
+    let (source, size) = (shape.output, [shape.input[1], shape.input[2]]);
+    let of = Share { from: gradient, shape };
+    isa.run(Gather { of, shape, images, rows, columns, source, size, to, epilogue });
+}
+
+/// The gradient of max pooling: each input takes the gradient of the windows whose largest it was, by the `taps` that
+/// [`max_pool`](super::max_pool) wrote.
+pub(crate) fn max_pool_gradient(
+    isa: Isa,
+    shape: &PoolShape,
+    images: usize,
+    taps: &[u16],
+    gradient: &[f32],
+    to: &mut [f32],
+    epilogue: &Epilogue<'_>,
+) {
+    assert!(gradient.len() == images * shape.output_len() && taps.len() == gradient.len());
+    assert!(to.len() == images * shape.input_len());
+    let [rows, columns] = shape.backward();
+    let (source, size) = (shape.output, [shape.input[1], shape.input[2]]);
+    let of = Chosen { gradient, taps };
+    isa.run(Gather { of, shape, images, rows, columns, source, size, to, epilogue });
+}
+
+/// What a tap contributes.
+#[allow(unsafe_code)]
+trait Taps: Copy {
+    /// The sum with the vector at `offset`, seen through `tap`.
+    ///
+    /// # Safety
+    ///
+    /// The offset is inside the sources.
+    unsafe fn add<S: Simd>(self, sum: S::V, offset: usize, tap: usize) -> S::V;
+
+    /// The sum as it is stored.
+    ///
+    /// # Safety
+    ///
+    /// The machine has the instruction set.
+    unsafe fn close<S: Simd>(self, sum: S::V) -> S::V;
+}
+
+/// An equal share of each.
+#[derive(Clone, Copy)]
+struct Share<'a> {
+    from: &'a [f32],
+    shape: &'a PoolShape,
+}
+
+#[allow(unsafe_code)]
+impl Taps for Share<'_> {
+    #[inline(always)]
+    unsafe fn add<S: Simd>(self, sum: S::V, offset: usize, _tap: usize) -> S::V {
+        // SAFETY: the trait's contract.
+        unsafe { S::add(sum, S::load(self.from.as_ptr().add(offset))) }
+    }
+
+    #[inline(always)]
+    unsafe fn close<S: Simd>(self, sum: S::V) -> S::V {
+        let taps = self.shape.kernel[0] * self.shape.kernel[1];
+        // SAFETY: the trait's contract.
+        unsafe { S::mul(sum, S::splat(1.0 / taps as f32)) }
+    }
+}
+
+/// Those lanes whose tap was chosen.
+#[derive(Clone, Copy)]
+struct Chosen<'a> {
+    gradient: &'a [f32],
+    taps: &'a [u16],
+}
+
+#[allow(unsafe_code)]
+impl Taps for Chosen<'_> {
+    #[inline(always)]
+    unsafe fn add<S: Simd>(self, sum: S::V, offset: usize, tap: usize) -> S::V {
+        let mut kept = [0.0; LANES];
+        let (gradient, taps) = (&self.gradient[offset..offset + LANES], &self.taps[offset..offset + LANES]);
+        for lane in 0..LANES {
+            kept[lane] = if usize::from(taps[lane]) == tap { gradient[lane] } else { 0.0 };
+        }
+        // SAFETY: the trait's contract, and an array of sixteen.
+        unsafe { S::add(sum, S::load(kept.as_ptr())) }
+    }
+
+    #[inline(always)]
+    unsafe fn close<S: Simd>(self, sum: S::V) -> S::V {
+        sum
+    }
+}
+
+/// For each place, the taps that meet it.
+struct Gather<'a, T> {
+    of: T,
+    shape: &'a PoolShape,
+    images: usize,
+    rows: Axis,
+    columns: Axis,
+    /// Rows and columns of the sources, and of the destination.
+    source: [usize; 2],
+    size: [usize; 2],
+    to: &'a mut [f32],
+    epilogue: &'a Epilogue<'a>,
+}
+
+impl<T: Taps> Kernel for Gather<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    #[allow(unsafe_code)]
+    fn run<S: Simd>(self) {
+        let Self { of, shape, images, rows, columns, source, size, to, epilogue } = self;
+        let pixel = shape.pixel();
+        let to = to.as_mut_ptr();
+        for place in 0..images * size[0] * size[1] {
+            let (image, y, x) = (place / (size[0] * size[1]), place / size[1] % size[0], place % size[1]);
+            let (down, across) = (rows.run(y), columns.run(x));
+            let first = (image * source[0] + down.source) * source[1] + across.source;
+            for channel in (0..pixel).step_by(LANES) {
+                // SAFETY: runs name only places inside the sources, whose lengths the callers checked, as the
+                // destination's.
+                unsafe {
+                    let mut sum = S::zero();
+                    for i in 0..down.count {
+                        let tap = (down.tap + i * rows.tap_step()) * shape.kernel[1] + across.tap;
+                        let row = first as isize + i as isize * rows.source_step() * source[1] as isize;
+                        for j in 0..across.count {
+                            let at = (row + j as isize * columns.source_step()) as usize * pixel + channel;
+                            sum = of.add::<S>(sum, at, tap + j * columns.tap_step());
+                        }
+                    }
+                    epilogue.finish::<S>(of.close::<S>(sum), channel, to, place * pixel + channel);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Winograd convolution for 3x3 kernels of stride 1: two and a half to four times fewer multiplications than the
+//! direct one.
+//!
+//! Source: Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, arXiv:1509.09308. An output is covered
+//! by tiles of m x m values; the n x n input patch under each, n = m + 2, goes to n^2 frequencies, where a
+//! convolution is one matrix product over channels per frequency. Known difference from the paper: F(4) has other
+//! nodes, see [`line`].
+//!
+//! Layers of up to some 200 channels run on the calling thread in blocks of tiles that stay in its cache; wider ones
+//! have more weights than a cache holds and are worked on by the whole pool, each thread with some frequencies.
+
+mod finish;
+mod line;
+mod pack;
+mod product;
+#[cfg(test)]
+mod tests;
+mod tiling;
+mod weight;
+
+use pack::Weights;
+use product::Product;
+pub(crate) use weight::WinogradWeightGradient;
+
+use super::conv::{ConvShape, MapProduct};
+use crate::cpu::vector::epilogue::Epilogue;
+use crate::cpu::vector::simd::{Isa, LANES};
+use crate::cpu::vector::tile::Panels;
+
+/// Most f32 of scratch of a call on the whole pool: 32 MB.
+const SCRATCH: usize = 8 << 20;
+
+/// Output rows and columns that a tile gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Tile {
+    /// F(2x2, 3x3): 2.25 times fewer multiplications, as exact as a direct convolution.
+    Two,
+    /// F(4x4, 3x3): 4 times fewer, at a few times its error.
+    Four,
+}
+
+impl Tile {
+    const fn side(self) -> usize {
+        match self {
+            Self::Two => 2,
+            Self::Four => 4,
+        }
+    }
+
+    const fn frequencies(self) -> usize {
+        (self.side() + 2) * (self.side() + 2)
+    }
+}
+
+/// Whether the frequencies of so many weights are worth splitting over threads.
+const fn is_large(channels: usize, out: usize) -> bool {
+    channels * out >= 200 * 200
+}
+
+/// f32 from one frequency to the next where each has `values`: a vector more, lest all frequencies of a value share
+/// a set of the cache (five times slower transforms of weights).
+const fn apart(values: usize) -> usize {
+    values + LANES
+}
+
+/// Whether a convolution is one of those this module computes.
+pub(crate) fn fits(shape: &ConvShape) -> bool {
+    let padding = shape.padding;
+    let sides = [padding.top, padding.bottom, padding.left, padding.right];
+    shape.kernel == [3, 3]
+        && shape.stride == [1, 1]
+        && shape.groups == 1
+        && sides.iter().all(|&side| side <= 2)
+}
+
+/// A convolution forwards. Its input is not the network's image.
+pub(crate) struct WinogradForward {
+    weights: Weights,
+    product: Product,
+}
+
+impl WinogradForward {
+    /// For a shape that [`fits`] and whose input is not dense.
+    pub(crate) fn new(isa: Isa, shape: ConvShape, tile: Tile) -> Self {
+        assert!(fits(&shape) && !shape.dense_input, "not a Winograd convolution: {shape:?}");
+        let padding = [shape.padding.top, shape.padding.left];
+        Self {
+            weights: Weights {
+                isa,
+                tile,
+                panels: Panels::new(isa, shape.output[0]),
+                out: shape.output[0],
+                channels: shape.input[0],
+                transposed: false,
+            },
+            product: Product::new(isa, tile, shape.input, shape.output, padding),
+        }
+    }
+}
+
+/// The gradient of a convolution's input: a convolution of the output's gradient with the kernel turned by half a
+/// turn.
+///
+/// Where the input is the network's image, its gradient has padded channels all the same.
+pub(crate) struct WinogradImageGradient {
+    weights: Weights,
+    product: Product,
+}
+
+impl WinogradImageGradient {
+    /// For a shape that [`fits`].
+    pub(crate) fn new(isa: Isa, shape: ConvShape, tile: Tile) -> Self {
+        assert!(fits(&shape), "not a Winograd convolution: {shape:?}");
+        let padding = [2 - shape.padding.top, 2 - shape.padding.left];
+        Self {
+            weights: Weights {
+                isa,
+                tile,
+                panels: Panels::new(isa, shape.input[0]),
+                out: shape.input[0],
+                channels: shape.output[0],
+                transposed: true,
+            },
+            product: Product::new(isa, tile, shape.output, shape.input, padding),
+        }
+    }
+}
+
+macro_rules! map_product {
+    ($name:ident) => {
+        impl MapProduct for $name {
+            fn packed_len(&self) -> usize {
+                self.weights.len()
+            }
+
+            fn pack(&self, weight: &[f32], scale: Option<&[f32]>, into: &mut [f32]) {
+                self.weights.pack(weight, scale, into);
+            }
+
+            fn scratch_len(&self, images: usize) -> usize {
+                self.product.scratch_len(images)
+            }
+
+            fn run(
+                &self,
+                packed: &[f32],
+                images: usize,
+                from: &[f32],
+                to: &mut [f32],
+                epilogue: &Epilogue<'_>,
+                scratch: &mut [f32],
+            ) {
+                self.product.run(packed, images, from, to, epilogue, scratch);
+            }
+
+            fn cooperative(&self) -> bool {
+                self.product.cooperative
+            }
+        }
+    };
+}
+
+map_product!(WinogradForward);
+map_product!(WinogradImageGradient);
+
+/// A buffer that several tasks fill, each in places of its own.
+#[derive(Clone, Copy)]
+struct Shared(*mut f32);
+
+// SAFETY: dereferencing it is unsafe and needs disjoint places.
+#[allow(unsafe_code)]
+unsafe impl Send for Shared {}
+// SAFETY: as above.
+#[allow(unsafe_code)]
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    /// A method, so that closures capture the whole.
+    #[inline(always)]
+    fn get(self) -> *mut f32 {
+        self.0
+    }
+}

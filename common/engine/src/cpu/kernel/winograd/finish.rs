@@ -1,0 +1,139 @@
+//! The end of a weight gradient: parts summed in their order, brought back from frequencies, added to PyTorch's
+//! layout.
+
+#![allow(unsafe_code)]
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::line::{Grid, Line, Planes, Taps, square};
+use super::{Shared, Tile};
+use crate::cpu::vector::simd::{Isa, Kernel, LANES, Simd, padded};
+
+/// Input channels of one task, and those whose taps it holds at once.
+const CHUNK: usize = 16;
+const HELD: usize = 4;
+/// Vectors of output channels of one task.
+const VECTORS: usize = 4;
+/// Below this many weights per tap, a task for another thread costs more than it saves.
+const SMALL: usize = 64 * 64;
+
+/// Adds the gradient in `parts`, each `[frequency][input channel][padded output channel]`, to (out, in, 3, 3);
+/// `channels` are in and out.
+pub(super) fn run(isa: Isa, tile: Tile, channels: [usize; 2], parts: &[f32], gradient: &mut [f32]) {
+    let [inputs, out] = channels;
+    assert_eq!(gradient.len(), out * inputs * 9, "a gradient of another shape");
+    let to = Shared(gradient.as_mut_ptr());
+    let chunks = inputs.div_ceil(CHUNK);
+    let vectors = padded(out) / LANES;
+    let task = |task: usize| {
+        let (input, vector) = (task % chunks * CHUNK, task / chunks * VECTORS);
+        let vectors = vector..(vector + VECTORS).min(vectors);
+        let inputs = input..(input + CHUNK).min(inputs);
+        isa.run(Chunk { tile, channels, parts, to: to.get(), vectors, inputs });
+    };
+    let tasks = chunks * vectors.div_ceil(VECTORS);
+    if inputs * out <= SMALL {
+        (0..tasks).for_each(task);
+    } else {
+        (0..tasks).into_par_iter().for_each(task);
+    }
+}
+
+/// The gradient between a few input and output channels.
+struct Chunk<'a> {
+    tile: Tile,
+    channels: [usize; 2],
+    parts: &'a [f32],
+    to: *mut f32,
+    vectors: Range<usize>,
+    inputs: Range<usize>,
+}
+
+impl Kernel for Chunk<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        // SAFETY: `run` checked the sizes, and no other task writes the gradient between these channels.
+        unsafe {
+            match self.tile {
+                Tile::Two => self.transform::<S, 4>(),
+                Tile::Four => self.transform::<S, 6>(),
+            }
+        }
+    }
+}
+
+impl Chunk<'_> {
+    /// # Safety
+    ///
+    /// Parts and gradient have their sizes; nobody else touches the gradient between these channels.
+    #[inline(always)]
+    unsafe fn transform<S: Simd, const N: usize>(self)
+    where
+        Taps: Line<N, 3>,
+    {
+        let plane = super::apart(self.channels[0] * padded(self.channels[1]));
+        for first in self.inputs.clone().step_by(HELD) {
+            let inputs = first..(first + HELD).min(self.inputs.end);
+            let mut taps = [[[[0.0; LANES]; 9]; VECTORS]; HELD];
+            for (taps, input) in taps.iter_mut().zip(inputs.clone()) {
+                for (taps, vector) in taps.iter_mut().zip(self.vectors.clone()) {
+                    let from = input * padded(self.channels[1]) + vector * LANES;
+                    // SAFETY: the caller's promise; every part holds `N * N` planes of these channels.
+                    unsafe { self.sum::<S, N>(plane, from, taps) }
+                }
+            }
+            // SAFETY: the caller's promise.
+            unsafe { self.add(inputs, &taps) }
+        }
+    }
+
+    /// The taps of one input channel and a vector of output channels, `from` f32 into each plane.
+    ///
+    /// # Safety
+    ///
+    /// Every part holds `N * N` planes that have a vector there.
+    #[inline(always)]
+    unsafe fn sum<S: Simd, const N: usize>(&self, plane: usize, from: usize, taps: &mut [[f32; LANES]; 9])
+    where
+        Taps: Line<N, 3>,
+    {
+        let mut sums = [[[0.0f32; LANES]; N]; N];
+        // SAFETY: the caller's promise; sums and taps are squares of vectors.
+        unsafe {
+            for (frequency, sum) in sums.as_flattened_mut().iter_mut().enumerate() {
+                let mut total = S::zero();
+                for part in self.parts.chunks_exact(N * N * plane) {
+                    total = S::add(total, S::load(part.as_ptr().add(frequency * plane + from)));
+                }
+                S::store(sum.as_mut_ptr(), total);
+            }
+            let source = Grid { base: sums.as_ptr().cast(), row: N * LANES, column: LANES };
+            let sink = Planes::<3, false> { to: taps.as_mut_ptr().cast(), stride: LANES };
+            square::<S, Taps, N, 3>(&source, &sink);
+        }
+    }
+
+    /// Adds the taps of some input channels to the gradient.
+    ///
+    /// # Safety
+    ///
+    /// The gradient has its size; nobody else touches it between these channels.
+    #[inline(always)]
+    unsafe fn add(&self, inputs: Range<usize>, taps: &[[[[f32; LANES]; 9]; VECTORS]; HELD]) {
+        let first = self.vectors.start * LANES;
+        let lanes = (self.vectors.len() * LANES).min(self.channels[1] - first);
+        for lane in 0..lanes {
+            for (taps, input) in taps.iter().zip(inputs.clone()) {
+                let to = self.to.wrapping_add(((first + lane) * self.channels[0] + input) * 9);
+                for (tap, values) in taps[lane / LANES].iter().enumerate() {
+                    // SAFETY: a tap between two of these channels.
+                    unsafe { *to.wrapping_add(tap) += values[lane % LANES] }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! PyTorch's weights to frequencies: `[frequency][panel][input channel][panel width]`.
+//!
+//! It runs once per optimiser step and moves 36 (or 16) values for 9: large layers are written past the caches.
+
+#![allow(unsafe_code)]
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::line::{Grid, Line, Planes, Weight, square};
+use super::{Shared, Tile};
+use crate::cpu::vector::simd::{Isa, Kernel, LANES, Simd};
+use crate::cpu::vector::tile::{Panel, Panels};
+
+/// Input channels of one task, and those whose taps it gathers at once.
+const CHUNK: usize = 16;
+const GATHER: usize = 4;
+/// Vectors of the widest panel of any instruction set.
+const WIDEST: usize = 4;
+/// From this many weights per tap on, the result does not fit the caches of a core.
+const LARGE: usize = 256 * 256;
+/// Below this many, a task for another thread costs more than it saves.
+const SMALL: usize = 64 * 64;
+
+/// Taps of a few input channels, `[input channel][panel's vector][tap][lane]`.
+type Block = [[[[f32; LANES]; 9]; WIDEST]; GATHER];
+
+/// How the weights of one product are transformed.
+pub(super) struct Weights {
+    pub(super) isa: Isa,
+    pub(super) tile: Tile,
+    /// Output channels of the product.
+    pub(super) panels: Panels,
+    pub(super) out: usize,
+    /// Input channels of the product.
+    pub(super) channels: usize,
+    /// The product is the image gradient: PyTorch's first axis is its input, and taps run backwards.
+    pub(super) transposed: bool,
+}
+
+impl Weights {
+    /// f32 from one frequency to the next.
+    pub(super) fn plane(&self) -> usize {
+        super::apart(self.channels * self.panels.channels())
+    }
+
+    /// f32 of all frequencies.
+    pub(super) fn len(&self) -> usize {
+        self.tile.frequencies() * self.plane()
+    }
+
+    /// Transforms PyTorch's (out, in, 3, 3), each of its output channels multiplied by its scale.
+    pub(super) fn pack(&self, weight: &[f32], scale: Option<&[f32]>, into: &mut [f32]) {
+        assert_eq!(weight.len(), self.out * self.channels * 9, "weights of another shape");
+        assert!(into.len() >= self.len(), "packed weights need {} values", self.len());
+        let chunks = self.channels.div_ceil(CHUNK);
+        let to = Shared(into.as_mut_ptr());
+        let task = |task: usize| {
+            let first = task % chunks * CHUNK;
+            let channels = first..(first + CHUNK).min(self.channels);
+            let panel = self.panels.get(task / chunks);
+            self.isa.run(Chunk { weights: self, weight, scale, to: to.get(), panel, channels });
+        };
+        let tasks = chunks * self.panels.len();
+        if self.plane() <= SMALL {
+            (0..tasks).for_each(task);
+        } else {
+            (0..tasks).into_par_iter().for_each(task);
+        }
+    }
+}
+
+/// The weights between a panel and a few input channels.
+struct Chunk<'a> {
+    weights: &'a Weights,
+    weight: &'a [f32],
+    scale: Option<&'a [f32]>,
+    to: *mut f32,
+    panel: Panel,
+    channels: Range<usize>,
+}
+
+impl Kernel for Chunk<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        // SAFETY: `pack` checked the destination, and no other task writes this panel's rows of these channels.
+        unsafe {
+            match (self.weights.tile, self.weights.plane() >= LARGE) {
+                (Tile::Two, false) => self.transform::<S, 4, false>(),
+                (Tile::Two, true) => self.transform::<S, 4, true>(),
+                (Tile::Four, false) => self.transform::<S, 6, false>(),
+                (Tile::Four, true) => self.transform::<S, 6, true>(),
+            }
+        }
+    }
+}
+
+impl Chunk<'_> {
+    /// Gathers the taps of a few input channels; zeros for output channels that do not exist.
+    #[inline(always)]
+    fn taps(&self, channels: Range<usize>) -> Block {
+        let mut block = [[[[0.0; LANES]; 9]; WIDEST]; GATHER];
+        let Weights { out, transposed, channels: all, .. } = *self.weights;
+        for (block, channel) in block.iter_mut().zip(channels) {
+            for lane in 0..(self.panel.vectors * LANES).min(out - self.panel.channel) {
+                let o = self.panel.channel + lane;
+                let from = if transposed { channel * out + o } else { o * all + channel };
+                let from: &[f32; 9] = self.weight[from * 9..][..9].try_into().expect("nine taps");
+                let scale = self.scale.map_or(1.0, |scale| scale[if transposed { channel } else { o }]);
+                let to = &mut block[lane / LANES];
+                for tap in 0..9 {
+                    to[tap][lane % LANES] = scale * from[if transposed { 8 - tap } else { tap }];
+                }
+            }
+        }
+        block
+    }
+
+    /// Transforms the taps to their places.
+    ///
+    /// # Safety
+    ///
+    /// `to` takes all frequencies, and nobody else touches these channels of this panel.
+    #[inline(always)]
+    unsafe fn transform<S: Simd, const N: usize, const STREAM: bool>(&self)
+    where
+        Weight: Line<3, N>,
+    {
+        let stride = self.weights.plane();
+        let to = self.to.wrapping_add(self.panel.channel * self.weights.channels);
+        for first in self.channels.clone().step_by(GATHER) {
+            let channels = first..(first + GATHER).min(self.channels.end);
+            let taps = self.taps(channels.clone());
+            for (taps, channel) in taps.iter().zip(channels) {
+                for (vector, taps) in taps[..self.panel.vectors].iter().enumerate() {
+                    let place = (channel * self.panel.vectors + vector) * LANES;
+                    let source = Grid { base: taps.as_ptr().cast(), row: 3 * LANES, column: LANES };
+                    let sink = Planes::<N, STREAM> { to: to.wrapping_add(place), stride };
+                    // SAFETY: the source is nine vectors; the sink is inside `to` by the layout.
+                    unsafe { square::<S, Weight, 3, N>(&source, &sink) }
+                }
+            }
+        }
+        if STREAM {
+            fence();
+        }
+    }
+}
+
+/// Orders stores past the caches before whatever tells other threads that they are done.
+#[inline(always)]
+fn fence() {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: part of every x86-64.
+    unsafe {
+        std::arch::x86_64::_mm_sfence();
+    }
+}

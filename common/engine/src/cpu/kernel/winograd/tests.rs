@@ -1,0 +1,395 @@
+//! Against plain f64 loops, on every instruction set.
+
+use std::fmt::Write;
+
+use super::*;
+use crate::cpu::kernel::conv::{Part, WeightGradient};
+use crate::cpu::oracle::{channels_first, channels_last, each_product, normals, relative_rms};
+use crate::cpu::vector::epilogue::Activation;
+use crate::cpu::vector::simd::{LANES, padded};
+use crate::graph::Padding;
+
+const TILES: [Tile; 2] = [Tile::Two, Tile::Four];
+
+/// The error that a tile may have, relative RMS.
+fn bound(tile: Tile) -> f64 {
+    match tile {
+        Tile::Two => 2e-6,
+        Tile::Four => 5e-6,
+    }
+}
+
+/// A 3x3 convolution of `input` (channels, rows, columns) to `out` channels; padding top, bottom, left, right.
+fn shape(input: [usize; 3], out: usize, [top, bottom, left, right]: [usize; 4]) -> ConvShape {
+    ConvShape {
+        input,
+        output: [out, input[1] + top + bottom - 2, input[2] + left + right - 2],
+        kernel: [3, 3],
+        stride: [1, 1],
+        padding: Padding { top, bottom, left, right },
+        groups: 1,
+        dense_input: false,
+    }
+}
+
+/// Odd, non-square, smaller than a tile, larger than a group; channels above and below whole vectors and panels.
+fn shapes() -> Vec<ConvShape> {
+    vec![
+        shape([16, 32, 32], 16, [1; 4]),
+        shape([3, 9, 7], 5, [1; 4]),
+        shape([17, 1, 1], 33, [1; 4]),
+        shape([16, 1, 5], 16, [2, 0, 1, 1]),
+        shape([20, 3, 3], 40, [0; 4]),
+        shape([33, 13, 6], 49, [2; 4]),
+        shape([64, 8, 11], 80, [0, 1, 2, 1]),
+        shape([5, 2, 15], 130, [1, 2, 0, 2]),
+        shape([48, 12, 10], 96, [1; 4]),
+        shape([210, 4, 5], 200, [1, 1, 0, 2]),
+        shape([1, 40, 4], 1, [1; 4]),
+    ]
+}
+
+/// A convolution's values in PyTorch's layouts, in f64.
+struct Case {
+    shape: ConvShape,
+    images: usize,
+    input: Vec<Vec<f64>>,
+    gradient: Vec<Vec<f64>>,
+    weight: Vec<f64>,
+    scale: Vec<f32>,
+}
+
+impl Case {
+    fn new(shape: ConvShape, images: usize, seed: u64) -> Self {
+        let maps = |[c, h, w]: [usize; 3], seed: u64| {
+            (0..images as u64).map(|image| normals(c * h * w, seed * 97 + image)).collect()
+        };
+        let scale = (0..shape.output[0]).map(|o| 0.5 + o as f32 / 64.0).collect();
+        Self {
+            images,
+            input: maps(shape.input, 2 * seed + 3),
+            gradient: maps(shape.output, 2 * seed + 4),
+            weight: normals(shape.weight_len(), seed + 1000),
+            shape,
+            scale,
+        }
+    }
+
+    fn weight_f32(&self) -> Vec<f32> {
+        self.weight.iter().map(|&w| w as f32).collect()
+    }
+
+    fn scaled(&self, weight: usize) -> f64 {
+        self.weight[weight] * f64::from(self.scale[weight / (self.shape.weight_len() / self.shape.output[0])])
+    }
+
+    fn output(&self) -> Vec<f64> {
+        let mut all = Vec::new();
+        for input in &self.input {
+            let mut output = vec![0.0; self.shape.output.iter().product()];
+            each_product(&self.shape, |o, i, w| output[o] += input[i] * self.scaled(w));
+            all.extend(output);
+        }
+        all
+    }
+
+    fn image_gradient(&self) -> Vec<f64> {
+        let mut all = Vec::new();
+        for gradient in &self.gradient {
+            let mut image = vec![0.0; self.shape.input.iter().product()];
+            each_product(&self.shape, |o, i, w| image[i] += gradient[o] * self.scaled(w));
+            all.extend(image);
+        }
+        all
+    }
+
+    fn weight_gradient(&self) -> Vec<f64> {
+        let mut sums = vec![0.0; self.shape.weight_len()];
+        for (input, gradient) in self.input.iter().zip(&self.gradient) {
+            each_product(&self.shape, |o, i, w| sums[w] += input[i] * gradient[o]);
+        }
+        sums
+    }
+}
+
+/// Maps as the kernels see them.
+fn maps(images: &[Vec<f64>], shape: [usize; 3]) -> Vec<f32> {
+    images.iter().flat_map(|image| channels_last(image, shape, padded(shape[0]))).collect()
+}
+
+/// Maps as PyTorch sees them.
+fn unmap(map: &[f32], shape: [usize; 3]) -> Vec<f64> {
+    let pixel = padded(shape[0]);
+    map.chunks_exact(shape[1] * shape[2] * pixel)
+        .flat_map(|image| channels_first(image, shape, pixel))
+        .collect()
+}
+
+/// Packs and runs `call` images at a time, over a destination and scratch of rubbish.
+fn run(
+    product: &dyn MapProduct,
+    case: &Case,
+    call: usize,
+    from: &[Vec<f64>],
+    shapes: [[usize; 3]; 2],
+) -> Vec<f32> {
+    let mut packed = vec![f32::NAN; product.packed_len()];
+    product.pack(&case.weight_f32(), Some(&case.scale), &mut packed);
+    let mut all = Vec::new();
+    for from in from.chunks(call) {
+        let [_, height, width] = shapes[1];
+        let mut to = vec![f32::NAN; from.len() * height * width * padded(shapes[1][0])];
+        let mut scratch = vec![f32::NAN; product.scratch_len(from.len())];
+        let input = maps(from, shapes[0]);
+        product.run(&packed, from.len(), &input, &mut to, &Epilogue::new(), &mut scratch);
+        all.extend(to);
+    }
+    all
+}
+
+fn forward(isa: Isa, tile: Tile, case: &Case, call: usize) -> Vec<f32> {
+    let product = WinogradForward::new(isa, case.shape, tile);
+    run(&product, case, call, &case.input, [case.shape.input, case.shape.output])
+}
+
+fn image_gradient(isa: Isa, tile: Tile, case: &Case, call: usize) -> Vec<f32> {
+    let product = WinogradImageGradient::new(isa, case.shape, tile);
+    run(&product, case, call, &case.gradient, [case.shape.output, case.shape.input])
+}
+
+/// The weight gradient of `parts` images each, `call` images at a time, added to ones.
+fn weight_gradient(isa: Isa, tile: Tile, case: &Case, part: usize, call: usize) -> Vec<f32> {
+    let layer = WinogradWeightGradient::new(isa, case.shape, tile);
+    // Whatever a step before left there.
+    let mut parts = vec![f32::NAN; layer.part_len() * case.images.div_ceil(part)];
+    let batch = case.input.chunks(part).zip(case.gradient.chunks(part));
+    for ((inputs, gradients), part) in batch.zip(parts.chunks_exact_mut(layer.part_len())) {
+        for (i, (input, gradient)) in inputs.chunks(call).zip(gradients.chunks(call)).enumerate() {
+            let mut scratch = vec![f32::NAN; layer.scratch_len(input.len())];
+            let (x, y) = (maps(input, case.shape.input), maps(gradient, case.shape.output));
+            layer.run(input.len(), &x, &y, Part { sums: part, begun: i > 0 }, &mut scratch);
+        }
+    }
+    let mut sums = vec![1.0; case.shape.weight_len()];
+    layer.finish(&parts, &mut sums);
+    sums
+}
+
+/// Asserts that all three kernels agree with the loops, with both tiles on every instruction set.
+fn check(case: &Case) {
+    // Ones that were there before cost digits of small sums, which the truth shares.
+    let sums: Vec<f64> = case.weight_gradient().iter().map(|&sum| sum + 1.0).collect();
+    let truth = [case.output(), case.image_gradient(), sums];
+    for isa in Isa::available() {
+        for tile in TILES {
+            agree(isa, tile, case, &truth);
+        }
+    }
+}
+
+/// Asserts that output, image gradient and weight gradient are those given.
+fn agree(isa: Isa, tile: Tile, case: &Case, [output, image, sums]: &[Vec<f64>; 3]) {
+    let close = |name: &str, found: &[f64], truth: &[f64]| {
+        let error = relative_rms(found, truth);
+        assert!(
+            error <= bound(tile),
+            "{name} {isa:?} {tile:?} {error:e}: {:?} x {}",
+            case.shape,
+            case.images
+        );
+    };
+    let found = unmap(&forward(isa, tile, case, case.images), case.shape.output);
+    close("forward", &found, output);
+    let found = unmap(&image_gradient(isa, tile, case, case.images), case.shape.input);
+    close("image gradient", &found, image);
+    let found = weight_gradient(isa, tile, case, case.images, case.images);
+    close("weight gradient", &found.iter().map(|&sum| sum.into()).collect::<Vec<_>>(), sums);
+}
+
+#[test]
+fn every_kernel_agrees_with_plain_loops_at_every_shape_class() {
+    for (seed, shape) in shapes().into_iter().enumerate() {
+        let case = Case::new(shape, 1 + seed % 3, seed as u64);
+        check(&case);
+    }
+}
+
+#[test]
+fn results_do_not_depend_on_images_per_call_or_threads() {
+    for (seed, shape) in shapes().into_iter().enumerate() {
+        let case = Case::new(shape, 5, seed as u64);
+        for isa in Isa::available() {
+            for tile in TILES {
+                let results = |threads: usize, call: usize| {
+                    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+                    pool.install(|| {
+                        let used = |map: Vec<f32>, shape: [usize; 3]| unmap(&map, shape);
+                        (
+                            used(forward(isa, tile, &case, call), case.shape.output),
+                            used(image_gradient(isa, tile, &case, call), case.shape.input),
+                            weight_gradient(isa, tile, &case, 5, call),
+                        )
+                    })
+                };
+                let one = results(1, 5);
+                assert!(one == results(3, 1), "{isa:?} {tile:?} {shape:?}: one image per call");
+                assert!(one == results(2, 2), "{isa:?} {tile:?} {shape:?}: two images per call");
+            }
+        }
+    }
+}
+
+#[test]
+fn parts_sum_to_the_whole() {
+    for (seed, shape) in shapes().into_iter().enumerate() {
+        let case = Case::new(shape, 5, seed as u64);
+        let truth = case.weight_gradient();
+        for isa in Isa::available() {
+            for tile in TILES {
+                let sums = weight_gradient(isa, tile, &case, 2, 1);
+                let found: Vec<f64> = sums.iter().map(|&sum| f64::from(sum) - 1.0).collect();
+                let error = relative_rms(&found, &truth);
+                assert!(error <= 2.0 * bound(tile), "{isa:?} {tile:?} {error:e}: {shape:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_image_gradient_of_dense_channels_is_padded() {
+    let mut shape = shape([3, 9, 10], 20, [1; 4]);
+    shape.dense_input = true;
+    let case = Case::new(shape, 2, 7);
+    for isa in Isa::available() {
+        for tile in TILES {
+            let image = image_gradient(isa, tile, &case, 2);
+            assert_eq!(image.len(), 2 * 9 * 10 * LANES);
+            assert!(relative_rms(&unmap(&image, shape.input), &case.image_gradient()) <= bound(tile));
+        }
+    }
+}
+
+#[test]
+fn the_epilogue_sees_every_value_once_at_its_place() {
+    let shape = shape([20, 7, 6], 40, [1; 4]);
+    let case = Case::new(shape, 2, 9);
+    for isa in Isa::available() {
+        for tile in TILES {
+            let product = WinogradForward::new(isa, shape, tile);
+            let mut packed = vec![0.0; product.packed_len()];
+            product.pack(&case.weight_f32(), None, &mut packed);
+            let mut scratch = vec![0.0; product.scratch_len(2)];
+            let from = maps(&case.input, shape.input);
+            let mut plain = vec![0.0; 2 * shape.output_len()];
+            product.run(&packed, 2, &from, &mut plain, &Epilogue::new(), &mut scratch);
+
+            let bias: Vec<f32> = (0..padded(40)).map(|c| c as f32 / 8.0 - 2.0).collect();
+            let residual: Vec<f32> = normals(plain.len(), 5).into_iter().map(|x| x as f32).collect();
+            let mut bits = vec![0; plain.len() / LANES];
+            let mut found = vec![0.0; plain.len()];
+            let epilogue = Epilogue::new().bias(&bias).residual(&residual).activation(Activation::Relu);
+            product.run(&packed, 2, &from, &mut found, &epilogue.bits_out(&mut bits), &mut scratch);
+            for (i, &plain) in plain.iter().enumerate() {
+                let wanted = plain + bias[i % padded(40)] + residual[i];
+                assert_eq!(found[i].to_bits(), wanted.max(0.0).to_bits(), "{isa:?} {tile:?} {i}");
+                assert_eq!(bits[i / LANES] >> (i % LANES) & 1 == 1, wanted > 0.0, "{isa:?} {tile:?} {i}");
+            }
+        }
+    }
+}
+
+#[test]
+#[ignore = "two minutes"]
+fn every_kernel_agrees_with_plain_loops_at_ten_thousand_random_shapes() {
+    let mut state = 1u64;
+    let mut below = |n: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % n as usize
+    };
+    for seed in 0..10_000 {
+        let padding = [0; 4].map(|_| below(3));
+        let [top, bottom, left, right] = padding;
+        let height = 3usize.saturating_sub(top + bottom).max(1) + below(9);
+        let width = 3usize.saturating_sub(left + right).max(1) + below(9);
+        let shape = shape([1 + below(40), height, width], 1 + below(40), padding);
+        let case = Case::new(shape, 1 + below(3), seed);
+        check(&case);
+    }
+}
+
+#[test]
+#[ignore = "a second"]
+fn a_large_batch_does_not_lose_digits_of_the_weight_gradient() {
+    let case = Case::new(shape([16, 32, 32], 16, [1; 4]), 128, 3);
+    let truth = case.weight_gradient();
+    for tile in TILES {
+        let sums = weight_gradient(Isa::detect(), tile, &case, 128, 128);
+        let found: Vec<f64> = sums.iter().map(|&sum| f64::from(sum) - 1.0).collect();
+        let error = relative_rms(&found, &truth);
+        println!("{tile:?}: {error:.2e}");
+        assert!(error <= bound(tile), "{tile:?} {error:e}");
+    }
+}
+
+/// Least seconds of half a second of runs, and of at least five.
+fn least(mut run: impl FnMut()) -> f64 {
+    let mut least = f64::INFINITY;
+    let begin = std::time::Instant::now();
+    let mut runs = 0;
+    while runs < 5 || begin.elapsed().as_secs_f64() < 0.5 {
+        runs += 1;
+        let start = std::time::Instant::now();
+        run();
+        least = least.min(start.elapsed().as_secs_f64());
+    }
+    least
+}
+
+#[test]
+#[ignore = "measures"]
+fn speed_of_every_kernel() {
+    let threads = std::env::var("THREADS").map_or(1, |threads| threads.parse().expect("a number"));
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+    let isa = Isa::detect();
+    let only: Option<usize> = std::env::var("CHANNELS").ok().map(|only| only.parse().expect("a number"));
+    for (channels, side) in [(16, 32), (32, 16), (64, 8), (64, 32), (128, 16), (160, 32), (256, 8), (512, 4)]
+    {
+        if only.is_some_and(|only| only != channels) {
+            continue;
+        }
+        for tile in TILES {
+            let images = 32;
+            let shape = shape([channels, side, side], channels, [1; 4]);
+            let flops = 2.0 * (images * side * side * channels * channels * 9) as f64;
+            let x: Vec<f32> = normals(images * shape.input_len(), 1).iter().map(|&x| x as f32).collect();
+            let y: Vec<f32> = normals(images * shape.output_len(), 2).iter().map(|&x| x as f32).collect();
+            let weight: Vec<f32> = normals(shape.weight_len(), 3).iter().map(|&x| x as f32).collect();
+            let mut line = format!("{channels:4} channels {side:2}x{side:<2} {tile:?}:");
+            let forward = WinogradForward::new(isa, shape, tile);
+            let image = WinogradImageGradient::new(isa, shape, tile);
+            for (name, product, from) in
+                [("forward", &forward as &dyn MapProduct, &x), ("image gradient", &image, &y)]
+            {
+                let mut packed = vec![0.0; product.packed_len()];
+                let pack = pool.install(|| least(|| product.pack(&weight, None, &mut packed)));
+                let mut to = vec![0.0; from.len()];
+                let mut scratch = vec![0.0; product.scratch_len(images)];
+                let epilogue = Epilogue::new();
+                let run = || product.run(&packed, images, from, &mut to, &epilogue, &mut scratch);
+                let seconds = pool.install(|| least(run));
+                let _ = write!(line, " {name} {:.2} ms {:.0}", seconds * 1e3, flops / seconds * 1e-9);
+                let _ = write!(line, " pack {:.2} ms,", pack * 1e3);
+            }
+            let layer = WinogradWeightGradient::new(isa, shape, tile);
+            let mut part = vec![0.0; layer.part_len()];
+            let mut scratch = vec![0.0; layer.scratch_len(images)];
+            let seconds = pool.install(|| {
+                least(|| layer.run(images, &x, &y, Part { sums: &mut part, begun: false }, &mut scratch))
+            });
+            let mut gradient = vec![0.0; shape.weight_len()];
+            let finish = pool.install(|| least(|| layer.finish(&part, &mut gradient)));
+            let _ = write!(line, " weight gradient {:.2} ms {:.0}", seconds * 1e3, flops / seconds * 1e-9);
+            println!("{line} finish {:.2} ms", finish * 1e3);
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! The weight gradient: F(3x3, m x m), a convolution of the input with the output's gradient as its kernel.
+//!
+//! Input patches and gradient tiles go to frequencies; per frequency, a matrix product over tiles adds to
+//! `[frequency][input channel][output channel]`, a part's buffer. Only [`finish`](WeightGradient::finish) leaves the
+//! frequencies. Scratch is `[frequency][tile][input channel]` and `[frequency][panel][tile][panel width]`.
+
+#![allow(unsafe_code)]
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::line::{Gradient, Input, Line};
+use super::tiling::{Destination, Map, Tiling};
+use super::{SCRATCH, Shared, Tile, finish};
+use crate::cpu::kernel::conv::{ConvShape, Part, WeightGradient};
+use crate::cpu::vector::simd::{Isa, Kernel, LANES, Simd};
+use crate::cpu::vector::tile::{Panel, Panels, columns_by_panel, rows, with_tile};
+
+/// From this many tiles per image on, sums begin afresh within each image: a single chain over a large batch would
+/// lose digits. Below, a chain runs through all images, whatever the calls they come in.
+const MANY_TILES: usize = 32;
+
+/// The weight gradient of a 3x3 convolution. Its input is not the network's image.
+pub(crate) struct WinogradWeightGradient {
+    isa: Isa,
+    tile: Tile,
+    tiling: Tiling,
+    input: Map,
+    output: Map,
+    /// Input and output channels that are not padding.
+    channels: [usize; 2],
+    panels: Panels,
+    /// f32 from one frequency of a part to the next.
+    plane: usize,
+    /// Channels of all panels but possibly the last.
+    panel: usize,
+    /// f32 from one transformed patch to the next.
+    patch: usize,
+    /// Most tiles whose frequencies the scratch holds.
+    block: usize,
+    /// Tiles of an image that are summed before they are added to the part; none where one chain runs through.
+    chain: Option<usize>,
+    cooperative: bool,
+    /// One pixel of padding.
+    zeros: Vec<f32>,
+}
+
+impl WinogradWeightGradient {
+    /// For a shape that [`fits`](super::fits) and whose input is not dense.
+    pub(crate) fn new(isa: Isa, shape: ConvShape, tile: Tile) -> Self {
+        assert!(super::fits(&shape) && !shape.dense_input, "not a Winograd convolution: {shape:?}");
+        let (input, output) = (Map::new(shape.input), Map::new(shape.output));
+        let tiling = Tiling::new(tile.side(), &output, [shape.padding.top, shape.padding.left]);
+        // Patches a large power of two apart would share few sets of the cache.
+        let patch = if input.pixel.is_multiple_of(256) { input.pixel + LANES } else { input.pixel };
+        let panels = Panels::new(isa, shape.output[0]);
+        let cooperative = super::is_large(shape.input[0], shape.output[0]);
+        let chain = if input.pixel + output.pixel <= 128 { 64 } else { 32 };
+        let most = (SCRATCH / (tile.frequencies() * (patch + output.pixel))).min(1024);
+        Self {
+            isa,
+            tile,
+            input,
+            output,
+            channels: [shape.input[0], shape.output[0]],
+            panels,
+            plane: super::apart(shape.input[0] * output.pixel),
+            panel: panels.get(0).vectors * LANES,
+            patch,
+            block: if cooperative { most.max(chain) } else { chain },
+            chain: (tiling.per_image >= MANY_TILES).then_some(chain),
+            cooperative,
+            zeros: vec![0.0; input.pixel.max(output.pixel)],
+            tiling,
+        }
+    }
+
+    /// f32 from one frequency to the next of transformed patches and gradients; a vector more than they fill, so
+    /// that frequencies do not share sets of the cache.
+    fn planes(&self, tiles: usize) -> [usize; 2] {
+        [self.patch, self.output.pixel].map(|pixel| tiles * pixel + LANES)
+    }
+
+    /// Tiles that a call of `images` holds at once, at most.
+    fn held(&self, images: usize) -> usize {
+        (images * self.tiling.per_image).min(self.block)
+    }
+
+    /// The end of the chain that tile `tile` is part of.
+    #[inline(always)]
+    fn chain_end(&self, tile: usize, tiles: usize) -> usize {
+        self.chain.map_or(tiles, |chain| {
+            let within = tile % self.tiling.per_image;
+            tile - within + self.tiling.per_image.min((within / chain + 1) * chain)
+        })
+    }
+
+    /// The end of the block of whole chains that begins at tile `first`.
+    fn block_end(&self, first: usize, tiles: usize) -> usize {
+        if self.chain.is_none() {
+            return tiles.min(first + self.block);
+        }
+        let mut end = first;
+        while end < tiles && self.chain_end(end, tiles) - first <= self.block {
+            end = self.chain_end(end, tiles);
+        }
+        end
+    }
+}
+
+impl WeightGradient for WinogradWeightGradient {
+    fn part_len(&self) -> usize {
+        self.tile.frequencies() * self.plane
+    }
+
+    fn scratch_len(&self, images: usize) -> usize {
+        self.tile.frequencies() * self.planes(self.held(images)).iter().sum::<usize>()
+    }
+
+    fn run(&self, images: usize, input: &[f32], gradient: &[f32], part: Part<'_>, scratch: &mut [f32]) {
+        assert!(input.len() >= images * self.input.image(), "an input of {} values", input.len());
+        assert!(gradient.len() >= images * self.output.image(), "a gradient of {} values", gradient.len());
+        assert!(part.sums.len() >= self.part_len(), "a part of {} values", part.sums.len());
+        let scratch = &mut scratch[..self.scratch_len(images)];
+        let held = self.held(images);
+        let planes = self.planes(held);
+        let frequencies = self.tile.frequencies();
+        let (v, y) = scratch.split_at_mut(frequencies * planes[0]);
+        let (v, y, sums) = (Shared(v.as_mut_ptr()), Shared(y.as_mut_ptr()), Shared(part.sums.as_mut_ptr()));
+        let tiles = images * self.tiling.per_image;
+        let mut first = 0;
+        while first < tiles {
+            let end = self.block_end(first, tiles);
+            let begun = part.begun || first > 0;
+            let block = Block { layer: self, input, gradient, sums, begun, v, y, planes, held, first, end };
+            let panels = self.panels.len();
+            if self.cooperative {
+                (first..end).into_par_iter().for_each(|tile| self.isa.run(Forwards(&block, tile..tile + 1)));
+                (0..frequencies * panels)
+                    .into_par_iter()
+                    .for_each(|i| self.isa.run(Products(&block, i / panels..i / panels + 1, i % panels)));
+            } else {
+                self.isa.run(Forwards(&block, first..end));
+                for panel in 0..panels {
+                    self.isa.run(Products(&block, 0..frequencies, panel));
+                }
+            }
+            first = end;
+        }
+    }
+
+    fn cooperative(&self) -> bool {
+        self.cooperative
+    }
+
+    fn finish(&self, parts: &[f32], gradient: &mut [f32]) {
+        assert!(parts.len().is_multiple_of(self.part_len()), "parts of {} values", parts.len());
+        finish::run(self.isa, self.tile, self.channels, parts, gradient);
+    }
+}
+
+/// A few tiles of a call.
+struct Block<'a> {
+    layer: &'a WinogradWeightGradient,
+    input: &'a [f32],
+    gradient: &'a [f32],
+    sums: Shared,
+    /// Whether the sums hold those of earlier tiles.
+    begun: bool,
+    /// Transformed patches.
+    v: Shared,
+    /// Transformed gradients.
+    y: Shared,
+    /// f32 from one frequency to the next of both.
+    planes: [usize; 2],
+    /// Tiles for which the scratch is laid out.
+    held: usize,
+    /// The tiles of the block.
+    first: usize,
+    end: usize,
+}
+
+impl Block<'_> {
+    /// f32 of transformed gradients before those of a panel.
+    #[inline(always)]
+    fn before(&self, panel: Panel) -> usize {
+        panel.channel * self.held
+    }
+}
+
+/// Patches and gradients to frequencies, for some tiles.
+struct Forwards<'a>(&'a Block<'a>, Range<usize>);
+
+impl Kernel for Forwards<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        // SAFETY: `run` checked the sizes, and each tile is transformed once.
+        unsafe {
+            match self.0.layer.tile {
+                Tile::Two => self.transform::<S, 2, 4>(),
+                Tile::Four => self.transform::<S, 4, 6>(),
+            }
+        }
+    }
+}
+
+impl Forwards<'_> {
+    /// # Safety
+    ///
+    /// The block's slices and scratch have their sizes; nobody else touches these tiles.
+    #[inline(always)]
+    unsafe fn transform<S: Simd, const M: usize, const N: usize>(self)
+    where
+        Input: Line<N, N>,
+        Gradient: Line<M, N>,
+    {
+        let Block { layer, input, gradient, v, y, planes, first, .. } = self.0;
+        let zeros = layer.zeros.as_ptr();
+        for tile in self.1.clone() {
+            let place = layer.tiling.place(tile);
+            let image = |map: &[f32], image: usize| map.as_ptr().wrapping_add(place.image * image);
+            let to = v.get().wrapping_add((tile - first) * layer.patch);
+            let patch = (image(input, layer.input.image()), zeros);
+            let panels = InPanels { block: self.0, to: y.get(), tile: tile - first };
+            let values = (image(gradient, layer.output.image()), zeros);
+            let [row, column] = place.output.map(|i| i as isize);
+            // SAFETY: the caller's promise.
+            unsafe {
+                layer.input.transform::<S, Input, N, N>(patch, layer.tiling.patch(place), &to, planes[0]);
+                layer.output.transform::<S, Gradient, M, N>(values, [row, column], &panels, planes[1]);
+            }
+        }
+    }
+}
+
+/// A tile's channels, panel by panel.
+struct InPanels<'a> {
+    block: &'a Block<'a>,
+    to: *mut f32,
+    tile: usize,
+}
+
+impl Destination for InPanels<'_> {
+    #[inline(always)]
+    fn channel(&self, channel: usize) -> *mut f32 {
+        let panel = self.block.layer.panels.get(channel / self.block.layer.panel);
+        let within = self.tile * panel.vectors * LANES + channel - panel.channel;
+        self.to.wrapping_add(self.block.before(panel) + within)
+    }
+}
+
+/// The matrix products of some frequencies and one panel, over all tiles of the block.
+struct Products<'a>(&'a Block<'a>, Range<usize>, usize);
+
+impl Kernel for Products<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let Block { layer, sums, begun, v, y, planes, first, end, .. } = *self.0;
+        let panel = layer.panels.get(self.2);
+        let (width, pixel) = (panel.vectors * LANES, layer.output.pixel);
+        let channels = layer.channels[0];
+        let strips = channels.div_ceil(rows(layer.isa, panel.vectors));
+        for frequency in self.1 {
+            let v = v.get().wrapping_add(frequency * planes[0]).cast_const();
+            let y = y.get().wrapping_add(frequency * planes[1] + self.0.before(panel)).cast_const();
+            let sums = sums.get().wrapping_add(frequency * layer.plane + panel.channel);
+            for strip in 0..strips {
+                // Strips of equal height: a last one of a few rows would leave the machine waiting for its sums.
+                let (from, to) = (strip * channels / strips, (strip + 1) * channels / strips);
+                let sums = (sums.wrapping_add(from * pixel), pixel);
+                let mut tile = first;
+                while tile < end {
+                    let next = layer.chain_end(tile, end);
+                    let left = (v.wrapping_add((tile - first) * layer.patch + from), layer.patch);
+                    let right = (y.wrapping_add((tile - first) * width), width);
+                    let onto = match layer.chain {
+                        _ if !begun && tile == first => Onto::Nothing,
+                        None => Onto::Chain,
+                        Some(_) => Onto::Sum,
+                    };
+                    // SAFETY: `run` checked the sizes; each piece of the part is this task's alone.
+                    unsafe {
+                        let tiles = next - tile;
+                        with_tile!(to - from, panel.vectors, accumulate::<S>(tiles, left, right, sums, onto));
+                    }
+                    tile = next;
+                }
+            }
+        }
+    }
+}
+
+/// How products join what the sums hold.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Onto {
+    /// They overwrite it.
+    Nothing,
+    /// They go on with it, in one chain.
+    Chain,
+    /// They are summed by themselves, then added.
+    Sum,
+}
+
+/// Joins `a^T b`, summed over `k` tiles, to the sums.
+///
+/// # Safety
+///
+/// `a` and `b` are valid for `k` rows of R values and of W vectors, `sums` for R rows of W vectors, each a stride
+/// apart.
+#[inline(always)]
+unsafe fn accumulate<S: Simd, const R: usize, const W: usize>(
+    k: usize,
+    a: (*const f32, usize),
+    b: (*const f32, usize),
+    (sums, stride): (*mut f32, usize),
+    onto: Onto,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let at = |i: usize, j: usize| sums.wrapping_add(i * stride + j * LANES);
+        let mut acc = [[S::zero(); W]; R];
+        if onto == Onto::Chain {
+            for (i, acc) in acc.iter_mut().enumerate() {
+                for (j, acc) in acc.iter_mut().enumerate() {
+                    *acc = S::load(at(i, j));
+                }
+            }
+        }
+        columns_by_panel::<S, R, W>(k, a, b, &mut acc);
+        for (i, acc) in acc.into_iter().enumerate() {
+            for (j, acc) in acc.into_iter().enumerate() {
+                let sum = if onto == Onto::Sum { S::add(S::load(at(i, j)), acc) } else { acc };
+                S::store(at(i, j), sum);
+            }
+        }
+    }
+}

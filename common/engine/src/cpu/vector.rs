@@ -1,0 +1,9 @@
+//! What kernels are written in: vectors of sixteen, register tiles, windows along an axis, aligned memory, and what
+//! happens to a value on its way out.
+
+pub(crate) mod axis;
+pub(crate) mod epilogue;
+pub(crate) mod memory;
+pub(crate) mod pointwise;
+pub(crate) mod simd;
+pub(crate) mod tile;
