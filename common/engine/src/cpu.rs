@@ -1,6 +1,6 @@
 //! The fast CPU engine: any network, f32, on AVX-512, AVX2 or plain Rust, whatever the machine has.
 //!
-//! A network is fused into steps ([`plan`]), steps become instructions over slots of memory, and a thread takes a few
+//! A [`plan`](crate::plan) of instructions over slots of memory gets its kernels ([`planned`]), and a thread takes a few
 //! images at a time through as many instructions as it can ([`run`]). Convolutions are Winograd's where they
 //! can be, else direct ([`kernel`]); weights are packed once per change of the
 //! parameters ([`pack`]).
@@ -17,7 +17,7 @@ mod kernel;
 mod oracle;
 mod pack;
 mod peak;
-mod plan;
+mod planned;
 mod run;
 #[cfg(test)]
 mod tests;
@@ -33,8 +33,10 @@ use crate::graph::{Network, NodeId};
 use crate::params::{Arena, Grads, Layout, Params, Precision, Role};
 pub use peak::peak_gflops;
 
+use crate::plan::{Moments, Norm as NormStep, Plan, Program};
+use kernel::choice::Precise;
 use pack::{NormState, Packed};
-use plan::{Plan, Precise, Program};
+use planned::Planned;
 use run::{Caller, Run, Workspace};
 use vector::memory::{Buffer, Spare, locked};
 use vector::simd::Isa;
@@ -61,7 +63,7 @@ struct Known {
     key: Key,
     // Keeps the address in the key from being given to another network.
     _layout: Arc<Layout>,
-    plan: Arc<Plan>,
+    plan: Arc<Planned>,
     packed: Option<(u64, Arc<Packed>)>,
 }
 
@@ -89,7 +91,7 @@ unsafe impl Send for Key {}
 
 /// What a forward kept.
 struct Kept {
-    plan: Arc<Plan>,
+    plan: Arc<Planned>,
     packed: Arc<Packed>,
     values: Option<Buffer>,
     norms: Vec<NormState>,
@@ -140,7 +142,7 @@ impl Cpu {
         norm: Norm,
         keep: Keep,
         outputs: &[NodeId],
-    ) -> (Arc<Plan>, Arc<Packed>) {
+    ) -> (Arc<Planned>, Arc<Packed>) {
         // Plans of many shapes of use (taps, modes) may come and go; packed weights are large, so old ones leave.
         const MOST_PLANS: usize = 8;
         let precise = if self.exact_conv || keep == Keep::Nothing { Precise::Yes } else { Precise::No };
@@ -154,7 +156,7 @@ impl Cpu {
             Some(index) => plans.remove(index),
             None => Known {
                 _layout: network.layout().clone(),
-                plan: Arc::new(Plan::new(self.isa, network, norm, keep, outputs, precise)),
+                plan: Arc::new(Planned::new(self.isa, network, norm, keep, outputs, precise)),
                 packed: None,
                 key: key.clone(),
             },
@@ -216,8 +218,8 @@ impl Engine for Cpu {
         let mut results: Vec<Vec<f32>> =
             origin.outputs.iter().map(|shape| vec![0.0; shape.iter().product()]).collect();
         let mut kept = Kept {
-            values: Some(self.spare.take(plan.tape_len * count)),
-            norms: vec![NormState::default(); plan.steps.norms.len()],
+            values: Some(self.spare.take(plan.plan.tape_len * count)),
+            norms: vec![NormState::default(); plan.plan.steps.norms.len()],
             images: count,
             origin,
             spare: self.spare.clone(),
@@ -247,7 +249,7 @@ impl Engine for Cpu {
         kept.origin.check_backward(seeds, grads.as_deref())?;
         let seeds: Vec<Option<Vec<f32>>> =
             seeds.iter().map(|seed| seed.as_ref().map(values_of).transpose()).collect::<Result<_, _>>()?;
-        let [channels, height, width] = kept.plan.steps.values[0].shape;
+        let [channels, height, width] = kept.plan.plan.steps.values[0].shape;
         let image = if kept.origin.keep.image() { kept.images * channels * height * width } else { 0 };
         let mut image = vec![0.0; image];
         let layout = grads.as_ref().map(|grads| grads.layout().clone());
@@ -271,7 +273,7 @@ impl Cpu {
         let mut run = Run {
             isa: self.isa,
             threads: self.pool.current_num_threads(),
-            plan: &kept.plan,
+            planned: &kept.plan,
             packed: &kept.packed,
             images: kept.images,
             tape: kept.values.as_mut().expect("the buffer leaves with the tape"),
@@ -279,7 +281,7 @@ impl Cpu {
             caller,
             workspace: &mut workspace,
         };
-        let program = program(run.plan);
+        let program = program(&run.planned.plan);
         self.pool.install(|| run.program(program));
         let mut kept = locked(&self.workspace);
         if kept.as_ref().is_none_or(|kept| kept.len() <= workspace.len()) {
@@ -295,13 +297,13 @@ fn values_of(tensor: &Tensor) -> Result<Vec<f32>, EngineError> {
 
 /// Mean and unbiased variance of every BatchNorm in the layout of the running statistics.
 fn batch_stats(network: &Network, kept: &Kept) -> BatchStats {
-    let batch = |norm: &&plan::Norm| matches!(norm.moments, plan::Moments::Batch);
-    if !kept.plan.steps.norms.iter().any(|norm| batch(&norm)) {
+    let batch = |norm: &&NormStep| matches!(norm.moments, Moments::Batch);
+    if !kept.plan.plan.steps.norms.iter().any(|norm| batch(&norm)) {
         return BatchStats { values: None };
     }
     let layout = network.layout();
     let mut values = vec![0.0f32; layout.statistics_len()];
-    for (norm, state) in kept.plan.steps.norms.iter().zip(&kept.norms) {
+    for (norm, state) in kept.plan.plan.steps.norms.iter().zip(&kept.norms) {
         if !batch(&norm) {
             continue;
         }

@@ -10,6 +10,7 @@ mod engine;
 pub mod graph;
 mod kind;
 pub mod params;
+mod plan;
 pub mod process;
 pub mod reference;
 

@@ -1,5 +1,6 @@
-//! The kernels, a file or folder for each: they know maps, shapes and vectors, and nothing of plans.
+//! The kernels, a file or folder for each: they know maps, shapes and vectors, and nothing of programs or slots.
 
+pub(crate) mod choice;
 pub(crate) mod conv;
 pub(crate) mod depthwise;
 pub(crate) mod direct;

@@ -1,6 +1,6 @@
 //! Plain f64 loops that the kernels' tests compare with.
 
-use super::kernel::conv::ConvShape;
+use crate::plan::ConvShape;
 
 /// The terms of a convolution: calls `f(output index, input index, weight index)` for each product of one image, all
 /// in PyTorch's layouts: (C, H, W) and (out, in / groups, rows, columns).

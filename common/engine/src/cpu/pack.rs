@@ -1,11 +1,12 @@
 //! Packing: from parameters under PyTorch's layout to what the kernels read, once per change of the parameters.
 
 use super::kernel::norm::{self, BatchMoments, Learned};
-use super::plan::{Moments, Norm, Plan};
+use super::planned::Planned;
 use super::vector::memory::{Buffer, Spare};
 use super::vector::simd::padded;
 use crate::graph::NodeId;
 use crate::params::{Arena, Params, Role};
+use crate::plan::{Moments, Norm};
 
 /// Packed weights, folded biases, and the coefficients of normalisations.
 pub(crate) struct Packed {
@@ -41,20 +42,25 @@ impl PackedNorm {
 
 impl Packed {
     /// Packs for a plan; runs on the current thread pool.
-    pub(crate) fn new(plan: &Plan, params: &Params, spare: &Spare) -> Self {
+    pub(crate) fn new(planned: &Planned, params: &Params, spare: &Spare) -> Self {
         let known = Known { params };
-        let folds: Vec<Option<Fold>> =
-            plan.steps.convs.iter().map(|conv| conv.fold.map(|(node, eps)| known.fold(node, eps))).collect();
-        let mut weights = spare.take(plan.packed_len);
-        for product in &plan.products {
-            let conv = &plan.steps.convs[product.conv];
+        let folds: Vec<Option<Fold>> = planned
+            .plan
+            .steps
+            .convs
+            .iter()
+            .map(|conv| conv.fold.map(|(node, eps)| known.fold(node, eps)))
+            .collect();
+        let mut weights = spare.take(planned.packed_len);
+        for product in &planned.products {
+            let conv = &planned.plan.steps.convs[product.conv];
             let scale = folds[product.conv].as_ref().map(|fold| fold.scale.as_slice());
             let into = &mut weights[product.start..][..product.kernel.packed_len()];
             product.kernel.pack(known.get(conv.node, Role::Weight), scale, into);
         }
-        let mut biases = vec![0.0; plan.biases.1];
-        for (index, conv) in plan.steps.convs.iter().enumerate() {
-            let into = &mut biases[plan.biases.0[index]..][..conv.shape.output[0]];
+        let mut biases = vec![0.0; planned.biases.1];
+        for (index, conv) in planned.plan.steps.convs.iter().enumerate() {
+            let into = &mut biases[planned.biases.0[index]..][..conv.shape.output[0]];
             if conv.bias {
                 into.copy_from_slice(known.get(conv.node, Role::Bias));
             }
@@ -64,19 +70,19 @@ impl Packed {
                 }
             }
         }
-        let norms = plan.steps.norms.iter().map(|norm| known.norm(norm)).collect();
+        let norms = planned.plan.steps.norms.iter().map(|norm| known.norm(norm)).collect();
         Self { weights, biases, norms }
     }
 
     /// The packed weights of a product.
-    pub(crate) fn weights(&self, plan: &Plan, product: usize) -> &[f32] {
-        let product = &plan.products[product];
+    pub(crate) fn weights(&self, planned: &Planned, product: usize) -> &[f32] {
+        let product = &planned.products[product];
         &self.weights[product.start..][..product.kernel.packed_len()]
     }
 
     /// The padded bias of a convolution.
-    pub(crate) fn bias(&self, plan: &Plan, conv: usize) -> &[f32] {
-        &self.biases[plan.biases.0[conv]..][..padded(plan.steps.convs[conv].shape.output[0])]
+    pub(crate) fn bias(&self, planned: &Planned, conv: usize) -> &[f32] {
+        &self.biases[planned.biases.0[conv]..][..padded(planned.plan.steps.convs[conv].shape.output[0])]
     }
 
     pub(crate) fn norm(&self, norm: usize) -> &PackedNorm {

@@ -9,11 +9,12 @@ use rayon::prelude::*;
 
 use super::kernel::norm;
 use super::pack::{NormState, Packed};
-use super::plan::{Instruction, Moments, Plan, Program, Segment, Sums};
+use super::planned::Planned;
 use super::vector::memory::Buffer;
 use super::vector::simd::{Isa, padded};
 use crate::graph::NodeId;
 use crate::params::{Layout, Role};
+use crate::plan::{Instruction, Moments, Plan, Program, Segment, Sums};
 use execute::Place;
 use slots::{Shared, Slots};
 
@@ -62,7 +63,7 @@ pub(crate) struct Caller<'a> {
 pub(crate) struct Run<'a> {
     pub(crate) isa: Isa,
     pub(crate) threads: usize,
-    pub(crate) plan: &'a Plan,
+    pub(crate) planned: &'a Planned,
     pub(crate) packed: &'a Packed,
     pub(crate) images: usize,
     pub(crate) tape: &'a mut Buffer,
@@ -102,8 +103,8 @@ impl Run<'_> {
         let images = if segment.cooperative { self.images } else { self.chunk(segment) };
         let instructions = &program.instructions[segment.instructions.clone()];
         let lens = instructions.iter().map(|instruction| match *instruction {
-            Instruction::Product { product, .. } => self.plan.products[product].kernel.scratch_len(images),
-            Instruction::Weight { weight, .. } => self.plan.weights[weight].kernel.scratch_len(images),
+            Instruction::Product { product, .. } => self.planned.products[product].kernel.scratch_len(images),
+            Instruction::Weight { weight, .. } => self.planned.weights[weight].kernel.scratch_len(images),
             _ => 0,
         });
         lens.max().unwrap_or(0)
@@ -177,11 +178,11 @@ impl Run<'_> {
         let part_sum = |&sum: &Sums| {
             let (floats, doubles) = match sum {
                 Sums::Moments(norm) | Sums::GradientMoments(norm) => {
-                    (0, 2 * self.plan.steps.norms[norm].pixel)
+                    (0, 2 * self.planned.plan.steps.norms[norm].pixel)
                 }
                 Sums::Weight(_) | Sums::Bias(_) if self.caller.grads.is_none() => return None,
-                Sums::Weight(weight) => (self.plan.weights[weight].kernel.part_len(), 0),
-                Sums::Bias(conv) => (0, 2 * padded(self.plan.steps.convs[conv].shape.output[0])),
+                Sums::Weight(weight) => (self.planned.weights[weight].kernel.part_len(), 0),
+                Sums::Bias(conv) => (0, 2 * padded(self.planned.plan.steps.convs[conv].shape.output[0])),
             };
             Some(PartSum { sum, start: 0, floats, doubles })
         };
@@ -192,7 +193,7 @@ impl Run<'_> {
         let chunk = self.chunk(segment);
         let workspace = &mut *self.workspace;
         let slots = Slots {
-            plan: self.plan,
+            plan: &self.planned.plan,
             images: self.images,
             chunk,
             tape: Shared::new(self.tape),
@@ -202,7 +203,8 @@ impl Run<'_> {
         };
         View {
             isa: self.isa,
-            plan: self.plan,
+            plan: &self.planned.plan,
+            planned: self.planned,
             packed: self.packed,
             images: self.images,
             own: segment.chunk_len * chunk,
@@ -229,7 +231,7 @@ impl Run<'_> {
         }
         match sum.sum {
             Sums::Moments(norm) => {
-                let known = &self.plan.steps.norms[norm];
+                let known = &self.planned.plan.steps.norms[norm];
                 let state = &mut self.norms[norm];
                 state.moments.of_batch(&total, known.positions * self.images, known.channels);
                 state.forward.resize(norm::coefficients_len(known.pixel), 0.0);
@@ -237,12 +239,12 @@ impl Run<'_> {
             }
             Sums::GradientMoments(norm) => self.finish_norm(norm, &total),
             Sums::Bias(conv) => {
-                let node = self.plan.steps.convs[conv].node;
+                let node = self.planned.plan.steps.convs[conv].node;
                 self.add_to_grads(node, Role::Bias, &total);
             }
             Sums::Weight(weight) => {
-                let weight = &self.plan.weights[weight];
-                let node = self.plan.steps.convs[weight.conv].node;
+                let weight = &self.planned.weights[weight];
+                let node = self.planned.plan.steps.convs[weight.conv].node;
                 let Some((grads, layout)) = &mut self.caller.grads else { return };
                 let entry = layout.find(node, Role::Weight).expect("a convolution has a weight");
                 let all = self.workspace.parts.as_deref().expect("grown for this segment");
@@ -254,7 +256,7 @@ impl Run<'_> {
 
     /// Gradients of a normalisation's scale and shift, and the coefficients of its input's.
     fn finish_norm(&mut self, norm: usize, sums: &[f64]) {
-        let known = &self.plan.steps.norms[norm];
+        let known = &self.planned.plan.steps.norms[norm];
         let learned = self.packed.norm(norm).learned();
         let mut nowhere = [vec![0.0; known.channels], vec![0.0; known.channels]];
         let [gamma, beta] = match &mut self.caller.grads {
@@ -305,6 +307,7 @@ struct PartSum {
 struct View<'a> {
     isa: Isa,
     plan: &'a Plan,
+    planned: &'a Planned,
     packed: &'a Packed,
     /// Images of the batch.
     images: usize,

@@ -18,10 +18,11 @@ pub(crate) use weight::DepthwiseWeightGradient;
 
 use std::ops::Range;
 
-use super::conv::{ConvShape, MapProduct};
+use super::conv::MapProduct;
 use crate::cpu::vector::axis::Axis;
 use crate::cpu::vector::epilogue::Epilogue;
 use crate::cpu::vector::simd::{Isa, Kernel, LANES, Simd};
+use crate::plan::ConvShape;
 
 /// The convolution itself.
 pub(crate) struct DepthwiseForward(Gather);

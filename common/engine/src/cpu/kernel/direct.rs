@@ -19,9 +19,10 @@ use pack::{Direction, Weight};
 use plan::Plan;
 use product::Product;
 
-use super::conv::{ConvShape, MapProduct};
+use super::conv::MapProduct;
 use crate::cpu::vector::epilogue::Epilogue;
 use crate::cpu::vector::simd::Isa;
+use crate::plan::ConvShape;
 
 /// A convolution: input maps to output maps.
 #[derive(Debug)]

@@ -22,10 +22,11 @@ use pack::Weights;
 use product::Product;
 pub(crate) use weight::WinogradWeightGradient;
 
-use super::conv::{ConvShape, MapProduct};
+use super::conv::MapProduct;
 use crate::cpu::vector::epilogue::Epilogue;
 use crate::cpu::vector::simd::{Isa, LANES};
 use crate::cpu::vector::tile::Panels;
+use crate::plan::ConvShape;
 
 /// Most f32 of scratch of a call on the whole pool: 32 MB.
 const SCRATCH: usize = 8 << 20;

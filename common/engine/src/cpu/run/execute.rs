@@ -9,10 +9,10 @@ use crate::cpu::kernel::map::{self, Normalisation};
 use crate::cpu::kernel::norm;
 use crate::cpu::kernel::pool::{self, PoolShape};
 use crate::cpu::pack::NormState;
-use crate::cpu::plan::{Finish, Instruction, Moments, Slot, SlotInfo, Smooth, Step, Sums, Value};
 use crate::cpu::vector::epilogue::Epilogue;
 use crate::cpu::vector::simd::padded;
 use crate::graph::Pool;
+use crate::plan::{Finish, Instruction, Moments, Slot, SlotInfo, Smooth, Step, Sums, Value};
 
 /// Where an instruction runs: which images, in whose memory, for which part of the sums.
 pub(super) struct Place<'a> {
@@ -151,18 +151,18 @@ impl<'a> View<'a> {
         let images = at.images.len();
         match instruction {
             Instruction::Product { product, bias, from, to, finish } => {
-                let kernel = &self.plan.products[*product].kernel;
+                let kernel = &self.planned.products[*product].kernel;
                 let mut epilogue = self.epilogue(finish, at);
                 if let Some(conv) = bias {
-                    epilogue = epilogue.bias(self.packed.bias(self.plan, *conv));
+                    epilogue = epilogue.bias(self.packed.bias(self.planned, *conv));
                 }
                 let scratch = self.scratch(kernel.scratch_len(images), at.thread);
-                let packed = self.packed.weights(self.plan, *product);
+                let packed = self.packed.weights(self.planned, *product);
                 kernel.run(packed, images, self.read(*from, at), self.write(*to, at), &epilogue, scratch);
             }
             Instruction::Weight { weight, input, gradient } => {
                 let Some(sum) = self.sum(Sums::Weight(*weight)) else { return };
-                let kernel = &self.plan.weights[*weight].kernel;
+                let kernel = &self.planned.weights[*weight].kernel;
                 let scratch = self.scratch(kernel.scratch_len(images), at.thread);
                 let (input, gradient) = (self.read(*input, at), self.read(*gradient, at));
                 let part = Part { sums: self.floats(sum, at.part), begun: at.begun };

@@ -3,8 +3,8 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use crate::cpu::plan::{Place, Plan, Slot, SlotInfo};
 use crate::cpu::vector::memory::Buffer;
+use crate::plan::{Place, Plan, Slot, SlotInfo};
 
 /// Memory that several threads write at places of their own.
 #[derive(Clone, Copy)]

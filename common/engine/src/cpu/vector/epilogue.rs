@@ -3,15 +3,7 @@
 use std::marker::PhantomData;
 
 use super::simd::{LANES, Simd};
-
-/// An activation that a kernel can apply on its way out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Activation {
-    #[default]
-    None,
-    Relu,
-    Relu6,
-}
+use crate::plan::Activation;
 
 /// In this order: bias, residual, what the destination held, activation, its bits out, a gate's bits in.
 ///

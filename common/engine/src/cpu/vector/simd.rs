@@ -14,14 +14,11 @@ use avx2::Avx2;
 use avx512::Avx512;
 use portable::Portable;
 
-/// Lanes of a vector, and the multiple to which every channel count is padded: equal on all machines, so that only
-/// the kernels know which one they run on.
-pub(crate) const LANES: usize = 16;
+use crate::plan::BLOCK;
+pub(crate) use crate::plan::padded;
 
-/// `n` rounded up to whole vectors.
-pub(crate) const fn padded(n: usize) -> usize {
-    n.next_multiple_of(LANES)
-}
+/// Lanes of a vector: a block of channels, equal on all machines, so that only the kernels know which one they run on.
+pub(crate) const LANES: usize = BLOCK;
 
 /// The arithmetic of sixteen f32.
 ///

@@ -5,9 +5,9 @@ use crate::cpu::kernel::conv::{Part, WeightGradient};
 use crate::cpu::oracle::{
     aligned, channels_first, channels_last, each_product, normals, relative_rms, seconds,
 };
-use crate::cpu::vector::epilogue::Activation;
 use crate::cpu::vector::simd::padded;
 use crate::graph::{Conv2d, Padding};
+use crate::plan::Activation;
 
 const TOLERANCE: f64 = 2e-6;
 

@@ -4,9 +4,10 @@
 //! row, an image or a part.
 
 use super::{assert_depthwise, slices};
-use crate::cpu::kernel::conv::{ConvShape, Part, WeightGradient};
+use crate::cpu::kernel::conv::{Part, WeightGradient};
 use crate::cpu::vector::axis::Axis;
 use crate::cpu::vector::simd::{Isa, Kernel, LANES, Simd};
+use crate::plan::ConvShape;
 
 /// The weight gradient; a part is `[tap][padded channels]`.
 #[derive(Clone, Copy, Debug)]

@@ -5,9 +5,9 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::plan::{Phase, Plan};
-use crate::cpu::kernel::conv::ConvShape;
 use crate::cpu::vector::simd::LANES;
 use crate::cpu::vector::tile::{Panel, Panels};
+use crate::plan::ConvShape;
 
 /// Weights from which packing is worth a thread pool.
 const PARALLEL: usize = 1 << 16;

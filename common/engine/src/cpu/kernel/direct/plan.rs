@@ -6,8 +6,8 @@
 //! `i + (p + before - k) / s`. Two axes give the product of their rules.
 
 use super::source::Source;
-use crate::cpu::kernel::conv::ConvShape;
 use crate::cpu::vector::simd::{LANES, padded};
+use crate::plan::ConvShape;
 
 /// Products of a weight slice held in the second cache while all places pass by: also where long sums are cut, so
 /// that their rounding errors do not pile up.

@@ -4,9 +4,9 @@ use super::weight_gradient::DirectWeightGradient;
 use super::*;
 use crate::cpu::kernel::conv::{Part, WeightGradient};
 use crate::cpu::oracle::{channels_first, channels_last, each_product, normals, relative_rms};
-use crate::cpu::vector::epilogue::Activation;
 use crate::cpu::vector::simd::{LANES, padded};
 use crate::graph::{Conv2d, Padding};
+use crate::plan::Activation;
 
 mod random;
 mod speed;

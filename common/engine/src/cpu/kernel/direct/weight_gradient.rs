@@ -11,9 +11,10 @@
 use rayon::prelude::*;
 
 use super::plan::{Plan, Run};
-use crate::cpu::kernel::conv::{ConvShape, Part, WeightGradient};
+use crate::cpu::kernel::conv::{Part, WeightGradient};
 use crate::cpu::vector::simd::{Isa, Kernel, LANES, Simd};
 use crate::cpu::vector::tile::{MAX_ROWS, Panel, Panels, columns_by_panel, rows, with_tile};
+use crate::plan::ConvShape;
 
 /// Places of a segment, at most.
 const SEGMENT: usize = 128;

@@ -4,8 +4,9 @@
 
 use super::*;
 use crate::cpu::oracle::{aligned, channels_first, channels_last, normals, relative_rms, seconds};
-use crate::cpu::vector::epilogue::{Activation, Epilogue};
+use crate::cpu::vector::epilogue::Epilogue;
 use crate::cpu::vector::simd::{Isa, LANES, padded};
+use crate::plan::Activation;
 
 const TOLERANCE: f64 = 2e-6;
 

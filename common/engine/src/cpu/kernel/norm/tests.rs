@@ -4,8 +4,8 @@
 
 use super::*;
 use crate::cpu::oracle::{aligned, normals, relative_rms, seconds};
-use crate::cpu::vector::epilogue::Activation;
 use crate::cpu::vector::simd::{LANES, padded};
+use crate::plan::Activation;
 
 const TOLERANCE: f64 = 2e-6;
 

@@ -5,9 +5,9 @@ use std::fmt::Write;
 use super::*;
 use crate::cpu::kernel::conv::{Part, WeightGradient};
 use crate::cpu::oracle::{channels_first, channels_last, each_product, normals, relative_rms};
-use crate::cpu::vector::epilogue::Activation;
 use crate::cpu::vector::simd::{LANES, padded};
 use crate::graph::Padding;
+use crate::plan::Activation;
 
 const TILES: [Tile; 2] = [Tile::Two, Tile::Four];
 

@@ -13,9 +13,10 @@ use rayon::prelude::*;
 use super::line::{Gradient, Input, Line};
 use super::tiling::{Destination, Map, Tiling};
 use super::{SCRATCH, Shared, Tile, finish};
-use crate::cpu::kernel::conv::{ConvShape, Part, WeightGradient};
+use crate::cpu::kernel::conv::{Part, WeightGradient};
 use crate::cpu::vector::simd::{Isa, Kernel, LANES, Simd};
 use crate::cpu::vector::tile::{Panel, Panels, columns_by_panel, rows, with_tile};
+use crate::plan::ConvShape;
 
 /// From this many tiles per image on, sums begin afresh within each image: a single chain over a large batch would
 /// lose digits. Below, a chain runs through all images, whatever the calls they come in.

@@ -3,10 +3,9 @@
 //! A convolution or a normalisation takes along what follows it alone: BatchNorm under running statistics (folded
 //! into weights and bias, unless parameters want gradients), the sum with a value that is there already, and ReLU.
 
-use super::step::{Conv, Moments, Norm as NormStep, Smooth, Step, Steps, Tail, Value, ValueId};
-use crate::cpu::kernel::conv::ConvShape;
-use crate::cpu::vector::epilogue::Activation;
-use crate::cpu::vector::simd::padded;
+use super::block::padded;
+use super::conv::ConvShape;
+use super::step::{Activation, Conv, Moments, Norm as NormStep, Smooth, Step, Steps, Tail, Value, ValueId};
 use crate::engine::{Keep, Norm};
 use crate::graph::{Network, NodeId, Op, Pool, Shape};
 

@@ -5,10 +5,9 @@
 //! complete when the step that made the value is reached. A residual passes its gradient on without a copy where
 //! it can.
 
+use super::block::{BLOCK, padded};
 use super::instruction::{Finish, Instruction, Slot};
-use super::step::{Moments, Step, Steps, Tail, ValueId};
-use crate::cpu::vector::epilogue::Activation;
-use crate::cpu::vector::simd::{LANES, padded};
+use super::step::{Activation, Moments, Step, Steps, Tail, ValueId};
 use crate::engine::Keep;
 
 /// What a slot holds, and how much of it per image, one image's after the other's.
@@ -21,13 +20,13 @@ pub(crate) enum SlotInfo {
 }
 
 impl SlotInfo {
-    /// f32 per image that are set aside for it, in whole vectors.
+    /// f32 per image that are set aside for it, in whole blocks.
     pub(crate) fn reserved(self) -> usize {
         let floats = match self {
             Self::Map { len, .. } => len,
             Self::Halves { len } => len.div_ceil(2),
         };
-        floats.next_multiple_of(LANES)
+        floats.next_multiple_of(BLOCK)
     }
 }
 
@@ -115,7 +114,7 @@ impl Emitting<'_> {
         if value.activation == Activation::None || !value.needs_gradient {
             return None;
         }
-        let bits = self.halves(value.len() / LANES);
+        let bits = self.halves(value.len() / BLOCK);
         self.bits[out.0] = Some(bits);
         Some(bits)
     }

@@ -55,22 +55,23 @@ pub(crate) struct Program {
     pub(crate) batch_len: usize,
 }
 
-/// What the cutting needs to know of an instruction.
-pub(crate) trait Weights {
-    /// Bytes of packed weights.
-    fn bytes(&self, instruction: &Instruction) -> usize;
-    /// Whether its kernel wants the whole batch.
-    fn cooperative(&self, instruction: &Instruction) -> bool;
+/// What running an instruction's kernel costs: all that an engine says of its kernels to the cutting.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Cost {
+    /// Bytes of packed weights, or of sums.
+    pub(crate) bytes: usize,
+    /// Whether its kernel wants the whole batch, and splits the work over all threads itself.
+    pub(crate) cooperative: bool,
 }
 
-/// Cuts a program and places the slots that it alone touches.
+/// Cuts a program and places the slots that it alone touches; one cost per instruction.
 pub(crate) fn place(
     instructions: Vec<Instruction>,
     slots: &[SlotInfo],
-    weights: &dyn Weights,
+    costs: &[Cost],
     places: &mut [Place],
 ) -> Program {
-    let mut segments = cut(&instructions, slots, weights);
+    let mut segments = cut(&instructions, slots, costs);
     let mut batch = Vec::new();
     let mut chunk: Vec<Vec<Life>> = vec![Vec::new(); segments.len()];
     for (slot, (first, last)) in lives(&instructions, slots.len()) {
@@ -120,15 +121,15 @@ pub(crate) fn place_tape(
     len
 }
 
-fn cut(instructions: &[Instruction], slots: &[SlotInfo], weights: &dyn Weights) -> Vec<Segment> {
+fn cut(instructions: &[Instruction], slots: &[SlotInfo], costs: &[Cost]) -> Vec<Segment> {
     let mut segments: Vec<Segment> = Vec::new();
     let mut open = false;
-    for (index, instruction) in instructions.iter().enumerate() {
+    for (index, (instruction, cost)) in instructions.iter().zip(costs).enumerate() {
         let floats: usize = instruction.slots().iter().map(|slot| slots[slot.0].reserved()).sum();
         let images = (CACHE / (floats * size_of::<f32>()).max(1)).clamp(1, MOST_IMAGES);
-        let cooperative = weights.cooperative(instruction);
+        let cooperative = cost.cooperative;
         if let Some(last) = segments.last()
-            && (cooperative || (weights.bytes(instruction) > LARGE_WEIGHTS && images >= 2 * last.images))
+            && (cooperative || (cost.bytes > LARGE_WEIGHTS && images >= 2 * last.images))
         {
             open = false;
         }

@@ -1,7 +1,6 @@
-//! A network as the CPU engine sees it: values, and the fused steps that make them.
+//! A network as a fast engine sees it: values, and the fused steps that make them.
 
-use crate::cpu::kernel::conv::ConvShape;
-use crate::cpu::vector::epilogue::Activation;
+use super::conv::ConvShape;
 use crate::graph::{NodeId, Pool};
 
 /// The place of a value in [`Steps::values`].
@@ -26,6 +25,15 @@ impl Value {
     pub(crate) fn len(&self) -> usize {
         self.pixel * self.shape[1] * self.shape[2]
     }
+}
+
+/// An activation that a step can apply to its result on the way out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Activation {
+    #[default]
+    None,
+    Relu,
+    Relu6,
 }
 
 /// What a step does to its result on the way out.

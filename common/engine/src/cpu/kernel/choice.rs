@@ -1,14 +1,12 @@
 //! Which kernel runs which convolution.
 
-use super::emit::Direction;
-use crate::cpu::kernel::conv::{ConvShape, MapProduct, WeightGradient};
-use crate::cpu::kernel::depthwise::{DepthwiseForward, DepthwiseImageGradient, DepthwiseWeightGradient};
-use crate::cpu::kernel::direct::weight_gradient::DirectWeightGradient;
-use crate::cpu::kernel::direct::{DirectForward, DirectImageGradient};
-use crate::cpu::kernel::winograd::{
-    self, Tile, WinogradForward, WinogradImageGradient, WinogradWeightGradient,
-};
+use super::conv::{MapProduct, WeightGradient};
+use super::depthwise::{DepthwiseForward, DepthwiseImageGradient, DepthwiseWeightGradient};
+use super::direct::weight_gradient::DirectWeightGradient;
+use super::direct::{DirectForward, DirectImageGradient};
+use super::winograd::{self, Tile, WinogradForward, WinogradImageGradient, WinogradWeightGradient};
 use crate::cpu::vector::simd::Isa;
+use crate::plan::{ConvShape, Direction};
 
 /// How much rounding a convolution may add. The choice depends on the shape and on this, never on the batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,7 +30,7 @@ fn tile(shape: &ConvShape, precise: Precise) -> Option<Tile> {
 }
 
 /// The kernel of a convolution in one direction.
-pub(super) fn product(
+pub(crate) fn product(
     isa: Isa,
     shape: ConvShape,
     direction: Direction,
@@ -51,7 +49,7 @@ pub(super) fn product(
 }
 
 /// The kernel of a convolution's weight gradient.
-pub(super) fn weight(isa: Isa, shape: ConvShape, precise: Precise) -> Box<dyn WeightGradient> {
+pub(crate) fn weight(isa: Isa, shape: ConvShape, precise: Precise) -> Box<dyn WeightGradient> {
     match tile(&shape, precise) {
         _ if shape.is_depthwise() => Box::new(DepthwiseWeightGradient::new(isa, shape)),
         Some(tile) if !shape.dense_input => Box::new(WinogradWeightGradient::new(isa, shape, tile)),

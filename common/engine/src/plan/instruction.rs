@@ -1,14 +1,13 @@
-//! What the CPU engine executes: instructions over slots, for forwards and backwards alike.
+//! What a fast engine executes: instructions over slots, for forwards and backwards alike.
 
-use super::step::Smooth;
-use crate::cpu::vector::epilogue::Activation;
+use super::step::{Activation, Smooth};
 use crate::graph::Pool;
 
 /// A piece of memory per image: a value, its gradient, its bits or its indices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Slot(pub(crate) usize);
 
-/// The finish of an instruction that writes a map: see [`Epilogue`](crate::cpu::vector::epilogue::Epilogue).
+/// The finish of an instruction that writes a map.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Finish {
     pub(crate) residual: Option<Slot>,

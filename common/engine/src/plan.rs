@@ -1,0 +1,78 @@
+//! A plan: everything about running one network in one mode that depends neither on its values, nor on the batch, nor
+//! on an engine's kernels.
+//!
+//! [`Draft::new`] fuses nodes into steps ([`fuse`]) and steps into instructions over slots ([`emit`]). An engine picks
+//! kernels for the draft's products and weight gradients and says what each costs; [`Draft::place`] then cuts the
+//! programs into segments and gives every slot its place ([`place`]).
+
+mod block;
+mod conv;
+mod emit;
+mod fuse;
+mod instruction;
+mod place;
+mod step;
+
+pub(crate) use block::{BLOCK, padded};
+pub(crate) use conv::ConvShape;
+pub(crate) use emit::{Direction, SlotInfo};
+pub(crate) use instruction::{Finish, Instruction, Slot, Sums};
+pub(crate) use place::{Cost, Place, Program, Segment};
+pub(crate) use step::{Activation, Moments, Norm, Smooth, Step, Steps, Value};
+
+use crate::engine::{self, Keep};
+use crate::graph::{Network, NodeId};
+use emit::Emitted;
+
+/// Steps and instructions, without places.
+pub(crate) struct Draft {
+    pub(crate) steps: Steps,
+    emitted: Emitted,
+}
+
+/// How to run one network in one mode.
+pub(crate) struct Plan {
+    pub(crate) steps: Steps,
+    pub(crate) slots: Vec<SlotInfo>,
+    pub(crate) places: Vec<Place>,
+    pub(crate) forward: Program,
+    pub(crate) backward: Program,
+    /// f32 per image kept from forward to backward.
+    pub(crate) tape_len: usize,
+}
+
+impl Draft {
+    /// For one network and mode; `outputs` are the logits and the taps.
+    pub(crate) fn new(network: &Network, norm: engine::Norm, keep: Keep, outputs: &[NodeId]) -> Self {
+        let steps = fuse::fuse(network, norm, keep, outputs);
+        let emitted = emit::emit(&steps, keep);
+        Self { steps, emitted }
+    }
+
+    /// The products, each a convolution (a place in [`Steps::convs`]) in one direction.
+    pub(crate) fn products(&self) -> &[(usize, Direction)] {
+        &self.emitted.products
+    }
+
+    /// The convolutions that want weight gradients.
+    pub(crate) fn weights(&self) -> &[usize] {
+        &self.emitted.weights
+    }
+
+    /// The plan, given what each product and each weight gradient costs.
+    pub(crate) fn place(self, products: &[Cost], weights: &[Cost]) -> Plan {
+        let Emitted { slots, forward, backward, .. } = self.emitted;
+        let cost = |instruction: &Instruction| match *instruction {
+            Instruction::Product { product, .. } => products[product],
+            Instruction::Weight { weight, .. } => weights[weight],
+            _ => Cost::default(),
+        };
+        let mut places = vec![Place::Nowhere; slots.len()];
+        let tape_len = place::place_tape(&forward, &backward, &slots, &mut places);
+        let [forward, backward] = [forward, backward].map(|program| {
+            let costs: Vec<Cost> = program.iter().map(cost).collect();
+            place::place(program, &slots, &costs, &mut places)
+        });
+        Plan { steps: self.steps, slots, places, forward, backward, tape_len }
+    }
+}
