@@ -4,7 +4,7 @@
 //! Concat enter side by side as channels of one image, and convolutions of ones and zeros take them apart again.
 
 use candle_core::{DType, Tensor};
-use engine::graph::{Builder, Conv2d, GraphError, Op, Padding, Pool};
+use engine::graph::{Builder, Conv2d, Elementwise, GraphError, Op, Padding, Pool};
 use engine::params::{Grads, Precision, Role};
 use engine::{Engine, Keep, Network, NodeId, Norm, Params, Reference};
 use rslad_tests::{Golden, json, named, reference, relative, values};
@@ -78,8 +78,8 @@ impl Case {
             "global_mean" => Op::GlobalAvgPool,
             "relu" => Op::Relu,
             "relu6" => Op::Relu6,
-            "silu" => Op::Silu,
-            "sigmoid" => Op::Sigmoid,
+            "silu" => Op::Elementwise(Elementwise::Silu),
+            "sigmoid" => Op::Elementwise(Elementwise::Sigmoid),
             "add" => Op::Add,
             "mul" => Op::Mul,
             "concat" => Op::Concat,

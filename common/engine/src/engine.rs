@@ -81,9 +81,9 @@ impl BatchStats {
     /// with the momentum of each BatchNorm (PyTorch's rule; 0.1 unless the network says otherwise).
     pub fn update(&self, network: &Network, params: &mut Params) {
         let Some(batch) = &self.values else { return };
-        let momenta = network.layout().statistics().iter().map(|entry| match network.node(entry.node).op {
-            crate::graph::Op::BatchNorm { momentum, .. } => (entry.range.clone(), momentum),
-            _ => unreachable!("statistics belong to batch normalisation"),
+        let momenta = network.layout().statistics().iter().map(|entry| {
+            let momentum = network.node(entry.node).op.momentum();
+            (entry.range.clone(), momentum.expect("statistics belong to batch normalisation"))
         });
         let statistics = params.statistics_mut();
         for (range, momentum) in momenta {

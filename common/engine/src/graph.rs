@@ -12,7 +12,7 @@ mod summary;
 
 pub use builder::{Builder, GraphError};
 pub use layout::{Entry, Layout, Role};
-pub use op::{Conv2d, Op, Padding, Pool};
+pub use op::{Conv2d, Elementwise, Op, Padding, Pool};
 
 use std::sync::Arc;
 

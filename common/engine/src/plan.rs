@@ -16,9 +16,9 @@ mod step;
 pub(crate) use block::{BLOCK, padded};
 pub(crate) use conv::ConvShape;
 pub(crate) use emit::{Direction, SlotInfo};
-pub(crate) use instruction::{Finish, Instruction, Slot, Sums};
+pub(crate) use instruction::{Action, Finish, Instruction, Slot, Sums};
 pub(crate) use place::{Cost, Place, Program, Segment};
-pub(crate) use step::{Activation, Moments, Norm, Smooth, Step, Steps, Value};
+pub(crate) use step::{Activation, Moments, Norm, Steps, Value};
 
 use crate::engine::{self, Keep};
 use crate::graph::{Network, NodeId};
@@ -62,9 +62,9 @@ impl Draft {
     /// The plan, given what each product and each weight gradient costs.
     pub(crate) fn place(self, products: &[Cost], weights: &[Cost]) -> Plan {
         let Emitted { slots, forward, backward, .. } = self.emitted;
-        let cost = |instruction: &Instruction| match *instruction {
-            Instruction::Product { product, .. } => products[product],
-            Instruction::Weight { weight, .. } => weights[weight],
+        let cost = |instruction: &Instruction| match instruction.action {
+            Action::Product { product, .. } => products[product],
+            Action::Weight { weight } => weights[weight],
             _ => Cost::default(),
         };
         let mut places = vec![Place::Nowhere; slots.len()];

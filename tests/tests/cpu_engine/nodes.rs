@@ -1,6 +1,6 @@
 //! Small networks that together have every kind of node in every company, each against the reference in f64.
 
-use engine::graph::{Builder, Conv2d, GraphError, Op, Padding, Pool};
+use engine::graph::{Builder, Conv2d, Elementwise, GraphError, Op, Padding, Pool};
 use engine::params::Precision;
 use engine::{Keep, Network, NodeId, Norm};
 use rslad_tests::{cpu, reference_of};
@@ -110,13 +110,13 @@ fn squeeze_and_excitation_with_smooth_activations_and_joined_maps() {
         let x = b.node("normalise", Op::Normalize { mean: vec![0.4; 3], std: vec![0.2, 0.3, 0.4] }, &[x])?;
         let x = b.conv("stem", Conv2d::new(21, 3).padding(1), x)?;
         let x = b.batch_norm("stem.bn", x)?;
-        let x = b.node("silu", Op::Silu, &[x])?;
+        let x = b.node("silu", Op::Elementwise(Elementwise::Silu), &[x])?;
         let pooled = b.node("pool", Op::AvgPool(Pool::new(3)), &[x])?;
         let wide = b.conv("wide", Conv2d::new(40, 3).padding(1), pooled)?;
         let joined = b.node("join", Op::Concat, &[pooled, wide, pooled])?;
         let gates = b.node("squeeze", Op::AvgPool(Pool { kernel: [4, 3], stride: [1, 1] }), &[joined])?;
         let gates = b.conv("excite", Conv2d::new(82, 1).bias(), gates)?;
-        let gates = b.node("sigmoid", Op::Sigmoid, &[gates])?;
+        let gates = b.node("sigmoid", Op::Elementwise(Elementwise::Sigmoid), &[gates])?;
         let scaled = b.node("scale", Op::Mul, &[joined, gates])?;
         classify(b, scaled, "excitation", vec![gates, joined])
     };

@@ -14,8 +14,8 @@ use super::vector::memory::Buffer;
 use super::vector::simd::{Isa, padded};
 use crate::graph::NodeId;
 use crate::params::{Layout, Role};
-use crate::plan::{Instruction, Moments, Plan, Program, Segment, Sums};
-use execute::Place;
+use crate::plan::{Action, Moments, Plan, Program, Segment, Sums};
+use execute::Share;
 use slots::{Shared, Slots};
 
 /// Parts that a sum over the batch is formed in, at most: a constant of the arithmetic, not of the machine. More parts
@@ -102,9 +102,9 @@ impl Run<'_> {
     fn scratch(&self, program: &Program, segment: &Segment) -> usize {
         let images = if segment.cooperative { self.images } else { self.chunk(segment) };
         let instructions = &program.instructions[segment.instructions.clone()];
-        let lens = instructions.iter().map(|instruction| match *instruction {
-            Instruction::Product { product, .. } => self.planned.products[product].kernel.scratch_len(images),
-            Instruction::Weight { weight, .. } => self.planned.weights[weight].kernel.scratch_len(images),
+        let lens = instructions.iter().map(|instruction| match instruction.action {
+            Action::Product { product, .. } => self.planned.products[product].kernel.scratch_len(images),
+            Action::Weight { weight } => self.planned.weights[weight].kernel.scratch_len(images),
             _ => 0,
         });
         lens.max().unwrap_or(0)
@@ -139,7 +139,7 @@ impl Run<'_> {
             for instruction in instructions {
                 view.execute(
                     instruction,
-                    &Place { images: &(0..view.images), thread: 0, part: 0, begun: false },
+                    &Share { images: &(0..view.images), thread: 0, part: 0, begun: false },
                 );
             }
         } else {
@@ -150,9 +150,9 @@ impl Run<'_> {
                 let first = part * chunks / parts;
                 for index in first..(part + 1) * chunks / parts {
                     let images = index * chunk..((index + 1) * chunk).min(view.images);
-                    let place = Place { images: &images, thread, part, begun: index > first };
+                    let share = Share { images: &images, thread, part, begun: index > first };
                     for instruction in instructions {
-                        view.execute(instruction, &place);
+                        view.execute(instruction, &share);
                     }
                 }
             });

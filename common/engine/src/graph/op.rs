@@ -110,6 +110,26 @@ fn windows(length: usize, kernel: usize, stride: usize) -> Option<usize> {
     Some(length.checked_sub(kernel)? / stride + 1)
 }
 
+/// A function of each value by itself, which a kernel computes together with its slope. ReLU and ReLU6 are not among
+/// them: they need one bit for their backward, and are fused into what makes their input.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Elementwise {
+    /// x * sigmoid(x).
+    Silu,
+    /// 1 / (1 + exp(-x)).
+    Sigmoid,
+}
+
+impl Elementwise {
+    /// The function's name in summaries and errors.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Silu => "silu",
+            Self::Sigmoid => "sigmoid",
+        }
+    }
+}
+
 /// What a node computes from its inputs.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Op {
@@ -135,10 +155,8 @@ pub enum Op {
     Relu,
     /// min(max(x, 0), 6), whose derivative at 0 and at 6 is 0.
     Relu6,
-    /// x * sigmoid(x).
-    Silu,
-    /// 1 / (1 + exp(-x)).
-    Sigmoid,
+    /// A function of each value.
+    Elementwise(Elementwise),
     /// The sum of two values of one shape.
     Add,
     /// The product of two values of one shape, or of a map and one value per channel (`C x 1 x 1`).
@@ -163,6 +181,11 @@ pub enum Op {
 }
 
 impl Op {
+    /// The share of a new batch in the running statistics, for an operation that has any.
+    pub(crate) fn momentum(&self) -> Option<f64> {
+        if let Self::BatchNorm { momentum, .. } = self { Some(*momentum) } else { None }
+    }
+
     /// The operation's name in summaries and errors.
     pub fn name(&self) -> &'static str {
         match self {
@@ -172,8 +195,7 @@ impl Op {
             Self::BatchNorm { .. } => "batch_norm",
             Self::Relu => "relu",
             Self::Relu6 => "relu6",
-            Self::Silu => "silu",
-            Self::Sigmoid => "sigmoid",
+            Self::Elementwise(function) => function.name(),
             Self::Add => "add",
             Self::Mul => "mul",
             Self::Concat => "concat",

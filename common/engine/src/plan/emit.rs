@@ -5,9 +5,11 @@
 //! complete when the step that made the value is reached. A residual passes its gradient on without a copy where
 //! it can.
 
+mod backward;
+
 use super::block::{BLOCK, padded};
-use super::instruction::{Finish, Instruction, Slot};
-use super::step::{Activation, Moments, Step, Steps, Tail, ValueId};
+use super::instruction::{Action, Finish, Instruction, Slot};
+use super::step::{Activation, Layer, Moments, Step, Steps, ValueId};
 use crate::engine::Keep;
 
 /// What a slot holds, and how much of it per image, one image's after the other's.
@@ -71,7 +73,7 @@ pub(crate) fn emit(steps: &Steps, keep: Keep) -> Emitted {
         emitting.forward(index, step);
     }
     for (output, value) in steps.outputs.iter().enumerate() {
-        emitting.to.forward.push(Instruction::Export { output, from: Slot(value.0) });
+        emitting.to.forward.push(Instruction::reading(Action::Export { output }, [Slot(value.0)]));
     }
     if keep.image() || keep.params() {
         emitting.backward();
@@ -84,7 +86,7 @@ struct Emitting<'a> {
     keep: Keep,
     /// The bits of each value's activation.
     bits: Vec<Option<Slot>>,
-    /// What each step keeps for its own backward: the taps of a max pool, the slope of a smooth activation.
+    /// What each step keeps for its own backward: the taps of a max pool, the slope of an elementwise function.
     kept: Vec<Option<Slot>>,
     /// The gradient of each value, once something contributed.
     gradients: Vec<Option<Slot>>,
@@ -119,12 +121,13 @@ impl Emitting<'_> {
         Some(bits)
     }
 
-    fn finish(&mut self, out: ValueId, tail: &Tail) -> Finish {
+    /// The finish of a step's value.
+    fn finish(&mut self, step: &Step) -> Finish {
         Finish {
-            residual: tail.residual.map(|value| Slot(value.0)),
+            residual: step.tail.residual.map(|value| Slot(value.0)),
             accumulate: false,
-            activation: tail.activation,
-            bits_out: self.bits_of(out),
+            activation: step.tail.activation,
+            bits_out: self.bits_of(step.out),
             gate: None,
         }
     }
@@ -134,247 +137,66 @@ impl Emitting<'_> {
         self.to.products.len() - 1
     }
 
+    /// Whether a step's first input wants a gradient, so that its backward will want what the forward keeps.
+    fn keeps(&self, step: &Step) -> bool {
+        self.steps.value(step.inputs[0]).needs_gradient
+    }
+
     fn forward(&mut self, index: usize, step: &Step) {
-        let at = |value: &ValueId| Slot(value.0);
-        let instruction = match step {
-            Step::Image { out, .. } => Instruction::Import { to: at(out) },
-            Step::Conv { conv, input, out, tail } => {
-                let known = &self.steps.convs[*conv];
-                let bias = (known.bias || known.fold.is_some()).then_some(*conv);
-                let product = self.product(*conv, Direction::Forward);
-                let finish = self.finish(*out, tail);
-                Instruction::Product { product, bias, from: at(input), to: at(out), finish }
+        let finish = self.finish(step);
+        let mut kept = None;
+        let action = match &step.layer {
+            Layer::Image => Action::Import,
+            &Layer::Conv(conv) => {
+                let known = &self.steps.convs[conv];
+                let bias = (known.bias || known.fold.is_some()).then_some(conv);
+                Action::Product { product: self.product(conv, Direction::Forward), bias }
             }
-            Step::Norm { norm, input, out, tail } => {
-                if matches!(self.steps.norms[*norm].moments, Moments::Batch) {
-                    self.to.forward.push(Instruction::Moments { norm: *norm, from: at(input) });
+            &Layer::Norm(norm) => {
+                if matches!(self.steps.norms[norm].moments, Moments::Batch) {
+                    self.to
+                        .forward
+                        .push(Instruction::reading(Action::Moments { norm }, [Slot(step.inputs[0].0)]));
                 }
-                let finish = self.finish(*out, tail);
-                Instruction::Affine { norm: *norm, from: at(input), to: at(out), finish }
+                Action::Affine { norm }
             }
-            Step::Activate { input, out } => {
-                let activation = self.steps.value(*out).activation;
-                Instruction::Activate { from: at(input), to: at(out), activation, bits: self.bits_of(*out) }
-            }
-            Step::Smooth { kind, input, out } => {
-                if self.steps.value(*input).needs_gradient {
-                    self.kept[index] = Some(self.slot(*out));
+            Layer::Store => Action::Store,
+            Layer::Elementwise(function) => {
+                if self.keeps(step) {
+                    kept = Some(self.slot(step.out));
                 }
-                Instruction::Smooth { kind: *kind, from: at(input), to: at(out), slope: self.kept[index] }
+                Action::Elementwise(*function)
             }
-            Step::Add { inputs, out } => {
-                Instruction::Add { from: [at(&inputs[0]), at(&inputs[1])], to: at(out) }
-            }
-            Step::Mul { inputs, out } => {
-                Instruction::Mul { from: [at(&inputs[0]), at(&inputs[1])], to: at(out) }
-            }
-            Step::Concat { inputs, out } => {
-                let mut start = 0;
-                for input in inputs {
-                    self.to.forward.push(Instruction::Concat { from: at(input), to: at(out), start });
-                    start += self.steps.value(*input).shape[0];
+            Layer::Mul if self.is_per_channel(step) => Action::MultiplyChannels,
+            Layer::Mul => Action::Multiply,
+            Layer::Concat => return self.concat(step),
+            Layer::MaxPool(pool) => {
+                if self.keeps(step) {
+                    kept = Some(self.halves(self.steps.value(step.out).len()));
                 }
-                return;
+                Action::MaxPool(*pool)
             }
-            Step::MaxPool { pool, input, out } => {
-                if self.steps.value(*input).needs_gradient {
-                    self.kept[index] = Some(self.halves(self.steps.value(*out).len()));
-                }
-                Instruction::MaxPool { pool: *pool, from: at(input), to: at(out), taps: self.kept[index] }
-            }
-            Step::AvgPool { pool, input, out } => {
-                Instruction::AvgPool { pool: *pool, from: at(input), to: at(out) }
-            }
-            Step::Flatten { input, out } => Instruction::Flatten { from: at(input), to: at(out) },
+            Layer::AvgPool(pool) => Action::AvgPool(*pool),
+            Layer::Flatten => Action::Flatten,
         };
-        self.to.forward.push(instruction);
+        self.kept[index] = kept;
+        let mut from = step.inputs.iter().map(|value| Slot(value.0));
+        let from = [from.next(), from.next()];
+        self.to.forward.push(Instruction { action, from, to: Some(Slot(step.out.0)), kept, finish });
     }
 
-    fn backward(&mut self) {
-        // What no output depends on contributes nothing, and must not be waited for.
-        let mut live = vec![false; self.steps.values.len()];
-        for output in &self.steps.outputs {
-            live[output.0] = true;
-            self.contributions[output.0] += 1;
-        }
-        for step in self.steps.steps.iter().rev().filter(|step| self.steps.value(output(step)).needs_gradient)
-        {
-            if live[output(step).0] {
-                for input in inputs(step) {
-                    live[input.0] = true;
-                    self.contributions[input.0] += 1;
-                }
-            }
-        }
-        for (output, value) in self.steps.outputs.iter().enumerate() {
-            if self.steps.value(*value).needs_gradient {
-                let to = self.slot(*value);
-                self.to.backward.push(Instruction::Seed { output, to });
-                self.pass(to, *value, true);
-            }
-        }
-        for (index, step) in self.steps.steps.iter().enumerate().rev() {
-            if let Some(gradient) = self.gradients[output(step).0] {
-                self.reverse(index, step, gradient);
-            }
+    /// Each input into its channels.
+    fn concat(&mut self, step: &Step) {
+        let mut start = 0;
+        for input in &step.inputs {
+            let part = Instruction::reading(Action::Concat { start }, [Slot(input.0)]);
+            self.to.forward.push(part.into(Slot(step.out.0)));
+            start += self.steps.value(*input).shape[0];
         }
     }
 
-    /// Where a contribution to a value's gradient goes, and how.
-    fn contribute(&mut self, value: ValueId) -> (Slot, Finish) {
-        self.contributions[value.0] -= 1;
-        let gate = if self.contributions[value.0] == 0 { self.bits[value.0] } else { None };
-        let (slot, accumulate) = match self.gradients[value.0] {
-            Some(slot) => (slot, true),
-            None => (self.slot(value), false),
-        };
-        self.gradients[value.0] = Some(slot);
-        (slot, Finish { accumulate, gate, ..Finish::default() })
-    }
-
-    /// Contributes a gradient as it is; `last` says that its slot is free afterwards.
-    fn pass(&mut self, gradient: Slot, value: ValueId, last: bool) {
-        if !self.steps.value(value).needs_gradient {
-            return;
-        }
-        if last && self.gradients[value.0].is_none() {
-            self.contributions[value.0] -= 1;
-            self.gradients[value.0] = Some(gradient);
-            if let (0, Some(bits)) = (self.contributions[value.0], self.bits[value.0]) {
-                self.to.backward.push(Instruction::Gate { slot: gradient, bits });
-            }
-        } else {
-            let (to, finish) = self.contribute(value);
-            self.to.backward.push(Instruction::Pass { from: gradient, to, finish });
-        }
-    }
-
-    fn reverse(&mut self, index: usize, step: &Step, gradient: Slot) {
-        let at = |value: &ValueId| Slot(value.0);
-        let params = self.keep.params();
-        match step {
-            Step::Image { .. } => self.to.backward.push(Instruction::ExportImage { from: gradient }),
-            Step::Conv { conv, input, tail, .. } => {
-                if params {
-                    self.to.weights.push(*conv);
-                    let weight = self.to.weights.len() - 1;
-                    self.to.backward.push(Instruction::Weight { weight, input: at(input), gradient });
-                    if self.steps.convs[*conv].bias {
-                        self.to.backward.push(Instruction::Bias { conv: *conv, gradient });
-                    }
-                }
-                if self.steps.value(*input).needs_gradient {
-                    let product = self.product(*conv, Direction::Image);
-                    let (to, finish) = self.contribute(*input);
-                    let from = gradient;
-                    self.to.backward.push(Instruction::Product { product, bias: None, from, to, finish });
-                }
-                if let Some(residual) = tail.residual {
-                    self.pass(gradient, residual, true);
-                }
-            }
-            Step::Norm { norm, input, tail, .. } => {
-                let norm = *norm;
-                let moments = &self.steps.norms[norm].moments;
-                let batch = matches!(moments, Moments::Batch);
-                if batch || (params && matches!(moments, Moments::Running)) {
-                    let input = at(input);
-                    self.to.backward.push(Instruction::GradientMoments { norm, input, gradient });
-                }
-                if self.steps.value(*input).needs_gradient {
-                    let (to, finish) = self.contribute(*input);
-                    let input = batch.then_some(at(input));
-                    self.to.backward.push(Instruction::AffineGradient { norm, input, gradient, to, finish });
-                }
-                if let Some(residual) = tail.residual {
-                    self.pass(gradient, residual, true);
-                }
-            }
-            Step::Activate { input, .. } => self.pass(gradient, *input, true),
-            Step::Add { inputs, .. } => {
-                self.pass(gradient, inputs[0], false);
-                self.pass(gradient, inputs[1], true);
-            }
-            Step::Mul { inputs, .. } => {
-                for wanted in 0..2 {
-                    if self.steps.value(inputs[wanted]).needs_gradient {
-                        let other = at(&inputs[1 - wanted]);
-                        let (to, finish) = self.contribute(inputs[wanted]);
-                        self.to.backward.push(Instruction::MulGradient {
-                            wanted,
-                            other,
-                            gradient,
-                            to,
-                            finish,
-                        });
-                    }
-                }
-            }
-            Step::Concat { inputs, .. } => {
-                let mut start = 0;
-                for input in inputs {
-                    if self.steps.value(*input).needs_gradient {
-                        let (to, finish) = self.contribute(*input);
-                        self.to.backward.push(Instruction::ConcatGradient { gradient, to, start, finish });
-                    }
-                    start += self.steps.value(*input).shape[0];
-                }
-            }
-            Step::Smooth { input, .. }
-            | Step::MaxPool { input, .. }
-            | Step::AvgPool { input, .. }
-            | Step::Flatten { input, .. } => {
-                if self.steps.value(*input).needs_gradient {
-                    let (to, finish) = self.contribute(*input);
-                    let kept = || self.kept[index].expect("kept because the input wants a gradient");
-                    self.to.backward.push(match step {
-                        Step::Smooth { .. } => {
-                            Instruction::SmoothGradient { slope: kept(), gradient, to, finish }
-                        }
-                        Step::MaxPool { pool, .. } => {
-                            Instruction::MaxPoolGradient { pool: *pool, gradient, to, taps: kept(), finish }
-                        }
-                        Step::AvgPool { pool, .. } => {
-                            Instruction::AvgPoolGradient { pool: *pool, gradient, to, finish }
-                        }
-                        _ => Instruction::FlattenGradient { gradient, to, finish },
-                    });
-                }
-            }
-        }
-    }
-}
-
-/// The values that a step reads.
-fn inputs(step: &Step) -> Vec<ValueId> {
-    match step {
-        Step::Image { .. } => vec![],
-        Step::Conv { input, tail, .. } | Step::Norm { input, tail, .. } => {
-            std::iter::once(*input).chain(tail.residual).collect()
-        }
-        Step::Add { inputs, .. } | Step::Mul { inputs, .. } => inputs.to_vec(),
-        Step::Concat { inputs, .. } => inputs.clone(),
-        Step::Activate { input, .. }
-        | Step::Smooth { input, .. }
-        | Step::MaxPool { input, .. }
-        | Step::AvgPool { input, .. }
-        | Step::Flatten { input, .. } => vec![*input],
-    }
-}
-
-/// The value that a step makes.
-fn output(step: &Step) -> ValueId {
-    match step {
-        Step::Image { out, .. }
-        | Step::Conv { out, .. }
-        | Step::Norm { out, .. }
-        | Step::Activate { out, .. }
-        | Step::Smooth { out, .. }
-        | Step::Add { out, .. }
-        | Step::Mul { out, .. }
-        | Step::Concat { out, .. }
-        | Step::MaxPool { out, .. }
-        | Step::AvgPool { out, .. }
-        | Step::Flatten { out, .. } => *out,
+    /// Whether the second factor of a product is one value per channel.
+    fn is_per_channel(&self, step: &Step) -> bool {
+        self.steps.value(step.inputs[0]).shape != self.steps.value(step.inputs[1]).shape
     }
 }

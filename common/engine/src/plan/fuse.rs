@@ -5,7 +5,7 @@
 
 use super::block::padded;
 use super::conv::ConvShape;
-use super::step::{Activation, Conv, Moments, Norm as NormStep, Smooth, Step, Steps, Tail, Value, ValueId};
+use super::step::{Activation, Conv, Layer, Moments, Norm as NormStep, Step, Steps, Tail, Value, ValueId};
 use crate::engine::{Keep, Norm};
 use crate::graph::{Network, NodeId, Op, Pool, Shape};
 
@@ -24,7 +24,14 @@ pub(crate) fn fuse(network: &Network, norm: Norm, keep: Keep, outputs: &[NodeId]
         outputs,
         consumers,
         made: vec![None; network.nodes().len()],
-        steps: Steps { values: vec![], steps: vec![], convs: vec![], norms: vec![], outputs: vec![] },
+        steps: Steps {
+            values: vec![],
+            steps: vec![],
+            convs: vec![],
+            norms: vec![],
+            normalise: None,
+            outputs: vec![],
+        },
     };
     for index in 0..network.nodes().len() {
         if fusing.made[index].is_none() && !fusing.is_absorbed(NodeId(index)) {
@@ -124,84 +131,87 @@ impl Fusing<'_> {
     fn node(&mut self, id: NodeId) {
         let node = self.network.node(id);
         let inputs: Vec<ValueId> = node.inputs.iter().map(|&input| self.value_of(input)).collect();
-        let step = match &node.op {
+        match &node.op {
             Op::Input => self.image(id),
             Op::Conv2d(conv) => {
                 let value = self.steps.value(inputs[0]);
                 let shape = ConvShape::new(conv, value.shape, value.pixel != padded(value.shape[0]));
-                self.conv(id, shape, conv.bias, inputs[0])
+                self.conv(id, shape, conv.bias, inputs[0]);
             }
             Op::Linear { out, bias } => {
                 let features = self.steps.value(inputs[0]).shape[0];
-                self.conv(id, ConvShape::linear(features, *out), *bias, inputs[0])
+                self.conv(id, ConvShape::linear(features, *out), *bias, inputs[0]);
             }
             Op::BatchNorm { eps, .. } => {
                 let moments = if self.norm == Norm::Batch { Moments::Batch } else { Moments::Running };
-                self.normalise(id, inputs[0], moments, *eps)
+                self.normalise(id, inputs[0], moments, *eps);
             }
             Op::Normalize { mean, std } => {
                 let (scale, shift) = fixed(mean, std);
-                self.normalise(id, inputs[0], Moments::Fixed { scale, shift }, 0.0)
+                self.normalise(id, inputs[0], Moments::Fixed { scale, shift }, 0.0);
             }
-            Op::Relu | Op::Relu6 => {
-                let activation = activation(&node.op).expect("both are activations");
-                Step::Activate { input: inputs[0], out: self.make(id, &inputs, false, activation) }
+            Op::Relu => self.store(id, inputs[0], Tail { residual: None, activation: Activation::Relu }),
+            Op::Relu6 => self.store(id, inputs[0], Tail { residual: None, activation: Activation::Relu6 }),
+            Op::Add => {
+                let tail = Tail { residual: Some(inputs[1]), activation: Activation::None };
+                self.store(id, inputs[0], tail);
             }
-            op => {
-                let out = self.make(id, &inputs, false, Activation::None);
-                self.plain(op, &inputs, out)
-            }
-        };
-        self.steps.steps.push(step);
-    }
-
-    /// Steps that take nothing along.
-    fn plain(&self, op: &Op, inputs: &[ValueId], out: ValueId) -> Step {
-        let input = inputs[0];
-        match op {
-            Op::Silu => Step::Smooth { kind: Smooth::Silu, input, out },
-            Op::Sigmoid => Step::Smooth { kind: Smooth::Sigmoid, input, out },
-            Op::Add => Step::Add { inputs: [input, inputs[1]], out },
-            Op::Mul => Step::Mul { inputs: [input, inputs[1]], out },
-            Op::Concat => Step::Concat { inputs: inputs.to_vec(), out },
-            Op::MaxPool(pool) => Step::MaxPool { pool: *pool, input, out },
-            Op::AvgPool(pool) => Step::AvgPool { pool: *pool, input, out },
+            Op::Elementwise(function) => self.plain(id, Layer::Elementwise(*function), inputs),
+            Op::Mul => self.plain(id, Layer::Mul, inputs),
+            Op::Concat => self.plain(id, Layer::Concat, inputs),
+            Op::MaxPool(pool) => self.plain(id, Layer::MaxPool(*pool), inputs),
+            Op::AvgPool(pool) => self.plain(id, Layer::AvgPool(*pool), inputs),
             Op::GlobalAvgPool => {
-                let [_, height, width] = self.steps.value(input).shape;
-                Step::AvgPool { pool: Pool { kernel: [height, width], stride: [1, 1] }, input, out }
+                let [_, height, width] = self.steps.value(inputs[0]).shape;
+                let pool = Pool { kernel: [height, width], stride: [1, 1] };
+                self.plain(id, Layer::AvgPool(pool), inputs);
             }
-            Op::Flatten => Step::Flatten { input, out },
-            _ => unreachable!("{} has a step of its own", op.name()),
+            Op::Flatten => self.plain(id, Layer::Flatten, inputs),
         }
     }
 
-    fn image(&mut self, id: NodeId) -> Step {
+    /// A step that takes nothing along.
+    fn plain(&mut self, id: NodeId, layer: Layer, inputs: Vec<ValueId>) {
+        let out = self.make(id, &inputs, false, Activation::None);
+        self.steps.steps.push(Step { layer, inputs, out, tail: Tail::default() });
+    }
+
+    /// A step that is nothing but its tail.
+    fn store(&mut self, id: NodeId, input: ValueId, tail: Tail) {
+        self.step(id, Layer::Store, input, false, tail);
+    }
+
+    /// A step of one input that ends with the node `end`.
+    fn step(&mut self, end: NodeId, layer: Layer, input: ValueId, params: bool, tail: Tail) {
+        let reads: Vec<ValueId> = std::iter::once(input).chain(tail.residual).collect();
+        let out = self.make(end, &reads, params, tail.activation);
+        self.steps.steps.push(Step { layer, inputs: vec![input], out, tail });
+    }
+
+    fn image(&mut self, id: NodeId) {
         let [channels, height, width] = self.network.input();
-        let next = self.sole_reader(id);
-        let normalise = match next.map(|next| self.op(next)) {
-            Some(Op::Normalize { mean, std }) => {
-                Some([mean, std].map(|of| of.iter().map(|&v| v as f32).collect()))
-            }
-            _ => None,
-        };
-        let end = if normalise.is_some() { next.expect("just matched") } else { id };
-        // Dense channels save the first convolution most of its products with zeros; others want whole vectors.
+        let mut end = id;
+        if let Some(next) = self.sole_reader(id)
+            && let Op::Normalize { mean, std } = self.op(next)
+        {
+            self.steps.normalise = Some([mean, std].map(|of| of.iter().map(|&v| v as f32).collect()));
+            self.made[id.index()] = Some(Made::Absorbed);
+            end = next;
+        }
+        // Dense channels save the first convolution most of its products with zeros; others want whole blocks.
         let convolved = |reader: &NodeId| matches!(self.op(*reader), Op::Conv2d(conv) if conv.groups == 1);
         let dense = self.consumers[end.index()].iter().all(convolved) && !self.outputs.contains(&end);
-        let pixel = if dense { channels } else { padded(channels) };
-        if end != id {
-            self.made[id.index()] = Some(Made::Absorbed);
-        }
         let value = Value {
             shape: [channels, height, width],
-            pixel,
+            pixel: if dense { channels } else { padded(channels) },
             activation: Activation::None,
             needs_gradient: self.keep.image(),
         };
-        Step::Image { out: self.push(end, value), normalise }
+        let out = self.push(end, value);
+        self.steps.steps.push(Step { layer: Layer::Image, inputs: vec![], out, tail: Tail::default() });
     }
 
-    fn conv(&mut self, id: NodeId, shape: ConvShape, bias: bool, input: ValueId) -> Step {
+    fn conv(&mut self, id: NodeId, shape: ConvShape, bias: bool, input: ValueId) {
         let mut end = id;
         let mut fold = None;
         if self.norm == Norm::Running
@@ -214,24 +224,17 @@ impl Fusing<'_> {
             end = next;
         }
         let (end, tail) = self.tail(end);
-        let out = self.end(end, input, true, &tail);
         self.steps.convs.push(Conv { node: id, shape, bias, fold });
-        Step::Conv { conv: self.steps.convs.len() - 1, input, out, tail }
+        self.step(end, Layer::Conv(self.steps.convs.len() - 1), input, true, tail);
     }
 
-    fn normalise(&mut self, id: NodeId, input: ValueId, moments: Moments, eps: f64) -> Step {
+    fn normalise(&mut self, id: NodeId, input: ValueId, moments: Moments, eps: f64) {
         let Value { shape, pixel, .. } = *self.steps.value(input);
         let (end, tail) = self.tail(id);
         let params = !matches!(moments, Moments::Fixed { .. });
-        let out = self.end(end, input, params, &tail);
         let positions = shape[1] * shape[2];
         self.steps.norms.push(NormStep { node: id, eps, channels: shape[0], pixel, positions, moments });
-        Step::Norm { norm: self.steps.norms.len() - 1, input, out, tail }
-    }
-
-    fn end(&mut self, end: NodeId, input: ValueId, params: bool, tail: &Tail) -> ValueId {
-        let inputs: Vec<ValueId> = std::iter::once(input).chain(tail.residual).collect();
-        self.make(end, &inputs, params, tail.activation)
+        self.step(end, Layer::Norm(self.steps.norms.len() - 1), input, params, tail);
     }
 }
 

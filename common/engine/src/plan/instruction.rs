@@ -1,13 +1,32 @@
 //! What a fast engine executes: instructions over slots, for forwards and backwards alike.
 
-use super::step::{Activation, Smooth};
-use crate::graph::Pool;
+use crate::graph::{Elementwise, Pool};
+
+use super::step::Activation;
 
 /// A piece of memory per image: a value, its gradient, its bits or its indices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Slot(pub(crate) usize);
 
-/// The finish of an instruction that writes a map.
+/// One instruction: what is done, and every slot that it touches.
+///
+/// Slots share memory where their lives allow it, and an engine makes exclusive references of them: so an action has
+/// no slots of its own, and whoever executes it finds them here or not at all.
+#[derive(Clone, Debug)]
+pub(crate) struct Instruction {
+    pub(crate) action: Action,
+    /// Slots that are read.
+    pub(crate) from: [Option<Slot>; 2],
+    /// The slot that is written.
+    pub(crate) to: Option<Slot>,
+    /// What a forward keeps for its backward besides values: written by the one, read by the other.
+    pub(crate) kept: Option<Slot>,
+    /// What happens to a value on its way to `to`.
+    pub(crate) finish: Finish,
+}
+
+/// The finish of an instruction that writes a map. In this order: residual, what the destination held, activation and
+/// its bits out, a gate's bits in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Finish {
     pub(crate) residual: Option<Slot>,
@@ -18,246 +37,124 @@ pub(crate) struct Finish {
     pub(crate) gate: Option<Slot>,
 }
 
-impl Finish {
-    fn slots(&self) -> impl Iterator<Item = Slot> {
-        [self.residual, self.bits_out, self.gate].into_iter().flatten()
-    }
-}
-
-/// One instruction. Indices are places in the plan's tables.
+/// What an instruction does. Indices are places in the plan's tables; `a` and `b` are the slots of
+/// [`from`](Instruction::from).
 #[derive(Clone, Debug)]
-pub(crate) enum Instruction {
+pub(crate) enum Action {
     /// The caller's images.
-    Import {
-        to: Slot,
-    },
-    /// A value as the caller's output.
+    Import,
+    /// `a` as the caller's output.
     Export {
         output: usize,
-        from: Slot,
     },
     /// The caller's gradient of an output.
     Seed {
         output: usize,
-        to: Slot,
     },
-    /// The gradient of the images to the caller.
-    ExportImage {
-        from: Slot,
-    },
-    /// A convolution, or its image gradient.
+    /// The gradient of the images, `a`, to the caller.
+    ExportImage,
+    /// A convolution of `a`, or its image gradient.
     Product {
         product: usize,
         bias: Option<usize>,
-        from: Slot,
-        to: Slot,
-        finish: Finish,
     },
-    /// Part of a weight gradient.
+    /// Part of a weight gradient: of input `a`, gradient of the output `b`.
     Weight {
         weight: usize,
-        input: Slot,
-        gradient: Slot,
     },
-    /// Part of a bias gradient.
+    /// Part of a bias gradient, of the gradient `a`.
     Bias {
         conv: usize,
-        gradient: Slot,
     },
-    /// Part of the batch's moments.
+    /// Part of the batch's moments, of the value `a`.
     Moments {
         norm: usize,
-        from: Slot,
     },
-    /// A normalisation with known scale and shift.
+    /// A normalisation of `a` with known scale and shift.
     Affine {
         norm: usize,
-        from: Slot,
-        to: Slot,
-        finish: Finish,
     },
-    /// Part of the sums that the gradient of a normalisation needs.
+    /// Part of the sums that the gradient of a normalisation needs: of input `a`, gradient `b`.
     GradientMoments {
         norm: usize,
-        input: Slot,
-        gradient: Slot,
     },
-    /// The gradient of a normalisation's input; it needs the input where the moments are the batch's.
+    /// The gradient of a normalisation's input, from the gradient `a` of its output; it needs the input `b` where the
+    /// moments are the batch's.
     AffineGradient {
         norm: usize,
-        input: Option<Slot>,
-        gradient: Slot,
-        to: Slot,
-        finish: Finish,
     },
-    Activate {
-        from: Slot,
-        to: Slot,
-        activation: Activation,
-        bits: Option<Slot>,
-    },
-    /// A smooth activation, and its slope where a backward will want it.
-    Smooth {
-        kind: Smooth,
-        from: Slot,
-        to: Slot,
-        slope: Option<Slot>,
-    },
-    SmoothGradient {
-        slope: Slot,
-        gradient: Slot,
-        to: Slot,
-        finish: Finish,
-    },
-    Add {
-        from: [Slot; 2],
-        to: Slot,
-    },
-    /// Adds (or copies) a gradient.
-    Pass {
-        from: Slot,
-        to: Slot,
-        finish: Finish,
-    },
-    /// Zeros where a bit is not set.
-    Gate {
-        slot: Slot,
-        bits: Slot,
-    },
-    Mul {
-        from: [Slot; 2],
-        to: Slot,
-    },
-    /// The gradient of factor `wanted`, which needs the other one.
-    MulGradient {
-        wanted: usize,
-        other: Slot,
-        gradient: Slot,
-        to: Slot,
-        finish: Finish,
-    },
-    /// Channels `start..` of a joined map.
+    /// `a` as it is, finished: a copy, a sum, an activation.
+    Store,
+    /// `to` finished in place.
+    Rework,
+    /// A function of each value of `a`; keeps its slope where a backward will want it.
+    Elementwise(Elementwise),
+    /// `a * b`, of one shape.
+    Multiply,
+    /// `a * b`, one value per image and channel in `b`.
+    MultiplyChannels,
+    /// `a * b` summed over positions: one value per image and channel.
+    ChannelProducts,
+    /// `a` times the slope that was kept.
+    MultiplyKept,
+    /// `a` as channels `start..` of a joined map.
     Concat {
-        from: Slot,
-        to: Slot,
         start: usize,
     },
+    /// Channels `start..` of `a`.
     ConcatGradient {
-        gradient: Slot,
-        to: Slot,
         start: usize,
-        finish: Finish,
     },
-    MaxPool {
-        pool: Pool,
-        from: Slot,
-        to: Slot,
-        taps: Option<Slot>,
-    },
-    MaxPoolGradient {
-        pool: Pool,
-        gradient: Slot,
-        to: Slot,
-        taps: Slot,
-        finish: Finish,
-    },
-    AvgPool {
-        pool: Pool,
-        from: Slot,
-        to: Slot,
-    },
-    AvgPoolGradient {
-        pool: Pool,
-        gradient: Slot,
-        to: Slot,
-        finish: Finish,
-    },
-    Flatten {
-        from: Slot,
-        to: Slot,
-    },
-    FlattenGradient {
-        gradient: Slot,
-        to: Slot,
-        finish: Finish,
-    },
+    /// Keeps which value of each window was largest, where a backward will want it.
+    MaxPool(Pool),
+    MaxPoolGradient(Pool),
+    AvgPool(Pool),
+    AvgPoolGradient(Pool),
+    Flatten,
+    FlattenGradient,
 }
 
 impl Instruction {
+    /// Reads slots, and writes none.
+    pub(crate) fn reading<const N: usize>(action: Action, from: [Slot; N]) -> Self {
+        const { assert!(N <= 2, "an instruction reads two slots at most") }
+        let mut slots = [None; 2];
+        for (to, slot) in slots.iter_mut().zip(from) {
+            *to = Some(slot);
+        }
+        Self { action, from: slots, to: None, kept: None, finish: Finish::default() }
+    }
+
+    /// The same, written to a slot.
+    pub(crate) fn into(self, to: Slot) -> Self {
+        Self { to: Some(to), ..self }
+    }
+
+    /// The same with a finish.
+    pub(crate) fn finished(self, finish: Finish) -> Self {
+        Self { finish, ..self }
+    }
+
+    /// The same with what a backward reads.
+    pub(crate) fn keeping(self, kept: Option<Slot>) -> Self {
+        Self { kept, ..self }
+    }
+
     /// Every slot it touches.
-    pub(crate) fn slots(&self) -> Vec<Slot> {
-        let mut slots = Vec::new();
-        let finish = match self {
-            Self::Import { to } | Self::Seed { to, .. } => {
-                slots.push(*to);
-                None
-            }
-            Self::Export { from, .. } | Self::ExportImage { from } | Self::Moments { from, .. } => {
-                slots.push(*from);
-                None
-            }
-            Self::Product { from, to, finish, .. }
-            | Self::Affine { from, to, finish, .. }
-            | Self::Pass { from, to, finish } => {
-                slots.extend([*from, *to]);
-                Some(finish)
-            }
-            Self::Weight { input, gradient, .. } | Self::GradientMoments { input, gradient, .. } => {
-                slots.extend([*input, *gradient]);
-                None
-            }
-            Self::Bias { gradient, .. } => {
-                slots.push(*gradient);
-                None
-            }
-            Self::AffineGradient { input, gradient, to, finish, .. } => {
-                slots.extend([*gradient, *to]);
-                slots.extend(*input);
-                Some(finish)
-            }
-            Self::Activate { from, to, bits, .. }
-            | Self::MaxPool { from, to, taps: bits, .. }
-            | Self::Smooth { from, to, slope: bits, .. } => {
-                slots.extend([*from, *to]);
-                slots.extend(*bits);
-                None
-            }
-            Self::Concat { from, to, .. } | Self::AvgPool { from, to, .. } | Self::Flatten { from, to } => {
-                slots.extend([*from, *to]);
-                None
-            }
-            Self::SmoothGradient { slope: other, gradient, to, finish, .. }
-            | Self::MulGradient { other, gradient, to, finish, .. }
-            | Self::MaxPoolGradient { taps: other, gradient, to, finish, .. } => {
-                slots.extend([*other, *gradient, *to]);
-                Some(finish)
-            }
-            Self::Add { from, to } | Self::Mul { from, to } => {
-                slots.extend([from[0], from[1], *to]);
-                None
-            }
-            Self::Gate { slot, bits } => {
-                slots.extend([*slot, *bits]);
-                None
-            }
-            Self::ConcatGradient { gradient, to, finish, .. }
-            | Self::AvgPoolGradient { gradient, to, finish, .. }
-            | Self::FlattenGradient { gradient, to, finish } => {
-                slots.extend([*gradient, *to]);
-                Some(finish)
-            }
-        };
-        slots.extend(finish.into_iter().flat_map(Finish::slots));
-        slots
+    pub(crate) fn slots(&self) -> impl Iterator<Item = Slot> {
+        // Every field by name: one more does not compile until it is listed.
+        let Self { action: _, from: [a, b], to, kept, finish } = self;
+        let Finish { residual, bits_out, gate, accumulate: _, activation: _ } = finish;
+        [*a, *b, *to, *kept, *residual, *bits_out, *gate].into_iter().flatten()
     }
 
     /// The sum over the batch that it adds to, if any.
     pub(crate) fn sums(&self) -> Option<Sums> {
-        match *self {
-            Self::Moments { norm, .. } => Some(Sums::Moments(norm)),
-            Self::GradientMoments { norm, .. } => Some(Sums::GradientMoments(norm)),
-            Self::Weight { weight, .. } => Some(Sums::Weight(weight)),
-            Self::Bias { conv, .. } => Some(Sums::Bias(conv)),
+        match self.action {
+            Action::Moments { norm } => Some(Sums::Moments(norm)),
+            Action::GradientMoments { norm } => Some(Sums::GradientMoments(norm)),
+            Action::Weight { weight } => Some(Sums::Weight(weight)),
+            Action::Bias { conv } => Some(Sums::Bias(conv)),
             _ => None,
         }
     }

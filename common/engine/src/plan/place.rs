@@ -125,7 +125,7 @@ fn cut(instructions: &[Instruction], slots: &[SlotInfo], costs: &[Cost]) -> Vec<
     let mut segments: Vec<Segment> = Vec::new();
     let mut open = false;
     for (index, (instruction, cost)) in instructions.iter().zip(costs).enumerate() {
-        let floats: usize = instruction.slots().iter().map(|slot| slots[slot.0].reserved()).sum();
+        let floats: usize = instruction.slots().map(|slot| slots[slot.0].reserved()).sum();
         let images = (CACHE / (floats * size_of::<f32>()).max(1)).clamp(1, MOST_IMAGES);
         let cooperative = cost.cooperative;
         if let Some(last) = segments.last()
@@ -195,6 +195,49 @@ fn arrange(mut lives: Vec<Life>, mut put: impl FnMut(Slot, usize)) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::{Keep, Norm};
+    use crate::graph::{Builder, Conv2d, Elementwise, Op, Pool};
+    use crate::plan::{Cost, Draft};
+
+    /// Both programs of a network that needs nearly every action.
+    fn instructions(norm: Norm, keep: Keep) -> Vec<Instruction> {
+        let (mut b, x) = Builder::new([3, 8, 8]);
+        let x = b.conv("stem", Conv2d::new(20, 3).padding(1).bias(), x).unwrap();
+        let stem = b.relu(x).unwrap();
+        let x = b.batch_norm("bn", stem).unwrap();
+        let x = b.node("silu", Op::Elementwise(Elementwise::Silu), &[x]).unwrap();
+        let x = b.add(x, stem).unwrap();
+        let x = b.node("twice", Op::Add, &[x, x]).unwrap();
+        let x = b.node("join", Op::Concat, &[x, stem]).unwrap();
+        let x = b.max_pool(2, x).unwrap();
+        let x = b.node("mean", Op::AvgPool(Pool::new(2)), &[x]).unwrap();
+        let gates = b.node("gates", Op::AvgPool(Pool::new(2)), &[x]).unwrap();
+        let x = b.node("scale", Op::Mul, &[x, gates]).unwrap();
+        let x = b.node("square", Op::Mul, &[x, x]).unwrap();
+        let x = b.node("flat", Op::Flatten, &[x]).unwrap();
+        b.linear("classifier", 5, x).unwrap();
+        let network = b.finish("every-action").unwrap();
+        let draft = Draft::new(&network, norm, keep, &[network.output(), stem]);
+        let [products, weights] =
+            [draft.products().len(), draft.weights().len()].map(|n| vec![Cost::default(); n]);
+        let plan = draft.place(&products, &weights);
+        [plan.forward, plan.backward].into_iter().flat_map(|program| program.instructions).collect()
+    }
+
+    #[test]
+    fn no_instruction_writes_to_a_slot_that_it_also_reads_or_writes_otherwise() {
+        for (norm, keep) in
+            [(Norm::Batch, Keep::Both), (Norm::Running, Keep::ForImage), (Norm::Running, Keep::Both)]
+        {
+            for instruction in instructions(norm, keep) {
+                let written = [instruction.to, instruction.kept, instruction.finish.bits_out];
+                for slot in written.into_iter().flatten() {
+                    let uses = instruction.slots().filter(|&other| other == slot).count();
+                    assert_eq!(uses, 1, "{instruction:?} under {norm:?}, {keep:?}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn slots_that_live_together_never_overlap_and_the_rest_share() {

@@ -1,7 +1,7 @@
 //! A network as a fast engine sees it: values, and the fused steps that make them.
 
 use super::conv::ConvShape;
-use crate::graph::{NodeId, Pool};
+use crate::graph::{Elementwise, NodeId, Pool};
 
 /// The place of a value in [`Steps::values`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -43,71 +43,41 @@ pub(crate) struct Tail {
     pub(crate) activation: Activation,
 }
 
-/// A smooth activation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Smooth {
-    Silu,
-    Sigmoid,
+/// One fused step: what it computes, from which values, into which.
+#[derive(Clone, Debug)]
+pub(crate) struct Step {
+    pub(crate) layer: Layer,
+    /// What the layer reads; the tail's residual comes on top.
+    pub(crate) inputs: Vec<ValueId>,
+    pub(crate) out: ValueId,
+    pub(crate) tail: Tail,
 }
 
-/// One fused step.
+impl Step {
+    /// Every value it reads.
+    pub(crate) fn reads(&self) -> impl Iterator<Item = ValueId> {
+        self.inputs.iter().copied().chain(self.tail.residual)
+    }
+}
+
+/// What a step computes before its tail.
 #[derive(Clone, Debug)]
-pub(crate) enum Step {
-    /// The images, with the network's own normalisation (mean, deviation) where it comes first.
-    Image {
-        out: ValueId,
-        normalise: Option<[Vec<f32>; 2]>,
-    },
-    /// A convolution or fully connected layer.
-    Conv {
-        conv: usize,
-        input: ValueId,
-        out: ValueId,
-        tail: Tail,
-    },
-    /// A normalisation that is not folded into a convolution.
-    Norm {
-        norm: usize,
-        input: ValueId,
-        out: ValueId,
-        tail: Tail,
-    },
-    Activate {
-        input: ValueId,
-        out: ValueId,
-    },
-    Smooth {
-        kind: Smooth,
-        input: ValueId,
-        out: ValueId,
-    },
-    Add {
-        inputs: [ValueId; 2],
-        out: ValueId,
-    },
-    /// The second may be one value per channel.
-    Mul {
-        inputs: [ValueId; 2],
-        out: ValueId,
-    },
-    Concat {
-        inputs: Vec<ValueId>,
-        out: ValueId,
-    },
-    MaxPool {
-        pool: Pool,
-        input: ValueId,
-        out: ValueId,
-    },
-    AvgPool {
-        pool: Pool,
-        input: ValueId,
-        out: ValueId,
-    },
-    Flatten {
-        input: ValueId,
-        out: ValueId,
-    },
+pub(crate) enum Layer {
+    /// The images.
+    Image,
+    /// A convolution or fully connected layer: its place in [`Steps::convs`].
+    Conv(usize),
+    /// A normalisation that is not folded into a convolution: its place in [`Steps::norms`].
+    Norm(usize),
+    /// The input as it is: the tail does the work, an activation or a sum.
+    Store,
+    Elementwise(Elementwise),
+    /// The second input may be one value per channel.
+    Mul,
+    Concat,
+    MaxPool(Pool),
+    AvgPool(Pool),
+    Flatten,
 }
 
 /// A convolution of the network.
@@ -152,6 +122,8 @@ pub(crate) struct Steps {
     pub(crate) steps: Vec<Step>,
     pub(crate) convs: Vec<Conv>,
     pub(crate) norms: Vec<Norm>,
+    /// The network's own normalisation (mean, deviation), where the images pass through it first and alone.
+    pub(crate) normalise: Option<[Vec<f32>; 2]>,
     /// Logits, then taps.
     pub(crate) outputs: Vec<ValueId>,
 }

@@ -4,7 +4,7 @@ use candle_core::{D, Error, Result, Tensor, Var};
 
 use super::tensor;
 use super::window::{Window, Windows};
-use crate::graph::{Conv2d, Network, NodeId, Op, Padding, Pool};
+use crate::graph::{Conv2d, Elementwise, Network, NodeId, Op, Padding, Pool};
 use crate::params::{Entry, Params, Role};
 
 /// The values of nodes that later nodes, or the caller, still need.
@@ -118,8 +118,7 @@ pub(super) fn forward(
             let inside = (x.gt(0.0)?.to_dtype(x.dtype())? - &above)?;
             (x * inside)? + (above * 6.0)?
         }
-        Op::Silu => x * sigmoid(x)?,
-        Op::Sigmoid => sigmoid(x),
+        Op::Elementwise(function) => elementwise(*function, x),
         Op::Add => x + values.get(inputs[1]),
         Op::Mul => x.broadcast_mul(values.get(inputs[1])),
         Op::Concat => Tensor::cat(&inputs.iter().map(|&input| values.get(input)).collect::<Vec<_>>(), 3),
@@ -135,6 +134,13 @@ pub(super) fn forward(
             let y = x.matmul(&weights.get(id, Role::Weight)?.t()?)?;
             if *bias { y.broadcast_add(&weights.get(id, Role::Bias)?) } else { Ok(y) }
         }
+    }
+}
+
+fn elementwise(function: Elementwise, x: &Tensor) -> Result<Tensor> {
+    match function {
+        Elementwise::Silu => x * sigmoid(x)?,
+        Elementwise::Sigmoid => sigmoid(x),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What happens to maps between convolutions: images in and gradients out, sums and products, smooth activations,
+//! What happens to maps between convolutions: images in and gradients out, sums and products, functions of each value,
 //! channels joined and parted, maps as vectors.
 //!
 //! Maps are channels-last, `pixel` f32 from one place to the next; a vector of features is a map of one place. All
@@ -9,12 +9,12 @@
 
 mod arithmetic;
 mod channels;
+mod elementwise;
 mod image;
-mod smooth;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use arithmetic::{channel_products, multiply, multiply_channels, rework, store};
 pub(crate) use channels::{channels_into, features_to_map, map_to_features, take_channels};
+pub(crate) use elementwise::elementwise;
 pub(crate) use image::{Normalisation, images_to_map, map_to_images};
-pub(crate) use smooth::{sigmoid, silu};

@@ -6,6 +6,7 @@ use super::*;
 use crate::cpu::oracle::{aligned, channels_first, channels_last, normals, relative_rms, seconds};
 use crate::cpu::vector::epilogue::Epilogue;
 use crate::cpu::vector::simd::{Isa, LANES, padded};
+use crate::graph::Elementwise;
 use crate::plan::Activation;
 
 const TOLERANCE: f64 = 2e-6;
@@ -178,18 +179,18 @@ fn smooth_activations_and_their_slopes_agree_with_f64_far_out_too() {
                 );
             }
         };
-        sigmoid(isa, &values, &mut to, Some(&mut slope));
+        elementwise(isa, Elementwise::Sigmoid, &values, &mut to, Some(&mut slope));
         check(&to, &slope, |x| {
             let s = 1.0 / (1.0 + (-x).exp());
             [s, s / (1.0 + x.exp())]
         });
-        silu(isa, &values, &mut to, Some(&mut slope));
+        elementwise(isa, Elementwise::Silu, &values, &mut to, Some(&mut slope));
         check(&to, &slope, |x| {
             let s = 1.0 / (1.0 + (-x).exp());
             [x * s, s + x * s / (1.0 + x.exp())]
         });
         let kept = to.clone();
-        silu(isa, &values, &mut to, None);
+        elementwise(isa, Elementwise::Silu, &values, &mut to, None);
         assert_eq!(to, kept);
     }
 }
@@ -198,9 +199,9 @@ fn smooth_activations_and_their_slopes_agree_with_f64_far_out_too() {
 fn what_is_not_a_number_stays_so() {
     for isa in Isa::available() {
         let (mut to, mut slope) = (vec![0.0; LANES], vec![0.0; LANES]);
-        silu(isa, &[f32::NAN; LANES], &mut to, Some(&mut slope));
+        elementwise(isa, Elementwise::Silu, &[f32::NAN; LANES], &mut to, Some(&mut slope));
         assert!(to.iter().chain(&slope).all(|v| v.is_nan()));
-        sigmoid(isa, &[f32::NAN; LANES], &mut to, Some(&mut slope));
+        elementwise(isa, Elementwise::Sigmoid, &[f32::NAN; LANES], &mut to, Some(&mut slope));
         assert!(to.iter().chain(&slope).all(|v| v.is_nan()));
     }
 }
@@ -220,5 +221,5 @@ fn speed() {
         store(isa, a, pixel, to, &Epilogue::new().residual(b).activation(Activation::Relu));
     });
     print("multiply", &mut |to, _| multiply(isa, a, b, pixel, to, &Epilogue::new()));
-    print("SiLU", &mut |to, slope| silu(isa, a, to, Some(slope)));
+    print("SiLU", &mut |to, slope| elementwise(isa, Elementwise::Silu, a, to, Some(slope)));
 }

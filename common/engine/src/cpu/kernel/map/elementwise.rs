@@ -1,29 +1,34 @@
-//! Activations with an exponential: SiLU and the logistic sigmoid.
+//! Functions of each value: SiLU and the logistic sigmoid. One more is a function here and a row of [`elementwise`].
 //!
 //! Their backward is a product of the gradient with the slope that the forward keeps ([`multiply`](super::multiply)).
 
 use crate::cpu::vector::simd::{Isa, Kernel, LANES, Simd};
+use crate::graph::Elementwise;
 
-/// `x * sigmoid(x)` of each value, and its slope where a backward will want it.
-pub(crate) fn silu(isa: Isa, from: &[f32], to: &mut [f32], slope: Option<&mut [f32]>) {
-    isa.run(Each { of: silu_of, from, to, slope });
-}
-
-/// `1 / (1 + exp(-x))` of each value, and its slope where a backward will want it.
-pub(crate) fn sigmoid(isa: Isa, from: &[f32], to: &mut [f32], slope: Option<&mut [f32]>) {
-    isa.run(Each { of: sigmoid_of, from, to, slope });
+/// A function of each value, and its slope where a backward will want it.
+pub(crate) fn elementwise(
+    isa: Isa,
+    function: Elementwise,
+    from: &[f32],
+    to: &mut [f32],
+    slope: Option<&mut [f32]>,
+) {
+    match function {
+        Elementwise::Silu => isa.run(Each { of: silu, from, to, slope }),
+        Elementwise::Sigmoid => isa.run(Each { of: sigmoid, from, to, slope }),
+    }
 }
 
 /// Value and slope.
 #[inline(always)]
-fn silu_of(x: f32) -> [f32; 2] {
-    let [s, slope] = sigmoid_of(x);
+fn silu(x: f32) -> [f32; 2] {
+    let [s, slope] = sigmoid(x);
     [x * s, s + x * slope]
 }
 
 /// Value and slope.
 #[inline(always)]
-fn sigmoid_of(x: f32) -> [f32; 2] {
+fn sigmoid(x: f32) -> [f32; 2] {
     // From the side where the exponential is below 1, so that 1 - sigmoid(x) keeps its digits.
     let e = exp(-x.abs());
     let large = 1.0 / (1.0 + e);
