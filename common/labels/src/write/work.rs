@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::digest::FileDigest;
 use crate::error::{Error, Result};
-use crate::folder::{WORK, map_plain, read_dir};
-use crate::parameters::Parameters;
-use crate::publish::{Publisher, sync_folder};
+use crate::folder::names::WORK;
+use crate::folder::parameters::Parameters;
+use crate::folder::plain::{map_plain, read_dir};
+use crate::row::digest::FileDigest;
+use crate::write::publish::{Publisher, sync_folder};
 
 const LOCK: &str = "lock";
 const PARAMETERS: &str = "parameters.json";

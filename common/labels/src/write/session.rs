@@ -2,25 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use parquet::errors::ParquetError;
-
-use crate::dtype::Form;
 use crate::error::{Error, Result};
-use crate::folder::{CARD, DATA, MANIFEST, SHARDS, SUMS, WORK, read_dir, shard_path};
-use crate::layout::Layout;
-use crate::lookup::LabelSet;
-use crate::manifest::Manifest;
-use crate::open::{Check, load_manifest};
-use crate::parameters::Parameters;
-use crate::publish::{Publisher, sync_folder};
-use crate::records::{ShardRecord, Work, remove_if_there};
-use crate::shard::Shard;
-use crate::spec::Spec;
-use crate::table;
+use crate::folder::manifest::Manifest;
+use crate::folder::names::{CARD, DATA, MANIFEST, SHARDS, SUMS, WORK, shard_path};
+use crate::folder::parameters::Parameters;
+use crate::folder::plain::read_dir;
+use crate::read::lookup::LabelSet;
+use crate::read::open::{Check, load_manifest};
+use crate::row::dtype::Form;
+use crate::shard::parquet;
+use crate::shard::rows::Shard;
+use crate::shard::safetensors::Layout;
+use crate::write::publish::{Publisher, sync_folder};
+use crate::write::spec::Spec;
+use crate::write::work::{ShardRecord, Work, remove_if_there};
 
 /// One shard's work: which images, and how many rows of logits to bring.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,7 +141,7 @@ impl Session {
         let mut files = Vec::new();
         if self.spec.form.has_parquet() {
             let inside = self.shard_path(Form::Parquet, job.index);
-            let write = |out| table::write(&shard, self.spec.augment, out).map_err(io_error);
+            let write = |out| parquet::write(&shard, self.spec.augment, out);
             files.push((inside.clone(), publisher.publish(&inside, write)?));
         }
         if self.spec.form.has_safetensors() {
@@ -236,16 +234,5 @@ fn refuse_occupied(dir: &Path, ours: impl Fn(&str) -> bool) -> Result<()> {
     match read_dir(dir)?.into_iter().find(|(name, _)| !ours(name)) {
         None => Ok(()),
         Some((entry, _)) => Err(Error::Occupied { dir: dir.into(), entry }),
-    }
-}
-
-/// The Parquet writer wraps the disk's refusals; the person who reads the message needs the refusal.
-fn io_error(error: ParquetError) -> io::Error {
-    match error {
-        ParquetError::External(source) => match source.downcast::<io::Error>() {
-            Ok(source) => *source,
-            Err(source) => io::Error::other(source),
-        },
-        error => io::Error::other(error),
     }
 }

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::RenameFlags;
 
-use crate::digest::{FileDigest, HashingWriter};
 use crate::error::{Error, Result};
-use crate::folder::WORK;
+use crate::folder::names::WORK;
+use crate::row::digest::{FileDigest, HashingWriter};
 
 /// Publishes files of one label set through its `.work`.
 pub(crate) struct Publisher {

@@ -1,17 +1,18 @@
 //! The end of writing: rows read back, hashed and counted, then card, SHA256SUMS and the manifest put in place.
 
-use crate::card;
-use crate::content::ContentHasher;
-use crate::digest::{FileDigest, Hex};
-use crate::dtype::Form;
 use crate::error::{Error, Result};
-use crate::folder::{CARD, MANIFEST, SUMS, map_plain};
-use crate::manifest::{FileRecord, Manifest, RightAnswers};
-use crate::publish::Publisher;
-use crate::session::{Session, State};
-use crate::shard::Shard;
-use crate::sums;
-use crate::table;
+use crate::folder::card;
+use crate::folder::manifest::{FileRecord, Manifest, RightAnswers};
+use crate::folder::names::{CARD, MANIFEST, SUMS};
+use crate::folder::plain::map_plain;
+use crate::folder::sums;
+use crate::row::digest::{FileDigest, Hex};
+use crate::row::dtype::Form;
+use crate::shard::content::ContentHasher;
+use crate::shard::parquet;
+use crate::shard::rows::Shard;
+use crate::write::publish::Publisher;
+use crate::write::session::{Session, State};
 
 impl Session {
     /// Publishes the label set: card, SHA256SUMS, and last of all the manifest. Every shard must have been written.
@@ -96,7 +97,7 @@ impl Session {
             let shard = if spec.form.has_safetensors() {
                 Shard::read(&path, storage, layout, first)?
             } else {
-                table::read(&path, storage, layout, first, spec.augment)?
+                parquet::read(&path, storage, layout, first, spec.augment)?
             };
             shard.validate(&path, spec.augment, spec.views)?;
             content.add(&shard);

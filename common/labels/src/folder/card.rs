@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use crate::dtype::Form;
-use crate::folder::shard_path;
-use crate::manifest::Manifest;
+use crate::folder::manifest::Manifest;
+use crate::folder::names::shard_path;
+use crate::row::dtype::Form;
 
 /// Licences that the Hub knows by these names; any other goes in as `other`.
 const HUB_LICENSES: [&str; 12] = [

@@ -1,7 +1,7 @@
 //! The identity of a dataset: what its images and labels hash to. Names only inform.
 
-use crate::digest::Hex;
 use crate::error::{Error, Result};
+use crate::row::digest::Hex;
 
 /// First 16 bytes of BLAKE3 over H, W, C (u32, little-endian) and the decoded pixels.
 pub type ImageHash = [u8; 16];

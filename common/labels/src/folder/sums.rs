@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use crate::digest::Hex;
 use crate::error::{Error, Result};
+use crate::row::digest::Hex;
 
 /// The file's text: digest, two spaces, path, sorted by path.
 pub(crate) fn text(mut files: Vec<(String, Hex)>) -> String {

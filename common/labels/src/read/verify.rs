@@ -2,15 +2,16 @@
 
 use std::path::Path;
 
-use crate::digest::Hex;
-use crate::dtype::Form;
 use crate::error::{Error, Result};
-use crate::folder::strangers;
-use crate::manifest::{Manifest, RightAnswers};
-use crate::open::{
+use crate::folder::manifest::{Manifest, RightAnswers};
+use crate::folder::names::MANIFEST;
+use crate::read::open::{
     check_card, check_dataset, check_file, check_sums, content_hash, form_of, load_manifest, read_shard,
 };
-use crate::shard::Shard;
+use crate::read::strangers::strangers;
+use crate::row::digest::Hex;
+use crate::row::dtype::Form;
+use crate::shard::rows::Shard;
 
 /// What [`verify`] found.
 #[derive(Debug)]
@@ -101,7 +102,7 @@ fn check_right(dir: &Path, manifest: &Manifest, shards: &[Shard]) -> Result<()> 
         return Ok(());
     }
     Err(Error::ManifestField {
-        path: dir.join(crate::folder::MANIFEST),
+        path: dir.join(MANIFEST),
         field: "right".into(),
         wanted: format!("{} of {} rows, as counted", found.right, found.rows),
         found: format!("{} of {} rows, or other counts per class", manifest.right.right, manifest.right.rows),

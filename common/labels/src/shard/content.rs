@@ -1,8 +1,8 @@
 //! The content hash: the same for both forms of a label set, so that a conversion can be proven lossless.
 
-use crate::digest::Hex;
-use crate::dtype::Dtype;
-use crate::shard::Shard;
+use crate::row::digest::Hex;
+use crate::row::dtype::Dtype;
+use crate::shard::rows::Shard;
 
 /// BLAKE3 of `rslad-labels-1`, the dtype (`F16` or `F32`), K (u32), then per row: image u64, view u16, label i32, logits;
 /// all little-endian, logits in their stored type.

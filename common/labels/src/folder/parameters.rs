@@ -5,13 +5,13 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::digest::Hex;
-use crate::dtype::{Dtype, Form};
 use crate::error::{Error, Result};
-use crate::manifest::{DatasetRecord, Manifest};
-use crate::teacher::Teacher;
-use crate::view::Augment;
-use crate::views::Views;
+use crate::folder::manifest::{DatasetRecord, Manifest};
+use crate::folder::teacher::Teacher;
+use crate::row::augment::Augment;
+use crate::row::digest::Hex;
+use crate::row::dtype::{Dtype, Form};
+use crate::row::views::Views;
 
 /// Everything that decides the bytes of a label set, but the logits.
 #[derive(Debug, Clone, Serialize, Deserialize)]

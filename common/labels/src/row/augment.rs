@@ -113,7 +113,7 @@ impl FromStr for Augment {
     }
 }
 
-crate::dtype::serde_as_name!(Augment);
+crate::row::dtype::serde_as_name!(Augment);
 
 #[cfg(test)]
 mod tests {

@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use crate::digest::Hex;
 use crate::error::{Error, Result};
-use crate::view::Augment;
-use crate::views::Views;
+use crate::row::augment::Augment;
+use crate::row::digest::Hex;
+use crate::row::views::Views;
 
 /// The rows of a label set, image by image, views ascending and distinct within an image.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::dataset::ImageHash;
-use crate::dtype::Logits;
-use crate::manifest::Manifest;
-use crate::shard::Shard;
+use crate::folder::manifest::Manifest;
+use crate::row::dataset::ImageHash;
+use crate::row::dtype::Logits;
+use crate::shard::rows::Shard;
 
 /// A published label set, checked and open. Lookups take no lock and allocate nothing.
 pub struct LabelSet {

@@ -10,8 +10,8 @@ use std::path::Path;
 use safetensors::tensor::{Dtype as TensorType, Metadata};
 use safetensors::{SafeTensorError, SafeTensors};
 
-use crate::dtype::Dtype;
 use crate::error::{Error, Result};
+use crate::row::dtype::Dtype;
 
 /// The one entry of `__metadata__`; the format allows text alone.
 const METADATA: (&str, &str) = ("rslad", "labels-1");

@@ -53,7 +53,7 @@ impl FromStr for Hex {
     }
 }
 
-crate::dtype::serde_as_name!(Hex);
+crate::row::dtype::serde_as_name!(Hex);
 
 /// Some bytes as lower-case hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {

@@ -73,7 +73,7 @@ impl FromStr for Views {
     }
 }
 
-crate::dtype::serde_as_name!(Views);
+crate::row::dtype::serde_as_name!(Views);
 
 #[cfg(test)]
 mod tests {

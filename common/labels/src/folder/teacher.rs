@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::digest::Hex;
+use crate::row::digest::Hex;
 
 /// Everything about the teacher that decides, or explains, its logits. Numbers are text, so that the manifest holds no floats.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,15 +4,15 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::{Dataset, is_split_name};
-use crate::digest::Hex;
-use crate::dtype::{Dtype, Form};
 use crate::error::{Error, Result};
-use crate::folder::{CARD, shard_path};
-use crate::layout::Layout;
-use crate::teacher::Teacher;
-use crate::view::Augment;
-use crate::views::Views;
+use crate::folder::names::{CARD, shard_path};
+use crate::folder::teacher::Teacher;
+use crate::row::augment::Augment;
+use crate::row::dataset::{Dataset, is_split_name};
+use crate::row::digest::Hex;
+use crate::row::dtype::{Dtype, Form};
+use crate::row::views::Views;
+use crate::shard::safetensors::Layout;
 
 const FORMAT: &str = "rslad-labels";
 const VERSION: u32 = 1;

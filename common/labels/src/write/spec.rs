@@ -1,14 +1,14 @@
 //! What a label set is to be: everything that decides its bytes, but the logits.
 
-use crate::dataset::Dataset;
-use crate::dtype::{Dtype, Form};
 use crate::error::{Error, Result};
-use crate::manifest::DatasetRecord;
-use crate::parameters::Parameters;
-use crate::rows::RowTable;
-use crate::teacher::Teacher;
-use crate::view::Augment;
-use crate::views::Views;
+use crate::folder::manifest::DatasetRecord;
+use crate::folder::parameters::Parameters;
+use crate::folder::teacher::Teacher;
+use crate::row::augment::Augment;
+use crate::row::dataset::Dataset;
+use crate::row::dtype::{Dtype, Form};
+use crate::row::table::RowTable;
+use crate::row::views::Views;
 
 /// A shard of this size is quick to write again and large enough to read fast.
 const SHARD_BYTES: usize = 64 << 20;

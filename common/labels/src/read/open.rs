@@ -4,18 +4,20 @@ use std::fs;
 use std::io::Read;
 use std::path::Path;
 
-use crate::content::ContentHasher;
-use crate::dataset::identity;
-use crate::digest::{FileDigest, Hex};
-use crate::dtype::Form;
 use crate::error::{Error, Result};
-use crate::folder::{MANIFEST, SUMS, WORK, map_plain, open_plain, strangers};
-use crate::lookup::LabelSet;
-use crate::manifest::{FileRecord, Manifest};
-use crate::map::Storage;
-use crate::shard::Shard;
-use crate::sums;
-use crate::table;
+use crate::folder::manifest::{FileRecord, Manifest};
+use crate::folder::names::{MANIFEST, SUMS, WORK};
+use crate::folder::plain::{map_plain, open_plain};
+use crate::folder::sums;
+use crate::read::lookup::LabelSet;
+use crate::read::strangers::strangers;
+use crate::row::dataset::identity;
+use crate::row::digest::{FileDigest, Hex};
+use crate::row::dtype::Form;
+use crate::shard::content::ContentHasher;
+use crate::shard::parquet;
+use crate::shard::rows::Shard;
+use crate::shard::storage::Storage;
 
 /// Manifests of a million files have under 256 MiB; a larger one is a trap for memory.
 const LARGEST_MANIFEST: u64 = 256 << 20;
@@ -129,7 +131,7 @@ pub(crate) fn read_shard(
     let path = dir.join(&file.path);
     let (first, layout) = manifest.layout(file);
     let shard = match form_of(manifest, file) {
-        Some(Form::Parquet) => table::read(&path, storage, layout, first, manifest.augment)?,
+        Some(Form::Parquet) => parquet::read(&path, storage, layout, first, manifest.augment)?,
         _ => Shard::read(&path, storage, layout, first)?,
     };
     shard.validate(&path, manifest.augment, manifest.views)?;

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use crate::dataset::Dataset;
-use crate::digest::hex;
 use crate::error::{Error, Result};
-use crate::lookup::LabelSet;
-use crate::view::Augment;
+use crate::read::lookup::LabelSet;
+use crate::row::augment::Augment;
+use crate::row::dataset::Dataset;
+use crate::row::digest::hex;
 
 /// What a run is about to train on.
 #[derive(Debug, Clone, Copy)]

@@ -1,6 +1,6 @@
 //! The Parquet form of a shard: one row per (image, view), in the same order, for pyarrow, polars, `DuckDB` and `datasets`.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
@@ -21,12 +21,12 @@ use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
-use crate::dtype::Dtype;
 use crate::error::{Error, Result};
-use crate::layout::Layout;
-use crate::map::Storage;
-use crate::shard::Shard;
-use crate::view::Augment;
+use crate::row::augment::Augment;
+use crate::row::dtype::Dtype;
+use crate::shard::rows::Shard;
+use crate::shard::safetensors::Layout;
+use crate::shard::storage::Storage;
 
 /// Rows per row group: small enough for readers to go through several at once.
 const GROUP_ROWS: usize = 1 << 17;
@@ -34,11 +34,11 @@ const GROUP_ROWS: usize = 1 << 17;
 /// Writes a shard as Parquet: PLAIN, no dictionary, zstd, nothing nullable.
 ///
 /// `BYTE_STREAM_SPLIT` would pack f16 better, but `DuckDB` cannot read it.
-pub(crate) fn write<W: Write + Send>(
-    shard: &Shard,
-    augment: Augment,
-    out: W,
-) -> std::result::Result<W, ParquetError> {
+pub(crate) fn write<W: Write + Send>(shard: &Shard, augment: Augment, out: W) -> io::Result<W> {
+    encode(shard, augment, out).map_err(io_error)
+}
+
+fn encode<W: Write + Send>(shard: &Shard, augment: Augment, out: W) -> std::result::Result<W, ParquetError> {
     let level = ZstdLevel::try_new(1)?;
     let mut properties = WriterProperties::builder()
         // The library's own line would carry its version: other bytes for the same rows.
@@ -62,6 +62,17 @@ pub(crate) fn write<W: Write + Send>(
         start += count;
     }
     writer.into_inner()
+}
+
+/// The Parquet writer wraps the disk's refusals; the person who reads the message needs the refusal.
+fn io_error(error: ParquetError) -> io::Error {
+    match error {
+        ParquetError::External(source) => match source.downcast::<io::Error>() {
+            Ok(source) => *source,
+            Err(source) => io::Error::other(source),
+        },
+        error => io::Error::other(error),
+    }
 }
 
 fn schema(layout: &Layout) -> Schema {

@@ -1,0 +1,8 @@
+//! A row: a view of an image, whose label it has. What rows there are, of which images, and what their numbers mean.
+
+pub(crate) mod augment;
+pub(crate) mod dataset;
+pub(crate) mod digest;
+pub(crate) mod dtype;
+pub(crate) mod table;
+pub(crate) mod views;
