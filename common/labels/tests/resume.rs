@@ -51,6 +51,7 @@ fn half_written_files_are_discarded() {
     let put = |name: &str, bytes: &[u8]| fs::write(dir.path().join(name), bytes).unwrap();
     // Cut off while writing; moved into place without a record; a card and sums without a commit; a record cut off.
     put(".work/shards-train-00002-of-00003.safetensors.tmp", b"half");
+    put(".work/.train-00002-of-00003.safetensorsa1B2c3.partial", b"half");
     put("shards/train-00002-of-00003.safetensors", b"half");
     put("README.md", b"half");
     put("SHA256SUMS", b"half");

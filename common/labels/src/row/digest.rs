@@ -124,8 +124,8 @@ impl<W: Write> HashingWriter<W> {
         HashingWriter { inner, hasher: Hasher::default() }
     }
 
-    pub fn finish(self) -> (W, FileDigest) {
-        (self.inner, self.hasher.finish())
+    pub fn finish(self) -> FileDigest {
+        self.hasher.finish()
     }
 }
 

@@ -34,11 +34,11 @@ const GROUP_ROWS: usize = 1 << 17;
 /// Writes a shard as Parquet: PLAIN, no dictionary, zstd, nothing nullable.
 ///
 /// `BYTE_STREAM_SPLIT` would pack f16 better, but `DuckDB` cannot read it.
-pub(crate) fn write<W: Write + Send>(shard: &Shard, augment: Augment, out: W) -> io::Result<W> {
+pub(crate) fn write<W: Write + Send>(shard: &Shard, augment: Augment, out: W) -> io::Result<()> {
     encode(shard, augment, out).map_err(io_error)
 }
 
-fn encode<W: Write + Send>(shard: &Shard, augment: Augment, out: W) -> std::result::Result<W, ParquetError> {
+fn encode<W: Write + Send>(shard: &Shard, augment: Augment, out: W) -> std::result::Result<(), ParquetError> {
     let level = ZstdLevel::try_new(1)?;
     let mut properties = WriterProperties::builder()
         // The library's own line would carry its version: other bytes for the same rows.
@@ -61,7 +61,8 @@ fn encode<W: Write + Send>(shard: &Shard, augment: Augment, out: W) -> std::resu
         writer.write(&batch(shard, augment, &schema, start, rows.by_ref().take(count))?)?;
         start += count;
     }
-    writer.into_inner()
+    writer.into_inner()?;
+    Ok(())
 }
 
 /// The Parquet writer wraps the disk's refusals; the person who reads the message needs the refusal.

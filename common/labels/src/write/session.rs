@@ -16,7 +16,7 @@ use crate::row::dtype::Form;
 use crate::shard::parquet;
 use crate::shard::rows::Shard;
 use crate::shard::safetensors::Layout;
-use crate::write::publish::{Publisher, sync_folder};
+use crate::write::publish::{Out, Publisher, sync_folder};
 use crate::write::spec::Spec;
 use crate::write::work::{ShardRecord, Work, remove_if_there};
 
@@ -141,7 +141,7 @@ impl Session {
         let mut files = Vec::new();
         if self.spec.form.has_parquet() {
             let inside = self.shard_path(Form::Parquet, job.index);
-            let write = |out| parquet::write(&shard, self.spec.augment, out);
+            let write = |out: &mut Out| parquet::write(&shard, self.spec.augment, out);
             files.push((inside.clone(), publisher.publish(&inside, write)?));
         }
         if self.spec.form.has_safetensors() {

@@ -1,9 +1,10 @@
 //! `.work`: the lock, the parameters, and a record of each finished shard. It is what a resumed run goes by.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::os::unix::fs::MetadataExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
+use disk::Lock;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -20,7 +21,7 @@ const PARAMETERS: &str = "parameters.json";
 pub(crate) struct Work {
     dir: PathBuf,
     path: PathBuf,
-    _lock: File,
+    _lock: Lock,
 }
 
 /// A finished shard: its files and what they hash to.
@@ -37,18 +38,12 @@ impl Work {
         let lock_path = path.join(LOCK);
         loop {
             fs::create_dir_all(&path).map_err(Error::io("create", &path))?;
-            let mut options = OpenOptions::new();
-            options.write(true).create(true).truncate(false);
-            let lock = options.open(&lock_path).map_err(Error::io("open", &lock_path))?;
-            match lock.try_lock() {
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => return Err(Error::Locked { dir: dir.into() }),
-                Err(TryLockError::Error(error)) => return Err(Error::io("lock", &lock_path)(error)),
-            }
-            // A writer that finished between our open and our lock has removed the file: take the new one.
-            let ours = lock.metadata().map_err(Error::io("look at", &lock_path))?.ino();
-            if fs::metadata(&lock_path).is_ok_and(|meta| meta.ino() == ours) {
-                return Ok(Work { dir: dir.into(), path, _lock: lock });
+            match Lock::take(&lock_path) {
+                Ok(Some(lock)) => return Ok(Work { dir: dir.into(), path, _lock: lock }),
+                Ok(None) => return Err(Error::Locked { dir: dir.into() }),
+                // A writer that finished just now has removed the folder.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && !path.exists() => {}
+                Err(error) => return Err(Error::io("open", &lock_path)(error)),
             }
         }
     }
@@ -118,7 +113,7 @@ impl Work {
         let path = self.path.join(name);
         match fs::read(&path) {
             Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Error::io("read", &path)(error)),
         }
     }
@@ -137,7 +132,7 @@ fn record_name(index: usize) -> String {
 /// Removes a file; one that is not there is fine.
 pub(crate) fn remove_if_there(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path)(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", path)(error)),
         _ => Ok(()),
     }
 }
