@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use engine::Kind;
 use method::threat::Fraction;
-use method::{eval, model, objective};
+use method::{attack, model, objective};
 
 use crate::bench::Mode;
 use crate::config::{Config, ConfigError, Layers, PRESETS, SETTINGS};
@@ -302,7 +302,7 @@ fn tables() -> String {
     [
         section("Objectives", objective::OBJECTIVES.iter().map(|row| (row.name, row.summary)).collect()),
         section("Architectures", model::ZOO.iter().map(|row| (row.name, row.summary)).collect()),
-        section("Attacks", eval::ATTACKS.iter().map(|row| (row.name, row.summary)).collect()),
+        section("Attacks", attack::ATTACKS.iter().map(|row| (row.name, row.summary)).collect()),
         section("Presets", PRESETS.iter().map(|row| (row.name, row.summary)).collect()),
         format!("Data sets:\n{}", data::help()),
         EXIT_CODES.to_string(),

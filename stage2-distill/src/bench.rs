@@ -11,7 +11,7 @@ use data::{Dataset, ImageShape, Split};
 use engine::params::Precision;
 use engine::{Engine, Grads, Keep, Network, Norm, Params, cost};
 use labels::{Check, Dtype, Form, LabelSet, RowTable, Session, Spec, Teacher, Views};
-use method::attack::{Pgd, Start, Victim};
+use method::attack::{Answers, Field, Pgd, Start, Victim};
 use method::model::{self, Task};
 use method::objective;
 use method::optim::Sgd;
@@ -135,13 +135,14 @@ const EPS: f64 = 8.0 / 255.0;
 
 fn attack(bench: &Bench, network: &Network, params: &Params) -> Result<Vec<f64>, RunError> {
     let images = random_images(bench);
-    let victim = Victim { engine: bench.engine, network, params };
+    let victim = Victim::new(bench.engine, network, params);
     let threat = Threat { eps: EPS };
     let pgd = Pgd { threat, steps: 1, step_size: EPS / 4.0, start: Start::Image };
     let places: Vec<usize> = (0..bench.batch).collect();
     let starts = method::attack::Starts { seed: 0, purpose: Purpose::Start, epoch: 0, images: &places };
-    let loss = |logits: &Tensor| logits.sqr()?.sum_all();
-    repeat(bench.repetitions, || pgd.perturb(&victim, &images, &starts, &loss).map(drop))
+    let value = |answers: &Answers| answers.student.sqr()?.sum(1);
+    let field = Field { student: victim, teacher: None, value: &value };
+    repeat(bench.repetitions, || pgd.perturb(&field, &images, &starts, &mut |_| Ok(())).map(drop))
 }
 
 fn train(bench: &Bench, network: &Network, mut params: Params) -> Result<Vec<f64>, RunError> {

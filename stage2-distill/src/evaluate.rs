@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use data::{DatasetSpec, Split};
 use engine::Engine;
 use engine::params::Precision;
-use method::attack::Victim;
-use method::eval::{self, JudgeAttack, Report, Score, Settings};
+use method::attack::{self, Attack, Victim};
+use method::eval::{self, Report, Score, Settings};
 use method::model;
 use method::threat::{Fraction, Threat};
 
@@ -44,11 +44,11 @@ pub struct Examination {
 
 /// Judges a student.
 pub fn evaluate(exam: &Examination, engine: &dyn Engine, stop: &AtomicBool) -> Result<Report, RunError> {
-    let attacks: Vec<Box<dyn JudgeAttack>> = exam
+    let attacks: Vec<Box<dyn Attack>> = exam
         .attacks
         .iter()
         .filter(|name| *name != "clean")
-        .map(|name| eval::find_attack(name).map_err(|error| RunError::Refused(error.to_string())))
+        .map(|name| attack::find(name).map_err(|error| RunError::Refused(error.to_string())))
         .collect::<Result<_, _>>()?;
     let spec: DatasetSpec = exam.data.parse()?;
     let mut dataset = spec.load(exam.split)?;
@@ -57,8 +57,8 @@ pub fn evaluate(exam: &Examination, engine: &dyn Engine, stop: &AtomicBool) -> R
     }
     let task = source::task(&dataset);
     let loaded = model::load(&exam.student, exam.arch.as_deref(), task, Precision::F32)?;
-    let victim = Victim { engine, network: &loaded.network, params: &loaded.params };
-    let step_size = exam.step_size.clone().unwrap_or_else(|| exam.eps.divided_by(4));
+    let victim = Victim::new(engine, &loaded.network, &loaded.params);
+    let step_size = exam.step_size.clone().unwrap_or_else(|| exam.eps.usual_step());
     let settings = Settings {
         threat: Threat { eps: exam.eps.value() },
         step_size: step_size.value(),
@@ -89,7 +89,9 @@ pub fn evaluate(exam: &Examination, engine: &dyn Engine, stop: &AtomicBool) -> R
             continue;
         }
         let right = judge(&name, &mut |progress| {
-            eval::robust(&victim, &images, &places, &clean, attack.as_ref(), &settings, progress)
+            let attacks = [attack.as_ref()];
+            let fates = eval::robust(&victim, &images, &places, &clean, &attacks, &settings, progress)?;
+            Ok(fates.into_iter().map(eval::Fate::stands).collect())
         })?;
         scores.push((name, score(&right)));
     }

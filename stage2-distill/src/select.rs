@@ -1,7 +1,7 @@
 //! Which epoch is best: PGD-20 on images that training never saw.
 
 use data::Dataset;
-use method::attack::Victim;
+use method::attack::{self, Victim};
 use method::eval::{self, Score, Settings};
 use method::rng::{Purpose, Stream};
 use method::threat::Threat;
@@ -87,16 +87,17 @@ pub fn judge(
     progress: &mut eval::Progress,
 ) -> Result<Standing, RunError> {
     let exam = Unchanged(dataset);
-    let attack = eval::find_attack(SELECTED_BY).expect("the selecting attack is in the table");
+    let attack = attack::find(SELECTED_BY).expect("the selecting attack is in the table");
     let settings = Settings {
         threat: Threat { eps: config.eps.value() },
-        step_size: config.eps.divided_by(4).value(),
+        step_size: config.eps.usual_step().value(),
         restarts: 1,
         seed: config.seed,
         batch: config.batch,
     };
     let clean = eval::clean(victim, &exam, places, settings.batch, progress)?;
-    let robust = eval::robust(victim, &exam, places, &clean, attack.as_ref(), &settings, progress)?;
+    let fates = eval::robust(victim, &exam, places, &clean, &[attack.as_ref()], &settings, progress)?;
+    let robust: Vec<bool> = fates.into_iter().map(eval::Fate::stands).collect();
     let count = |right: &[bool]| {
         Score::count(right, places.iter().map(|&p| dataset.labels()[p]), dataset.classes()).right
     };

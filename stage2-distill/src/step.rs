@@ -2,7 +2,7 @@
 
 use candle_core::{Tensor, Var};
 use engine::{Engine, EngineError, Grads, Keep, Network, Norm, Params};
-use method::attack::{Pgd, Starts, Victim};
+use method::attack::{Answers, Field, Pgd, Starts, Victim};
 use method::objective::{Forward, Objective, Targets};
 use method::optim::Sgd;
 use method::rng::Purpose;
@@ -82,15 +82,16 @@ impl TrainStep<'_> {
     /// batch's own statistics and moves the running ones, in the objective's order.
     pub fn run(&self, moving: &mut Moving, batch: Batch, rate: f64) -> Result<Outcome, StepError> {
         let Batch { images, labels, teacher, places, epoch } = batch;
-        let victim = Victim { engine: self.engine, network: self.network, params: &moving.params };
+        let victim = Victim::new(self.engine, self.network, &moving.params);
         let own_clean = if self.objective.attacks_own_clean() { Some(victim.logits(&images)?) } else { None };
         let targets = Targets { labels, teacher, own_clean };
         let adversarial = match &self.attack {
             None => None,
             Some(pgd) => {
                 let starts = Starts { seed: self.seed, purpose: Purpose::Start, epoch, images: &places };
-                let loss = |logits: &Tensor| self.objective.attack_loss(logits, &targets);
-                Some(pgd.perturb(&victim, &images, &starts, &loss)?)
+                let value = |answers: &Answers| self.objective.attack_loss(&answers.student, &targets);
+                let field = Field { student: victim, teacher: None, value: &value };
+                Some(pgd.perturb(&field, &images, &starts, &mut |_| Ok(()))?)
             }
         };
 

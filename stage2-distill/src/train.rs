@@ -319,8 +319,7 @@ impl Run<'_> {
             json!({"epoch": epoch, "step": state.step, "loss": loss, "lr": rate, "seconds": seconds});
         let mut said = format!("epoch {epoch}/{} loss {loss:.4}", self.config.epochs);
         if !self.selection.places.is_empty() {
-            let victim =
-                Victim { engine: self.around.engine, network: &self.network, params: &moving.params };
+            let victim = Victim::new(self.around.engine, &self.network, &moving.params);
             let dataset = self.selection.test.as_ref().unwrap_or(&self.dataset);
             let stop = self.around.stop;
             let judged =

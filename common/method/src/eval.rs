@@ -1,15 +1,16 @@
 //! Judging a student: clean accuracy, and accuracy under attacks that no training run chose for itself.
+//!
+//! Attacks only propose images. Here, and nowhere else, they are projected, checked and counted, so that no attack
+//! can be generous to itself.
 
-mod attacks;
 mod report;
 
-pub use attacks::{ATTACKS, AttackRow, JudgeAttack, find as find_attack};
 pub use report::{Report, Score};
 
 use candle_core::{Device, Tensor};
 use engine::EngineError;
 
-use crate::attack::{Starts, Victim};
+use crate::attack::{Aim, Attack, Starts, Victim};
 use crate::rng::Purpose;
 use crate::threat::{Threat, ThreatError};
 
@@ -85,45 +86,86 @@ pub fn clean(
     Ok(right)
 }
 
-/// Which images the student classifies right clean *and* under every restart of an attack.
+/// What became of an image under attacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Classified wrong without any attack.
+    Wrong,
+    /// Right clean, and wrong under the attack at this place of the list.
+    Broken {
+        /// The place.
+        by: usize,
+    },
+    /// Right clean and under every attack.
+    Standing,
+}
+
+impl Fate {
+    /// Whether it counts as right.
+    pub fn stands(self) -> bool {
+        self == Self::Standing
+    }
+}
+
+/// What becomes of each image under a chain of attacks, each of which sees only the images still standing.
 ///
-/// `clean` says which are right to begin with: only those are attacked, and only as long as they hold. Nothing is
-/// lost by that: under running statistics an image's fate does not depend on its neighbours. Each result is
-/// projected into the ball and checked here, outside the attack; with eps 0 the result is that of the clean images.
+/// `clean` says which are right to begin with: only those are attacked, by every restart of every attack, and only as
+/// long as they hold. Nothing is lost by that: under running statistics an image's fate does not depend on its
+/// neighbours. Each result is projected into the ball, checked, and classified in a forward of its own; with eps 0 the
+/// result is that of the clean images. `progress` hears of each restart of each attack anew.
 pub fn robust(
     victim: &Victim,
     exam: &dyn Exam,
     places: &[usize],
     clean: &[bool],
-    attack: &dyn JudgeAttack,
+    attacks: &[&dyn Attack],
     settings: &Settings,
     progress: &mut Progress,
-) -> Result<Vec<bool>, EvalError> {
-    let mut right = clean.to_vec();
-    for restart in 0..settings.restarts.max(1) {
-        let standing: Vec<usize> = (0..places.len()).filter(|&i| right[i]).collect();
-        let mut done = 0;
-        for part in standing.chunks(settings.batch.max(1)) {
-            let part_places: Vec<usize> = part.iter().map(|&i| places[i]).collect();
-            let images = exam.images(&part_places)?;
-            let labels = labels(exam, &part_places);
-            let starts =
-                Starts { seed: settings.seed, purpose: Purpose::Eval, epoch: restart, images: &part_places };
-            let classes = Tensor::new(labels.as_slice(), &Device::Cpu)?;
-            let found = attack.perturb(victim, &images, &classes, &starts, settings)?;
-            let found = settings.threat.project(&images, &found)?;
-            let check = settings.threat.check(&images, &found);
-            check.map_err(|source| EvalError::Threat { attack: attack.name(), source })?;
-            for (&i, ok) in part.iter().zip(correct(&victim.logits(&found)?, &labels)?) {
-                right[i] = ok;
-            }
-            done += part.len();
-            if !progress(done, standing.len()) {
-                return Err(EvalError::Interrupted);
+) -> Result<Vec<Fate>, EvalError> {
+    let fate = |&right: &bool| if right { Fate::Standing } else { Fate::Wrong };
+    let mut fates: Vec<Fate> = clean.iter().map(fate).collect();
+    for (by, attack) in attacks.iter().enumerate() {
+        for restart in 0..settings.restarts.max(1) {
+            let standing: Vec<usize> = (0..places.len()).filter(|&i| fates[i].stands()).collect();
+            let mut done = 0;
+            for part in standing.chunks(settings.batch.max(1)) {
+                let part_places: Vec<usize> = part.iter().map(|&i| places[i]).collect();
+                let right = withstood(victim, exam, &part_places, *attack, restart, settings)?;
+                for (&i, right) in part.iter().zip(right) {
+                    if !right {
+                        fates[i] = Fate::Broken { by };
+                    }
+                }
+                done += part.len();
+                if !progress(done, standing.len()) {
+                    return Err(EvalError::Interrupted);
+                }
             }
         }
     }
-    Ok(right)
+    Ok(fates)
+}
+
+/// Which of a batch are right under one run of an attack.
+fn withstood(
+    victim: &Victim,
+    exam: &dyn Exam,
+    places: &[usize],
+    attack: &dyn Attack,
+    restart: usize,
+    settings: &Settings,
+) -> Result<Vec<bool>, EvalError> {
+    let Settings { threat, step_size, seed, .. } = *settings;
+    let images = exam.images(places)?;
+    let labels = labels(exam, places);
+    let classes = Tensor::new(labels.as_slice(), &Device::Cpu)?;
+    let starts = Starts { seed, purpose: Purpose::Eval, epoch: restart, images: places };
+    let aim = Aim { classes: &classes, starts, threat, step_size };
+    let found = attack.perturb(victim, &images, &aim)?;
+    let found = threat.project(&images, &found)?;
+    let check = threat.check(&images, &found);
+    check.map_err(|source| EvalError::Threat { attack: attack.name(), source })?;
+    correct(&victim.logits(&found)?, &labels)
 }
 
 fn labels(exam: &dyn Exam, places: &[usize]) -> Vec<u32> {
@@ -142,4 +184,76 @@ fn correct(logits: &Tensor, labels: &[u32]) -> Result<Vec<bool>, EvalError> {
 /// The place of the largest value; the first of equals.
 pub fn argmax(row: &[f64]) -> usize {
     row.iter().enumerate().fold(0, |best, (i, value)| if *value > row[best] { i } else { best })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use engine::graph::{Builder, Op};
+    use engine::params::Precision;
+    use engine::{Network, Params, Reference};
+
+    use super::*;
+
+    /// One pixel an image; class 1 where it is above a half.
+    struct Pixels(Vec<f32>);
+
+    impl Exam for Pixels {
+        fn labels(&self) -> &[i32] {
+            &[1, 1, 1, 1]
+        }
+
+        fn images(&self, places: &[usize]) -> candle_core::Result<Tensor> {
+            let pixels: Vec<f32> = places.iter().map(|&place| self.0[place]).collect();
+            Tensor::from_vec(pixels, (places.len(), 1, 1, 1), &Device::Cpu)
+        }
+    }
+
+    /// Takes this much from every pixel; remembers which images it was given.
+    struct Darken(f64, Mutex<Vec<usize>>);
+
+    impl Attack for Darken {
+        fn name(&self) -> String {
+            "darken".into()
+        }
+
+        fn perturb(&self, _: &Victim, images: &Tensor, aim: &Aim) -> Result<Tensor, EngineError> {
+            self.1.lock().unwrap().extend(aim.starts.images);
+            Ok((images - self.0)?)
+        }
+    }
+
+    /// Logits 0 and pixel - 1/2.
+    fn threshold() -> (Network, Params) {
+        let (mut builder, input) = Builder::new([1, 1, 1]);
+        let flat = builder.node("flat", Op::Flatten, &[input]).unwrap();
+        builder.node("linear", Op::Linear { out: 2, bias: true }, &[flat]).unwrap();
+        let network = builder.finish("threshold").unwrap();
+        let mut params = Params::zeros(network.layout(), Precision::F32);
+        params.trainable_mut().set(1, 1.0);
+        params.trainable_mut().set(3, -0.5);
+        (network, params)
+    }
+
+    #[test]
+    fn images_leave_a_chain_where_they_fall_and_no_attack_leaves_the_ball() {
+        let (network, params) = threshold();
+        let engine = Reference::new(1).unwrap();
+        let victim = Victim::new(&engine, &network, &params);
+        let exam = Pixels(vec![0.4, 0.55, 0.65, 0.9]);
+        let places = [0, 1, 2, 3];
+        let settings =
+            Settings { threat: Threat { eps: 0.2 }, step_size: 0.1, restarts: 1, seed: 0, batch: 2 };
+        let right = clean(&victim, &exam, &places, 3, &mut |_, _| true).unwrap();
+        assert_eq!(right, [false, true, true, true]);
+        // The second would take all; the ball leaves it two tenths.
+        let chain = [Darken(0.1, Mutex::default()), Darken(1.0, Mutex::default())];
+        let attacks: Vec<&dyn Attack> = chain.iter().map(|attack| attack as _).collect();
+        let fates = robust(&victim, &exam, &places, &right, &attacks, &settings, &mut |_, _| true).unwrap();
+        let broken = |by| Fate::Broken { by };
+        assert_eq!(fates, [Fate::Wrong, broken(0), broken(1), Fate::Standing]);
+        assert_eq!(*chain[0].1.lock().unwrap(), [1, 2, 3]);
+        assert_eq!(*chain[1].1.lock().unwrap(), [2, 3]);
+    }
 }

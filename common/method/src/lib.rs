@@ -6,6 +6,7 @@ pub mod eval;
 pub mod model;
 pub mod objective;
 pub mod optim;
+pub mod options;
 pub mod rng;
 pub mod schedule;
 pub mod soft;

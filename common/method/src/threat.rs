@@ -18,6 +18,12 @@ impl Fraction {
         self.value
     }
 
+    /// The step size of attacks in a ball of this radius where nobody chooses one: a quarter of it.
+    #[must_use]
+    pub fn usual_step(&self) -> Self {
+        self.divided_by(4)
+    }
+
     /// This divided by a whole number, written out where the numerator divides evenly.
     #[must_use]
     pub fn divided_by(&self, by: u32) -> Self {

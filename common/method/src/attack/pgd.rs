@@ -4,8 +4,22 @@ use candle_core::Tensor;
 use engine::EngineError;
 
 use super::ascent::ascend;
-use super::{Starts, Victim};
+use super::{Aim, Answers, At, Attack, Field, Row, Starts, Victim};
+use crate::soft::cross_entropy;
 use crate::threat::Threat;
+
+/// PGD as it judges: on cross-entropy, from a uniform start.
+pub(super) static ROW: Row = Row {
+    name: "pgdN",
+    summary: "N signed gradient steps of cross-entropy from a uniform start, such as pgd20 (arXiv:1706.06083)",
+    example: "pgd20",
+    options: &[],
+    make: |name, _| {
+        let digits = name.strip_prefix("pgd")?;
+        let steps = digits.parse().ok().filter(|steps: &usize| *steps > 0 && steps.to_string() == digits)?;
+        Some(Box::new(Signed { name: name.into(), steps, start: Start::Uniform, stride: Stride::Given }))
+    },
+};
 
 /// Where PGD starts.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,14 +51,16 @@ pub struct Pgd {
 }
 
 impl Pgd {
-    /// Adversarial images for `images` `(N, C, H, W)`, of which `loss` of the logits (a scalar, summed over the batch)
-    /// is to become large. With `steps` 0 it gives the start, which only projection would bring into the ball.
+    /// Adversarial images for `images` `(N, C, H, W)`, at which the field is to be high. With `steps` 0 it gives the
+    /// start, which only projection would bring into the ball.
+    ///
+    /// `watch` sees what was found before each step: at the start first, at the result never.
     pub fn perturb(
         &self,
-        victim: &Victim,
+        field: &Field,
         images: &Tensor,
         starts: &Starts,
-        loss: &dyn Fn(&Tensor) -> candle_core::Result<Tensor>,
+        watch: &mut dyn FnMut(&At) -> candle_core::Result<()>,
     ) -> Result<Tensor, EngineError> {
         let mut adversarial = match self.start {
             Start::Image => images.clone(),
@@ -52,9 +68,44 @@ impl Pgd {
             Start::Gaussian { sigma } => (images + (starts.normal(images)? * sigma)?)?,
         };
         for _ in 0..self.steps {
-            let gradient = victim.image_gradient(&adversarial, loss)?;
-            adversarial = ascend(self.threat, self.step_size, images, &adversarial, &gradient)?;
+            let at = field.at(&adversarial)?;
+            watch(&at)?;
+            adversarial = ascend(self.threat, self.step_size, images, &adversarial, &at.gradient)?;
         }
         Ok(adversarial)
+    }
+}
+
+/// How far a judging attack goes per step.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Stride {
+    /// As far as the ball reaches.
+    Eps,
+    /// As far as its user says.
+    Given,
+}
+
+/// PGD on cross-entropy with hard labels, under a name.
+pub(super) struct Signed {
+    pub name: String,
+    pub steps: usize,
+    pub start: Start,
+    pub stride: Stride,
+}
+
+impl Attack for Signed {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn perturb(&self, victim: &Victim, images: &Tensor, aim: &Aim) -> Result<Tensor, EngineError> {
+        let step_size = match self.stride {
+            Stride::Eps => aim.threat.eps,
+            Stride::Given => aim.step_size,
+        };
+        let pgd = Pgd { threat: aim.threat, steps: self.steps, step_size, start: self.start };
+        let value = |answers: &Answers| cross_entropy(&answers.student, aim.classes);
+        let field = Field { student: *victim, teacher: None, value: &value };
+        pgd.perturb(&field, images, &aim.starts, &mut |_| Ok(()))
     }
 }

@@ -1,10 +1,11 @@
 //! The network under attack, as an attack sees it.
 
 use candle_core::Tensor;
-use engine::{Engine, EngineError, Keep, Network, Norm, Params};
+use engine::{Engine, EngineError, Keep, Network, Norm, Params, Pass};
 
-/// A network with its values, run under running statistics: batch statistics would let images of a batch help each
-/// other, and ten attack steps would drift them.
+use super::{Answers, At, Field};
+
+/// A network with its values.
 #[derive(Clone, Copy)]
 pub struct Victim<'a> {
     /// What runs it.
@@ -13,37 +14,36 @@ pub struct Victim<'a> {
     pub network: &'a Network,
     /// The values.
     pub params: &'a Params,
+    /// The statistics of BatchNorm that gradients are taken under.
+    pub norm: Norm,
+}
+
+impl<'a> Victim<'a> {
+    /// Under running statistics: batch statistics would let images of a batch help each other, and ten attack steps
+    /// would drift them.
+    pub fn new(engine: &'a dyn Engine, network: &'a Network, params: &'a Params) -> Self {
+        Self { engine, network, params, norm: Norm::Running }
+    }
 }
 
 impl Victim<'_> {
-    /// Logits `(N, K)`.
+    /// Logits `(N, K)` under running statistics: all that an attack needs that asks and never differentiates.
     pub fn logits(&self, images: &Tensor) -> Result<Tensor, EngineError> {
         self.engine.logits(self.network, self.params, images)
     }
 
-    /// The gradient `(N, C, H, W)` at `images` of a loss of the logits; a scalar, so summed over the batch.
-    pub fn image_gradient(
+    /// Logits, losses and gradient at `images`. The loss is one value per image, `(N,)`, of the logits `(N, K)`.
+    pub fn at(
         &self,
         images: &Tensor,
         loss: &dyn Fn(&Tensor) -> candle_core::Result<Tensor>,
-    ) -> Result<Tensor, EngineError> {
-        let pass =
-            self.engine.forward(self.network, self.params, images, Norm::Running, Keep::ForImage, &[])?;
-        let seed = gradient_at(&pass.logits, loss)?;
-        let gradient = self.engine.backward(pass.tape, &[Some(seed)], None)?;
-        Ok(gradient.expect("forward kept the image"))
+    ) -> Result<At, EngineError> {
+        let value = |answers: &Answers| loss(&answers.student);
+        Field { student: *self, teacher: None, value: &value }.at(images)
     }
-}
 
-/// The gradient of a scalar expression of the logits, by candle's autograd.
-fn gradient_at(
-    logits: &Tensor,
-    loss: &dyn Fn(&Tensor) -> candle_core::Result<Tensor>,
-) -> candle_core::Result<Tensor> {
-    let leaf = candle_core::Var::from_tensor(logits)?;
-    let gradients = loss(leaf.as_tensor())?.backward()?;
-    match gradients.get(leaf.as_tensor()) {
-        Some(gradient) => Ok(gradient.clone()),
-        None => leaf.zeros_like(),
+    /// A forward that can go back to the images.
+    pub(super) fn pass(&self, images: &Tensor) -> Result<Pass, EngineError> {
+        self.engine.forward(self.network, self.params, images, self.norm, Keep::ForImage, &[])
     }
 }
