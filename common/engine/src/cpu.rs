@@ -39,7 +39,7 @@ use pack::{NormState, Packed};
 use planned::Planned;
 use run::{Caller, Run, Workspace};
 use vector::memory::{Buffer, Spare, locked};
-use vector::simd::Isa;
+use vector::simd::{Isa, Set};
 
 /// The fast CPU engine. Holds a thread pool, the plans of the networks it has seen, their packed weights and the
 /// buffers of the last few calls.
@@ -61,8 +61,6 @@ pub struct Cpu {
 /// A plan, and weights packed for it.
 struct Known {
     key: Key,
-    // Keeps the address in the key from being given to another network.
-    _layout: Arc<Layout>,
     plan: Arc<Planned>,
     packed: Option<(u64, Arc<Packed>)>,
 }
@@ -76,18 +74,25 @@ impl Known {
     }
 }
 
-#[derive(Clone, PartialEq, Eq)]
+/// What a plan is for.
+#[derive(Clone)]
 struct Key {
-    network: *const Layout,
+    /// The network: networks whose layouts are the same one are the same.
+    layout: Arc<Layout>,
     norm: Norm,
     keep: Keep,
     outputs: Vec<NodeId>,
     precise: Precise,
 }
 
-// SAFETY: the pointer is only compared.
-#[allow(unsafe_code)]
-unsafe impl Send for Key {}
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        let modes = |key: &Self| (key.norm, key.keep, key.precise);
+        Arc::ptr_eq(&self.layout, &other.layout)
+            && modes(self) == modes(other)
+            && self.outputs == other.outputs
+    }
+}
 
 /// What a forward kept.
 struct Kept {
@@ -146,8 +151,7 @@ impl Cpu {
         // Plans of many shapes of use (taps, modes) may come and go; packed weights are large, so old ones leave.
         const MOST_PLANS: usize = 8;
         let precise = if self.exact_conv || keep == Keep::Nothing { Precise::Yes } else { Precise::No };
-        let key =
-            Key { network: Arc::as_ptr(network.layout()), norm, keep, outputs: outputs.to_vec(), precise };
+        let key = Key { layout: network.layout().clone(), norm, keep, outputs: outputs.to_vec(), precise };
         // Batch statistics do not enter the packed weights, so that moving the running ones leaves them fresh.
         let version = if norm == Norm::Batch { params.trainable_version() } else { params.version() };
         let mut plans = locked(&self.plans);
@@ -155,7 +159,6 @@ impl Cpu {
         let mut known = match at {
             Some(index) => plans.remove(index),
             None => Known {
-                _layout: network.layout().clone(),
                 plan: Arc::new(Planned::new(self.isa, network, norm, keep, outputs, precise)),
                 packed: None,
                 key: key.clone(),
@@ -166,7 +169,7 @@ impl Cpu {
             // weights are folded, and stale as soon as the training forward that follows it has moved the statistics.
             let training = norm == Norm::Batch;
             let stale = |other: &Known| {
-                other.key.network == key.network
+                Arc::ptr_eq(&other.key.layout, &key.layout)
                     && other.packed.as_ref().is_some_and(|(v, _)| training || *v < params.trainable_version())
             };
             let old = plans.iter_mut().filter(|other| stale(other));
@@ -191,10 +194,10 @@ impl Cpu {
 
 impl Engine for Cpu {
     fn name(&self) -> &'static str {
-        match self.isa {
-            Isa::Avx512 => "cpu-avx512",
-            Isa::Avx2 => "cpu-avx2",
-            Isa::Portable => "cpu-portable",
+        match self.isa.set() {
+            Set::Avx512 => "cpu-avx512",
+            Set::Avx2 => "cpu-avx2",
+            Set::Portable => "cpu-portable",
         }
     }
 

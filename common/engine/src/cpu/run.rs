@@ -10,13 +10,13 @@ use rayon::prelude::*;
 use super::kernel::norm;
 use super::pack::{NormState, Packed};
 use super::planned::Planned;
-use super::vector::memory::Buffer;
+use super::vector::memory::{Buffer, Shared};
 use super::vector::simd::{Isa, padded};
 use crate::graph::NodeId;
 use crate::params::{Layout, Role};
 use crate::plan::{Action, Moments, Plan, Program, Segment, Sums};
 use execute::Share;
-use slots::{Shared, Slots};
+use slots::Slots;
 
 /// Parts that a sum over the batch is formed in, at most: a constant of the arithmetic, not of the machine. More parts
 /// keep more threads busy, and cost a buffer each.

@@ -1,10 +1,10 @@
 //! Which kernel runs which convolution.
 
 use super::conv::{MapProduct, WeightGradient};
-use super::depthwise::{DepthwiseForward, DepthwiseImageGradient, DepthwiseWeightGradient};
+use super::depthwise::{Depthwise, DepthwiseWeightGradient};
+use super::direct::Direct;
 use super::direct::weight_gradient::DirectWeightGradient;
-use super::direct::{DirectForward, DirectImageGradient};
-use super::winograd::{self, Tile, WinogradForward, WinogradImageGradient, WinogradWeightGradient};
+use super::winograd::{self, Tile, Winograd, WinogradWeightGradient};
 use crate::cpu::vector::simd::Isa;
 use crate::plan::{ConvShape, Direction};
 
@@ -37,14 +37,14 @@ pub(crate) fn product(
     precise: Precise,
 ) -> Box<dyn MapProduct> {
     match (tile(&shape, precise), direction) {
-        (_, Direction::Forward) if shape.is_depthwise() => Box::new(DepthwiseForward::new(isa, shape)),
-        (_, Direction::Image) if shape.is_depthwise() => Box::new(DepthwiseImageGradient::new(isa, shape)),
+        (_, Direction::Forward) if shape.is_depthwise() => Box::new(Depthwise::forward(isa, shape)),
+        (_, Direction::Image) if shape.is_depthwise() => Box::new(Depthwise::image_gradient(isa, shape)),
         (Some(tile), Direction::Forward) if !shape.dense_input => {
-            Box::new(WinogradForward::new(isa, shape, tile))
+            Box::new(Winograd::forward(isa, shape, tile))
         }
-        (Some(tile), Direction::Image) => Box::new(WinogradImageGradient::new(isa, shape, tile)),
-        (_, Direction::Forward) => Box::new(DirectForward::new(isa, shape)),
-        (None, Direction::Image) => Box::new(DirectImageGradient::new(isa, shape)),
+        (Some(tile), Direction::Image) => Box::new(Winograd::image_gradient(isa, shape, tile)),
+        (_, Direction::Forward) => Box::new(Direct::forward(isa, shape)),
+        (None, Direction::Image) => Box::new(Direct::image_gradient(isa, shape)),
     }
 }
 

@@ -2,6 +2,18 @@
 
 use crate::cpu::vector::epilogue::Epilogue;
 
+/// One call of a product.
+pub(crate) struct Job<'a> {
+    /// What [`MapProduct::pack`] wrote.
+    pub(crate) packed: &'a [f32],
+    pub(crate) images: usize,
+    pub(crate) from: &'a [f32],
+    pub(crate) to: &'a mut [f32],
+    pub(crate) epilogue: Epilogue<'a>,
+    /// At least [`MapProduct::scratch_len`] f32, whatever they are.
+    pub(crate) scratch: &'a mut [f32],
+}
+
 /// A product of maps with packed weights: a convolution forwards, or its image gradient.
 ///
 /// Each value of a result is one fixed chain of operations: it does not depend on the other images of the call.
@@ -16,16 +28,8 @@ pub(crate) trait MapProduct: Send + Sync {
     /// f32 of scratch that [`run`](Self::run) needs for a call of `images`.
     fn scratch_len(&self, images: usize) -> usize;
 
-    /// Runs `images` images on the calling thread (or, where [`cooperative`](Self::cooperative), on the current pool).
-    fn run(
-        &self,
-        packed: &[f32],
-        images: usize,
-        from: &[f32],
-        to: &mut [f32],
-        epilogue: &Epilogue<'_>,
-        scratch: &mut [f32],
-    );
+    /// Runs a job on the calling thread (or, where [`cooperative`](Self::cooperative), on the current pool).
+    fn run(&self, job: Job<'_>);
 
     /// Whether `run` wants the whole batch at once and splits the work over the current thread pool itself: for
     /// weights too large to be read again for every few images.

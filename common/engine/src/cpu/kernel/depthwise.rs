@@ -1,7 +1,7 @@
 //! Depthwise convolution: one output channel per input channel, each from its own. Vectors run over channels.
 //!
 //! Forward and image gradient are one computation, a weighted sum over the places that a window meets, read in
-//! opposite directions: [`Gather`]. Where windows are three columns wide, neighbours share their loads
+//! opposite directions: [`Depthwise`]. Where windows are three columns wide, neighbours share their loads
 //! ([`row`]); everything else goes tap by tap ([`any`]). Both directions read the weights packed alike,
 //! `[tap][padded channels]`, zero in the padding.
 
@@ -18,77 +18,16 @@ pub(crate) use weight::DepthwiseWeightGradient;
 
 use std::ops::Range;
 
-use super::conv::MapProduct;
+use super::conv::{Job, MapProduct};
 use crate::cpu::vector::axis::Axis;
 use crate::cpu::vector::epilogue::Epilogue;
 use crate::cpu::vector::simd::{Isa, Kernel, LANES, Simd};
 use crate::plan::ConvShape;
 
-/// The convolution itself.
-pub(crate) struct DepthwiseForward(Gather);
-
-/// The gradient of its input.
-pub(crate) struct DepthwiseImageGradient(Gather);
-
-impl DepthwiseForward {
-    /// For a depthwise `shape`.
-    pub(crate) fn new(isa: Isa, shape: ConvShape) -> Self {
-        assert_depthwise(&shape);
-        let [[_, height, width], [_, out_height, out_width]] = [shape.input, shape.output];
-        let padding = shape.padding;
-        let neighbours = shape.kernel[1] == 3 && padding.left <= 1 && padding.right <= 1;
-        Self(Gather {
-            isa,
-            taps: shape.kernel,
-            pixel: shape.output_pixel(),
-            channels: shape.output[0],
-            source: [height, width],
-            to: [out_height, out_width],
-            rows: Axis::forward(shape.kernel[0], shape.stride[0], padding.top, height),
-            columns: Axis::forward(shape.kernel[1], shape.stride[1], padding.left, width),
-            method: match shape.stride[1] {
-                1 if neighbours => Method::Slide { before: padding.left, flipped: false },
-                2 if neighbours => Method::Skip { before: padding.left },
-                _ => Method::Any,
-            },
-        })
-    }
-}
-
-impl DepthwiseImageGradient {
-    /// For a depthwise `shape`.
-    pub(crate) fn new(isa: Isa, shape: ConvShape) -> Self {
-        assert_depthwise(&shape);
-        let [[_, height, width], [_, out_height, out_width]] = [shape.input, shape.output];
-        let padding = shape.padding;
-        let inside = |side: usize| (1..=2).contains(&side);
-        Self(Gather {
-            isa,
-            taps: shape.kernel,
-            pixel: shape.output_pixel(),
-            channels: shape.output[0],
-            source: [out_height, out_width],
-            to: [height, width],
-            rows: Axis::backward(shape.kernel[0], shape.stride[0], padding.top, out_height),
-            columns: Axis::backward(shape.kernel[1], shape.stride[1], padding.left, out_width),
-            method: match (shape.kernel[1], shape.stride[1]) {
-                (3, 1) if inside(padding.left) && inside(padding.right) => {
-                    Method::Slide { before: 2 - padding.left, flipped: true }
-                }
-                (3, 2) if padding.left == 1 && padding.right == 1 => Method::Spread,
-                _ => Method::Any,
-            },
-        })
-    }
-}
-
-fn assert_depthwise(shape: &ConvShape) {
-    assert!(shape.is_depthwise() && !shape.dense_input, "not a depthwise convolution: {shape:?}");
-}
-
-/// A weighted sum over the places that a window meets, forwards or backwards.
+/// A depthwise convolution, or its image gradient: a weighted sum over the places that a window meets, forwards or
+/// backwards.
 #[derive(Clone, Copy, Debug)]
-struct Gather {
+pub(crate) struct Depthwise {
     isa: Isa,
     /// Rows and columns of the kernel.
     taps: [usize; 2],
@@ -117,7 +56,66 @@ enum Method {
     Any,
 }
 
-impl Gather {
+impl Depthwise {
+    /// The convolution itself, for a depthwise `shape`.
+    pub(crate) fn forward(isa: Isa, shape: ConvShape) -> Self {
+        assert_depthwise(&shape);
+        let [[_, height, width], [_, out_height, out_width]] = [shape.input, shape.output];
+        let padding = shape.padding;
+        let neighbours = shape.kernel[1] == 3 && padding.left <= 1 && padding.right <= 1;
+        Self {
+            isa,
+            taps: shape.kernel,
+            pixel: shape.output_pixel(),
+            channels: shape.output[0],
+            source: [height, width],
+            to: [out_height, out_width],
+            rows: Axis::forward(shape.kernel[0], shape.stride[0], padding.top, height),
+            columns: Axis::forward(shape.kernel[1], shape.stride[1], padding.left, width),
+            method: match shape.stride[1] {
+                1 if neighbours => Method::Slide { before: padding.left, flipped: false },
+                2 if neighbours => Method::Skip { before: padding.left },
+                _ => Method::Any,
+            },
+        }
+    }
+
+    /// The gradient of its input, for a depthwise `shape`.
+    pub(crate) fn image_gradient(isa: Isa, shape: ConvShape) -> Self {
+        assert_depthwise(&shape);
+        let [[_, height, width], [_, out_height, out_width]] = [shape.input, shape.output];
+        let padding = shape.padding;
+        let inside = |side: usize| (1..=2).contains(&side);
+        Self {
+            isa,
+            taps: shape.kernel,
+            pixel: shape.output_pixel(),
+            channels: shape.output[0],
+            source: [out_height, out_width],
+            to: [height, width],
+            rows: Axis::backward(shape.kernel[0], shape.stride[0], padding.top, out_height),
+            columns: Axis::backward(shape.kernel[1], shape.stride[1], padding.left, out_width),
+            method: match (shape.kernel[1], shape.stride[1]) {
+                (3, 1) if inside(padding.left) && inside(padding.right) => {
+                    Method::Slide { before: 2 - padding.left, flipped: true }
+                }
+                (3, 2) if padding.left == 1 && padding.right == 1 => Method::Spread,
+                _ => Method::Any,
+            },
+        }
+    }
+
+    /// f32 per image that is read, and that is computed.
+    fn image_lens(&self) -> [usize; 2] {
+        [self.source, self.to].map(|[rows, columns]| rows * columns * self.pixel)
+    }
+}
+
+fn assert_depthwise(shape: &ConvShape) {
+    assert!(shape.is_depthwise() && !shape.dense_input, "not a depthwise convolution: {shape:?}");
+}
+
+impl MapProduct for Depthwise {
     fn packed_len(&self) -> usize {
         self.taps[0] * self.taps[1] * self.pixel
     }
@@ -133,66 +131,35 @@ impl Gather {
         }
     }
 
-    /// f32 per image that is read, and that is computed.
-    fn image_lens(&self) -> [usize; 2] {
-        [self.source, self.to].map(|[rows, columns]| rows * columns * self.pixel)
+    fn scratch_len(&self, _images: usize) -> usize {
+        0
+    }
+
+    fn run(&self, job: Job<'_>) {
+        self.isa.run(Call { gather: *self, job });
     }
 }
 
-macro_rules! map_product {
-    ($name:ident) => {
-        impl MapProduct for $name {
-            fn packed_len(&self) -> usize {
-                self.0.packed_len()
-            }
-
-            fn pack(&self, weight: &[f32], scale: Option<&[f32]>, into: &mut [f32]) {
-                self.0.pack(weight, scale, into);
-            }
-
-            fn scratch_len(&self, _images: usize) -> usize {
-                0
-            }
-
-            fn run(
-                &self,
-                packed: &[f32],
-                images: usize,
-                from: &[f32],
-                to: &mut [f32],
-                epilogue: &Epilogue<'_>,
-                _scratch: &mut [f32],
-            ) {
-                self.0.isa.run(Run { gather: self.0, packed, images, from, to, epilogue: *epilogue });
-            }
-        }
-    };
-}
-map_product!(DepthwiseForward);
-map_product!(DepthwiseImageGradient);
-
 /// One call.
-struct Run<'a> {
-    gather: Gather,
-    packed: &'a [f32],
-    images: usize,
-    from: &'a [f32],
-    to: &'a mut [f32],
-    epilogue: Epilogue<'a>,
+struct Call<'a> {
+    gather: Depthwise,
+    job: Job<'a>,
 }
 
-impl Kernel for Run<'_> {
+impl Kernel for Call<'_> {
     type Output = ();
 
     #[inline(always)]
     #[allow(unsafe_code)]
     fn run<S: Simd>(self) {
-        let Self { gather, packed, images, from, to, epilogue } = self;
+        let Self { gather, job } = self;
+        let Job { packed, images, from, to, epilogue, scratch: _ } = job;
         let [source_len, to_len] = gather.image_lens();
         assert!(packed.len() >= gather.packed_len(), "packed weights are too short");
         assert!(from.len() >= images * source_len && to.len() >= images * to_len, "maps are too short");
+        epilogue.check(images * to_len, gather.pixel);
         let call =
-            Call { gather, weights: packed.as_ptr(), from: from.as_ptr(), to: to.as_mut_ptr(), epilogue };
+            Maps { gather, weights: packed.as_ptr(), from: from.as_ptr(), to: to.as_mut_ptr(), epilogue };
         for image in 0..images {
             for channels in slices(gather.pixel, gather.taps[0] * gather.source[1]) {
                 for y in 0..gather.to[0] {
@@ -216,8 +183,8 @@ impl Kernel for Run<'_> {
 }
 
 /// What every row of a call shares.
-struct Call<'a> {
-    gather: Gather,
+struct Maps<'a> {
+    gather: Depthwise,
     weights: *const f32,
     from: *const f32,
     to: *mut f32,

@@ -8,7 +8,7 @@
 #![allow(clippy::inline_always, clippy::needless_range_loop)]
 
 mod pack;
-mod plan;
+mod phases;
 mod product;
 mod source;
 #[cfg(test)]
@@ -16,72 +16,51 @@ mod tests;
 pub(crate) mod weight_gradient;
 
 use pack::{Direction, Weight};
-use plan::Plan;
+use phases::Phases;
 use product::Product;
 
-use super::conv::MapProduct;
-use crate::cpu::vector::epilogue::Epilogue;
+use super::conv::{Job, MapProduct};
 use crate::cpu::vector::simd::Isa;
 use crate::plan::ConvShape;
 
-/// A convolution: input maps to output maps.
+/// A convolution, or its image gradient.
 #[derive(Debug)]
-pub(crate) struct DirectForward {
+pub(crate) struct Direct {
     shape: ConvShape,
+    direction: Direction,
     product: Product,
 }
 
-impl DirectForward {
-    pub(crate) fn new(isa: Isa, shape: ConvShape) -> Self {
-        Self { shape, product: Product::new(isa, Plan::forward(&shape)) }
+impl Direct {
+    /// Input maps to output maps.
+    pub(crate) fn forward(isa: Isa, shape: ConvShape) -> Self {
+        let product = Product::new(isa, Phases::forward(&shape));
+        Self { shape, direction: Direction::Forward, product }
+    }
+
+    /// Gradients of the output to gradients of the input, whose channels are padded to whole vectors even where the
+    /// input's are dense; `shape` is the convolution's.
+    pub(crate) fn image_gradient(isa: Isa, shape: ConvShape) -> Self {
+        let product = Product::new(isa, Phases::image_gradient(&shape));
+        Self { shape, direction: Direction::Backward, product }
     }
 }
 
-/// Its image gradient: gradients of the output to gradients of the input, whose channels are padded to whole vectors
-/// even where the input's are dense.
-#[derive(Debug)]
-pub(crate) struct DirectImageGradient {
-    shape: ConvShape,
-    product: Product,
-}
+impl MapProduct for Direct {
+    fn packed_len(&self) -> usize {
+        self.product.packed_len()
+    }
 
-impl DirectImageGradient {
-    /// `shape` is the convolution's.
-    pub(crate) fn new(isa: Isa, shape: ConvShape) -> Self {
-        Self { shape, product: Product::new(isa, Plan::image_gradient(&shape)) }
+    fn pack(&self, weight: &[f32], scale: Option<&[f32]>, into: &mut [f32]) {
+        let weight = Weight { shape: &self.shape, direction: self.direction, values: weight, scale };
+        weight.pack(self.product.phases(), self.product.panels(), into);
+    }
+
+    fn scratch_len(&self, images: usize) -> usize {
+        self.product.scratch_len(images)
+    }
+
+    fn run(&self, job: Job<'_>) {
+        self.product.run(job);
     }
 }
-
-macro_rules! map_product {
-    ($kernel:ty, $direction:expr) => {
-        impl MapProduct for $kernel {
-            fn packed_len(&self) -> usize {
-                self.product.packed_len()
-            }
-
-            fn pack(&self, weight: &[f32], scale: Option<&[f32]>, into: &mut [f32]) {
-                let weight = Weight { shape: &self.shape, direction: $direction, values: weight, scale };
-                weight.pack(self.product.plan(), self.product.panels(), into);
-            }
-
-            fn scratch_len(&self, images: usize) -> usize {
-                self.product.scratch_len(images)
-            }
-
-            fn run(
-                &self,
-                packed: &[f32],
-                images: usize,
-                from: &[f32],
-                to: &mut [f32],
-                epilogue: &Epilogue<'_>,
-                scratch: &mut [f32],
-            ) {
-                self.product.run(packed, images, from, to, epilogue, scratch);
-            }
-        }
-    };
-}
-
-map_product!(DirectForward, Direction::Forward);
-map_product!(DirectImageGradient, Direction::Backward);

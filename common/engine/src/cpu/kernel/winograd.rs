@@ -22,8 +22,7 @@ use pack::Weights;
 use product::Product;
 pub(crate) use weight::WinogradWeightGradient;
 
-use super::conv::MapProduct;
-use crate::cpu::vector::epilogue::Epilogue;
+use super::conv::{Job, MapProduct};
 use crate::cpu::vector::simd::{Isa, LANES};
 use crate::cpu::vector::tile::Panels;
 use crate::plan::ConvShape;
@@ -74,111 +73,56 @@ pub(crate) fn fits(shape: &ConvShape) -> bool {
         && sides.iter().all(|&side| side <= 2)
 }
 
-/// A convolution forwards. Its input is not the network's image.
-pub(crate) struct WinogradForward {
+/// A convolution, or its image gradient.
+pub(crate) struct Winograd {
     weights: Weights,
     product: Product,
 }
 
-impl WinogradForward {
-    /// For a shape that [`fits`] and whose input is not dense.
-    pub(crate) fn new(isa: Isa, shape: ConvShape, tile: Tile) -> Self {
+impl Winograd {
+    /// A convolution forwards, for a shape that [`fits`] and whose input is not dense: not the network's image.
+    pub(crate) fn forward(isa: Isa, shape: ConvShape, tile: Tile) -> Self {
         assert!(fits(&shape) && !shape.dense_input, "not a Winograd convolution: {shape:?}");
         let padding = [shape.padding.top, shape.padding.left];
-        Self {
-            weights: Weights {
-                isa,
-                tile,
-                panels: Panels::new(isa, shape.output[0]),
-                out: shape.output[0],
-                channels: shape.input[0],
-                transposed: false,
-            },
-            product: Product::new(isa, tile, shape.input, shape.output, padding),
-        }
+        Self::new(isa, tile, [shape.input, shape.output], padding, false)
     }
-}
 
-/// The gradient of a convolution's input: a convolution of the output's gradient with the kernel turned by half a
-/// turn.
-///
-/// Where the input is the network's image, its gradient has padded channels all the same.
-pub(crate) struct WinogradImageGradient {
-    weights: Weights,
-    product: Product,
-}
-
-impl WinogradImageGradient {
-    /// For a shape that [`fits`].
-    pub(crate) fn new(isa: Isa, shape: ConvShape, tile: Tile) -> Self {
+    /// The gradient of a convolution's input: a convolution of the output's gradient with the kernel turned by half a
+    /// turn. For a shape that [`fits`].
+    ///
+    /// Where the input is the network's image, its gradient has padded channels all the same.
+    pub(crate) fn image_gradient(isa: Isa, shape: ConvShape, tile: Tile) -> Self {
         assert!(fits(&shape), "not a Winograd convolution: {shape:?}");
         let padding = [2 - shape.padding.top, 2 - shape.padding.left];
-        Self {
-            weights: Weights {
-                isa,
-                tile,
-                panels: Panels::new(isa, shape.input[0]),
-                out: shape.input[0],
-                channels: shape.output[0],
-                transposed: true,
-            },
-            product: Product::new(isa, tile, shape.output, shape.input, padding),
-        }
+        Self::new(isa, tile, [shape.output, shape.input], padding, true)
+    }
+
+    /// From and to maps of channels, rows and columns.
+    fn new(isa: Isa, tile: Tile, [from, to]: [[usize; 3]; 2], padding: [usize; 2], transposed: bool) -> Self {
+        let panels = Panels::new(isa, to[0]);
+        let weights = Weights { isa, tile, panels, out: to[0], channels: from[0], transposed };
+        Self { weights, product: Product::new(isa, tile, from, to, padding) }
     }
 }
 
-macro_rules! map_product {
-    ($name:ident) => {
-        impl MapProduct for $name {
-            fn packed_len(&self) -> usize {
-                self.weights.len()
-            }
+impl MapProduct for Winograd {
+    fn packed_len(&self) -> usize {
+        self.weights.len()
+    }
 
-            fn pack(&self, weight: &[f32], scale: Option<&[f32]>, into: &mut [f32]) {
-                self.weights.pack(weight, scale, into);
-            }
+    fn pack(&self, weight: &[f32], scale: Option<&[f32]>, into: &mut [f32]) {
+        self.weights.pack(weight, scale, into);
+    }
 
-            fn scratch_len(&self, images: usize) -> usize {
-                self.product.scratch_len(images)
-            }
+    fn scratch_len(&self, images: usize) -> usize {
+        self.product.scratch_len(images)
+    }
 
-            fn run(
-                &self,
-                packed: &[f32],
-                images: usize,
-                from: &[f32],
-                to: &mut [f32],
-                epilogue: &Epilogue<'_>,
-                scratch: &mut [f32],
-            ) {
-                self.product.run(packed, images, from, to, epilogue, scratch);
-            }
+    fn run(&self, job: Job<'_>) {
+        self.product.run(job);
+    }
 
-            fn cooperative(&self) -> bool {
-                self.product.cooperative
-            }
-        }
-    };
-}
-
-map_product!(WinogradForward);
-map_product!(WinogradImageGradient);
-
-/// A buffer that several tasks fill, each in places of its own.
-#[derive(Clone, Copy)]
-struct Shared(*mut f32);
-
-// SAFETY: dereferencing it is unsafe and needs disjoint places.
-#[allow(unsafe_code)]
-unsafe impl Send for Shared {}
-// SAFETY: as above.
-#[allow(unsafe_code)]
-unsafe impl Sync for Shared {}
-
-impl Shared {
-    /// A method, so that closures capture the whole.
-    #[inline(always)]
-    fn get(self) -> *mut f32 {
-        self.0
+    fn cooperative(&self) -> bool {
+        self.product.cooperative
     }
 }

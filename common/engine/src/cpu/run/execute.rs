@@ -2,14 +2,14 @@
 
 use std::ops::Range;
 
-use super::slots::Shared;
 use super::{PartSum, View};
-use crate::cpu::kernel::conv::Part;
+use crate::cpu::kernel::conv::{Job, Part};
 use crate::cpu::kernel::map::{self, Normalisation};
 use crate::cpu::kernel::norm;
 use crate::cpu::kernel::pool::{self, PoolShape};
 use crate::cpu::pack::NormState;
 use crate::cpu::vector::epilogue::Epilogue;
+use crate::cpu::vector::memory::Shared;
 use crate::cpu::vector::simd::padded;
 use crate::graph::Pool;
 use crate::plan::{Action, Finish, Instruction, Moments, Slot, SlotInfo, Sums, Value};
@@ -133,7 +133,7 @@ impl<'a> View<'a> {
                 }
                 let scratch = self.scratch(kernel.scratch_len(images), at.thread);
                 let packed = self.packed.weights(self.planned, *product);
-                kernel.run(packed, images, a(), to(), &epilogue, scratch);
+                kernel.run(Job { packed, images, from: a(), to: to(), epilogue, scratch });
             }
             Action::Weight { weight } => {
                 let Some(sum) = self.sum(Sums::Weight(*weight)) else { return };

@@ -1,63 +1,9 @@
 //! Slots as slices: the one place where a plan's promises become references.
 
-use std::marker::PhantomData;
 use std::ops::Range;
 
-use crate::cpu::vector::memory::Buffer;
+use crate::cpu::vector::memory::Shared;
 use crate::plan::{Place, Plan, Slot, SlotInfo};
-
-/// Memory that several threads write at places of their own.
-#[derive(Clone, Copy)]
-pub(super) struct Shared<'a, T> {
-    start: *mut T,
-    len: usize,
-    borrow: PhantomData<&'a mut [T]>,
-}
-
-// SAFETY: stands for an exclusive borrow; users of `slice` promise that no two threads write one place.
-#[allow(unsafe_code)]
-unsafe impl<T: Send> Send for Shared<'_, T> {}
-#[allow(unsafe_code)]
-// SAFETY: as above.
-unsafe impl<T: Send> Sync for Shared<'_, T> {}
-
-impl<'a, T> Shared<'a, T> {
-    pub(super) fn new(memory: &'a mut [T]) -> Self {
-        Self { start: memory.as_mut_ptr(), len: memory.len(), borrow: PhantomData }
-    }
-
-    /// # Safety
-    ///
-    /// Nobody else uses the range while the slice is.
-    #[allow(unsafe_code, clippy::mut_from_ref)]
-    pub(super) unsafe fn slice(&self, range: Range<usize>) -> &'a mut [T] {
-        assert!(range.start <= range.end && range.end <= self.len, "{range:?} of {}", self.len);
-        // SAFETY: inside the borrowed memory; the caller promises exclusive use.
-        unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
-    }
-
-    /// # Safety
-    ///
-    /// Nobody writes to the range while the slice is used.
-    #[allow(unsafe_code)]
-    pub(super) unsafe fn read(&self, range: Range<usize>) -> &'a [T] {
-        assert!(range.start <= range.end && range.end <= self.len, "{range:?} of {}", self.len);
-        // SAFETY: inside the borrowed memory; the caller promises that it stays as it is.
-        unsafe { std::slice::from_raw_parts(self.start.add(range.start), range.len()) }
-    }
-}
-
-impl<'a> Shared<'a, f32> {
-    /// The same memory as u16.
-    fn halves(self) -> Shared<'a, u16> {
-        Shared { start: self.start.cast(), len: 2 * self.len, borrow: PhantomData }
-    }
-
-    /// A buffer that may not be there yet, as nothing was asked of it.
-    pub(super) fn of(buffer: &'a mut Option<Buffer>) -> Self {
-        Self::new(buffer.as_deref_mut().unwrap_or_default())
-    }
-}
 
 /// The memory of one program's run.
 #[derive(Clone, Copy)]

@@ -29,7 +29,7 @@ enum Direction {
 /// The taps that meet one place: `count` of them, from `tap` and `source` on by [`Axis::tap_step`] and
 /// [`Axis::source_step`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Run {
+pub(crate) struct Meeting {
     pub(crate) tap: usize,
     pub(crate) source: usize,
     pub(crate) count: usize,
@@ -66,20 +66,24 @@ impl Axis {
 
     /// The taps that meet the place `at`.
     #[inline(always)]
-    pub(crate) fn run(self, at: usize) -> Run {
+    pub(crate) fn run(self, at: usize) -> Meeting {
         match self.direction {
             Direction::Forward => {
                 let start = at * self.stride;
                 let tap = self.before.saturating_sub(start);
                 let end = self.kernel.min((self.sources + self.before).saturating_sub(start));
-                Run { tap, source: (start + tap).saturating_sub(self.before), count: end.saturating_sub(tap) }
+                Meeting {
+                    tap,
+                    source: (start + tap).saturating_sub(self.before),
+                    count: end.saturating_sub(tap),
+                }
             }
             Direction::Backward => {
                 // Output o meets this input by the tap at + before - o * stride.
                 let (last, rest) = ((at + self.before) / self.stride, (at + self.before) % self.stride);
                 let skipped = (last + 1).saturating_sub(self.sources);
                 let taps = (self.kernel.saturating_sub(rest)).div_ceil(self.stride).min(last + 1);
-                Run {
+                Meeting {
                     tap: rest + skipped * self.stride,
                     source: last - skipped.min(last),
                     count: taps.saturating_sub(skipped),
@@ -109,7 +113,7 @@ mod tests {
 
     /// Every (tap, source) of a run.
     fn pairs(axis: Axis, at: usize) -> Vec<(usize, usize)> {
-        let Run { tap, source, count } = axis.run(at);
+        let Meeting { tap, source, count } = axis.run(at);
         (0..count)
             .map(|i| (tap + i * axis.tap_step(), source.wrapping_add_signed(i as isize * axis.source_step())))
             .collect()

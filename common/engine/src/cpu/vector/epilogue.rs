@@ -1,58 +1,49 @@
 //! What happens to a value between the accumulators and memory, so that no map is read again for it.
 
-use std::marker::PhantomData;
-
+use super::memory::Shared;
 use super::simd::{LANES, Simd};
 use crate::plan::Activation;
 
 /// In this order: bias, residual, what the destination held, activation, its bits out, a gate's bits in.
 ///
 /// Offsets are those of the destination; residual and bits are laid out like it, bits one per value, packed in u16
-/// per vector.
+/// per vector. A kernel asks once per call whether they are long enough ([`check`](Self::check)); threads that share an
+/// epilogue write disjoint parts of the destination, so of the bits.
 #[derive(Clone, Copy)]
 pub(crate) struct Epilogue<'a> {
-    bias: *const f32,
-    residual: *const f32,
+    bias: Option<&'a [f32]>,
+    residual: Option<&'a [f32]>,
     /// Adds to the destination instead of overwriting it.
     accumulate: bool,
     activation: Activation,
-    bits_out: *mut u16,
-    bits_in: *const u16,
-    borrows: PhantomData<&'a mut [u16]>,
+    bits_out: Option<Shared<'a, u16>>,
+    bits_in: Option<&'a [u16]>,
 }
-
-// SAFETY: the pointers stand for the shared and exclusive slices of the constructors.
-#[allow(unsafe_code)]
-unsafe impl Send for Epilogue<'_> {}
-#[allow(unsafe_code)]
-// SAFETY: kernels that share an epilogue between threads write disjoint parts of the destination, so of the bits.
-unsafe impl Sync for Epilogue<'_> {}
 
 impl<'a> Epilogue<'a> {
     /// Stores what was computed.
     pub(crate) const fn new() -> Self {
         Self {
-            bias: std::ptr::null(),
-            residual: std::ptr::null(),
+            bias: None,
+            residual: None,
             accumulate: false,
             activation: Activation::None,
-            bits_out: std::ptr::null_mut(),
-            bits_in: std::ptr::null(),
-            borrows: PhantomData,
+            bits_out: None,
+            bits_in: None,
         }
     }
 
     /// Adds one value per (padded) output channel.
     #[must_use]
     pub(crate) const fn bias(mut self, bias: &'a [f32]) -> Self {
-        self.bias = bias.as_ptr();
+        self.bias = Some(bias);
         self
     }
 
     /// Adds a map laid out like the destination.
     #[must_use]
     pub(crate) const fn residual(mut self, map: &'a [f32]) -> Self {
-        self.residual = map.as_ptr();
+        self.residual = Some(map);
         self
     }
 
@@ -72,34 +63,47 @@ impl<'a> Epilogue<'a> {
 
     /// Writes where the activation's derivative is 1: all that its backward needs.
     #[must_use]
-    pub(crate) const fn bits_out(mut self, bits: &'a mut [u16]) -> Self {
-        self.bits_out = bits.as_mut_ptr();
+    pub(crate) fn bits_out(mut self, bits: &'a mut [u16]) -> Self {
+        self.bits_out = Some(Shared::new(bits));
         self
     }
 
     /// Sets values to zero where the bit is not set: the backward of an activation.
     #[must_use]
     pub(crate) const fn gate(mut self, bits: &'a [u16]) -> Self {
-        self.bits_in = bits.as_ptr();
+        self.bits_in = Some(bits);
         self
+    }
+
+    /// Holds a kernel's caller to what [`finish`](Self::finish) relies on, for a destination of `len` values, `pixel` from
+    /// one place to the next.
+    pub(crate) fn check(&self, len: usize, pixel: usize) {
+        assert!(self.bias.is_none_or(|bias| bias.len() >= pixel), "a bias is shorter than {pixel} channels");
+        assert!(self.residual.is_none_or(|map| map.len() >= len), "a residual is shorter than {len} values");
+        let vectors = len.div_ceil(LANES);
+        assert!(
+            self.bits_in.is_none_or(|bits| bits.len() >= vectors)
+                && self.bits_out.is_none_or(|bits| bits.len() >= vectors),
+            "bits are shorter than {vectors} vectors"
+        );
     }
 
     /// Finishes one vector and stores it at `to + offset`.
     ///
     /// # Safety
     ///
-    /// `channel` and `offset` are multiples of the lanes, inside the bias and the destination; `offset` is inside
-    /// the residual and the bits.
+    /// `channel` and `offset` are multiples of the lanes, inside a pixel and the destination, for whose sizes
+    /// [`check`](Self::check) was asked; nobody else writes there.
     #[inline(always)]
     #[allow(unsafe_code)]
     pub(crate) unsafe fn finish<S: Simd>(&self, mut v: S::V, channel: usize, to: *mut f32, offset: usize) {
-        // SAFETY: the caller's promise; null pointers are skipped.
+        // SAFETY: the caller's promise.
         unsafe {
-            if !self.bias.is_null() {
-                v = S::add(v, S::load(self.bias.add(channel)));
+            if let Some(bias) = self.bias {
+                v = S::add(v, S::load(bias.as_ptr().add(channel)));
             }
-            if !self.residual.is_null() {
-                v = S::add(v, S::load(self.residual.add(offset)));
+            if let Some(residual) = self.residual {
+                v = S::add(v, S::load(residual.as_ptr().add(offset)));
             }
             if self.accumulate {
                 v = S::add(v, S::load(to.add(offset)));
@@ -107,21 +111,21 @@ impl<'a> Epilogue<'a> {
             match self.activation {
                 Activation::None => {}
                 Activation::Relu => {
-                    if !self.bits_out.is_null() {
-                        *self.bits_out.add(offset / LANES) = S::less(S::zero(), v);
+                    if let Some(bits) = self.bits_out {
+                        *bits.start().add(offset / LANES) = S::less(S::zero(), v);
                     }
                     v = S::relu(v);
                 }
                 Activation::Relu6 => {
                     let six = S::splat(6.0);
-                    if !self.bits_out.is_null() {
-                        *self.bits_out.add(offset / LANES) = S::less(S::zero(), v) & S::less(v, six);
+                    if let Some(bits) = self.bits_out {
+                        *bits.start().add(offset / LANES) = S::less(S::zero(), v) & S::less(v, six);
                     }
                     v = S::at_most(S::relu(v), six);
                 }
             }
-            if !self.bits_in.is_null() {
-                v = S::keep(v, *self.bits_in.add(offset / LANES));
+            if let Some(bits) = self.bits_in {
+                v = S::keep(v, *bits.as_ptr().add(offset / LANES));
             }
             S::store(to.add(offset), v);
         }

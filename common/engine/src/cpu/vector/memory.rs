@@ -1,6 +1,12 @@
-//! Large buffers that are taken once and used again: what a step needs is there before it starts.
+//! Large buffers that are taken once and used again, so that what a step needs is there before it starts; and memory
+//! that threads share.
+
+// Everything inside a kernel must be inlined into it: see `simd`.
+#![allow(clippy::inline_always)]
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::marker::PhantomData;
+use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Buffers start on a huge page: fewer misses when a kernel walks many rows at once.
@@ -43,10 +49,10 @@ impl Buffer {
     }
 
     fn layout(len: usize) -> Layout {
-        let bytes = len * size_of::<f32>();
+        let floats = Layout::array::<f32>(len).expect("a buffer fits the address space");
         // Small buffers need no page of their own.
-        let alignment = if bytes < ALIGNMENT { 64 } else { ALIGNMENT };
-        Layout::from_size_align(bytes, alignment).expect("a buffer fits the address space")
+        let alignment = if floats.size() < ALIGNMENT { 64 } else { ALIGNMENT };
+        floats.align_to(alignment).expect("a buffer fits the address space")
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -108,6 +114,70 @@ impl Spare {
         if spare.len() > FEW {
             spare.remove(0);
         }
+    }
+}
+
+/// Memory that several threads write at places of their own.
+#[derive(Clone, Copy)]
+pub(crate) struct Shared<'a, T> {
+    start: *mut T,
+    len: usize,
+    borrow: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: stands for an exclusive borrow; users of `slice`, and of pointers from `start`, promise that no two threads
+// write one place.
+#[allow(unsafe_code)]
+unsafe impl<T: Send> Send for Shared<'_, T> {}
+#[allow(unsafe_code)]
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for Shared<'_, T> {}
+
+impl<'a, T> Shared<'a, T> {
+    pub(crate) fn new(memory: &'a mut [T]) -> Self {
+        Self { start: memory.as_mut_ptr(), len: memory.len(), borrow: PhantomData }
+    }
+
+    /// Where it begins: for kernels whose threads write side by side. What is beyond its length is not theirs.
+    #[inline(always)]
+    pub(crate) fn start(self) -> *mut T {
+        self.start
+    }
+
+    pub(crate) fn len(self) -> usize {
+        self.len
+    }
+
+    /// # Safety
+    ///
+    /// Nobody else uses the range while the slice is.
+    #[allow(unsafe_code, clippy::mut_from_ref)]
+    pub(crate) unsafe fn slice(&self, range: Range<usize>) -> &'a mut [T] {
+        assert!(range.start <= range.end && range.end <= self.len, "{range:?} of {}", self.len);
+        // SAFETY: inside the borrowed memory; the caller promises exclusive use.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
+    }
+
+    /// # Safety
+    ///
+    /// Nobody writes to the range while the slice is used.
+    #[allow(unsafe_code)]
+    pub(crate) unsafe fn read(&self, range: Range<usize>) -> &'a [T] {
+        assert!(range.start <= range.end && range.end <= self.len, "{range:?} of {}", self.len);
+        // SAFETY: inside the borrowed memory; the caller promises that it stays as it is.
+        unsafe { std::slice::from_raw_parts(self.start.add(range.start), range.len()) }
+    }
+}
+
+impl<'a> Shared<'a, f32> {
+    /// The same memory as u16.
+    pub(crate) fn halves(self) -> Shared<'a, u16> {
+        Shared { start: self.start.cast(), len: 2 * self.len, borrow: PhantomData }
+    }
+
+    /// A buffer that may not be there yet, as nothing was asked of it.
+    pub(crate) fn of(buffer: &'a mut Option<Buffer>) -> Self {
+        Self::new(buffer.as_deref_mut().unwrap_or_default())
     }
 }
 

@@ -70,6 +70,7 @@ pub(crate) unsafe fn fill_at(
         "{} values are not whole images",
         to.1
     );
+    epilogue.check(to.1, pixel);
     isa.run(Fill { of, sizes, to, epilogue: *epilogue });
 }
 

@@ -4,7 +4,7 @@
 //! reads them in order. Each value is one chain of multiply-adds in the order of k, whatever the tile's height: a
 //! row's result does not depend on which rows share its tile.
 
-use super::simd::{Isa, LANES, Simd, padded};
+use super::simd::{Isa, LANES, Set, Simd, padded};
 
 /// The largest number of rows of any tile.
 pub(crate) const MAX_ROWS: usize = 14;
@@ -62,15 +62,15 @@ impl Panels {
 /// Rows of a full tile beside a panel of this many vectors. Widths and heights that do not occur on a machine give
 /// its nearest.
 pub(crate) const fn rows(isa: Isa, vectors: usize) -> usize {
-    match isa {
-        Isa::Avx512 => match vectors {
+    match isa.set() {
+        Set::Avx512 => match vectors {
             4 => 6,
             3 => 8,
             2 => 12,
             _ => MAX_ROWS,
         },
-        Isa::Avx2 => 6,
-        Isa::Portable => 4,
+        Set::Avx2 => 6,
+        Set::Portable => 4,
     }
 }
 

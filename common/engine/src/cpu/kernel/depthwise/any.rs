@@ -1,7 +1,7 @@
 //! Rows of windows of any width, stride and padding, tap by tap.
 
-use super::{Call, Line};
-use crate::cpu::vector::axis::Run;
+use super::{Line, Maps};
+use crate::cpu::vector::axis::Meeting;
 use crate::cpu::vector::simd::{LANES, Simd};
 
 /// Neighbours that share the loads of their weights where they meet the same taps.
@@ -14,13 +14,13 @@ const BLOCK: usize = 4;
 /// The call's pointers are valid for all images, and the line is inside them.
 #[inline(always)]
 #[allow(unsafe_code)]
-pub(super) unsafe fn line<S: Simd>(call: &Call<'_>, line: &Line) {
+pub(super) unsafe fn line<S: Simd>(call: &Maps<'_>, line: &Line) {
     let gather = &call.gather;
     let (rows, width) = (gather.rows.run(line.y), gather.to[1]);
     let mut x = 0;
     while x < width {
         let first = gather.columns.run(x);
-        let alike = |run: Run| run.tap == first.tap && run.count == first.count;
+        let alike = |run: Meeting| run.tap == first.tap && run.count == first.count;
         // SAFETY: the caller's promise.
         unsafe {
             if x + BLOCK <= width && (1..BLOCK).all(|i| alike(gather.columns.run(x + i))) {
@@ -41,7 +41,13 @@ pub(super) unsafe fn line<S: Simd>(call: &Call<'_>, line: &Line) {
 /// As for [`line`].
 #[inline(always)]
 #[allow(unsafe_code)]
-unsafe fn values<S: Simd, const N: usize>(call: &Call<'_>, line: &Line, rows: Run, columns: Run, x: usize) {
+unsafe fn values<S: Simd, const N: usize>(
+    call: &Maps<'_>,
+    line: &Line,
+    rows: Meeting,
+    columns: Meeting,
+    x: usize,
+) {
     let gather = &call.gather;
     let pixel = gather.pixel;
     let column_step = gather.columns.source_step() * pixel as isize;

@@ -3,14 +3,14 @@
 //! A block of neighbours for one vector of channels stays in registers. Each value is the chain of its taps in the
 //! order of rows, then columns of the kernel, zeros where the window hangs over the side.
 
-use super::{Call, Line};
-use crate::cpu::vector::axis::Run;
+use super::{Line, Maps};
+use crate::cpu::vector::axis::Meeting;
 use crate::cpu::vector::simd::{LANES, Simd};
 
 /// A block: where it begins, and which of its loads hang over the sides.
 #[derive(Clone, Copy)]
 struct Block {
-    rows: Run,
+    rows: Meeting,
     /// Offset of the first row's first load, if that were inside, for channel 0.
     from: isize,
     first_outside: bool,
@@ -48,7 +48,7 @@ fn widest<S: Simd>() -> usize {
 /// The call's pointers are valid for all images, and the line is inside them.
 #[inline(always)]
 #[allow(unsafe_code)]
-pub(super) unsafe fn slide<S: Simd>(call: &Call<'_>, line: &Line, before: usize, flipped: bool) {
+pub(super) unsafe fn slide<S: Simd>(call: &Maps<'_>, line: &Line, before: usize, flipped: bool) {
     // SAFETY: the caller's promise; at most one column hangs over either side.
     unsafe {
         let mut x = 0;
@@ -69,7 +69,7 @@ pub(super) unsafe fn slide<S: Simd>(call: &Call<'_>, line: &Line, before: usize,
 /// As for [`slide`].
 #[inline(always)]
 #[allow(unsafe_code)]
-pub(super) unsafe fn skip<S: Simd>(call: &Call<'_>, line: &Line, before: usize) {
+pub(super) unsafe fn skip<S: Simd>(call: &Maps<'_>, line: &Line, before: usize) {
     // SAFETY: the caller's promise; at most one column hangs over either side.
     unsafe {
         let mut x = 0;
@@ -89,7 +89,7 @@ pub(super) unsafe fn skip<S: Simd>(call: &Call<'_>, line: &Line, before: usize) 
 /// As for [`slide`].
 #[inline(always)]
 #[allow(unsafe_code)]
-pub(super) unsafe fn spread<S: Simd>(call: &Call<'_>, line: &Line) {
+pub(super) unsafe fn spread<S: Simd>(call: &Maps<'_>, line: &Line) {
     let width = call.gather.to[1];
     // SAFETY: the caller's promise; the last load alone hangs over the side.
     unsafe {
@@ -105,7 +105,7 @@ pub(super) unsafe fn spread<S: Simd>(call: &Call<'_>, line: &Line) {
 
 /// The block that begins at column `x` and loads `loads` columns from column `first`.
 #[inline(always)]
-fn block(call: &Call<'_>, line: &Line, x: usize, first: isize, loads: usize) -> Block {
+fn block(call: &Maps<'_>, line: &Line, x: usize, first: isize, loads: usize) -> Block {
     let gather = &call.gather;
     let rows = gather.rows.run(line.y);
     let row = (line.from + rows.source * gather.source[1] * gather.pixel) as isize;
@@ -126,7 +126,7 @@ fn block(call: &Call<'_>, line: &Line, x: usize, first: isize, loads: usize) -> 
 #[inline(always)]
 #[allow(unsafe_code)]
 unsafe fn window<S: Simd, const N: usize, const STRIDE: usize>(
-    call: &Call<'_>,
+    call: &Maps<'_>,
     line: &Line,
     block: Block,
     order: [usize; 3],
@@ -174,7 +174,7 @@ unsafe fn window<S: Simd, const N: usize, const STRIDE: usize>(
 /// As for [`window`].
 #[inline(always)]
 #[allow(unsafe_code)]
-unsafe fn pairs<S: Simd, const N: usize>(call: &Call<'_>, line: &Line, block: Block, last_odd_outside: bool) {
+unsafe fn pairs<S: Simd, const N: usize>(call: &Maps<'_>, line: &Line, block: Block, last_odd_outside: bool) {
     let gather = &call.gather;
     let pixel = gather.pixel;
     let source_step = gather.rows.source_step() * (gather.source[1] * pixel) as isize;

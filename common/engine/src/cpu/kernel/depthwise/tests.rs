@@ -85,7 +85,8 @@ fn product(kernel: &dyn MapProduct, weight: &[f64], images: usize, from: &[f32],
     let mut packed = vec![f32::NAN; kernel.packed_len()];
     kernel.pack(&as_f32(weight), None, &mut packed);
     let mut to = vec![f32::NAN; len];
-    kernel.run(&packed, images, from, &mut to, &Epilogue::new(), &mut []);
+    let epilogue = Epilogue::new();
+    kernel.run(Job { packed: &packed, images, from, to: &mut to, epilogue, scratch: &mut [] });
     to
 }
 
@@ -96,10 +97,10 @@ fn check(isa: Isa, shape: &ConvShape, truth: &Truth) {
         assert!(error < TOLERANCE, "{what} {isa:?} {shape:?} {} images: {error:.1e}", truth.images);
     };
     let n = truth.images;
-    let forward = DepthwiseForward::new(isa, *shape);
+    let forward = Depthwise::forward(isa, *shape);
     let found = product(&forward, &truth.weight, n, &input, n * shape.output_len());
     close("forward", &images(&found, shape.output), &truth.forward);
-    let backward = DepthwiseImageGradient::new(isa, *shape);
+    let backward = Depthwise::image_gradient(isa, *shape);
     let found = product(&backward, &truth.weight, n, &gradient, n * shape.input_len());
     close("image gradient", &images(&found, shape.input), &truth.image_gradient);
     let weights = DepthwiseWeightGradient::new(isa, *shape);
@@ -157,7 +158,7 @@ fn an_image_has_the_same_bits_alone_and_among_others() {
         for shape in shapes() {
             let truth = truth(&shape, 3, 7);
             let input = maps(&truth.input, shape.input);
-            let kernel = DepthwiseForward::new(isa, shape);
+            let kernel = Depthwise::forward(isa, shape);
             let together = product(&kernel, &truth.weight, 3, &input, 3 * shape.output_len());
             let alone =
                 product(&kernel, &truth.weight, 1, &input[2 * shape.input_len()..], shape.output_len());
@@ -171,7 +172,7 @@ fn scale_bias_residual_and_relu_are_applied_in_place_of_later_passes() {
     let shape = shape([20, 6, 7], [3, 3], [2, 2], [1; 4]).expect("the kernel fits");
     let truth = truth(&shape, 2, 3);
     for isa in Isa::available() {
-        let kernel = DepthwiseForward::new(isa, shape);
+        let kernel = Depthwise::forward(isa, shape);
         let scale: Vec<f32> = (0..20).map(|c| 0.5 + c as f32).collect();
         let bias: Vec<f32> = (0..32).map(|c| c as f32 - 8.0).collect();
         let residual = as_f32(&normals(2 * shape.output_len(), 5));
@@ -181,7 +182,8 @@ fn scale_bias_residual_and_relu_are_applied_in_place_of_later_passes() {
         let mut bits = vec![0; to.len() / LANES];
         let epilogue =
             Epilogue::new().bias(&bias).residual(&residual).activation(Activation::Relu).bits_out(&mut bits);
-        kernel.run(&packed, 2, &maps(&truth.input, shape.input), &mut to, &epilogue, &mut []);
+        let from = &maps(&truth.input, shape.input);
+        kernel.run(Job { packed: &packed, images: 2, from, to: &mut to, epilogue, scratch: &mut [] });
         let plane = shape.output[1] * shape.output[2];
         let residual = images(&residual, shape.output);
         let wanted: Vec<f64> = (0..truth.forward.len())
@@ -220,8 +222,8 @@ fn speed() {
         let images = ((1 << 18) / shape.input_len()).clamp(1, 8);
         let flops = 2.0 * (kernel * kernel * images * shape.output_len()) as f64;
         let mut buffers: [Vec<f32>; 7] = Default::default();
-        let forward = DepthwiseForward::new(isa, shape);
-        let backward = DepthwiseImageGradient::new(isa, shape);
+        let forward = Depthwise::forward(isa, shape);
+        let backward = Depthwise::image_gradient(isa, shape);
         let weights = DepthwiseWeightGradient::new(isa, shape);
         let mut lens = [shape.input_len(), shape.output_len()].map(|len| images * len).into_iter().cycle();
         let mut taken = buffers.iter_mut().enumerate().map(|(seed, buffer)| {
@@ -237,15 +239,17 @@ fn speed() {
         let gate = vec![0x5a5a; input_gradient.len() / LANES];
         let rate = |seconds: f64| flops / seconds / 1e9;
         let plain = seconds(|| {
-            forward.run(packed, images, input, output, &Epilogue::new(), &mut []);
+            let epilogue = Epilogue::new();
+            forward.run(Job { packed, images, from: input, to: output, epilogue, scratch: &mut [] });
         });
         let fused = seconds(|| {
             let epilogue = Epilogue::new().bias(&bias).activation(Activation::Relu6).bits_out(&mut bits);
-            forward.run(packed, images, input, output, &epilogue, &mut []);
+            forward.run(Job { packed, images, from: input, to: output, epilogue, scratch: &mut [] });
         });
         let image = seconds(|| {
             let epilogue = Epilogue::new().gate(&gate);
-            backward.run(packed, images, gradient, input_gradient, &epilogue, &mut []);
+            let (from, to) = (&*gradient, &mut *input_gradient);
+            backward.run(Job { packed, images, from, to, epilogue, scratch: &mut [] });
         });
         let weight = seconds(|| {
             weights.run(images, input, gradient, Part { sums: part, begun: false }, scratch);

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::plan::{Phase, Plan};
+use super::phases::{Phase, Phases};
 use crate::cpu::vector::simd::LANES;
 use crate::cpu::vector::tile::{Panel, Panels};
 use crate::plan::ConvShape;
@@ -60,16 +60,16 @@ impl Weight<'_> {
     }
 
     /// Packs for all phases and panels.
-    pub(super) fn pack(&self, plan: &Plan, panels: Panels, mut into: &mut [f32]) {
+    pub(super) fn pack(&self, phases: &Phases, panels: Panels, mut into: &mut [f32]) {
         let mut parts = Vec::new();
-        for phase in &plan.phases {
+        for phase in &phases.all {
             for panel in panels.iter() {
                 let (part, rest) = into.split_at_mut(phase.depth() * panel.vectors * LANES);
                 parts.push((phase, panel, part));
                 into = rest;
             }
         }
-        let pack = |(phase, panel, part)| self.pack_panel(plan, phase, panel, part);
+        let pack = |(phase, panel, part)| self.pack_panel(phases, phase, panel, part);
         if self.values.len() < PARALLEL {
             parts.into_iter().for_each(pack);
         } else {
@@ -77,11 +77,11 @@ impl Weight<'_> {
         }
     }
 
-    fn pack_panel(&self, plan: &Plan, phase: &Phase, panel: Panel, part: &mut [f32]) {
+    fn pack_panel(&self, phases: &Phases, phase: &Phase, panel: Panel, part: &mut [f32]) {
         if phase.taps.is_empty() {
             return;
         }
-        let (channels, width) = (plan.source.channels, panel.vectors * LANES);
+        let (channels, width) = (phases.source.channels, panel.vectors * LANES);
         for first in (0..channels).step_by(CHANNELS) {
             let block = first..channels.min(first + CHANNELS);
             for lane in 0..width {

@@ -4,7 +4,8 @@
 //! channels; blocks of the sum, whose weights stay in the second cache as well; tiles of places, which may span rows
 //! and images. A sum of several blocks is gathered in scratch and meets the epilogue once, after its last block.
 
-use super::plan::{Phase, Place, Plan, Run};
+use super::phases::{Phase, Phases, Place, Stretch};
+use crate::cpu::kernel::conv::Job;
 use crate::cpu::vector::epilogue::Epilogue;
 use crate::cpu::vector::simd::{Isa, Kernel, LANES, Simd};
 use crate::cpu::vector::tile::{MAX_ROWS, Panel, Panels, rows, rows_by_panel, with_tile};
@@ -17,22 +18,22 @@ const GROUP: [usize; 2] = [64 << 10, 128 << 10];
 #[derive(Debug)]
 pub(super) struct Product {
     isa: Isa,
-    plan: Plan,
+    phases: Phases,
     panels: Panels,
     /// Images of a group.
     group: usize,
 }
 
 impl Product {
-    pub(super) fn new(isa: Isa, plan: Plan) -> Self {
-        let panels = Panels::new(isa, plan.channels);
-        let source = GROUP[usize::from(plan.depth() * panels.channels() > GROUP[1])];
-        let group = (source / plan.source.read_len()).max(1);
-        Self { isa, plan, panels, group }
+    pub(super) fn new(isa: Isa, phases: Phases) -> Self {
+        let panels = Panels::new(isa, phases.channels);
+        let source = GROUP[usize::from(phases.depth() * panels.channels() > GROUP[1])];
+        let group = (source / phases.source.read_len()).max(1);
+        Self { isa, phases, panels, group }
     }
 
-    pub(super) const fn plan(&self) -> &Plan {
-        &self.plan
+    pub(super) const fn phases(&self) -> &Phases {
+        &self.phases
     }
 
     pub(super) const fn panels(&self) -> Panels {
@@ -41,14 +42,14 @@ impl Product {
 
     /// f32 of the packed weights.
     pub(super) fn packed_len(&self) -> usize {
-        self.plan.depth() * self.panels.channels()
+        self.phases.depth() * self.panels.channels()
     }
 
     /// f32 of a group's sums between blocks.
     fn sums_len(&self, group: usize) -> usize {
-        let blocks = self.plan.phases.iter().map(|phase| phase.blocks.len()).max();
+        let blocks = self.phases.all.iter().map(|phase| phase.blocks.len()).max();
         if blocks > Some(1) {
-            group * self.plan.most_places() * self.panels.get(0).vectors * LANES
+            group * self.phases.most_places() * self.panels.get(0).vectors * LANES
         } else {
             0
         }
@@ -56,23 +57,17 @@ impl Product {
 
     pub(super) fn scratch_len(&self, images: usize) -> usize {
         let group = self.group.min(images);
-        group * self.plan.source.copy_len() + self.sums_len(group)
+        group * self.phases.source.copy_len() + self.sums_len(group)
     }
 
-    pub(super) fn run(
-        &self,
-        packed: &[f32],
-        images: usize,
-        from: &[f32],
-        to: &mut [f32],
-        epilogue: &Epilogue<'_>,
-        scratch: &mut [f32],
-    ) {
-        let from = &from[..images * self.plan.source.len()];
-        let to = &mut to[..images * self.plan.write_len];
+    pub(super) fn run(&self, job: Job<'_>) {
+        let Job { packed, images, from, to, epilogue, scratch } = job;
+        let from = &from[..images * self.phases.source.len()];
+        let to = &mut to[..images * self.phases.write_len];
         let packed = &packed[..self.packed_len()];
         let scratch = &mut scratch[..self.scratch_len(images)];
-        self.isa.run(Call { product: self, packed, from, to, epilogue, scratch });
+        epilogue.check(to.len(), self.panels.channels());
+        self.isa.run(Call { product: self, packed, from, to, epilogue: &epilogue, scratch });
     }
 }
 
@@ -91,8 +86,8 @@ impl Kernel for Call<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self) {
-        let Product { isa, plan, panels, group } = self.product;
-        let source = &plan.source;
+        let Product { isa, phases, panels, group } = self.product;
+        let source = &phases.source;
         let images = self.from.len() / source.len();
         let group = images.div_ceil(images.div_ceil(*group));
         let (copies, sums) = self.scratch.split_at_mut(group * source.copy_len());
@@ -100,18 +95,18 @@ impl Kernel for Call<'_> {
             let images = from.len() / source.len();
             let read = source.lay_out(from, copies);
             let mut packed = self.packed;
-            for phase in &plan.phases {
+            for phase in &phases.all {
                 for panel in panels.iter() {
                     let (weights, rest) = packed.split_at(phase.depth() * panel.vectors * LANES);
                     packed = rest;
                     let sweep = Sweep {
                         isa: *isa,
-                        plan,
+                        phases,
                         phase,
                         panel,
                         images,
                         read,
-                        write: i * group * plan.write_len,
+                        write: i * group * phases.write_len,
                         epilogue: self.epilogue,
                     };
                     sweep.run::<S>(weights, self.to, sums);
@@ -124,7 +119,7 @@ impl Kernel for Call<'_> {
 /// All places of a group of images, of one phase, beside one panel.
 struct Sweep<'a> {
     isa: Isa,
-    plan: &'a Plan,
+    phases: &'a Phases,
     phase: &'a Phase,
     panel: Panel,
     images: usize,
@@ -159,11 +154,11 @@ impl Sweep<'_> {
                     epilogue: (b == last).then_some(self.epilogue),
                 };
                 for r in 0..height {
-                    let place = cursor.step(self.plan);
+                    let place = cursor.step(self.phases);
                     tile.reads[r] = self.read.as_ptr().wrapping_add(place[0]);
                     tile.writes[r] = place[1] + self.panel.channel;
                 }
-                // SAFETY: the plan's places and runs lie inside images and halo, the writes inside `to`; weights and
+                // SAFETY: the phases' places and runs lie inside images and halo, the writes inside `to`; weights and
                 // sums hold `width` values for every row of their block and every place.
                 #[allow(unsafe_code)]
                 unsafe {
@@ -188,11 +183,11 @@ struct Cursor<'a> {
 impl Cursor<'_> {
     /// Offsets of the next place: read, written.
     #[inline(always)]
-    fn step(&mut self, plan: &Plan) -> [usize; 2] {
+    fn step(&mut self, phases: &Phases) -> [usize; 2] {
         if self.next == self.places.len() {
             self.next = 0;
-            self.read += plan.source.read_len();
-            self.write += plan.write_len;
+            self.read += phases.source.read_len();
+            self.write += phases.write_len;
         }
         let place = self.places[self.next];
         self.next += 1;
@@ -202,7 +197,7 @@ impl Cursor<'_> {
 
 /// One tile of one block.
 struct Tile<'a> {
-    runs: &'a [Run],
+    runs: &'a [Stretch],
     weights: *const f32,
     reads: [*const f32; MAX_ROWS],
     /// Offsets from `to`, the panel's first channel included.

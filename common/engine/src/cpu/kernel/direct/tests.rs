@@ -4,6 +4,7 @@ use super::weight_gradient::DirectWeightGradient;
 use super::*;
 use crate::cpu::kernel::conv::{Part, WeightGradient};
 use crate::cpu::oracle::{channels_first, channels_last, each_product, normals, relative_rms};
+use crate::cpu::vector::epilogue::Epilogue;
 use crate::cpu::vector::simd::{LANES, padded};
 use crate::graph::{Conv2d, Padding};
 use crate::plan::Activation;
@@ -152,7 +153,7 @@ fn run(
     epilogue: &Epilogue<'_>,
 ) {
     let mut scratch = vec![f32::NAN; kernel.scratch_len(images)];
-    kernel.run(packed, images, from, to, epilogue, &mut scratch);
+    kernel.run(Job { packed, images, from, to, epilogue: *epilogue, scratch: &mut scratch });
 }
 
 /// Channels-last results as one (N, C, H, W) list.
@@ -166,14 +167,14 @@ fn check(isa: Isa, case: &Case) {
     let Case { shape, images, .. } = case;
     let weight = case.weight();
 
-    let forward = DirectForward::new(isa, *shape);
+    let forward = Direct::forward(isa, *shape);
     let mut output = vec![f32::NAN; images * shape.output_len()];
     let packed_forward = packed(&forward, &weight, None);
     run(&forward, &packed_forward, *images, &case.inputs(), &mut output, &Epilogue::new());
     let error = relative_rms(&unpacked(&output, shape.output), &case.output.concat());
     assert!(error <= TOLERANCE, "{isa:?} {shape:?}: output off by {error:.1e}");
 
-    let backward = DirectImageGradient::new(isa, *shape);
+    let backward = Direct::image_gradient(isa, *shape);
     let [channels, height, width] = shape.input;
     let mut gradient = vec![f32::NAN; images * padded(channels) * height * width];
     let packed_backward = packed(&backward, &weight, None);
@@ -204,7 +205,7 @@ fn a_value_does_not_depend_on_how_many_images_a_call_has() {
     for shape in shapes() {
         let case = Case::new(shape, 3, 5);
         for isa in Isa::available() {
-            let forward = DirectForward::new(isa, shape);
+            let forward = Direct::forward(isa, shape);
             let packed = packed(&forward, &case.weight(), None);
             let inputs = case.inputs();
             let mut together = vec![0.0; 3 * shape.output_len()];
@@ -228,10 +229,10 @@ fn the_epilogue_meets_every_output_of_both_directions_once() {
     for shape in shapes() {
         let case = Case::new(shape, 2, 9);
         for isa in Isa::available() {
-            let forward = DirectForward::new(isa, shape);
+            let forward = Direct::forward(isa, shape);
             let weights = packed(&forward, &case.weight(), None);
             epilogue_holds(&forward, &weights, (&case.inputs(), shape.output), &case.output);
-            let backward = DirectImageGradient::new(isa, shape);
+            let backward = Direct::image_gradient(isa, shape);
             let weights = packed(&backward, &case.weight(), None);
             epilogue_holds(&backward, &weights, (&case.gradients(), shape.input), &case.input_gradient);
         }
@@ -284,9 +285,9 @@ fn a_scale_multiplies_its_output_channel_in_both_directions() {
         let per_channel = weight.len() / shape.output[0];
         let scaled: Vec<f32> = weight.iter().enumerate().map(|(i, w)| w * scale[i / per_channel]).collect();
         let isa = Isa::detect();
-        let forward = DirectForward::new(isa, shape);
+        let forward = Direct::forward(isa, shape);
         assert_eq!(packed(&forward, &weight, Some(&scale)), packed(&forward, &scaled, None), "{shape:?}");
-        let backward = DirectImageGradient::new(isa, shape);
+        let backward = Direct::image_gradient(isa, shape);
         assert_eq!(packed(&backward, &weight, Some(&scale)), packed(&backward, &scaled, None), "{shape:?}");
     }
 }

@@ -10,7 +10,7 @@
 
 use rayon::prelude::*;
 
-use super::plan::{Plan, Run};
+use super::phases::{Phases, Stretch};
 use crate::cpu::kernel::conv::{Part, WeightGradient};
 use crate::cpu::vector::simd::{Isa, Kernel, LANES, Simd};
 use crate::cpu::vector::tile::{MAX_ROWS, Panel, Panels, columns_by_panel, rows, with_tile};
@@ -37,7 +37,7 @@ const PARALLEL: usize = 1 << 16;
 pub(crate) struct DirectWeightGradient {
     isa: Isa,
     shape: ConvShape,
-    plan: Plan,
+    phases: Phases,
     panels: Panels,
     /// Of one image, in order.
     segments: Vec<Vec<Strip>>,
@@ -55,27 +55,27 @@ struct Strip {
 
 impl DirectWeightGradient {
     pub(crate) fn new(isa: Isa, shape: ConvShape) -> Self {
-        let plan = Plan::forward(&shape);
+        let phases = Phases::forward(&shape);
         let panels = Panels::new(isa, shape.output[0]);
-        let source = GROUP[usize::from(plan.depth() * panels.channels() > LARGE)];
-        let group = (source / plan.source.read_len()).max(1);
-        let segments = segments(&plan, &shape);
-        Self { isa, shape, plan, panels, segments, group }
+        let source = GROUP[usize::from(phases.depth() * panels.channels() > LARGE)];
+        let group = (source / phases.source.read_len()).max(1);
+        let segments = segments(&phases, &shape);
+        Self { isa, shape, phases, panels, segments, group }
     }
 
     /// The values that a place reads.
-    fn runs(&self) -> &[Run] {
-        &self.plan.phases[0].runs
+    fn runs(&self) -> &[Stretch] {
+        &self.phases.all[0].runs
     }
 
     /// Sums of few places go on from image to image.
     fn goes_on(&self) -> bool {
-        self.plan.phases[0].places.len() < FEW_PLACES
+        self.phases.all[0].places.len() < FEW_PLACES
     }
 
     /// Where a part holds a panel's sums for one of a place's values.
     fn offset(&self, panel: Panel, value: usize) -> usize {
-        panel.channel * self.plan.depth() + value * panel.vectors * LANES
+        panel.channel * self.phases.depth() + value * panel.vectors * LANES
     }
 
     /// The sum over all parts of a vector of output channels, for one of a place's values.
@@ -95,7 +95,7 @@ impl DirectWeightGradient {
     /// Finishes LANES output channels from `first` on: their slice of PyTorch's gradient.
     fn finish_channels(&self, parts: &[f32], first: usize, gradient: &mut [f32]) {
         let channels = self.shape.input[0];
-        let taps = &self.plan.phases[0].taps;
+        let taps = &self.phases.all[0].taps;
         let in_group = channels / self.shape.groups;
         let out_group = self.shape.output[0] / self.shape.groups;
         // A block of channels at a time, so that what is read and what is written stay in the first cache.
@@ -124,10 +124,10 @@ impl DirectWeightGradient {
 }
 
 /// Cuts an image's places into strips and segments.
-fn segments(plan: &Plan, shape: &ConvShape) -> Vec<Vec<Strip>> {
-    let phase = &plan.phases[0];
+fn segments(phases: &Phases, shape: &ConvShape) -> Vec<Vec<Strip>> {
+    let phase = &phases.all[0];
     let [rows, cols] = phase.grid;
-    let step = shape.stride[1] * plan.source.pixel;
+    let step = shape.stride[1] * phases.source.pixel;
     let read = |place: usize| phase.places[place].read as usize;
     // Where a row begins a step after the last place of the one above, the image is a single strip.
     let seamless = rows == 1 || read(cols) == cols * step;
@@ -156,15 +156,15 @@ fn segments(plan: &Plan, shape: &ConvShape) -> Vec<Vec<Strip>> {
 
 impl WeightGradient for DirectWeightGradient {
     fn part_len(&self) -> usize {
-        self.plan.depth() * self.panels.channels()
+        self.phases.depth() * self.panels.channels()
     }
 
     fn scratch_len(&self, images: usize) -> usize {
-        self.group.min(images) * self.plan.source.copy_len()
+        self.group.min(images) * self.phases.source.copy_len()
     }
 
     fn run(&self, images: usize, input: &[f32], gradient: &[f32], part: Part<'_>, scratch: &mut [f32]) {
-        let input = &input[..images * self.plan.source.len()];
+        let input = &input[..images * self.phases.source.len()];
         let gradient = &gradient[..images * self.shape.output_len()];
         let part = Part { sums: &mut part.sums[..self.part_len()], ..part };
         let scratch = &mut scratch[..self.scratch_len(images)];
@@ -197,7 +197,7 @@ impl Kernel for Call<'_> {
     #[inline(always)]
     fn run<S: Simd>(self) {
         let Self { of, mut part, .. } = self;
-        let source = &of.plan.source;
+        let source = &of.phases.source;
         let (read_len, gradient_len) = (source.read_len(), of.shape.output_len());
         let images = self.input.len() / source.len();
         let group = images.div_ceil(images.div_ceil(of.group));
@@ -284,7 +284,7 @@ unsafe fn multiply<S: Simd, const R: usize, const W: usize>(tile: &Tile<'_>, par
     const { assert!(R <= MAX_ROWS) };
     let Tile { of, segment, offset, panel, begun } = tile;
     let goes_on = of.goes_on();
-    let steps = [of.shape.stride[1] * of.plan.source.pixel, of.shape.output_pixel()];
+    let steps = [of.shape.stride[1] * of.phases.source.pixel, of.shape.output_pixel()];
     // SAFETY: the caller's promise.
     unsafe {
         let mut acc = [[S::zero(); W]; R];
@@ -303,7 +303,7 @@ unsafe fn multiply<S: Simd, const R: usize, const W: usize>(tile: &Tile<'_>, par
                 let b = (gradient.add(strip.gradient), steps[1]);
                 columns_by_panel::<S, R, W>(strip.count, a, b, &mut acc);
             }
-            read = read.wrapping_add(of.plan.source.read_len());
+            read = read.wrapping_add(of.phases.source.read_len());
             gradient = gradient.wrapping_add(of.shape.output_len());
         }
         for r in 0..R {

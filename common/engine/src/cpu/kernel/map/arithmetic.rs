@@ -110,6 +110,7 @@ pub(crate) fn channel_products(
 ) {
     assert!(pixel.is_multiple_of(LANES) && to.len() * positions == map.len(), "maps differ in length");
     assert!(to.len().is_multiple_of(pixel) && other.is_none_or(|other| other.len() == map.len()));
+    epilogue.check(to.len(), pixel);
     isa.run(ChannelProducts { map, other, factor, positions, pixel, to, epilogue });
 }
 

@@ -125,10 +125,11 @@ impl<L: Lanes> Kernel for Gathered<'_, L> {
     #[allow(unsafe_code)]
     fn run<S: Simd>(self) {
         let Self { of, pixel, to, epilogue } = self;
+        epilogue.check(to.len(), pixel);
         for offset in (0..to.len() / pixel * pixel).step_by(LANES) {
-            let lanes = of.lanes(offset / pixel, offset % pixel);
-            // SAFETY: an array of sixteen; the offset is inside the destination.
-            unsafe { epilogue.finish::<S>(S::load(lanes.as_ptr()), offset % pixel, to.as_mut_ptr(), offset) };
+            let vector = S::of(&of.lanes(offset / pixel, offset % pixel));
+            // SAFETY: the offset is inside the destination.
+            unsafe { epilogue.finish::<S>(vector, offset % pixel, to.as_mut_ptr(), offset) };
         }
     }
 }

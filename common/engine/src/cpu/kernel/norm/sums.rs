@@ -205,10 +205,7 @@ unsafe fn block<S: Simd, T: Terms, const W: usize, const U: usize>(
             for sums in &sums[1..] {
                 total = [S::add(total[0], sums[w][0]), S::add(total[1], sums[w][1])];
             }
-            let (mut values, mut centre) = ([[0.0; LANES]; 2], [0.0; LANES]);
-            S::store(values[0].as_mut_ptr(), total[0]);
-            S::store(values[1].as_mut_ptr(), total[1]);
-            S::store(centre.as_mut_ptr(), centres[w]);
+            let (values, centre) = (total.map(S::lanes), S::lanes(centres[w]));
             let (first, second) = into.split_at_mut(pixel);
             for lane in 0..LANES {
                 let sums = [f64::from(values[0][lane]), f64::from(values[1][lane])];

@@ -56,21 +56,12 @@ pub(crate) fn max_pool_gradient(
 }
 
 /// What a tap contributes.
-#[allow(unsafe_code)]
 trait Taps: Copy {
     /// The sum with the vector at `offset`, seen through `tap`.
-    ///
-    /// # Safety
-    ///
-    /// The offset is inside the sources.
-    unsafe fn add<S: Simd>(self, sum: S::V, offset: usize, tap: usize) -> S::V;
+    fn add<S: Simd>(self, sum: S::V, offset: usize, tap: usize) -> S::V;
 
     /// The sum as it is stored.
-    ///
-    /// # Safety
-    ///
-    /// The machine has the instruction set.
-    unsafe fn close<S: Simd>(self, sum: S::V) -> S::V;
+    fn close<S: Simd>(self, sum: S::V) -> S::V;
 }
 
 /// An equal share of each.
@@ -80,19 +71,16 @@ struct Share<'a> {
     shape: &'a PoolShape,
 }
 
-#[allow(unsafe_code)]
 impl Taps for Share<'_> {
     #[inline(always)]
-    unsafe fn add<S: Simd>(self, sum: S::V, offset: usize, _tap: usize) -> S::V {
-        // SAFETY: the trait's contract.
-        unsafe { S::add(sum, S::load(self.from.as_ptr().add(offset))) }
+    fn add<S: Simd>(self, sum: S::V, offset: usize, _tap: usize) -> S::V {
+        S::add(sum, S::at(self.from, offset))
     }
 
     #[inline(always)]
-    unsafe fn close<S: Simd>(self, sum: S::V) -> S::V {
+    fn close<S: Simd>(self, sum: S::V) -> S::V {
         let taps = self.shape.kernel[0] * self.shape.kernel[1];
-        // SAFETY: the trait's contract.
-        unsafe { S::mul(sum, S::splat(1.0 / taps as f32)) }
+        S::mul(sum, S::splat(1.0 / taps as f32))
     }
 }
 
@@ -103,21 +91,19 @@ struct Chosen<'a> {
     taps: &'a [u16],
 }
 
-#[allow(unsafe_code)]
 impl Taps for Chosen<'_> {
     #[inline(always)]
-    unsafe fn add<S: Simd>(self, sum: S::V, offset: usize, tap: usize) -> S::V {
+    fn add<S: Simd>(self, sum: S::V, offset: usize, tap: usize) -> S::V {
         let mut kept = [0.0; LANES];
         let (gradient, taps) = (&self.gradient[offset..offset + LANES], &self.taps[offset..offset + LANES]);
         for lane in 0..LANES {
             kept[lane] = if usize::from(taps[lane]) == tap { gradient[lane] } else { 0.0 };
         }
-        // SAFETY: the trait's contract, and an array of sixteen.
-        unsafe { S::add(sum, S::load(kept.as_ptr())) }
+        S::add(sum, S::of(&kept))
     }
 
     #[inline(always)]
-    unsafe fn close<S: Simd>(self, sum: S::V) -> S::V {
+    fn close<S: Simd>(self, sum: S::V) -> S::V {
         sum
     }
 }
@@ -144,26 +130,25 @@ impl<T: Taps> Kernel for Gather<'_, T> {
     fn run<S: Simd>(self) {
         let Self { of, shape, images, rows, columns, source, size, to, epilogue } = self;
         let pixel = shape.pixel();
+        epilogue.check(to.len(), pixel);
         let to = to.as_mut_ptr();
         for place in 0..images * size[0] * size[1] {
             let (image, y, x) = (place / (size[0] * size[1]), place / size[1] % size[0], place % size[1]);
             let (down, across) = (rows.run(y), columns.run(x));
             let first = (image * source[0] + down.source) * source[1] + across.source;
             for channel in (0..pixel).step_by(LANES) {
-                // SAFETY: runs name only places inside the sources, whose lengths the callers checked, as the
-                // destination's.
-                unsafe {
-                    let mut sum = S::zero();
-                    for i in 0..down.count {
-                        let tap = (down.tap + i * rows.tap_step()) * shape.kernel[1] + across.tap;
-                        let row = first as isize + i as isize * rows.source_step() * source[1] as isize;
-                        for j in 0..across.count {
-                            let at = (row + j as isize * columns.source_step()) as usize * pixel + channel;
-                            sum = of.add::<S>(sum, at, tap + j * columns.tap_step());
-                        }
+                let mut sum = S::zero();
+                for i in 0..down.count {
+                    let tap = (down.tap + i * rows.tap_step()) * shape.kernel[1] + across.tap;
+                    let row = first as isize + i as isize * rows.source_step() * source[1] as isize;
+                    for j in 0..across.count {
+                        let at = (row + j as isize * columns.source_step()) as usize * pixel + channel;
+                        sum = of.add::<S>(sum, at, tap + j * columns.tap_step());
                     }
-                    epilogue.finish::<S>(of.close::<S>(sum), channel, to, place * pixel + channel);
                 }
+                let offset = place * pixel + channel;
+                // SAFETY: the callers checked the destination's length.
+                unsafe { epilogue.finish::<S>(of.close::<S>(sum), channel, to, offset) }
             }
         }
     }

@@ -7,8 +7,9 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::Tile;
 use super::line::{Grid, Line, Planes, Taps, square};
-use super::{Shared, Tile};
+use crate::cpu::vector::memory::Shared;
 use crate::cpu::vector::simd::{Isa, Kernel, LANES, Simd, padded};
 
 /// Input channels of one task, and those whose taps it holds at once.
@@ -24,14 +25,14 @@ const SMALL: usize = 64 * 64;
 pub(super) fn run(isa: Isa, tile: Tile, channels: [usize; 2], parts: &[f32], gradient: &mut [f32]) {
     let [inputs, out] = channels;
     assert_eq!(gradient.len(), out * inputs * 9, "a gradient of another shape");
-    let to = Shared(gradient.as_mut_ptr());
+    let to = Shared::new(gradient);
     let chunks = inputs.div_ceil(CHUNK);
     let vectors = padded(out) / LANES;
     let task = |task: usize| {
         let (input, vector) = (task % chunks * CHUNK, task / chunks * VECTORS);
         let vectors = vector..(vector + VECTORS).min(vectors);
         let inputs = input..(input + CHUNK).min(inputs);
-        isa.run(Chunk { tile, channels, parts, to: to.get(), vectors, inputs });
+        isa.run(Chunk { tile, channels, parts, to: to.start(), vectors, inputs });
     };
     let tasks = chunks * vectors.div_ceil(VECTORS);
     if inputs * out <= SMALL {

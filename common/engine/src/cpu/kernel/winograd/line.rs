@@ -11,10 +11,8 @@ use crate::cpu::vector::simd::Simd;
 
 /// A linear map of `A` values to `B`, in every lane.
 pub(super) trait Line<const A: usize, const B: usize> {
-    /// # Safety
-    ///
-    /// The machine has the instruction set.
-    unsafe fn apply<S: Simd>(x: [S::V; A]) -> [S::V; B];
+    /// Applies it.
+    fn apply<S: Simd>(x: [S::V; A]) -> [S::V; B];
 }
 
 /// n input values to n frequencies: the paper's B transposed.
@@ -145,59 +143,49 @@ impl Sink for Pixels<'_> {
     }
 }
 
-// SAFETY of every body: only arithmetic, for which the caller promises the instruction set.
-#[allow(clippy::undocumented_unsafe_blocks)]
 mod two {
     use super::{Gradient, Input, Line, Output, Simd, Taps, Weight};
 
     impl Line<4, 4> for Input {
         #[inline(always)]
-        unsafe fn apply<S: Simd>(d: [S::V; 4]) -> [S::V; 4] {
-            unsafe { [S::sub(d[0], d[2]), S::add(d[2], d[1]), S::sub(d[2], d[1]), S::sub(d[3], d[1])] }
+        fn apply<S: Simd>(d: [S::V; 4]) -> [S::V; 4] {
+            [S::sub(d[0], d[2]), S::add(d[2], d[1]), S::sub(d[2], d[1]), S::sub(d[3], d[1])]
         }
     }
 
     impl Line<4, 2> for Output {
         #[inline(always)]
-        unsafe fn apply<S: Simd>(m: [S::V; 4]) -> [S::V; 2] {
-            unsafe { [S::add(m[0], S::add(m[1], m[2])), S::add(S::sub(m[1], m[2]), m[3])] }
+        fn apply<S: Simd>(m: [S::V; 4]) -> [S::V; 2] {
+            [S::add(m[0], S::add(m[1], m[2])), S::add(S::sub(m[1], m[2]), m[3])]
         }
     }
 
     impl Line<3, 4> for Weight {
         #[inline(always)]
-        unsafe fn apply<S: Simd>(g: [S::V; 3]) -> [S::V; 4] {
-            unsafe {
-                let half = S::splat(0.5);
-                let even = S::add(g[0], g[2]);
-                [g[0], S::mul(half, S::add(even, g[1])), S::mul(half, S::sub(even, g[1])), g[2]]
-            }
+        fn apply<S: Simd>(g: [S::V; 3]) -> [S::V; 4] {
+            let half = S::splat(0.5);
+            let even = S::add(g[0], g[2]);
+            [g[0], S::mul(half, S::add(even, g[1])), S::mul(half, S::sub(even, g[1])), g[2]]
         }
     }
 
     impl Line<2, 4> for Gradient {
         #[inline(always)]
-        unsafe fn apply<S: Simd>(y: [S::V; 2]) -> [S::V; 4] {
-            unsafe {
-                let half = S::splat(0.5);
-                [y[0], S::mul(half, S::add(y[0], y[1])), S::mul(half, S::sub(y[0], y[1])), y[1]]
-            }
+        fn apply<S: Simd>(y: [S::V; 2]) -> [S::V; 4] {
+            let half = S::splat(0.5);
+            [y[0], S::mul(half, S::add(y[0], y[1])), S::mul(half, S::sub(y[0], y[1])), y[1]]
         }
     }
 
     impl Line<4, 3> for Taps {
         #[inline(always)]
-        unsafe fn apply<S: Simd>(m: [S::V; 4]) -> [S::V; 3] {
-            unsafe {
-                let even = S::add(m[1], m[2]);
-                [S::add(m[0], even), S::sub(m[1], m[2]), S::add(even, m[3])]
-            }
+        fn apply<S: Simd>(m: [S::V; 4]) -> [S::V; 3] {
+            let even = S::add(m[1], m[2]);
+            [S::add(m[0], even), S::sub(m[1], m[2]), S::add(even, m[3])]
         }
     }
 }
 
-// SAFETY of every body: as above.
-#[allow(clippy::undocumented_unsafe_blocks)]
 mod four {
     use super::{Gradient, Input, Line, Output, Simd, Taps, Weight};
 
@@ -215,98 +203,86 @@ mod four {
 
     impl Line<6, 6> for Input {
         #[inline(always)]
-        unsafe fn apply<S: Simd>(d: [S::V; 6]) -> [S::V; 6] {
-            unsafe {
-                let (p2, q2) = (S::splat(P2), S::splat(Q2));
-                let (p, q) = (S::splat(P), S::splat(Q));
-                let (sum, product) = (S::splat(P2 + Q2), S::splat(P2 * Q2));
-                let (even_p, odd_p) = (S::fnma(q2, d[2], d[4]), S::fnma(q2, d[1], d[3]));
-                let (even_q, odd_q) = (S::fnma(p2, d[2], d[4]), S::fnma(p2, d[1], d[3]));
-                [
-                    S::fma(product, d[0], S::fnma(sum, d[2], d[4])),
-                    S::fma(p, odd_p, even_p),
-                    S::fnma(p, odd_p, even_p),
-                    S::fma(q, odd_q, even_q),
-                    S::fnma(q, odd_q, even_q),
-                    S::fma(product, d[1], S::fnma(sum, d[3], d[5])),
-                ]
-            }
+        fn apply<S: Simd>(d: [S::V; 6]) -> [S::V; 6] {
+            let (p2, q2) = (S::splat(P2), S::splat(Q2));
+            let (p, q) = (S::splat(P), S::splat(Q));
+            let (sum, product) = (S::splat(P2 + Q2), S::splat(P2 * Q2));
+            let (even_p, odd_p) = (S::fnma(q2, d[2], d[4]), S::fnma(q2, d[1], d[3]));
+            let (even_q, odd_q) = (S::fnma(p2, d[2], d[4]), S::fnma(p2, d[1], d[3]));
+            [
+                S::fma(product, d[0], S::fnma(sum, d[2], d[4])),
+                S::fma(p, odd_p, even_p),
+                S::fnma(p, odd_p, even_p),
+                S::fma(q, odd_q, even_q),
+                S::fnma(q, odd_q, even_q),
+                S::fma(product, d[1], S::fnma(sum, d[3], d[5])),
+            ]
         }
     }
 
     /// Sums and differences at the nodes +-P and +-Q.
     #[inline(always)]
-    unsafe fn pairs<S: Simd>(m: [S::V; 6]) -> [S::V; 4] {
-        unsafe { [S::add(m[1], m[2]), S::sub(m[1], m[2]), S::add(m[3], m[4]), S::sub(m[3], m[4])] }
+    fn pairs<S: Simd>(m: [S::V; 6]) -> [S::V; 4] {
+        [S::add(m[1], m[2]), S::sub(m[1], m[2]), S::add(m[3], m[4]), S::sub(m[3], m[4])]
     }
 
     impl Line<6, 4> for Output {
         #[inline(always)]
-        unsafe fn apply<S: Simd>(m: [S::V; 6]) -> [S::V; 4] {
-            unsafe {
-                let [even_p, odd_p, even_q, odd_q] = pairs::<S>(m);
-                [
-                    S::add(m[0], S::add(even_p, even_q)),
-                    S::fma(S::splat(P), odd_p, S::mul(S::splat(Q), odd_q)),
-                    S::fma(S::splat(P2), even_p, S::mul(S::splat(Q2), even_q)),
-                    S::fma(S::splat(P3), odd_p, S::fma(S::splat(Q3), odd_q, m[5])),
-                ]
-            }
+        fn apply<S: Simd>(m: [S::V; 6]) -> [S::V; 4] {
+            let [even_p, odd_p, even_q, odd_q] = pairs::<S>(m);
+            [
+                S::add(m[0], S::add(even_p, even_q)),
+                S::fma(S::splat(P), odd_p, S::mul(S::splat(Q), odd_q)),
+                S::fma(S::splat(P2), even_p, S::mul(S::splat(Q2), even_q)),
+                S::fma(S::splat(P3), odd_p, S::fma(S::splat(Q3), odd_q, m[5])),
+            ]
         }
     }
 
     impl Line<6, 3> for Taps {
         #[inline(always)]
-        unsafe fn apply<S: Simd>(m: [S::V; 6]) -> [S::V; 3] {
-            unsafe {
-                let [even_p, odd_p, even_q, odd_q] = pairs::<S>(m);
-                [
-                    S::add(m[0], S::add(even_p, even_q)),
-                    S::fma(S::splat(P), odd_p, S::mul(S::splat(Q), odd_q)),
-                    S::fma(S::splat(P2), even_p, S::fma(S::splat(Q2), even_q, m[5])),
-                ]
-            }
+        fn apply<S: Simd>(m: [S::V; 6]) -> [S::V; 3] {
+            let [even_p, odd_p, even_q, odd_q] = pairs::<S>(m);
+            [
+                S::add(m[0], S::add(even_p, even_q)),
+                S::fma(S::splat(P), odd_p, S::mul(S::splat(Q), odd_q)),
+                S::fma(S::splat(P2), even_p, S::fma(S::splat(Q2), even_q, m[5])),
+            ]
         }
     }
 
     /// A polynomial at all nodes, from its even and odd parts at P and Q, its lowest and its highest coefficient.
     #[inline(always)]
-    unsafe fn nodes<S: Simd>([low, high]: [S::V; 2], even: [S::V; 2], odd: [S::V; 2]) -> [S::V; 6] {
-        unsafe {
-            let (p, q) = (S::splat(AT_P), S::splat(AT_Q));
-            [
-                S::mul(S::splat(AT_ZERO), low),
-                S::mul(p, S::add(even[0], odd[0])),
-                S::mul(p, S::sub(even[0], odd[0])),
-                S::mul(q, S::add(even[1], odd[1])),
-                S::mul(q, S::sub(even[1], odd[1])),
-                high,
-            ]
-        }
+    fn nodes<S: Simd>([low, high]: [S::V; 2], even: [S::V; 2], odd: [S::V; 2]) -> [S::V; 6] {
+        let (p, q) = (S::splat(AT_P), S::splat(AT_Q));
+        [
+            S::mul(S::splat(AT_ZERO), low),
+            S::mul(p, S::add(even[0], odd[0])),
+            S::mul(p, S::sub(even[0], odd[0])),
+            S::mul(q, S::add(even[1], odd[1])),
+            S::mul(q, S::sub(even[1], odd[1])),
+            high,
+        ]
     }
 
     impl Line<3, 6> for Weight {
         #[inline(always)]
-        unsafe fn apply<S: Simd>(g: [S::V; 3]) -> [S::V; 6] {
-            unsafe {
-                let even = [S::fma(S::splat(P2), g[2], g[0]), S::fma(S::splat(Q2), g[2], g[0])];
-                let odd = [S::mul(S::splat(P), g[1]), S::mul(S::splat(Q), g[1])];
-                nodes::<S>([g[0], g[2]], even, odd)
-            }
+        fn apply<S: Simd>(g: [S::V; 3]) -> [S::V; 6] {
+            let even = [S::fma(S::splat(P2), g[2], g[0]), S::fma(S::splat(Q2), g[2], g[0])];
+            let odd = [S::mul(S::splat(P), g[1]), S::mul(S::splat(Q), g[1])];
+            nodes::<S>([g[0], g[2]], even, odd)
         }
     }
 
     impl Line<4, 6> for Gradient {
         #[inline(always)]
-        unsafe fn apply<S: Simd>(y: [S::V; 4]) -> [S::V; 6] {
-            unsafe {
-                let even = [S::fma(S::splat(P2), y[2], y[0]), S::fma(S::splat(Q2), y[2], y[0])];
-                let odd = [
-                    S::mul(S::splat(P), S::fma(S::splat(P2), y[3], y[1])),
-                    S::mul(S::splat(Q), S::fma(S::splat(Q2), y[3], y[1])),
-                ];
-                nodes::<S>([y[0], y[3]], even, odd)
-            }
+        fn apply<S: Simd>(y: [S::V; 4]) -> [S::V; 6] {
+            let even = [S::fma(S::splat(P2), y[2], y[0]), S::fma(S::splat(Q2), y[2], y[0])];
+            let odd = [
+                S::mul(S::splat(P), S::fma(S::splat(P2), y[3], y[1])),
+                S::mul(S::splat(Q), S::fma(S::splat(Q2), y[3], y[1])),
+            ];
+            nodes::<S>([y[0], y[3]], even, odd)
         }
     }
 }

@@ -8,8 +8,9 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::Tile;
 use super::line::{Grid, Line, Planes, Weight, square};
-use super::{Shared, Tile};
+use crate::cpu::vector::memory::Shared;
 use crate::cpu::vector::simd::{Isa, Kernel, LANES, Simd};
 use crate::cpu::vector::tile::{Panel, Panels};
 
@@ -55,12 +56,12 @@ impl Weights {
         assert_eq!(weight.len(), self.out * self.channels * 9, "weights of another shape");
         assert!(into.len() >= self.len(), "packed weights need {} values", self.len());
         let chunks = self.channels.div_ceil(CHUNK);
-        let to = Shared(into.as_mut_ptr());
+        let to = Shared::new(into);
         let task = |task: usize| {
             let first = task % chunks * CHUNK;
             let channels = first..(first + CHUNK).min(self.channels);
             let panel = self.panels.get(task / chunks);
-            self.isa.run(Chunk { weights: self, weight, scale, to: to.get(), panel, channels });
+            self.isa.run(Chunk { weights: self, weight, scale, to: to.start(), panel, channels });
         };
         let tasks = chunks * self.panels.len();
         if self.plane() <= SMALL {

@@ -13,8 +13,10 @@ use rayon::prelude::*;
 
 use super::line::{Grid, Input, Line, Output, Pixels, square};
 use super::tiling::{Map, Tiling};
-use super::{SCRATCH, Shared, Tile};
+use super::{SCRATCH, Tile};
+use crate::cpu::kernel::conv::Job;
 use crate::cpu::vector::epilogue::Epilogue;
+use crate::cpu::vector::memory::Shared;
 use crate::cpu::vector::simd::{Isa, Kernel, LANES, Simd};
 use crate::cpu::vector::tile::{Panels, rows_by_panel, with_tile};
 
@@ -88,26 +90,21 @@ impl Product {
     }
 
     /// Runs the product.
-    pub(super) fn run(
-        &self,
-        packed: &[f32],
-        images: usize,
-        from: &[f32],
-        to: &mut [f32],
-        epilogue: &Epilogue<'_>,
-        scratch: &mut [f32],
-    ) {
+    pub(super) fn run(&self, job: Job<'_>) {
+        let Job { packed, images, from, to, epilogue, scratch } = job;
         let frequencies = self.tile.frequencies();
         assert!(packed.len() >= frequencies * self.plane, "weights of another shape");
         assert!(from.len() >= images * self.input.image(), "an input of {} values", from.len());
         assert!(to.len() >= images * self.output.image(), "an output of {} values", to.len());
+        epilogue.check(images * self.output.image(), self.output.pixel);
         let scratch = &mut scratch[..self.scratch_len(images)];
         let groups = self.groups(images);
         let (v, m) = scratch.split_at_mut(groups.min(self.block) * self.group()[0]);
-        let (v, m, to) = (Shared(v.as_mut_ptr()), Shared(m.as_mut_ptr()), Shared(to.as_mut_ptr()));
+        let (v, m, to) = (Shared::new(v), Shared::new(m), Shared::new(to));
         let tiles = images * self.tiling.per_image;
         for first in (0..groups).step_by(self.block) {
             let count = self.block.min(groups - first);
+            let epilogue = &epilogue;
             let block = Block { product: self, packed, from, to, epilogue, v, m, tiles, first, count };
             let panels = self.panels.len();
             if self.cooperative {
@@ -131,12 +128,12 @@ struct Block<'a> {
     product: &'a Product,
     packed: &'a [f32],
     from: &'a [f32],
-    to: Shared,
+    to: Shared<'a, f32>,
     epilogue: &'a Epilogue<'a>,
     /// Transformed input.
-    v: Shared,
+    v: Shared<'a, f32>,
     /// Products.
-    m: Shared,
+    m: Shared<'a, f32>,
     /// Tiles of the whole call.
     tiles: usize,
     /// The first group, and how many.
@@ -183,7 +180,7 @@ impl Forwards<'_> {
         let Product { input, tiling, rows, zeros, .. } = self.0.product;
         let (map, stride) = (*input, rows * input.pixel);
         for group in self.1.clone() {
-            let to = self.0.v.get().wrapping_add(group * self.0.product.group()[0]);
+            let to = self.0.v.start().wrapping_add(group * self.0.product.group()[0]);
             for (row, tile) in self.0.tiles(group).enumerate() {
                 let place = tiling.place(tile);
                 let image = self.0.from.as_ptr().wrapping_add(place.image * map.image());
@@ -219,8 +216,8 @@ impl Kernel for Products<'_> {
                 let weights = frequency * plane + panel.channel * channels;
                 let weights = packed[weights..].as_ptr();
                 for group in 0..count {
-                    let v = v.get().wrapping_add(group * v_group + frequency * rows * input.pixel);
-                    let m = m.get().wrapping_add(group * m_group + frequency * rows * output.pixel);
+                    let v = v.start().wrapping_add(group * v_group + frequency * rows * input.pixel);
+                    let m = m.start().wrapping_add(group * m_group + frequency * rows * output.pixel);
                     let v = (v.cast_const(), input.pixel);
                     let m = (m.wrapping_add(panel.channel), output.pixel);
                     // SAFETY: `Product::run` checked the sizes; each piece of `m` is written once.
@@ -293,7 +290,7 @@ impl Backwards<'_> {
         let (map, stride) = (*output, rows * output.pixel);
         let epilogue = *self.0.epilogue;
         for group in self.1.clone() {
-            let from = self.0.m.get().wrapping_add(group * self.0.product.group()[1]);
+            let from = self.0.m.start().wrapping_add(group * self.0.product.group()[1]);
             for (row, tile) in self.0.tiles(group).enumerate() {
                 let place = tiling.place(tile);
                 let [y, x] = place.output;
@@ -303,7 +300,7 @@ impl Backwards<'_> {
                     let source = Grid { base, row: N * stride, column: stride };
                     let sink = Pixels {
                         epilogue: &epilogue,
-                        to: self.0.to.get(),
+                        to: self.0.to.start(),
                         offset: offset + channel,
                         channel,
                         row: map.row(),

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::*;
 use crate::cpu::kernel::conv::{Part, WeightGradient};
 use crate::cpu::oracle::{channels_first, channels_last, each_product, normals, relative_rms};
+use crate::cpu::vector::epilogue::Epilogue;
 use crate::cpu::vector::simd::{LANES, padded};
 use crate::graph::Padding;
 use crate::plan::Activation;
@@ -141,19 +142,26 @@ fn run(
         let mut to = vec![f32::NAN; from.len() * height * width * padded(shapes[1][0])];
         let mut scratch = vec![f32::NAN; product.scratch_len(from.len())];
         let input = maps(from, shapes[0]);
-        product.run(&packed, from.len(), &input, &mut to, &Epilogue::new(), &mut scratch);
+        product.run(Job {
+            packed: &packed,
+            images: from.len(),
+            from: &input,
+            to: &mut to,
+            epilogue: Epilogue::new(),
+            scratch: &mut scratch,
+        });
         all.extend(to);
     }
     all
 }
 
 fn forward(isa: Isa, tile: Tile, case: &Case, call: usize) -> Vec<f32> {
-    let product = WinogradForward::new(isa, case.shape, tile);
+    let product = Winograd::forward(isa, case.shape, tile);
     run(&product, case, call, &case.input, [case.shape.input, case.shape.output])
 }
 
 fn image_gradient(isa: Isa, tile: Tile, case: &Case, call: usize) -> Vec<f32> {
-    let product = WinogradImageGradient::new(isa, case.shape, tile);
+    let product = Winograd::image_gradient(isa, case.shape, tile);
     run(&product, case, call, &case.gradient, [case.shape.output, case.shape.input])
 }
 
@@ -275,20 +283,30 @@ fn the_epilogue_sees_every_value_once_at_its_place() {
     let case = Case::new(shape, 2, 9);
     for isa in Isa::available() {
         for tile in TILES {
-            let product = WinogradForward::new(isa, shape, tile);
+            let product = Winograd::forward(isa, shape, tile);
             let mut packed = vec![0.0; product.packed_len()];
             product.pack(&case.weight_f32(), None, &mut packed);
             let mut scratch = vec![0.0; product.scratch_len(2)];
             let from = maps(&case.input, shape.input);
             let mut plain = vec![0.0; 2 * shape.output_len()];
-            product.run(&packed, 2, &from, &mut plain, &Epilogue::new(), &mut scratch);
+            let mut run = |to: &mut [f32], epilogue: Epilogue<'_>| {
+                product.run(Job {
+                    packed: &packed,
+                    images: 2,
+                    from: &from,
+                    to,
+                    epilogue,
+                    scratch: &mut scratch,
+                });
+            };
+            run(&mut plain, Epilogue::new());
 
             let bias: Vec<f32> = (0..padded(40)).map(|c| c as f32 / 8.0 - 2.0).collect();
             let residual: Vec<f32> = normals(plain.len(), 5).into_iter().map(|x| x as f32).collect();
             let mut bits = vec![0; plain.len() / LANES];
             let mut found = vec![0.0; plain.len()];
             let epilogue = Epilogue::new().bias(&bias).residual(&residual).activation(Activation::Relu);
-            product.run(&packed, 2, &from, &mut found, &epilogue.bits_out(&mut bits), &mut scratch);
+            run(&mut found, epilogue.bits_out(&mut bits));
             for (i, &plain) in plain.iter().enumerate() {
                 let wanted = plain + bias[i % padded(40)] + residual[i];
                 assert_eq!(found[i].to_bits(), wanted.max(0.0).to_bits(), "{isa:?} {tile:?} {i}");
@@ -365,8 +383,8 @@ fn speed_of_every_kernel() {
             let y: Vec<f32> = normals(images * shape.output_len(), 2).iter().map(|&x| x as f32).collect();
             let weight: Vec<f32> = normals(shape.weight_len(), 3).iter().map(|&x| x as f32).collect();
             let mut line = format!("{channels:4} channels {side:2}x{side:<2} {tile:?}:");
-            let forward = WinogradForward::new(isa, shape, tile);
-            let image = WinogradImageGradient::new(isa, shape, tile);
+            let forward = Winograd::forward(isa, shape, tile);
+            let image = Winograd::image_gradient(isa, shape, tile);
             for (name, product, from) in
                 [("forward", &forward as &dyn MapProduct, &x), ("image gradient", &image, &y)]
             {
@@ -375,7 +393,10 @@ fn speed_of_every_kernel() {
                 let mut to = vec![0.0; from.len()];
                 let mut scratch = vec![0.0; product.scratch_len(images)];
                 let epilogue = Epilogue::new();
-                let run = || product.run(&packed, images, from, &mut to, &epilogue, &mut scratch);
+                let run = || {
+                    let (packed, to, scratch) = (&packed, &mut to, &mut scratch);
+                    product.run(Job { packed, images, from, to, epilogue, scratch });
+                };
                 let seconds = pool.install(|| least(run));
                 let _ = write!(line, " {name} {:.2} ms {:.0}", seconds * 1e3, flops / seconds * 1e-9);
                 let _ = write!(line, " pack {:.2} ms,", pack * 1e3);

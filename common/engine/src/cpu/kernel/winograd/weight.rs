@@ -12,8 +12,9 @@ use rayon::prelude::*;
 
 use super::line::{Gradient, Input, Line};
 use super::tiling::{Destination, Map, Tiling};
-use super::{SCRATCH, Shared, Tile, finish};
+use super::{SCRATCH, Tile, finish};
 use crate::cpu::kernel::conv::{Part, WeightGradient};
+use crate::cpu::vector::memory::Shared;
 use crate::cpu::vector::simd::{Isa, Kernel, LANES, Simd};
 use crate::cpu::vector::tile::{Panel, Panels, columns_by_panel, rows, with_tile};
 use crate::plan::ConvShape;
@@ -128,7 +129,7 @@ impl WeightGradient for WinogradWeightGradient {
         let planes = self.planes(held);
         let frequencies = self.tile.frequencies();
         let (v, y) = scratch.split_at_mut(frequencies * planes[0]);
-        let (v, y, sums) = (Shared(v.as_mut_ptr()), Shared(y.as_mut_ptr()), Shared(part.sums.as_mut_ptr()));
+        let (v, y, sums) = (Shared::new(v), Shared::new(y), Shared::new(part.sums));
         let tiles = images * self.tiling.per_image;
         let mut first = 0;
         while first < tiles {
@@ -166,13 +167,13 @@ struct Block<'a> {
     layer: &'a WinogradWeightGradient,
     input: &'a [f32],
     gradient: &'a [f32],
-    sums: Shared,
+    sums: Shared<'a, f32>,
     /// Whether the sums hold those of earlier tiles.
     begun: bool,
     /// Transformed patches.
-    v: Shared,
+    v: Shared<'a, f32>,
     /// Transformed gradients.
-    y: Shared,
+    y: Shared<'a, f32>,
     /// f32 from one frequency to the next of both.
     planes: [usize; 2],
     /// Tiles for which the scratch is laid out.
@@ -223,9 +224,9 @@ impl Forwards<'_> {
         for tile in self.1.clone() {
             let place = layer.tiling.place(tile);
             let image = |map: &[f32], image: usize| map.as_ptr().wrapping_add(place.image * image);
-            let to = v.get().wrapping_add((tile - first) * layer.patch);
+            let to = v.start().wrapping_add((tile - first) * layer.patch);
             let patch = (image(input, layer.input.image()), zeros);
-            let panels = InPanels { block: self.0, to: y.get(), tile: tile - first };
+            let panels = InPanels { block: self.0, to: y.start(), tile: tile - first };
             let values = (image(gradient, layer.output.image()), zeros);
             let [row, column] = place.output.map(|i| i as isize);
             // SAFETY: the caller's promise.
@@ -267,9 +268,9 @@ impl Kernel for Products<'_> {
         let channels = layer.channels[0];
         let strips = channels.div_ceil(rows(layer.isa, panel.vectors));
         for frequency in self.1 {
-            let v = v.get().wrapping_add(frequency * planes[0]).cast_const();
-            let y = y.get().wrapping_add(frequency * planes[1] + self.0.before(panel)).cast_const();
-            let sums = sums.get().wrapping_add(frequency * layer.plane + panel.channel);
+            let v = v.start().wrapping_add(frequency * planes[0]).cast_const();
+            let y = y.start().wrapping_add(frequency * planes[1] + self.0.before(panel)).cast_const();
+            let sums = sums.start().wrapping_add(frequency * layer.plane + panel.channel);
             for strip in 0..strips {
                 // Strips of equal height: a last one of a few rows would leave the machine waiting for its sums.
                 let (from, to) = (strip * channels / strips, (strip + 1) * channels / strips);

@@ -21,7 +21,7 @@ mod x86 {
         kernel.run::<Avx512>()
     }
 
-    // SAFETY of every body: the trait's contract gives valid pointers and the instruction set.
+    // SAFETY of every body: the trait's contract gives valid pointers, and only `Isa::run` can name the type.
     #[allow(clippy::undocumented_unsafe_blocks)]
     impl Simd for Avx512 {
         type V = __m512;
@@ -45,50 +45,41 @@ mod x86 {
                 }
             }
         }
-        #[inline(always)]
-        unsafe fn splat(x: f32) -> __m512 {
-            unsafe { _mm512_set1_ps(x) }
-        }
-        #[inline(always)]
-        unsafe fn zero() -> __m512 {
-            unsafe { _mm512_setzero_ps() }
-        }
-        #[inline(always)]
-        unsafe fn add(a: __m512, b: __m512) -> __m512 {
-            unsafe { _mm512_add_ps(a, b) }
-        }
-        #[inline(always)]
-        unsafe fn sub(a: __m512, b: __m512) -> __m512 {
-            unsafe { _mm512_sub_ps(a, b) }
-        }
-        #[inline(always)]
-        unsafe fn mul(a: __m512, b: __m512) -> __m512 {
-            unsafe { _mm512_mul_ps(a, b) }
-        }
-        #[inline(always)]
-        unsafe fn fma(a: __m512, b: __m512, c: __m512) -> __m512 {
-            unsafe { _mm512_fmadd_ps(a, b, c) }
-        }
-        #[inline(always)]
-        unsafe fn fnma(a: __m512, b: __m512, c: __m512) -> __m512 {
-            unsafe { _mm512_fnmadd_ps(a, b, c) }
-        }
-        #[inline(always)]
-        unsafe fn relu(v: __m512) -> __m512 {
-            // max gives its second operand where either is not a number.
-            unsafe { _mm512_max_ps(_mm512_setzero_ps(), v) }
-        }
-        #[inline(always)]
-        unsafe fn at_most(v: __m512, limit: __m512) -> __m512 {
-            unsafe { _mm512_min_ps(limit, v) }
-        }
-        #[inline(always)]
-        unsafe fn less(a: __m512, b: __m512) -> u16 {
-            unsafe { _mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b) }
-        }
-        #[inline(always)]
-        unsafe fn keep(v: __m512, bits: u16) -> __m512 {
-            unsafe { _mm512_maskz_mov_ps(bits, v) }
+        of_registers! {
+            fn splat(x: f32) -> __m512 {
+                _mm512_set1_ps(x)
+            }
+            fn zero() -> __m512 {
+                _mm512_setzero_ps()
+            }
+            fn add(a: __m512, b: __m512) -> __m512 {
+                _mm512_add_ps(a, b)
+            }
+            fn sub(a: __m512, b: __m512) -> __m512 {
+                _mm512_sub_ps(a, b)
+            }
+            fn mul(a: __m512, b: __m512) -> __m512 {
+                _mm512_mul_ps(a, b)
+            }
+            fn fma(a: __m512, b: __m512, c: __m512) -> __m512 {
+                _mm512_fmadd_ps(a, b, c)
+            }
+            fn fnma(a: __m512, b: __m512, c: __m512) -> __m512 {
+                _mm512_fnmadd_ps(a, b, c)
+            }
+            fn relu(v: __m512) -> __m512 {
+                // max gives its second operand where either is not a number.
+                _mm512_max_ps(_mm512_setzero_ps(), v)
+            }
+            fn at_most(v: __m512, limit: __m512) -> __m512 {
+                _mm512_min_ps(limit, v)
+            }
+            fn less(a: __m512, b: __m512) -> u16 {
+                _mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b)
+            }
+            fn keep(v: __m512, bits: u16) -> __m512 {
+                _mm512_maskz_mov_ps(bits, v)
+            }
         }
     }
 }

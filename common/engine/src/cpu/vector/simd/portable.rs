@@ -43,47 +43,47 @@ impl Simd for Portable {
         unsafe { Self::store(to, v) }
     }
     #[inline(always)]
-    unsafe fn splat(x: f32) -> V {
+    fn splat(x: f32) -> V {
         [x; LANES]
     }
     #[inline(always)]
-    unsafe fn zero() -> V {
+    fn zero() -> V {
         [0.0; LANES]
     }
     #[inline(always)]
-    unsafe fn add(a: V, b: V) -> V {
+    fn add(a: V, b: V) -> V {
         zip(a, b, |a, b| a + b)
     }
     #[inline(always)]
-    unsafe fn sub(a: V, b: V) -> V {
+    fn sub(a: V, b: V) -> V {
         zip(a, b, |a, b| a - b)
     }
     #[inline(always)]
-    unsafe fn mul(a: V, b: V) -> V {
+    fn mul(a: V, b: V) -> V {
         zip(a, b, |a, b| a * b)
     }
     #[inline(always)]
-    unsafe fn fma(a: V, b: V, c: V) -> V {
+    fn fma(a: V, b: V, c: V) -> V {
         zip(zip(a, b, |a, b| a * b), c, |ab, c| ab + c)
     }
     #[inline(always)]
-    unsafe fn fnma(a: V, b: V, c: V) -> V {
+    fn fnma(a: V, b: V, c: V) -> V {
         zip(zip(a, b, |a, b| a * b), c, |ab, c| c - ab)
     }
     #[inline(always)]
-    unsafe fn relu(v: V) -> V {
+    fn relu(v: V) -> V {
         map(v, |v| if v <= 0.0 { 0.0 } else { v })
     }
     #[inline(always)]
-    unsafe fn at_most(v: V, limit: V) -> V {
+    fn at_most(v: V, limit: V) -> V {
         zip(v, limit, |v, limit| if v > limit { limit } else { v })
     }
     #[inline(always)]
-    unsafe fn less(a: V, b: V) -> u16 {
+    fn less(a: V, b: V) -> u16 {
         (0..LANES).fold(0, |bits, i| bits | u16::from(a[i] < b[i]) << i)
     }
     #[inline(always)]
-    unsafe fn keep(mut v: V, bits: u16) -> V {
+    fn keep(mut v: V, bits: u16) -> V {
         for (i, v) in v.iter_mut().enumerate() {
             if bits >> i & 1 == 0 {
                 *v = 0.0;

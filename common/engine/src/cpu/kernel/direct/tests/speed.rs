@@ -40,18 +40,14 @@ impl Kernel for Peak {
 
     #[inline(always)]
     fn run<S: Simd>(self) {
-        // SAFETY: only the machine's instructions are asked for, and `Isa::run` has them.
-        #[allow(unsafe_code)]
-        unsafe {
-            let mut acc = [S::zero(); 24];
-            let factor = S::splat(std::hint::black_box(0.5));
-            for _ in 0..PEAK_ROUNDS {
-                for acc in &mut acc {
-                    *acc = S::fma(*acc, factor, factor);
-                }
+        let mut acc = [S::zero(); 24];
+        let factor = S::splat(std::hint::black_box(0.5));
+        for _ in 0..PEAK_ROUNDS {
+            for acc in &mut acc {
+                *acc = S::fma(*acc, factor, factor);
             }
-            std::hint::black_box(acc);
         }
+        std::hint::black_box(acc);
     }
 }
 
@@ -63,7 +59,14 @@ fn product(kernel: &impl MapProduct, images: usize, [from, to]: [usize; 2], weig
     let (mut from, mut to) = (Aligned::new(images * from), Aligned::new(images * to));
     let mut scratch = Aligned::new(kernel.scratch_len(images));
     let run = fastest(|| {
-        kernel.run(packed.get(), images, from.get(), to.get(), &Epilogue::new(), scratch.get());
+        kernel.run(Job {
+            packed: packed.get(),
+            images,
+            from: from.get(),
+            to: to.get(),
+            epilogue: Epilogue::new(),
+            scratch: scratch.get(),
+        });
     });
     [run, pack]
 }
@@ -103,9 +106,9 @@ fn speeds_of_the_shape_classes() {
         let work = 2e-9 * (images * pixels * shape.weight_len()) as f64;
         let [channels, height, width] = shape.input;
         let lens = [shape.input_len(), shape.output_len()];
-        let forward = product(&DirectForward::new(isa, shape), images, lens, &weight);
+        let forward = product(&Direct::forward(isa, shape), images, lens, &weight);
         let lens = [shape.output_len(), padded(channels) * height * width];
-        let backward = product(&DirectImageGradient::new(isa, shape), images, lens, &weight);
+        let backward = product(&Direct::image_gradient(isa, shape), images, lens, &weight);
 
         let kernel = DirectWeightGradient::new(isa, shape);
         let (mut x, mut g) =

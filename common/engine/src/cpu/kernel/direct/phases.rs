@@ -15,10 +15,10 @@ const BLOCK: usize = 1024;
 
 /// What is read, what is written, and which weights meet.
 #[derive(Debug)]
-pub(super) struct Plan {
+pub(super) struct Phases {
     pub(super) source: Source,
     /// Together they write every destination pixel exactly once.
-    pub(super) phases: Vec<Phase>,
+    pub(super) all: Vec<Phase>,
     /// f32 per destination image.
     pub(super) write_len: usize,
     /// Channels of the destination.
@@ -36,9 +36,9 @@ pub(super) struct Phase {
     /// weight for every channel of the source.
     pub(super) taps: Vec<usize>,
     /// The values that one place reads, in the order of the packed weights.
-    pub(super) runs: Vec<Run>,
+    pub(super) runs: Vec<Stretch>,
     /// The runs once more, cut so that each block's weights are at most [`BLOCK`] products; at least one block.
-    pub(super) blocks: Vec<Vec<Run>>,
+    pub(super) blocks: Vec<Vec<Stretch>>,
 }
 
 /// Offsets of a place in a source image (with its halo) and in a destination image, in f32.
@@ -50,7 +50,7 @@ pub(super) struct Place {
 
 /// Values that lie in a row, `offset` f32 from a place's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Run {
+pub(super) struct Stretch {
     pub(super) offset: usize,
     pub(super) len: usize,
 }
@@ -118,7 +118,7 @@ fn signed(n: usize) -> isize {
     n.try_into().expect("an extent of a map")
 }
 
-impl Plan {
+impl Phases {
     /// Input map to output map.
     pub(super) fn forward(shape: &ConvShape) -> Self {
         let axis =
@@ -150,20 +150,20 @@ impl Plan {
         let [left, right] = Axis::reach(cols, source.extent[1]);
         let source = source.with_halo([top, left], [bottom, right]);
         let pairs = rows.iter().flat_map(|row| cols.iter().map(move |col| (row, col)));
-        let phases =
+        let all =
             pairs.map(|(row, col)| Phase::new(&source, row, col, [width, padded(channels)], kernel_cols));
-        let phases = phases.collect();
-        Self { source, phases, write_len: padded(channels) * height * width, channels }
+        let all = all.collect();
+        Self { source, all, write_len: padded(channels) * height * width, channels }
     }
 
     /// Products per output value, over all phases: rows of the packed weights.
     pub(super) fn depth(&self) -> usize {
-        self.phases.iter().map(Phase::depth).sum()
+        self.all.iter().map(Phase::depth).sum()
     }
 
     /// The most places of any phase, per image.
     pub(super) fn most_places(&self) -> usize {
-        self.phases.iter().map(|phase| phase.places.len()).max().unwrap_or(0)
+        self.all.iter().map(|phase| phase.places.len()).max().unwrap_or(0)
     }
 }
 
@@ -178,14 +178,14 @@ impl Phase {
                 Place { read: short(from), write: short(to * pixel) }
             })
         });
-        let (mut taps, mut runs) = (Vec::new(), Vec::<Run>::new());
+        let (mut taps, mut runs) = (Vec::new(), Vec::<Stretch>::new());
         for y in &row.taps {
             for x in &col.taps {
                 taps.push(y.index * kernel_cols + x.index);
                 let [top, left] = source.before.map(signed);
                 let [y, x] =
                     [y.shift + top, x.shift + left].map(|at| at.try_into().expect("inside the halo"));
-                let next = Run { offset: source.offset(y, x), len: source.channels };
+                let next = Stretch { offset: source.offset(y, x), len: source.channels };
                 match runs.last_mut() {
                     Some(run) if run.offset + run.len == next.offset => run.len += next.len,
                     _ => runs.push(next),
@@ -198,7 +198,7 @@ impl Phase {
 }
 
 /// Cuts runs into the fewest blocks of at most [`BLOCK`] products, all but equally long.
-fn blocks(runs: &[Run]) -> Vec<Vec<Run>> {
+fn blocks(runs: &[Stretch]) -> Vec<Vec<Stretch>> {
     let depth: usize = runs.iter().map(|run| run.len).sum();
     let count = depth.div_ceil(BLOCK).max(1);
     // Whole vectors, so that no block begins in the middle of a cache line.
@@ -211,8 +211,8 @@ fn blocks(runs: &[Run]) -> Vec<Vec<Run>> {
                 room = size;
             }
             let len = run.len.min(room);
-            blocks.last_mut().expect("starts with one").push(Run { offset: run.offset, len });
-            run = Run { offset: run.offset + len, len: run.len - len };
+            blocks.last_mut().expect("starts with one").push(Stretch { offset: run.offset, len });
+            run = Stretch { offset: run.offset + len, len: run.len - len };
             room -= len;
         }
     }
