@@ -22,9 +22,8 @@ pub fn cpu(threads: usize) -> Cpu {
     Cpu::new(threads).expect("threads can be started")
 }
 
-/// Without this candle's own pool spins between the tests that run beside each other, and tests take four times as long.
-///
-/// Tests do run by now, against the letter of `configure`; but they are all Rust, which locks the environment.
+/// What the binaries do first. Tests run beside each other by now, so candle's number of threads stays what
+/// `.cargo/config.toml` says: one, lest its own pools spin between them, and tests take four times as long.
 fn prepare() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| engine::process::configure(1));
