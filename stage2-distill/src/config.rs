@@ -76,7 +76,7 @@ pub struct Config {
 }
 
 fn oracle() -> String {
-    engine::Kind::Reference.name().into()
+    engine::Kind::REFERENCE.name().into()
 }
 
 /// Why a configuration was refused.

@@ -28,7 +28,9 @@ use std::sync::{Arc, Mutex};
 use candle_core::{Device, Tensor};
 use rayon::ThreadPool;
 
-use crate::engine::{BatchStats, Engine, EngineError, Keep, Norm, Origin, Pass, check_forward};
+use crate::check::{Origin, check_forward};
+use crate::engine::{BatchStats, Engine, EngineRow, Keep, Norm, Pass};
+use crate::error::EngineError;
 use crate::graph::{Network, NodeId};
 use crate::params::{Arena, Grads, Layout, Params, Precision, Role};
 pub use peak::peak_gflops;
@@ -40,6 +42,13 @@ use planned::Planned;
 use run::{Caller, Run, Workspace};
 use vector::memory::{Buffer, Spare, locked};
 use vector::simd::{Isa, Set};
+
+/// The fast one.
+pub(crate) static ROW: EngineRow = EngineRow {
+    name: "cpu",
+    summary: "the fast one, in f32, with AVX-512 or AVX2 where the machine has them",
+    start: |threads, exact_conv| Ok(Box::new(Cpu::new(threads)?.exact_conv(exact_conv))),
+};
 
 /// The fast CPU engine. Holds a thread pool, the plans of the networks it has seen, their packed weights and the
 /// buffers of the last few calls.

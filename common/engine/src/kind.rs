@@ -1,40 +1,50 @@
-//! Which engine runs: the names that command lines take.
+//! Which engine runs: a table of them, and the names that command lines take.
 
 use std::fmt;
 use std::str::FromStr;
 
-use crate::{Cpu, Engine, EngineError, Reference};
+use names::{Table, Unknown};
+
+use crate::engine::{Engine, EngineRow};
+use crate::error::EngineError;
+use crate::{cpu, reference};
+
+/// Every engine, the usual one first.
+pub static ENGINES: &Table<EngineRow> = &[&cpu::ROW, &reference::ROW];
 
 /// An engine by its name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Kind {
-    /// The fast one.
-    #[default]
-    Cpu,
-    /// The oracle: plain candle operations, several times slower.
-    Reference,
-}
+#[derive(Clone, Copy, Debug)]
+pub struct Kind(&'static EngineRow);
 
 impl Kind {
-    /// Every engine.
-    pub const ALL: [Self; 2] = [Self::Cpu, Self::Reference];
+    /// The oracle.
+    pub const REFERENCE: Self = Self(&reference::ROW);
 
     /// `cpu` or `reference`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Cpu => "cpu",
-            Self::Reference => "reference",
-        }
+    pub fn name(self) -> &'static str {
+        self.0.name
     }
 
-    /// Starts it on this many threads. `exact_conv` as in [`Cpu::exact_conv`]; the reference is always exact.
+    /// Starts it on this many threads. `exact_conv` as in [`Cpu::exact_conv`](crate::Cpu::exact_conv); the reference is
+    /// always exact.
     pub fn start(self, threads: usize, exact_conv: bool) -> Result<Box<dyn Engine>, EngineError> {
-        Ok(match self {
-            Self::Cpu => Box::new(Cpu::new(threads)?.exact_conv(exact_conv)),
-            Self::Reference => Box::new(Reference::new(threads)?),
-        })
+        (self.0.start)(threads, exact_conv)
     }
 }
+
+impl Default for Kind {
+    fn default() -> Self {
+        Self(ENGINES[0])
+    }
+}
+
+impl PartialEq for Kind {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name()
+    }
+}
+
+impl Eq for Kind {}
 
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -42,15 +52,26 @@ impl fmt::Display for Kind {
     }
 }
 
-/// A name that no engine has.
-#[derive(Debug, thiserror::Error)]
-#[error("unknown engine `{0}`: wanted cpu or reference")]
-pub struct UnknownEngine(String);
-
 impl FromStr for Kind {
-    type Err = UnknownEngine;
+    type Err = Unknown;
 
-    fn from_str(name: &str) -> Result<Self, UnknownEngine> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| UnknownEngine(name.into()))
+    fn from_str(name: &str) -> Result<Self, Unknown> {
+        names::find(ENGINES, name).map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_engine_is_found_by_its_name_and_starts() {
+        for row in ENGINES {
+            let kind: Kind = row.name.parse().unwrap();
+            let engine = kind.start(1, false).unwrap();
+            assert!(engine.name().starts_with(kind.name()), "{kind} starts {}", engine.name());
+        }
+        let error = "cuda".parse::<Kind>().unwrap_err().to_string();
+        assert_eq!(error, "unknown engine `cuda`\nhint: known: cpu, reference");
     }
 }

@@ -5,8 +5,10 @@
 //! [`reference`](mod@reference) with plain candle operations and candle's autograd, in f32 or f64, is the truth that
 //! every faster engine is tested against. This crate is the only home of unsafe maths.
 
+mod check;
 mod cpu;
 mod engine;
+mod error;
 pub mod graph;
 mod kind;
 pub mod params;
@@ -15,8 +17,9 @@ pub mod process;
 pub mod reference;
 
 pub use cpu::{Cpu, peak_gflops};
-pub use engine::{BatchStats, Engine, EngineError, Keep, Norm, Pass, Tape};
+pub use engine::{BatchStats, Engine, EngineRow, Keep, Norm, Pass, Tape};
+pub use error::EngineError;
 pub use graph::{Network, NodeId, cost};
-pub use kind::{Kind, UnknownEngine};
+pub use kind::{ENGINES, Kind};
 pub use params::{Grads, Params};
 pub use reference::Reference;

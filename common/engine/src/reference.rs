@@ -14,13 +14,22 @@ mod window;
 use candle_core::{Device, Tensor, Var};
 use rayon::prelude::*;
 
-use crate::engine::{BatchStats, Engine, EngineError, Keep, Norm, Origin, Pass, check_forward};
+use crate::check::{Origin, check_forward};
+use crate::engine::{BatchStats, Engine, EngineRow, Keep, Norm, Pass};
+use crate::error::EngineError;
 use crate::graph::{Network, NodeId, Op};
 use crate::params::{Arena, Entry, Grads, Params, Precision, Role};
 use node::{Values, Weights};
 
 /// Images per micro-batch, unless [`Reference::with_micro_batch`] says otherwise.
 pub const MICRO_BATCH: usize = 16;
+
+/// The oracle.
+pub(crate) static ROW: EngineRow = EngineRow {
+    name: "reference",
+    summary: "the oracle: plain candle operations, several times slower",
+    start: |threads, _| Ok(Box::new(Reference::new(threads)?)),
+};
 
 /// The reference engine. Cheap to create; holds a thread pool and the gather tables of the shapes it has seen.
 pub struct Reference {

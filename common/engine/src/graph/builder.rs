@@ -6,30 +6,14 @@ use super::{Conv2d, Layout, Network, Node, NodeId, Op, Pool, Shape};
 
 /// Why a network cannot be built.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the message beside each variant says what its fields are")]
 pub enum GraphError {
-    /// An operation does not accept the shapes it is given.
     #[error("node {node}: {op} cannot take {found}; wanted {wanted}")]
-    Shape {
-        /// The node's name.
-        node: String,
-        /// The operation.
-        op: &'static str,
-        /// What would be accepted.
-        wanted: String,
-        /// The input shapes.
-        found: String,
-    },
-    /// Two nodes share a name.
+    Shape { node: String, op: &'static str, wanted: String, found: String },
     #[error("node {0}: the name is taken by an earlier node")]
     Name(String),
-    /// The last node is not a vector of logits.
     #[error("architecture {architecture}: the last node gives {found}; wanted a vector of logits")]
-    Output {
-        /// The architecture.
-        architecture: String,
-        /// The last node's shape.
-        found: String,
-    },
+    Output { architecture: String, found: String },
 }
 
 /// Values in the window of a max pool, at most: which one was largest is kept in 16 bits.

@@ -1,0 +1,125 @@
+//! What every engine refuses before it runs.
+
+use std::sync::Arc;
+
+use candle_core::{DType, Tensor};
+
+use crate::engine::{Keep, Norm};
+use crate::error::EngineError;
+use crate::graph::{Layout, Network, NodeId, Shape};
+use crate::params::{Grads, Params, Precision};
+
+/// Refuses what [`Engine::forward`] cannot run; gives how many images there are.
+pub(crate) fn check_forward(
+    network: &Network,
+    params: &Params,
+    images: &Tensor,
+    norm: Norm,
+    taps: &[NodeId],
+) -> Result<usize, EngineError> {
+    let wanted = network.input();
+    let found = images.dims().to_vec();
+    let architecture = || network.architecture().to_string();
+    if found.len() != 4 || found[1..] != wanted {
+        return Err(EngineError::Images { architecture: architecture(), wanted, found });
+    }
+    if images.dtype() != dtype(params.precision()) {
+        let images = format!("{:?}", images.dtype()).to_lowercase();
+        return Err(EngineError::Precision {
+            architecture: architecture(),
+            images,
+            params: params.precision().name(),
+        });
+    }
+    if !same_layout(params.layout(), network.layout()) {
+        let [wanted, found] =
+            [network.layout(), params.layout()].map(|layout| described(layout, params.precision()));
+        return Err(EngineError::Params { architecture: architecture(), wanted, found });
+    }
+    let nodes = network.nodes().len();
+    if let Some(tap) = taps.iter().map(|tap| tap.index()).find(|&tap| tap >= nodes) {
+        return Err(EngineError::Tap { architecture: architecture(), tap, nodes });
+    }
+    if found[0] == 0 && norm == Norm::Batch && network.has_batch_norm() {
+        return Err(EngineError::EmptyBatch { architecture: architecture() });
+    }
+    Ok(found[0])
+}
+
+/// What a tape remembers of its forward so that a wrong [`Engine::backward`] can be refused.
+pub(crate) struct Origin {
+    architecture: String,
+    layout: Arc<Layout>,
+    pub(crate) keep: Keep,
+    precision: Precision,
+    /// The shapes of the outputs, batch included.
+    pub(crate) outputs: Vec<Vec<usize>>,
+}
+
+impl Origin {
+    pub(crate) fn new(
+        network: &Network,
+        params: &Params,
+        keep: Keep,
+        outputs: &[NodeId],
+        images: usize,
+    ) -> Self {
+        let shape = |&id: &NodeId| match network.node(id).shape {
+            Shape::Map { channels, height, width } => vec![images, channels, height, width],
+            Shape::Flat(features) => vec![images, features],
+        };
+        Self {
+            architecture: network.architecture().to_string(),
+            layout: network.layout().clone(),
+            keep,
+            precision: params.precision(),
+            outputs: outputs.iter().map(shape).collect(),
+        }
+    }
+
+    /// Refuses what [`Engine::backward`] cannot run.
+    pub(crate) fn check_backward(
+        &self,
+        seeds: &[Option<Tensor>],
+        grads: Option<&Grads>,
+    ) -> Result<(), EngineError> {
+        if seeds.len() != self.outputs.len() {
+            return Err(EngineError::Seeds { wanted: self.outputs.len(), found: seeds.len() });
+        }
+        for (seed, wanted) in seeds.iter().zip(&self.outputs) {
+            let Some(seed) = seed else { continue };
+            if seed.dims() != wanted {
+                return Err(EngineError::SeedShape { wanted: wanted.clone(), found: seed.dims().to_vec() });
+            }
+        }
+        let Some(grads) = grads else { return Ok(()) };
+        if !self.keep.params() {
+            return Err(EngineError::NotKept("parameters"));
+        }
+        if !same_layout(grads.layout(), &self.layout) || grads.values().precision() != self.precision {
+            return Err(EngineError::Grads {
+                architecture: self.architecture.clone(),
+                wanted: described(&self.layout, self.precision),
+                found: described(grads.layout(), grads.values().precision()),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Enough to tell a network's parameters from another's.
+fn described(layout: &Layout, precision: Precision) -> String {
+    let (tensors, values) = (layout.trainable().len(), layout.trainable_len());
+    format!("{values} values in {tensors} tensors, {}", precision.name())
+}
+
+fn same_layout(one: &Arc<Layout>, other: &Arc<Layout>) -> bool {
+    Arc::ptr_eq(one, other) || one == other
+}
+
+fn dtype(precision: Precision) -> DType {
+    match precision {
+        Precision::F32 => DType::F32,
+        Precision::F64 => DType::F64,
+    }
+}

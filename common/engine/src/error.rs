@@ -1,0 +1,31 @@
+//! Why an engine refuses or fails.
+
+/// Why an engine refused or failed.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message beside each variant says what its fields are")]
+pub enum EngineError {
+    #[error("{architecture}: images are {found:?}; wanted (N, {}, {}, {})", .wanted[0], .wanted[1], .wanted[2])]
+    Images { architecture: String, wanted: [usize; 3], found: Vec<usize> },
+    #[error("{architecture}: images are {images}, parameters {params}; wanted one precision")]
+    Precision { architecture: String, images: String, params: &'static str },
+    #[error("the {engine} engine runs f32 only\nhint: the reference engine runs {precision}")]
+    NotInPrecision { engine: &'static str, precision: &'static str },
+    #[error("{architecture}: the parameters are another network's: {found}; wanted {wanted}")]
+    Params { architecture: String, wanted: String, found: String },
+    #[error("{architecture}: the gradients are {found}; wanted {wanted}")]
+    Grads { architecture: String, wanted: String, found: String },
+    #[error("{architecture}: no node {tap} to tap, there are {nodes}")]
+    Tap { architecture: String, tap: usize, nodes: usize },
+    #[error("{architecture}: an empty batch has no statistics")]
+    EmptyBatch { architecture: String },
+    #[error("backward got a gradient of {found:?} for an output of {wanted:?}")]
+    SeedShape { wanted: Vec<usize>, found: Vec<usize> },
+    #[error("backward got {found} gradients for {wanted} outputs")]
+    Seeds { wanted: usize, found: usize },
+    #[error("backward wants gradients of the {0}, but forward did not keep them")]
+    NotKept(&'static str),
+    #[error(transparent)]
+    Tensor(#[from] candle_core::Error),
+    #[error("cannot start {threads} threads: {source}")]
+    Threads { threads: usize, source: rayon::ThreadPoolBuildError },
+}
