@@ -1,6 +1,7 @@
 //! A shard: the rows of a range of images, in memory and in the two forms of a file.
 
 pub(crate) mod content;
+pub(crate) mod layout;
 pub(crate) mod parquet;
 pub(crate) mod rows;
 pub(crate) mod safetensors;

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use crate::folder::manifest::Manifest;
 use crate::folder::names::shard_path;
+use crate::row::column::COLUMNS;
 use crate::row::dtype::Form;
 
 /// Licences that the Hub knows by these names; any other goes in as `other`.
@@ -111,12 +112,15 @@ fn loading(card: &mut String, manifest: &Manifest) -> std::fmt::Result {
     let (split, shards) = (&manifest.dataset.split, manifest.shards());
     writeln!(card, "## Loading\n\n```python")?;
     if manifest.form.has_parquet() {
+        let columns: Vec<&str> =
+            COLUMNS.iter().filter(|column| column.card).map(|column| column.name).collect();
+        let columns = columns.join(", ");
         writeln!(
             card,
             "import datasets, duckdb, polars, pyarrow.parquet\n\
              rows = datasets.load_dataset(\".\", split=\"{split}\")  # or the address of this repository\n\
              rows = polars.read_parquet(\"data/*.parquet\")\n\
-             rows = duckdb.sql(\"select image, view, label, teacher_pred, logits from 'data/*.parquet' order by image, view\")\n\
+             rows = duckdb.sql(\"select {columns} from 'data/*.parquet' order by image, view\")\n\
              rows = pyarrow.parquet.read_table(\"data\")"
         )?;
     }

@@ -12,7 +12,7 @@ use crate::row::dataset::{Dataset, is_split_name};
 use crate::row::digest::Hex;
 use crate::row::dtype::{Dtype, Form};
 use crate::row::views::Views;
-use crate::shard::safetensors::Layout;
+use crate::shard::layout::Layout;
 
 const FORMAT: &str = "rslad-labels";
 const VERSION: u32 = 1;

@@ -1,11 +1,12 @@
 //! The content hash: the same for both forms of a label set, so that a conversion can be proven lossless.
 
+use crate::row::column::{COLUMNS, Per, Source};
 use crate::row::digest::Hex;
 use crate::row::dtype::Dtype;
 use crate::shard::rows::Shard;
 
 /// BLAKE3 of `rslad-labels-1`, the dtype (`F16` or `F32`), K (u32), then per row: image u64, view u16, label i32, logits;
-/// all little-endian, logits in their stored type.
+/// all little-endian, logits in their stored type. Which columns a row brings, the table of columns says.
 pub(crate) struct ContentHasher(blake3::Hasher);
 
 impl ContentHasher {
@@ -22,16 +23,22 @@ impl ContentHasher {
 
     /// Adds a shard's rows; shards must come in order.
     pub fn add(&mut self, shard: &Shard) {
-        let row_bytes = shard.layout.classes * shard.layout.dtype.size();
-        let logits = shard.logit_bytes();
         // Many rows at a time: BLAKE3 is fast on long inputs alone.
-        let mut buffer = Vec::with_capacity((1 << 18) + 14 + row_bytes);
-        for (row, image, view, label) in shard.rows() {
-            buffer.extend_from_slice(&image.to_le_bytes());
-            buffer.extend_from_slice(&view.to_le_bytes());
-            buffer.extend_from_slice(&label.to_le_bytes());
-            buffer.extend_from_slice(&logits[row * row_bytes..][..row_bytes]);
-            if buffer.len() >= 1 << 18 {
+        const PIECE: usize = 1 << 18;
+        let mut buffer = Vec::with_capacity(2 * PIECE);
+        for (row, image, _, _) in shard.rows() {
+            let place = (image - shard.first_image) as usize;
+            for column in COLUMNS {
+                match column.source {
+                    Source::Image => buffer.extend_from_slice(&image.to_le_bytes()),
+                    Source::Stored { per, hashed: true, .. } => {
+                        let entry = if per == Per::Row { row } else { place };
+                        buffer.extend_from_slice(shard.entries(column, entry..entry + 1));
+                    }
+                    Source::Stored { hashed: false, .. } | Source::View(_) | Source::Answer => {}
+                }
+            }
+            if buffer.len() >= PIECE {
                 self.0.update(&buffer);
                 buffer.clear();
             }

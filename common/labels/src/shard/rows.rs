@@ -3,15 +3,18 @@
 use std::ops::Range;
 use std::path::Path;
 
+use bytemuck::{AnyBitPattern, Pod};
 use half::f16;
 
 use crate::error::{Error, Result};
 use crate::row::augment::Augment;
+use crate::row::column::{Column, IMAGE_HASH, LABEL, LOGITS, OFFSET, VIEW};
 use crate::row::dataset::{ImageHash, is_label};
 use crate::row::dtype::{Dtype, Logits};
 use crate::row::table::{problem_with, rows_allowed};
 use crate::row::views::Views;
-use crate::shard::safetensors::{Layout, Sections};
+use crate::shard::layout::Layout;
+use crate::shard::safetensors::Sections;
 use crate::shard::storage::Storage;
 
 pub(crate) struct Shard {
@@ -41,76 +44,84 @@ impl Shard {
         &self.storage
     }
 
+    /// A column's values over the whole shard, in their stored type.
+    #[inline]
+    fn values<T: AnyBitPattern>(&self, column: &Column) -> &[T] {
+        bytemuck::cast_slice(&self.storage[self.sections[column.place()].clone()])
+    }
+
+    fn values_mut<T: Pod>(&mut self, column: &Column) -> &mut [T] {
+        bytemuck::cast_slice_mut(&mut self.storage.owned_mut()[self.sections[column.place()].clone()])
+    }
+
+    /// The bytes of some entries of a column, little-endian.
+    #[inline]
+    pub fn entries(&self, column: &Column, entries: Range<usize>) -> &[u8] {
+        let size = self.layout.entry(column);
+        &self.values(column)[entries.start * size..entries.end * size]
+    }
+
+    /// The same for writing. Only the Parquet form is decoded entry by entry.
+    pub fn entries_mut(&mut self, column: &Column, entries: Range<usize>) -> &mut [u8] {
+        let size = self.layout.entry(column);
+        &mut self.values_mut(column)[entries.start * size..entries.end * size]
+    }
+
     /// Row at which each image begins, and the number of rows.
     #[inline]
     pub fn offsets(&self) -> &[u64] {
-        bytemuck::cast_slice(&self.storage[self.sections.offset.clone()])
+        self.values(&OFFSET)
     }
 
     pub fn offsets_mut(&mut self) -> &mut [u64] {
-        bytemuck::cast_slice_mut(&mut self.storage.owned_mut()[self.sections.offset.clone()])
+        self.values_mut(&OFFSET)
     }
 
     pub fn labels(&self) -> &[i32] {
-        bytemuck::cast_slice(&self.storage[self.sections.label.clone()])
+        self.values(&LABEL)
     }
 
     pub fn labels_mut(&mut self) -> &mut [i32] {
-        bytemuck::cast_slice_mut(&mut self.storage.owned_mut()[self.sections.label.clone()])
+        self.values_mut(&LABEL)
     }
 
     #[inline]
     pub fn views(&self) -> &[u16] {
-        bytemuck::cast_slice(&self.storage[self.sections.view.clone()])
+        self.values(&VIEW)
     }
 
     pub fn views_mut(&mut self) -> &mut [u16] {
-        bytemuck::cast_slice_mut(&mut self.storage.owned_mut()[self.sections.view.clone()])
+        self.values_mut(&VIEW)
     }
 
     pub fn hashes(&self) -> &[ImageHash] {
-        bytemuck::cast_slice(&self.storage[self.sections.image_hash.clone()])
+        self.values(&IMAGE_HASH)
     }
 
     pub fn hashes_mut(&mut self) -> &mut [ImageHash] {
-        bytemuck::cast_slice_mut(&mut self.storage.owned_mut()[self.sections.image_hash.clone()])
+        self.values_mut(&IMAGE_HASH)
     }
 
     /// The logits of some rows, in their stored type.
     #[inline]
     pub fn logits(&self, rows: Range<usize>) -> Logits<'_> {
-        let bytes = &self.logit_bytes()[self.row_bytes(rows)];
+        let bytes = self.entries(&LOGITS, rows);
         match self.layout.dtype {
             Dtype::F16 => Logits::F16(bytemuck::cast_slice(bytes)),
             Dtype::F32 => Logits::F32(bytemuck::cast_slice(bytes)),
         }
     }
 
-    /// The logits of all rows as they are stored, little-endian.
-    #[inline]
-    pub fn logit_bytes(&self) -> &[u8] {
-        &self.storage[self.sections.logits.clone()]
-    }
-
-    pub fn logit_bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.storage.owned_mut()[self.sections.logits.clone()]
-    }
-
-    fn row_bytes(&self, rows: Range<usize>) -> Range<usize> {
-        let row = self.layout.classes * self.layout.dtype.size();
-        rows.start * row..rows.end * row
-    }
-
     /// Stores f32 logits, rounding to f16 where that is the stored type; refuses NaN, infinities and what f16 cannot hold.
     pub fn fill_logits(&mut self, logits: &[f32]) -> Result<()> {
         let bad = match self.layout.dtype {
             Dtype::F32 => {
-                let stored: &mut [f32] = bytemuck::cast_slice_mut(self.logit_bytes_mut());
+                let stored: &mut [f32] = self.values_mut(&LOGITS);
                 stored.copy_from_slice(logits);
                 logits.iter().position(|logit| !logit.is_finite())
             }
             Dtype::F16 => {
-                let stored: &mut [f16] = bytemuck::cast_slice_mut(self.logit_bytes_mut());
+                let stored: &mut [f16] = self.values_mut(&LOGITS);
                 for (stored, &logit) in stored.iter_mut().zip(logits) {
                     *stored = f16::from_f32(logit);
                 }

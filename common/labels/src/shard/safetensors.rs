@@ -1,7 +1,7 @@
 //! The safetensors form of a shard: which tensors, of which types and shapes, and the header that says so.
 //!
-//! Tensors lie in the order offset, label, logits, view, `image_hash`: ever smaller elements after the first, so every
-//! tensor is aligned to its element. The header is padded with spaces so that the data starts on a page.
+//! Tensors lie by their columns' places: ever smaller elements, so every tensor is aligned to its element. The header is
+//! padded with spaces so that the data starts on a page.
 
 use std::fmt::Write;
 use std::ops::Range;
@@ -11,7 +11,9 @@ use safetensors::tensor::{Dtype as TensorType, Metadata};
 use safetensors::{SafeTensorError, SafeTensors};
 
 use crate::error::{Error, Result};
+use crate::row::column::{self, Element, TENSORS};
 use crate::row::dtype::Dtype;
+use crate::shard::layout::Layout;
 
 /// The one entry of `__metadata__`; the format allows text alone.
 const METADATA: (&str, &str) = ("rslad", "labels-1");
@@ -20,24 +22,8 @@ const PAGE: usize = 4096;
 /// Our headers have under 500 characters; foreign ones may be longer, hostile ones may not.
 const LONGEST_HEADER: u64 = 1 << 20;
 
-/// The sizes that fix a shard's bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Layout {
-    pub images: usize,
-    pub rows: usize,
-    pub classes: usize,
-    pub dtype: Dtype,
-}
-
-/// Where each tensor's bytes lie in the file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Sections {
-    pub offset: Range<usize>,
-    pub label: Range<usize>,
-    pub logits: Range<usize>,
-    pub view: Range<usize>,
-    pub image_hash: Range<usize>,
-}
+/// Where each tensor's bytes lie in the file, by its column's place.
+pub(crate) type Sections = [Range<usize>; TENSORS];
 
 struct Tensor {
     name: &'static str,
@@ -78,12 +64,11 @@ impl Layout {
     pub fn sections(&self, header: usize) -> Sections {
         let mut start = header;
         let tensors = self.tensors().expect("shards in memory have a size");
-        let [offset, label, logits, view, image_hash] = tensors.map(|tensor| {
+        tensors.map(|tensor| {
             let section = start..start + tensor.bytes;
             start = section.end;
             section
-        });
-        Sections { offset, label, logits, view, image_hash }
+        })
     }
 
     /// Reads a file's header and refuses any other set of tensors than this layout's. The tensors may lie in any order.
@@ -134,33 +119,34 @@ impl Layout {
             }
             sections.push(start + begin..start + end);
         }
-        let [offset, label, logits, view, image_hash] =
-            sections.try_into().expect("five tensors have five sections");
-        Ok(Sections { offset, label, logits, view, image_hash })
+        Ok(sections.try_into().expect("every tensor has a section"))
     }
 
-    fn tensors(&self) -> Option<[Tensor; 5]> {
-        let Layout { images, rows, classes, dtype } = *self;
-        let logits = match dtype {
+    /// The tensors in their order; `None` where a size overflows.
+    fn tensors(&self) -> Option<[Tensor; TENSORS]> {
+        let tensors = column::tensors().map(|(column, per)| {
+            let shape: Vec<usize> = [self.entries(per)?].into_iter().chain(self.width(column)).collect();
+            let values = shape.iter().try_fold(1usize, |product, &side| product.checked_mul(side))?;
+            let bytes = values.checked_mul(column.element.size(self.dtype))?;
+            Some(Tensor { name: column.name, dtype: tensor_type(column.element, self.dtype), shape, bytes })
+        });
+        let tensors: Option<Vec<Tensor>> = tensors.into_iter().collect();
+        tensors?.try_into().ok()
+    }
+}
+
+fn tensor_type(element: Element, dtype: Dtype) -> TensorType {
+    match element {
+        Element::Bool => TensorType::BOOL,
+        Element::U8 => TensorType::U8,
+        Element::U16 => TensorType::U16,
+        Element::I16 => TensorType::I16,
+        Element::I32 => TensorType::I32,
+        Element::U64 => TensorType::U64,
+        Element::Float(own) => match own.unwrap_or(dtype) {
             Dtype::F16 => TensorType::F16,
             Dtype::F32 => TensorType::F32,
-        };
-        let tensor = |name, dtype: TensorType, shape: &[usize]| {
-            let elements = shape.iter().try_fold(1usize, |product, &side| product.checked_mul(side))?;
-            Some(Tensor {
-                name,
-                dtype,
-                shape: shape.to_vec(),
-                bytes: elements.checked_mul(dtype.bitsize() / 8)?,
-            })
-        };
-        Some([
-            tensor("offset", TensorType::U64, &[images.checked_add(1)?])?,
-            tensor("label", TensorType::I32, &[images])?,
-            tensor("logits", logits, &[rows, classes])?,
-            tensor("view", TensorType::U16, &[rows])?,
-            tensor("image_hash", TensorType::U8, &[images, 16])?,
-        ])
+        },
     }
 }
 

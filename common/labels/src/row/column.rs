@@ -1,0 +1,249 @@
+//! The columns of a label set: one row of this table each. Both forms of a shard, the content hash and the card read it.
+//!
+//! The table's order is that of the Parquet form and of the content hash. docs/label-set.md shows the table to people who
+//! write a reader of their own; a test compares the two.
+
+use half::f16;
+
+use crate::row::augment::View;
+use crate::row::dtype::Dtype;
+
+/// What one column is and where it is held.
+#[derive(Debug)]
+pub(crate) struct Column {
+    pub name: &'static str,
+    pub element: Element,
+    pub width: Width,
+    pub source: Source,
+    pub parquet: Parquet,
+    /// Whether the card's example query selects it.
+    pub card: bool,
+}
+
+/// Type of a column's values, little-endian in both forms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Element {
+    Bool,
+    U8,
+    U16,
+    I16,
+    I32,
+    U64,
+    /// A float of this type; of the label set's own where none is named.
+    Float(Option<Dtype>),
+}
+
+/// How many values one entry has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Width {
+    One,
+    Fixed(usize),
+    /// K, the number of classes.
+    Classes,
+}
+
+/// What has an entry of its own in a safetensors shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Per {
+    Row,
+    Image,
+    /// Every image, and the end of the last.
+    Border,
+}
+
+/// Where a column's values come from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Source {
+    /// A tensor of the safetensors form: its place among them, and whether each row's entry enters the content hash.
+    Stored { place: usize, per: Per, hashed: bool },
+    /// The number of the row's image, counted over the whole set; it enters the content hash.
+    Image,
+    /// A part of the row's view.
+    View(fn(View) -> i64),
+    /// The class of the largest logit, the first of equals.
+    Answer,
+}
+
+/// How the Parquet form holds a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Parquet {
+    Absent,
+    Plain,
+    /// With the smallest and largest value of each row group, so that queries skip groups.
+    Ranged,
+}
+
+pub(crate) const IMAGE: Column = Column {
+    name: "image",
+    element: Element::U64,
+    width: Width::One,
+    source: Source::Image,
+    parquet: Parquet::Ranged,
+    card: true,
+};
+
+/// Where each image's rows begin, counted within the shard, and the number of rows.
+pub(crate) const OFFSET: Column = Column {
+    name: "offset",
+    element: Element::U64,
+    width: Width::One,
+    source: Source::Stored { place: 0, per: Per::Border, hashed: false },
+    parquet: Parquet::Absent,
+    card: false,
+};
+
+pub(crate) const VIEW: Column = Column {
+    name: "view",
+    element: Element::U16,
+    width: Width::One,
+    source: Source::Stored { place: 3, per: Per::Row, hashed: true },
+    parquet: Parquet::Ranged,
+    card: true,
+};
+
+const CROP_Y: Column = Column {
+    name: "crop_y",
+    element: Element::I16,
+    width: Width::One,
+    source: Source::View(|view| view.crop_y.into()),
+    parquet: Parquet::Plain,
+    card: false,
+};
+
+const CROP_X: Column = Column { name: "crop_x", source: Source::View(|view| view.crop_x.into()), ..CROP_Y };
+
+const FLIP: Column =
+    Column { name: "flip", element: Element::Bool, source: Source::View(|view| view.flip.into()), ..CROP_Y };
+
+pub(crate) const LABEL: Column = Column {
+    name: "label",
+    element: Element::I32,
+    width: Width::One,
+    source: Source::Stored { place: 1, per: Per::Image, hashed: true },
+    parquet: Parquet::Ranged,
+    card: true,
+};
+
+const TEACHER_PRED: Column = Column { name: "teacher_pred", source: Source::Answer, ..LABEL };
+
+pub(crate) const LOGITS: Column = Column {
+    name: "logits",
+    element: Element::Float(None),
+    width: Width::Classes,
+    source: Source::Stored { place: 2, per: Per::Row, hashed: true },
+    parquet: Parquet::Plain,
+    card: true,
+};
+
+pub(crate) const IMAGE_HASH: Column = Column {
+    name: "image_hash",
+    element: Element::U8,
+    width: Width::Fixed(16),
+    source: Source::Stored { place: 4, per: Per::Image, hashed: false },
+    parquet: Parquet::Plain,
+    card: false,
+};
+
+/// Every column, in the order of the Parquet form.
+pub(crate) const COLUMNS: [&Column; 10] =
+    [&IMAGE, &OFFSET, &VIEW, &CROP_Y, &CROP_X, &FLIP, &LABEL, &TEACHER_PRED, &LOGITS, &IMAGE_HASH];
+
+/// Number of tensors of a safetensors shard.
+pub(crate) const TENSORS: usize = {
+    let (mut tensors, mut at) = (0, 0);
+    while at < COLUMNS.len() {
+        tensors += matches!(COLUMNS[at].source, Source::Stored { .. }) as usize;
+        at += 1;
+    }
+    tensors
+};
+
+/// The columns of the safetensors form, in the order in which their tensors lie.
+pub(crate) fn tensors() -> [(&'static Column, Per); TENSORS] {
+    let mut tensors = [(COLUMNS[0], Per::Row); TENSORS];
+    for column in COLUMNS {
+        if let Source::Stored { place, per, .. } = column.source {
+            tensors[place] = (column, per);
+        }
+    }
+    tensors
+}
+
+impl Column {
+    /// Its place among the tensors of a safetensors shard. Panics where that form does not hold it.
+    #[inline]
+    pub const fn place(&self) -> usize {
+        match self.source {
+            Source::Stored { place, .. } => place,
+            Source::Image | Source::View(_) | Source::Answer => panic!("the column is no tensor"),
+        }
+    }
+}
+
+impl Element {
+    /// Bytes of one value in a label set of this type.
+    pub fn size(self, dtype: Dtype) -> usize {
+        match self {
+            Element::Bool | Element::U8 => 1,
+            Element::U16 | Element::I16 => 2,
+            Element::I32 => 4,
+            Element::U64 => 8,
+            Element::Float(own) => own.unwrap_or(dtype).size(),
+        }
+    }
+
+    /// A value's bytes as text, for messages.
+    pub fn text(self, dtype: Dtype, bytes: &[u8]) -> String {
+        match self {
+            Element::Bool => (bytes != [0]).to_string(),
+            Element::U8 => number(bytes, u8::from_le_bytes),
+            Element::U16 => number(bytes, u16::from_le_bytes),
+            Element::I16 => number(bytes, i16::from_le_bytes),
+            Element::I32 => number(bytes, i32::from_le_bytes),
+            Element::U64 => number(bytes, u64::from_le_bytes),
+            Element::Float(own) => match own.unwrap_or(dtype) {
+                Dtype::F16 => number(bytes, f16::from_le_bytes),
+                Dtype::F32 => number(bytes, f32::from_le_bytes),
+            },
+        }
+    }
+}
+
+fn number<const N: usize, T: ToString>(bytes: &[u8], value: fn([u8; N]) -> T) -> String {
+    value(bytes.try_into().expect("a value has its element's size")).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tensors_have_each_place_once_and_start_aligned() {
+        for dtype in [Dtype::F16, Dtype::F32] {
+            let sizes = tensors().map(|(column, _)| column.element.size(dtype));
+            assert!(sizes.is_sorted_by(|a, b| a >= b), "a larger element after a smaller one: {sizes:?}");
+        }
+        for (place, (column, _)) in tensors().into_iter().enumerate() {
+            assert_eq!(column.place(), place, "{} shares its place", column.name);
+        }
+    }
+
+    #[test]
+    fn what_no_row_has_stays_out_of_parquet_and_the_content_hash() {
+        for column in COLUMNS {
+            if let Source::Stored { per: Per::Border, hashed, .. } = column.source {
+                assert!(!hashed && column.parquet == Parquet::Absent && !column.card, "{}", column.name);
+            }
+        }
+    }
+
+    #[test]
+    fn values_are_shown_as_numbers() {
+        let shown = |element: Element, bytes: &[u8]| element.text(Dtype::F16, bytes);
+        assert_eq!(shown(Element::I16, &[0xfe, 0xff]), "-2");
+        assert_eq!(shown(Element::Bool, &[1]), "true");
+        assert_eq!(shown(Element::Float(None), &[0x00, 0x3c]), "1");
+        assert_eq!(shown(Element::Float(Some(Dtype::F32)), &[0, 0, 0x20, 0xc1]), "-10");
+        assert_eq!(shown(Element::U64, &[0, 1, 0, 0, 0, 0, 0, 0]), "256");
+    }
+}
