@@ -2,7 +2,7 @@
 
     python tests/interop/read_label_set.py LABELS
 
-Exits non-zero where a reader fails or two of them differ. The safetensors shards are the yardstick.
+The code of docs/label-set.md is one of the readers. Exits non-zero where a reader fails or two of them differ. The safetensors shards are the yardstick.
 """
 import glob
 import os
@@ -14,6 +14,8 @@ import numpy as np
 import polars
 import pyarrow.parquet as pq
 from safetensors.numpy import load_file
+
+import specification
 
 
 def shards(folder):
@@ -34,6 +36,7 @@ def main(folder):
     arrow = pq.read_table(sorted(glob.glob(files)))
     assert str(arrow.schema.field("logits").type).startswith("fixed_size_list<"), arrow.schema
     assert not any(field.nullable for field in arrow.schema), "every column is non-null"
+    specification.check(folder, arrow)
     dataset = datasets.load_dataset(folder, split="train" if glob.glob(os.path.join(folder, "data", "train-*")) else "test",
                                     cache_dir=os.path.join(folder, os.pardir, "datasets-cache"))
     order = "select * from '{}' order by image, view".format(files)

@@ -246,4 +246,60 @@ mod tests {
         assert_eq!(shown(Element::Float(Some(Dtype::F32)), &[0, 0, 0x20, 0xc1]), "-10");
         assert_eq!(shown(Element::U64, &[0, 1, 0, 0, 0, 0, 0, 0]), "256");
     }
+
+    /// A row of docs/label-set.md.
+    fn documented(column: &Column) -> String {
+        let width = match column.width {
+            Width::One => String::new(),
+            Width::Fixed(values) => format!(", {values}"),
+            Width::Classes => ", K".into(),
+        };
+        let tensor = match column.element {
+            Element::Bool => "BOOL",
+            Element::U8 => "U8",
+            Element::U16 => "U16",
+            Element::I16 => "I16",
+            Element::I32 => "I32",
+            Element::U64 => "U64",
+            Element::Float(None) => "F16 or F32",
+            Element::Float(Some(Dtype::F16)) => "F16",
+            Element::Float(Some(Dtype::F32)) => "F32",
+        };
+        let arrow = match column.element {
+            Element::Bool => "bool",
+            Element::U8 => "uint8",
+            Element::U16 => "uint16",
+            Element::I16 => "int16",
+            Element::I32 => "int32",
+            Element::U64 => "uint64",
+            Element::Float(None) => "float16 or float32",
+            Element::Float(Some(Dtype::F16)) => "float16",
+            Element::Float(Some(Dtype::F32)) => "float32",
+        };
+        let (safetensors, hashed) = match column.source {
+            Source::Stored { per: Per::Row, hashed, .. } => (format!("{tensor} [rows{width}]"), hashed),
+            Source::Stored { per: Per::Image, hashed, .. } => (format!("{tensor} [images{width}]"), hashed),
+            Source::Stored { per: Per::Border, hashed, .. } => (format!("{tensor} [images+1]"), hashed),
+            Source::Image => ("-".into(), true),
+            Source::View(_) | Source::Answer => ("-".into(), false),
+        };
+        let parquet = match (column.parquet, column.width, column.element) {
+            (Parquet::Absent, ..) => "-".into(),
+            (_, Width::One, _) => arrow.into(),
+            (_, _, Element::U8) => format!("fixed_size_binary({})", &width[2..]),
+            _ => format!("fixed_size_list<{arrow}{width}>"),
+        };
+        let hashed = if hashed { "yes" } else { "no" };
+        format!("| `{}` | {safetensors} | {parquet} | {hashed} |\n", column.name)
+    }
+
+    #[test]
+    fn the_specification_lists_every_column() {
+        let page = include_str!("../../../../docs/label-set.md");
+        let table: String = COLUMNS.into_iter().map(documented).collect();
+        let head = "| column | safetensors | Parquet | content hash |\n|---|---|---|---|\n";
+        assert!(page.contains(&format!("{head}{table}\n")), "docs/label-set.md should have:\n{head}{table}");
+        let order = tensors().map(|(column, _)| column.name).join(", ");
+        assert!(page.contains(&format!("in the order {order},")), "tensors lie in the order {order}");
+    }
 }
