@@ -3,14 +3,15 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use labels::stats::Statistics;
 use labels::{Check, LabelSet, Manifest};
 use serde::Serialize;
 
 use crate::Result;
 
+mod statistics;
 mod text;
 
+use statistics::Statistics;
 pub(crate) use text::bytes;
 
 /// Flags of `label inspect`.

@@ -13,7 +13,6 @@ mod folder;
 mod read;
 mod row;
 mod shard;
-pub mod stats;
 mod write;
 
 pub use error::{Error, Kind, Result};

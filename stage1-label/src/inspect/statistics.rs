@@ -1,6 +1,6 @@
 //! Statistics of a teacher's answers: accuracy, entropy and confidence. Pure counting over rows, nothing printed.
 
-use crate::folder::manifest::RightAnswers;
+use labels::RightAnswers;
 
 /// Number of bins of each histogram.
 pub const BINS: usize = 20;
