@@ -5,5 +5,8 @@ pub(crate) mod manifest;
 pub(crate) mod names;
 pub(crate) mod parameters;
 pub(crate) mod plain;
+pub(crate) mod records;
+mod seal;
 pub(crate) mod sums;
 pub(crate) mod teacher;
+mod validate;

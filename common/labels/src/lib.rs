@@ -16,7 +16,8 @@ mod shard;
 mod write;
 
 pub use error::{Error, Kind, Result};
-pub use folder::manifest::{ClassCount, DatasetRecord, FileRecord, Manifest, RightAnswers};
+pub use folder::manifest::Manifest;
+pub use folder::records::{ClassCount, DatasetRecord, FileRecord, RightAnswers};
 pub use folder::teacher::Teacher;
 pub use read::check::Wanted;
 pub use read::lookup::{LabelSet, Row};

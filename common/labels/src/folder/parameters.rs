@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::folder::manifest::{DatasetRecord, Manifest};
+use crate::folder::manifest::Manifest;
+use crate::folder::records::DatasetRecord;
 use crate::folder::teacher::Teacher;
 use crate::row::augment::Augment;
 use crate::row::digest::Hex;

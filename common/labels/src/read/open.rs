@@ -5,9 +5,10 @@ use std::io::Read;
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::folder::manifest::{FileRecord, Manifest};
+use crate::folder::manifest::Manifest;
 use crate::folder::names::{MANIFEST, SUMS, WORK};
 use crate::folder::plain::{map_plain, open_plain};
+use crate::folder::records::FileRecord;
 use crate::folder::sums;
 use crate::read::lookup::LabelSet;
 use crate::read::strangers::strangers;

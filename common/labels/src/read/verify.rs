@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::folder::manifest::{Manifest, RightAnswers};
+use crate::folder::manifest::Manifest;
 use crate::folder::names::MANIFEST;
+use crate::folder::records::RightAnswers;
 use crate::read::open::{
     check_card, check_dataset, check_file, check_sums, content_hash, form_of, load_manifest, read_shard,
 };

@@ -2,9 +2,10 @@
 
 use crate::error::{Error, Result};
 use crate::folder::card;
-use crate::folder::manifest::{FileRecord, Manifest, RightAnswers};
+use crate::folder::manifest::Manifest;
 use crate::folder::names::{CARD, MANIFEST, SUMS};
 use crate::folder::plain::map_plain;
+use crate::folder::records::{FileRecord, RightAnswers};
 use crate::folder::sums;
 use crate::row::digest::{FileDigest, Hex};
 use crate::row::dtype::Form;

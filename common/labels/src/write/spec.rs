@@ -1,7 +1,7 @@
 //! What a label set is to be: everything that decides its bytes, but the logits.
 
 use crate::error::{Error, Result};
-use crate::folder::manifest::DatasetRecord;
+use crate::folder::records::DatasetRecord;
 use crate::folder::parameters::Parameters;
 use crate::folder::teacher::Teacher;
 use crate::row::augment::Augment;

@@ -1,0 +1,102 @@
+//! What a manifest records of the dataset, of its files, and of the teacher's answers.
+
+use serde::{Deserialize, Serialize};
+
+use crate::row::dataset::Dataset;
+use crate::row::digest::Hex;
+
+/// The labelled dataset. The hash identifies it; names only inform.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatasetRecord {
+    /// Name, like `cifar10`.
+    pub name: String,
+    /// Split, like `train`.
+    pub split: String,
+    /// [`Dataset::hash`] over image hashes and labels.
+    pub hash: Hex,
+    /// Number of images.
+    pub images: u64,
+    /// Height in pixels.
+    pub height: u32,
+    /// Width in pixels.
+    pub width: u32,
+    /// Channels.
+    pub channels: u32,
+    /// Number of classes K.
+    pub classes: usize,
+    /// Name of each class, or none.
+    pub class_names: Vec<String>,
+}
+
+/// How often the teacher's largest logit is that of the label.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RightAnswers {
+    /// Rows.
+    pub rows: u64,
+    /// Rows answered right.
+    pub right: u64,
+    /// The same for each class.
+    pub per_class: Vec<ClassCount>,
+}
+
+/// Rows of one class and how many of them are answered right.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClassCount {
+    /// Rows whose label is this class.
+    pub rows: u64,
+    /// Those answered right.
+    pub right: u64,
+}
+
+/// One file of a label set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileRecord {
+    /// Path inside the folder, with `/`.
+    pub path: String,
+    /// Rows of a shard; none for the card.
+    pub rows: Option<u64>,
+    /// First image of a shard and the one after its last; none for the card.
+    pub images: Option<[u64; 2]>,
+    /// Length in bytes.
+    pub bytes: u64,
+    /// BLAKE3 of the bytes.
+    pub blake3: Hex,
+}
+
+impl DatasetRecord {
+    pub(crate) fn of(dataset: &Dataset) -> DatasetRecord {
+        let [height, width, channels] = dataset.shape;
+        DatasetRecord {
+            name: dataset.name.clone(),
+            split: dataset.split.clone(),
+            hash: dataset.hash(),
+            images: dataset.len() as u64,
+            height,
+            width,
+            channels,
+            classes: dataset.classes,
+            class_names: dataset.class_names.clone(),
+        }
+    }
+}
+
+impl RightAnswers {
+    /// No rows of K classes yet.
+    pub fn none(classes: usize) -> RightAnswers {
+        RightAnswers { rows: 0, right: 0, per_class: vec![ClassCount::default(); classes] }
+    }
+
+    /// Counts one row. Panics unless the label is a class.
+    pub fn add(&mut self, label: i32, answer: usize) {
+        let class = label as usize;
+        let right = u64::from(class == answer);
+        self.rows += 1;
+        self.right += right;
+        self.per_class[class].rows += 1;
+        self.per_class[class].right += right;
+    }
+}

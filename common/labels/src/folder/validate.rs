@@ -1,0 +1,131 @@
+//! Whether a manifest agrees with itself, and names its files as the format does.
+
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::folder::manifest::Manifest;
+use crate::folder::names::{CARD, shard_path};
+use crate::folder::records::{ClassCount, FileRecord};
+use crate::row::dataset::is_split_name;
+use crate::row::dtype::Form;
+
+impl Manifest {
+    /// Refuses a manifest that contradicts itself or names files by other paths than the format's.
+    pub(crate) fn validate(&self, path: &Path) -> Result<()> {
+        let check = Checker { path };
+        for file in &self.files {
+            if !is_plain_path(&file.path) {
+                return Err(Error::UnsafePath { path: path.into(), entry: file.path.clone() });
+            }
+        }
+        self.validate_dataset(&check)?;
+        self.validate_files(&check)?;
+        self.validate_right(&check)
+    }
+
+    fn validate_dataset(&self, check: &Checker) -> Result<()> {
+        let data = &self.dataset;
+        check.that(is_split_name(&data.split), "dataset.split", "letters, digits or `_`", &data.split)?;
+        check.that((1..=1 << 48).contains(&data.images), "dataset.images", "1 to 2^48", data.images)?;
+        check.that((1..=65536).contains(&data.classes), "dataset.classes", "1 to 65536", data.classes)?;
+        let names = data.class_names.len();
+        let complete = names == 0 || names == data.classes;
+        check.that(complete, "number of dataset.class_names", data.classes, names)?;
+        check.that(self.shard_images > 0, "shard_images", "at least 1", self.shard_images)
+    }
+
+    fn validate_files(&self, check: &Checker) -> Result<()> {
+        let forms = u64::from(self.form.has_parquet()) + u64::from(self.form.has_safetensors());
+        let files = 1 + forms * self.dataset.images.div_ceil(self.shard_images);
+        check.that(self.files.len() as u64 == files, "number of files", files, self.files.len())?;
+        let card = self.card();
+        check.that(card.path == CARD, "path of the first file", CARD, &card.path)?;
+        let bare = card.rows.is_none() && card.images.is_none();
+        check.that(bare, "rows of the card", "null", "a number")?;
+        self.validate_shards(check, Form::Parquet, self.parquet_files())?;
+        self.validate_shards(check, Form::Safetensors, self.safetensors_files())?;
+        for (table, twin) in self.parquet_files().iter().zip(self.safetensors_files()) {
+            let (wanted, found) = (format!("{:?}", table.rows), format!("{:?}", twin.rows));
+            check.that(table.rows == twin.rows, &format!("rows of {}", twin.path), wanted, found)?;
+        }
+        Ok(())
+    }
+
+    fn validate_shards(&self, check: &Checker, form: Form, records: &[FileRecord]) -> Result<()> {
+        let data = &self.dataset;
+        let shards = data.images.div_ceil(self.shard_images) as usize;
+        let mut rows = 0u64;
+        for (index, file) in records.iter().enumerate() {
+            let wanted = shard_path(form, &data.split, index, shards);
+            check.that(file.path == wanted, "path of a shard", &wanted, &file.path)?;
+            let first = index as u64 * self.shard_images;
+            let images = [first, (first + self.shard_images.min(data.images)).min(data.images)];
+            let (wanted, found) = (format!("{images:?}"), format!("{:?}", file.images));
+            check.that(file.images == Some(images), &format!("images of {}", file.path), wanted, found)?;
+            let most = (images[1] - images[0]).saturating_mul(u64::from(self.augment.views()));
+            let (field, found) = (format!("rows of {}", file.path), file.rows.unwrap_or(0));
+            check.that((1..=most).contains(&found), &field, format!("1 to {most}"), found)?;
+            rows = rows.saturating_add(found);
+        }
+        let agree = records.is_empty() || rows == self.rows;
+        check.that(agree, "rows", format!("{rows}, the sum over {form} shards"), self.rows)
+    }
+
+    fn validate_right(&self, check: &Checker) -> Result<()> {
+        let (right, classes) = (&self.right, self.dataset.classes);
+        check.that(right.rows == self.rows, "right.rows", self.rows, right.rows)?;
+        let found = right.per_class.len();
+        check.that(found == classes, "number of right.per_class", classes, found)?;
+        let sum =
+            |count: fn(&ClassCount) -> u64| right.per_class.iter().map(count).fold(0u64, u64::saturating_add);
+        let sums = (sum(|class| class.rows), sum(|class| class.right));
+        check.that(sums.0 == right.rows, "rows over right.per_class", right.rows, sums.0)?;
+        check.that(sums.1 == right.right, "right answers over right.per_class", right.right, sums.1)
+    }
+}
+
+/// Says of which manifest a field is wrong.
+struct Checker<'a> {
+    path: &'a Path,
+}
+
+impl Checker<'_> {
+    #[allow(clippy::needless_pass_by_value, reason = "callers pass texts and numbers alike")]
+    fn that(&self, right: bool, field: &str, wanted: impl ToString, found: impl ToString) -> Result<()> {
+        if right {
+            return Ok(());
+        }
+        Err(Error::ManifestField {
+            path: self.path.into(),
+            field: field.into(),
+            wanted: wanted.to_string(),
+            found: found.to_string(),
+        })
+    }
+}
+
+/// Whether a path stays inside its folder on every system: plain names joined by `/`.
+fn is_plain_path(path: &str) -> bool {
+    path.len() <= 256
+        && path.split('/').all(|name| {
+            !name.is_empty()
+                && name != "."
+                && name != ".."
+                && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_plain_path;
+
+    #[test]
+    fn paths_that_leave_the_folder_are_not_plain() {
+        for path in
+            ["", "/etc/passwd", "../x", "a/../../b", "a//b", ".", "C:\\x", "a\\b", "a\0b", "a/", "é", "C:x"]
+        {
+            assert!(!is_plain_path(path), "{path:?}");
+        }
+        assert!(is_plain_path("shards/train-00000-of-00064.safetensors"));
+    }
+}
