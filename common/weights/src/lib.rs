@@ -12,6 +12,7 @@ mod error;
 mod fit;
 mod foreign;
 mod nesting;
+pub mod npy;
 pub mod pickle;
 mod safetensors;
 mod state;

@@ -4,7 +4,6 @@ pub(crate) mod cifar_binary;
 pub(crate) mod cifar_python;
 pub(crate) mod encoded;
 pub(crate) mod idx;
-pub(crate) mod npy;
 pub(crate) mod npz;
 pub(crate) mod parquet;
 pub(crate) mod pickle;

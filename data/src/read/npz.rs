@@ -13,10 +13,11 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 
+use weights::npy::{Element, Header};
 use zip::ZipArchive;
 use zip::result::ZipError;
 
-use super::{interleave, npy};
+use super::interleave;
 use crate::dataset::{MOST_CLASSES, Rows, checked_label};
 use crate::{DataError, ImageShape, Split};
 
@@ -57,17 +58,17 @@ pub(crate) fn read(path: &Path, split: Split) -> Result<Rows, DataError> {
 
     let bytes = inflate(&mut zip, &images_name, path)?;
     let place = path.join(entry(&images_name));
-    let array = npy::parse(&bytes, &place)?;
-    if array.kind != "|u1" {
+    let (header, pixels) = parsed(&bytes, &place)?;
+    if header.element() != Element::named("|u1") {
         return Err(DataError::WrongContent {
             path: place,
             wanted: "u8 images ('|u1')".to_owned(),
-            found: format!("'{}'", array.kind),
+            found: format!("'{}'", header.descr),
             hint: "store pixels as numpy.uint8 in 0..=255",
         });
     }
-    let (shape, planar) = layout(&array.shape, &place)?;
-    let images = if planar { interleave(array.bytes, shape) } else { array.bytes.to_vec() };
+    let (shape, planar) = layout(&header.shape, &place)?;
+    let images = if planar { interleave(pixels, shape) } else { pixels.to_vec() };
 
     let raw = integers(&mut zip, &labels_name, path)?;
     let mut classes = 1 + raw.iter().copied().max().unwrap_or(0);
@@ -80,7 +81,7 @@ pub(crate) fn read(path: &Path, split: Split) -> Result<Rows, DataError> {
     }
     let classes = usize::try_from(classes).unwrap_or(0).clamp(1, MOST_CLASSES);
     let place = path.join(entry(&labels_name));
-    let count = array.shape[0];
+    let count = header.shape[0];
     if raw.len() != count {
         return Err(DataError::CountsDiffer { path: place, images: count, labels: raw.len() });
     }
@@ -113,14 +114,35 @@ fn layout(shape: &[usize], place: &Path) -> Result<(ImageShape, bool), DataError
 fn integers(zip: &mut Archive, name: &str, path: &Path) -> Result<Vec<i64>, DataError> {
     let bytes = inflate(zip, name, path)?;
     let place = path.join(entry(name));
-    let array = npy::parse(&bytes, &place)?;
-    let numbers = matches!(*array.shape, [_] | [_, 1]).then(|| array.integers()).flatten();
-    numbers.ok_or_else(|| DataError::WrongContent {
+    let (header, values) = parsed(&bytes, &place)?;
+    let element = header.element().filter(|_| matches!(*header.shape, [_] | [_, 1]));
+    element.and_then(|element| element.integers(values)).ok_or_else(|| DataError::WrongContent {
         path: place,
         wanted: "integer labels of shape (N,) or (N, 1)".to_owned(),
-        found: format!("'{}' {:?}", array.kind, array.shape),
+        found: format!("'{}' {:?}", header.descr, header.shape),
         hint: "store class indices, not one-hot rows or probabilities",
     })
+}
+
+/// The head of an array file and its elements, exactly as many bytes as the head says where they are numbers.
+fn parsed<'a>(file: &'a [u8], place: &Path) -> Result<(Header, &'a [u8]), DataError> {
+    let mut elements = file;
+    let header = Header::read(&mut elements).map_err(|error| DataError::damaged(place, "npy", &error))?;
+    if header.fortran {
+        return Err(DataError::WrongContent {
+            path: place.to_owned(),
+            wanted: "an array in C order".to_owned(),
+            found: "Fortran order".to_owned(),
+            hint: "save numpy.ascontiguousarray(array)",
+        });
+    }
+    let wanted = header.data_length();
+    if header.element().is_some() && wanted != Some(elements.len() as u64) {
+        let wanted = wanted.map_or("more than there can be".to_owned(), |wanted| wanted.to_string());
+        let found = elements.len().to_string();
+        return Err(DataError::WrongLength { path: place.to_owned(), wanted, found });
+    }
+    Ok((header, elements))
 }
 
 /// The bytes of an array file in the archive. Memory follows what is really there, never the archive's directory.
