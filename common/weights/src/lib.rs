@@ -17,6 +17,7 @@ pub mod pickle;
 mod safetensors;
 mod state;
 mod strided;
+mod tensor_call;
 mod torch;
 mod torch_legacy;
 mod torch_zip;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::error::{Problem, SAVE_STATE_DICT};
 use super::pickle::Item;
-use super::torch::tensor_call;
+use super::tensor_call::tensor_call;
 
 /// The names under which checkpoints keep their state dict, the first found wins.
 const NAMES: [&str; 5] = ["state_dict", "net", "model", "last", "best"];

@@ -5,9 +5,10 @@ use std::borrow::Cow;
 
 use super::error::{Problem, SAVE_STATE_DICT};
 use super::nesting;
-use super::pickle::{Call, Item, Pickle};
+use super::pickle::{Item, Pickle};
 use super::state::{Dtype, StateDict, TensorData};
 use super::strided::Strided;
+use super::tensor_call::tensor_call;
 
 /// One storage as the pickle refers to it.
 pub(super) struct Storage<'p> {
@@ -95,29 +96,6 @@ pub(super) fn gather<S: Storages>(
         state.insert(placement.name.to_owned(), tensor.expect("a view gathers what its shape asks for"));
     }
     Ok(state)
-}
-
-/// The call that rebuilds a tensor, out of the wrappers that parameters and tensors with attributes have;
-/// `None` where the value is no tensor.
-pub(super) fn tensor_call(item: Item<'_>) -> Option<Call<'_>> {
-    let mut call = item.as_call()?;
-    // Wrappers come at most two deep; a value that wraps itself must not hold us.
-    for _ in 0..4 {
-        call = match (call.module, call.name) {
-            ("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state") => {
-                call.arguments.elements()?.next()?.as_call()?
-            }
-            ("torch._tensor", "_rebuild_from_type" | "_rebuild_from_type_v2") => {
-                let arguments: Vec<Item> = call.arguments.elements()?.take(3).collect();
-                let &[function, _, inner] = arguments.as_slice() else { return None };
-                let (module, name) = function.as_global()?;
-                Call { module, name, arguments: inner, state: None }
-            }
-            ("torch._utils", name) if name.starts_with("_rebuild_") => return Some(call),
-            _ => return None,
-        };
-    }
-    None
 }
 
 fn place<'p, S: Storages>(name: &'p str, item: Item<'p>) -> Result<Placement<'p>, Problem> {
