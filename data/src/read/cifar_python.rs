@@ -1,12 +1,15 @@
-//! CIFAR's python batches: a pickled dictionary with `data`, (N, 3072) u8, and a list of labels.
+//! CIFAR's python batches: a pickled dictionary with `data`, (N, 3072) u8, and a list or array of labels.
 //!
 //! Source: <https://www.cs.toronto.edu/~kriz/cifar.html>, "Python version". Nothing in the file is executed.
 
+use std::borrow::Cow;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use weights::npy::Element;
+use weights::pickle::{self, Item};
+
 use super::interleave;
-use super::pickle::{self, Value};
 use crate::dataset::{Rows, checked_label};
 use crate::{DataError, ImageShape};
 
@@ -23,53 +26,40 @@ pub(crate) fn read(
     for path in batches {
         let bytes = fs::read(path).map_err(|source| DataError::io(path, source))?;
         let batch = pickle::load(&bytes).map_err(|reason| DataError::damaged(path, "pickle", &reason))?;
-        let pixels = pixels(&batch, shape, path)?;
+        let pixels = pixels(batch.root(), shape, path)?;
         let count = pixels.len() / shape.values();
-        let before = labels.len();
-        let wrong = || wrong(path, format!("a list of integers `{label_key}`"), "something else");
-        let list = batch.get(batch.root(), label_key).and_then(|list| batch.list(list)).ok_or_else(wrong)?;
-        for (row, &label) in list.iter().enumerate() {
-            let Value::Integer(label) = batch.value(label) else { return Err(wrong()) };
-            labels.push(checked_label(path, row, *label, classes)?);
+        let list = batch.root().get(label_key).and_then(Item::integers);
+        let list =
+            list.ok_or_else(|| wrong(path, format!("a list of integers `{label_key}`"), "something else"))?;
+        if list.len() != count {
+            return Err(DataError::CountsDiffer { path: path.clone(), images: count, labels: list.len() });
         }
-        if labels.len() - before != count {
-            return Err(DataError::CountsDiffer {
-                path: path.clone(),
-                images: count,
-                labels: labels.len() - before,
-            });
+        for (row, label) in list.into_iter().enumerate() {
+            labels.push(checked_label(path, row, label, classes)?);
         }
-        planar.extend_from_slice(pixels);
+        planar.extend_from_slice(&pixels);
     }
     Ok(Rows { shape, images: interleave(&planar, shape), labels, class_names: None, origin })
 }
 
-/// The bytes of `data`, a C-ordered array of u8 with a row of planes per image.
-fn pixels<'a>(batch: &pickle::Pickle<'a>, shape: ImageShape, path: &Path) -> Result<&'a [u8], DataError> {
+/// The values of `data`, an array of u8 with a row of planes per image.
+fn pixels<'a>(batch: Item<'a>, shape: ImageShape, path: &Path) -> Result<Cow<'a, [u8]>, DataError> {
     let wanted = || format!("an array `data` of u8 with {} columns", shape.values());
-    let array = batch.get(batch.root(), "data").ok_or_else(|| wrong(path, wanted(), "no `data`"))?;
-    let array = batch.array(array).ok_or_else(|| wrong(path, wanted(), "something else"))?;
+    let array = batch.get("data").ok_or_else(|| wrong(path, wanted(), "no `data`"))?;
+    let array = array.as_array().ok_or_else(|| wrong(path, wanted(), "something else"))?;
     let [rows, columns] = *array.shape else {
         return Err(wrong(path, wanted(), &format!("shape {:?}", array.shape)));
     };
-    if array.kind != "u1" || array.fortran || columns != shape.values() as i64 {
+    if array.element != Element::named("u1") || columns != shape.values() {
         let order = if array.fortran { "Fortran" } else { "C" };
-        return Err(wrong(
-            path,
-            wanted(),
-            &format!("{} of shape {rows}x{columns} in {order} order", array.kind),
-        ));
+        let found = format!("{} of shape {rows}x{columns} in {order} order", array.kind);
+        return Err(wrong(path, wanted(), &found));
     }
-    let length = usize::try_from(rows).ok().and_then(|rows| rows.checked_mul(shape.values()));
-    if length != Some(array.bytes.len()) {
+    let found = array.bytes.len().to_string();
+    array.row_major().ok_or_else(|| {
         let wanted = format!("{rows} rows of {columns}");
-        return Err(DataError::WrongLength {
-            path: path.to_owned(),
-            wanted,
-            found: array.bytes.len().to_string(),
-        });
-    }
-    Ok(array.bytes)
+        DataError::WrongLength { path: path.to_owned(), wanted, found }
+    })
 }
 
 fn wrong(path: &Path, wanted: String, found: &str) -> DataError {

@@ -6,7 +6,6 @@ pub(crate) mod encoded;
 pub(crate) mod idx;
 pub(crate) mod npz;
 pub(crate) mod parquet;
-pub(crate) mod pickle;
 
 use rayon::prelude::*;
 

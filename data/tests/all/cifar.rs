@@ -48,7 +48,7 @@ fn every_form_of_cifar10_holds_the_same_dataset() {
 #[test]
 fn every_form_of_cifar100_holds_the_same_fine_labels() {
     let pixels = fs::read(golden("cifar.u8")).unwrap();
-    for form in ["binary", "python", "python4", "parquet"] {
+    for form in ["binary", "python", "python0", "python4", "python5", "column", "parquet"] {
         let folder = golden("cifar100").join(form);
         let train = load("cifar100", &folder, Split::Train).unwrap();
         let test = load("cifar100", &folder, Split::Test).unwrap();

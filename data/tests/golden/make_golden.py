@@ -67,7 +67,13 @@ def cifar(folder, images, labels, names, classes):
         if classes == 100:
             batch[b"coarse_labels"] = [int(label) // 5 for label in labels[part]]
         write(OUT / folder / "python" / name, python2(batch))
-        write(OUT / folder / "python4" / name, pickle.dumps({k.decode(): v for k, v in batch.items()}, 4))
+        text = {k.decode(): v for k, v in batch.items()}
+        write(OUT / folder / "python4" / name, pickle.dumps(text, 4))
+        if classes == 100:
+            # As people write batches of their own: another protocol, labels of NumPy's.
+            write(OUT / folder / "python0" / name, pickle.dumps({**batch, key: np.array(batch[key])}, 0))
+            write(OUT / folder / "python5" / name, pickle.dumps({**text, key.decode(): list(np.array(batch[key], ">i2"))}, 5))
+            write(OUT / folder / "column" / name, pickle.dumps({**text, "data": np.asfortranarray(flat)}, 4))
     train = 5 if classes == 10 else 3
     column = "label" if classes == 10 else "fine_label"
     for split, part in (("train", slice(0, train)), ("test", slice(train, 6))):

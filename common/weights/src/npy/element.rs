@@ -2,8 +2,6 @@
 
 use half::f16;
 
-use crate::Dtype;
-
 /// The type of an array's elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Element {
@@ -60,20 +58,9 @@ impl Element {
         self.size
     }
 
-    /// The same type in a tensor, where tensors have it.
-    pub fn dtype(self) -> Option<Dtype> {
-        Some(match (self.kind, self.size) {
-            (Kind::Bool, _) => Dtype::Bool,
-            (Kind::Unsigned, 1) => Dtype::U8,
-            (Kind::Signed, 1) => Dtype::I8,
-            (Kind::Signed, 2) => Dtype::I16,
-            (Kind::Signed, 4) => Dtype::I32,
-            (Kind::Signed, 8) => Dtype::I64,
-            (Kind::Float, 2) => Dtype::F16,
-            (Kind::Float, 4) => Dtype::F32,
-            (Kind::Float, 8) => Dtype::F64,
-            _ => return None,
-        })
+    /// Whether the highest byte comes first.
+    pub fn is_big_endian(self) -> bool {
+        self.big_endian
     }
 
     /// Turns elements round so that their lowest byte comes first.

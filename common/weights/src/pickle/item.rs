@@ -38,6 +38,20 @@ impl<'p> Item<'p> {
         Self { id, ..self }
     }
 
+    /// Whether it is text or bytes that are read at a glance. One long value shared by a million others would be read a
+    /// million times.
+    pub(super) fn is_short(self) -> bool {
+        let short = |node: &Node| match node {
+            Node::Bytes(bytes) => bytes.len() <= 16,
+            Node::Text(text) => text.len() <= 16,
+            _ => false,
+        };
+        // Bytes of Python 3 in an old protocol are a call on their text.
+        let arguments = self.as_call().and_then(|call| call.arguments.elements());
+        short(self.node())
+            || arguments.is_some_and(|mut all| all.len() <= 2 && all.all(|one| short(one.node())))
+    }
+
     /// A number that is equal for equal references: shared values, and values reached through a cycle.
     pub fn identity(self) -> u32 {
         self.id.0

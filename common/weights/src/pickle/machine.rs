@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::operands::Operands;
-use super::{Id, MAX_VALUES, Node, Pickle, PickleError, text};
+use super::{Id, MAX_VALUES, Node, Pickle, PickleError, literal};
 
 pub(super) fn run(bytes: &[u8]) -> Result<Pickle<'_>, PickleError> {
     let mut machine = Machine {
@@ -40,6 +40,9 @@ struct Machine<'a> {
 impl<'a> Machine<'a> {
     #[expect(clippy::too_many_lines, reason = "one arm per opcode reads best as one table")]
     fn step(&mut self, opcode: u8) -> Result<(), PickleError> {
+        if let Some(node) = literal::read(opcode, &mut self.input)? {
+            return self.push(node);
+        }
         match opcode {
             // Protocol and framing.
             0x80 => {
@@ -52,54 +55,6 @@ impl<'a> Machine<'a> {
                 if length > self.input.left() {
                     return Err(self.input.ends());
                 }
-            }
-            // Numbers.
-            b'N' => self.push(Node::None)?,
-            0x88 => self.push(Node::Bool(true))?,
-            0x89 => self.push(Node::Bool(false))?,
-            b'K' => {
-                let value = self.input.byte()?;
-                self.push(Node::Int(i64::from(value)))?;
-            }
-            b'M' => {
-                let value = u16::from_le_bytes(self.input.array()?);
-                self.push(Node::Int(i64::from(value)))?;
-            }
-            b'J' => {
-                let value = i32::from_le_bytes(self.input.array()?);
-                self.push(Node::Int(i64::from(value)))?;
-            }
-            b'G' => {
-                let value = f64::from_be_bytes(self.input.array()?);
-                self.push(Node::Float(value))?;
-            }
-            0x8a => self.long::<1>()?,
-            0x8b => self.long::<4>()?,
-            b'I' | b'L' => self.integer_line()?,
-            b'F' => {
-                let line = self.input.line()?;
-                let value = std::str::from_utf8(line).ok().and_then(|line| line.trim().parse().ok());
-                let value = value.ok_or_else(|| self.input.malformed("a float that is not a number"))?;
-                self.push(Node::Float(value))?;
-            }
-            // Bytes and text. Python 2's strings are bytes; Python 3's bytes have their own opcodes.
-            b'U' | b'C' => self.counted_bytes::<1>()?,
-            b'T' | b'B' => self.counted_bytes::<4>()?,
-            0x8e | 0x96 => self.counted_bytes::<8>()?,
-            0x8c => self.counted_text::<1>()?,
-            b'X' => self.counted_text::<4>()?,
-            0x8d => self.counted_text::<8>()?,
-            b'S' => {
-                let line = self.input.line()?;
-                let value =
-                    text::unquote(line).ok_or_else(|| self.input.malformed("a string without its quotes"))?;
-                self.push(Node::Bytes(Cow::Owned(value)))?;
-            }
-            b'V' => {
-                let line = self.input.line()?;
-                let value = text::raw_unicode(line)
-                    .ok_or_else(|| self.input.malformed("a text with a wrong escape"))?;
-                self.push(Node::Text(Cow::Owned(value)))?;
             }
             // The stack.
             b'(' => self.marks.push(self.stack.len()),
@@ -293,50 +248,6 @@ impl<'a> Machine<'a> {
         let entries = pairs.iter().map(pair).collect();
         self.spent += copied;
         Ok(entries)
-    }
-
-    /// `L123L\n`, `I123\n`, and `I00\n`, `I01\n` for protocol 0's booleans.
-    fn integer_line(&mut self) -> Result<(), PickleError> {
-        let line = self.input.line()?;
-        let digits = line.strip_suffix(b"L").unwrap_or(line);
-        let node = match line {
-            b"00" => Node::Bool(false),
-            b"01" => Node::Bool(true),
-            _ => match std::str::from_utf8(digits).ok().and_then(|digits| digits.trim().parse().ok()) {
-                Some(value) => Node::Int(value),
-                None if digits.iter().all(|digit| digit.is_ascii_digit() || *digit == b'-') => {
-                    Node::BigInt(digits)
-                }
-                None => return Err(self.input.malformed("an integer that is not a number")),
-            },
-        };
-        self.push(node)
-    }
-
-    /// A little-endian two's complement integer of a counted number of bytes.
-    fn long<const COUNT: usize>(&mut self) -> Result<(), PickleError> {
-        let bytes = self.input.counted::<COUNT>()?;
-        if bytes.len() > 8 {
-            return self.push(Node::BigInt(bytes));
-        }
-        let negative = bytes.last().is_some_and(|byte| byte & 0x80 != 0);
-        let mut whole = [if negative { 0xff } else { 0 }; 8];
-        whole[..bytes.len()].copy_from_slice(bytes);
-        self.push(Node::Int(i64::from_le_bytes(whole)))
-    }
-
-    fn counted_bytes<const COUNT: usize>(&mut self) -> Result<(), PickleError> {
-        let bytes = self.input.counted::<COUNT>()?;
-        self.push(Node::Bytes(Cow::Borrowed(bytes)))
-    }
-
-    fn counted_text<const COUNT: usize>(&mut self) -> Result<(), PickleError> {
-        let bytes = self.input.counted::<COUNT>()?;
-        // Python lets lone surrogates through (odd file names); they are no text here, but no reason to fail.
-        self.push(match std::str::from_utf8(bytes) {
-            Ok(text) => Node::Text(Cow::Borrowed(text)),
-            Err(_) => Node::Bytes(Cow::Borrowed(bytes)),
-        })
     }
 
     fn append(&mut self, elements: &[Id]) -> Result<(), PickleError> {

@@ -16,6 +16,7 @@
 //! `pickletools`, protocols 0 to 5.
 
 mod item;
+mod literal;
 mod machine;
 mod numpy;
 mod operands;
@@ -24,6 +25,7 @@ mod text;
 use std::borrow::Cow;
 
 pub use item::{Call, Item};
+pub use numpy::Array;
 
 /// The most values (and copied entries) a pickle may make: 4 Mi, far above any checkpoint or dataset batch.
 pub const MAX_VALUES: usize = 1 << 22;

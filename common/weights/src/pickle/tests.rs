@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::npy::Element;
 
 fn fixture(name: &str) -> Vec<u8> {
     std::fs::read(format!("{}/tests/files/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
@@ -22,12 +23,17 @@ fn a_dataset_batch_reads_alike_in_every_protocol() {
         let names: Vec<Vec<u8>> = names.map(|name| name.as_bytes().unwrap().into_owned()).collect();
         assert_eq!(names, [&b"a\xff"[..], b"b"], "protocol {protocol}");
         assert_eq!(root.get("text").unwrap().as_str(), Some("caf\u{e9} \u{20ac}"), "protocol {protocol}");
+        assert_eq!(root.get("labels").unwrap().integers(), Some(labels));
+        assert_eq!(root.get("names").unwrap().integers(), None);
         let data = root.get("data").unwrap().as_array().unwrap();
-        assert_eq!((data.shape(), data.bytes()), (&[3, 4][..], &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11][..]));
+        assert_eq!((data.kind, data.shape.as_slice()), ("u1", &[3, 4][..]));
+        assert_eq!(data.row_major().unwrap(), &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11][..]);
         // Column-major and big-endian in the pickle.
         let columns = root.get("columns").unwrap().as_array().unwrap();
-        assert_eq!(columns.shape(), [3, 4]);
-        assert_eq!(columns.to_f32(), (0..12).map(|n| n as f32).collect::<Vec<_>>(), "protocol {protocol}");
+        assert_eq!((columns.shape.as_slice(), columns.fortran), (&[3, 4][..], true));
+        let values = columns.row_major().unwrap();
+        let values = Element::named("<i2").unwrap().integers(&values);
+        assert_eq!(values, Some((0..12).collect()), "protocol {protocol}");
     }
 }
 
@@ -40,8 +46,36 @@ fn a_python_2_batch_reads() {
         \x89U\x04\x01\x02\xfe\xfftbU\x06labelsq\x08]q\x09(K\x06K\x09eu.";
     let pickle = load(bytes).unwrap();
     let data = pickle.root().get("data").unwrap().as_array().unwrap();
-    assert_eq!((data.shape(), data.bytes()), (&[2, 2][..], &[1, 2, 254, 255][..]));
+    assert_eq!((data.kind, data.shape.as_slice()), ("u1", &[2, 2][..]));
+    assert_eq!(data.row_major().unwrap(), &[1, 2, 254, 255][..]);
     assert_eq!(pickle.root().get("labels").unwrap().elements().unwrap().len(), 2);
+}
+
+/// Python 3's `pickle.dumps` of numpy 2's `array([6, 300, -1], '>i2')` and `list(array([6, 300, -1], 'i4'))`.
+#[test]
+fn labels_are_integers_in_every_form_that_numpy_gives_them() {
+    let pickled: [&[u8]; 6] = [
+        b"cnumpy._core.multiarray\n_reconstruct\np0\n(cnumpy\nndarray\np1\n(I0\ntp2\nc_codecs\nencode\np3\n(Vb\np4\nVlatin1\np5\ntp6\nRp7\ntp8\nRp9\n(I1\n(I3\ntp10\ncnumpy\ndtype\np11\n(Vi2\np12\nI00\nI01\ntp13\nRp14\n(I3\nV>\np15\nNNNI-1\nI-1\nI0\ntp16\nbI00\ng3\n(V\\u0000\x06\x01,\xff\xff\np17\ng5\ntp18\nRp19\ntp20\nb.",
+        b"\x80\x02cnumpy._core.multiarray\n_reconstruct\nq\x00cnumpy\nndarray\nq\x01K\x00\x85q\x02c_codecs\nencode\nq\x03X\x01\x00\x00\x00bq\x04X\x06\x00\x00\x00latin1q\x05\x86q\x06Rq\x07\x87q\x08Rq\x09(K\x01K\x03\x85q\ncnumpy\ndtype\nq\x0bX\x02\x00\x00\x00i2q\x0c\x89\x88\x87q\rRq\x0e(K\x03X\x01\x00\x00\x00>q\x0fNNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tq\x10b\x89h\x03X\x08\x00\x00\x00\x00\x06\x01,\xc3\xbf\xc3\xbfq\x11h\x05\x86q\x12Rq\x13tq\x14b.",
+        b"\x80\x05\x95z\x00\x00\x00\x00\x00\x00\x00\x8c\x13numpy._core.numeric\x94\x8c\x0b_frombuffer\x94\x93\x94(\x96\x06\x00\x00\x00\x00\x00\x00\x00\x00\x06\x01,\xff\xff\x94\x8c\x05numpy\x94\x8c\x05dtype\x94\x93\x94\x8c\x02i2\x94\x89\x88\x87\x94R\x94(K\x03\x8c\x01>\x94NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00t\x94bK\x03\x85\x94\x8c\x01C\x94t\x94R\x94.",
+        b"(lp0\ncnumpy._core.multiarray\nscalar\np1\n(cnumpy\ndtype\np2\n(Vi4\np3\nI00\nI01\ntp4\nRp5\n(I3\nV<\np6\nNNNI-1\nI-1\nI0\ntp7\nbc_codecs\nencode\np8\n(V\x06\\u0000\\u0000\\u0000\np9\nVlatin1\np10\ntp11\nRp12\ntp13\nRp14\nag1\n(g5\ng8\n(V,\x01\\u0000\\u0000\np15\ng10\ntp16\nRp17\ntp18\nRp19\nag1\n(g5\ng8\n(V\xff\xff\xff\xff\np20\ng10\ntp21\nRp22\ntp23\nRp24\na.",
+        b"\x80\x02]q\x00(cnumpy._core.multiarray\nscalar\nq\x01cnumpy\ndtype\nq\x02X\x02\x00\x00\x00i4q\x03\x89\x88\x87q\x04Rq\x05(K\x03X\x01\x00\x00\x00<q\x06NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tq\x07bc_codecs\nencode\nq\x08X\x04\x00\x00\x00\x06\x00\x00\x00q\x09X\x06\x00\x00\x00latin1q\n\x86q\x0bRq\x0c\x86q\rRq\x0eh\x01h\x05h\x08X\x04\x00\x00\x00,\x01\x00\x00q\x0fh\n\x86q\x10Rq\x11\x86q\x12Rq\x13h\x01h\x05h\x08X\x08\x00\x00\x00\xc3\xbf\xc3\xbf\xc3\xbf\xc3\xbfq\x14h\n\x86q\x15Rq\x16\x86q\x17Rq\x18e.",
+        b"\x80\x04\x95\x88\x00\x00\x00\x00\x00\x00\x00]\x94(\x8c\x16numpy._core.multiarray\x94\x8c\x06scalar\x94\x93\x94\x8c\x05numpy\x94\x8c\x05dtype\x94\x93\x94\x8c\x02i4\x94\x89\x88\x87\x94R\x94(K\x03\x8c\x01<\x94NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00t\x94bC\x04\x06\x00\x00\x00\x94\x86\x94R\x94h\x03h\x09C\x04,\x01\x00\x00\x94\x86\x94R\x94h\x03h\x09C\x04\xff\xff\xff\xff\x94\x86\x94R\x94e.",
+    ];
+    for bytes in pickled {
+        assert_eq!(load(bytes).unwrap().root().integers(), Some(vec![6, 300, -1]));
+    }
+    let one = |kind: &str, value: &[u8]| {
+        let head = format!(
+            "(cnumpy.core.multiarray\nscalar\n(cnumpy\ndtype\n(S'{kind}'\nI0\nI1\ntRU{}",
+            value.len() as u8 as char
+        );
+        load(&[head.as_bytes(), value, b"tRl."].concat()).unwrap().root().integers()
+    };
+    assert_eq!(one("u2", b"\x2c\x01"), Some(vec![300]));
+    assert_eq!(one("u8", &[0xff; 8]), None, "beyond 63 bits");
+    assert_eq!(one("f4", &[0; 4]), None);
+    assert_eq!(one("u2", &[0; 4]), None, "two numbers are not one");
 }
 
 #[test]
@@ -52,7 +86,10 @@ fn an_array_whose_bytes_are_not_its_shapes_is_no_array() {
     for wrong in [b"K\x03K\x05\x86", b"K\xffK\xff\x86", b"K\x00K\x04\x86"] {
         let mut changed = bytes.clone();
         changed[at..at + wrong.len()].copy_from_slice(wrong);
-        assert_eq!(load(&changed).unwrap().root().get("data").unwrap().as_array(), None);
+        let changed = load(&changed).unwrap();
+        let data = changed.root().get("data").unwrap();
+        assert!(data.as_array().is_none_or(|array| array.row_major().is_none()));
+        assert_eq!(data.integers(), None);
     }
 }
 
