@@ -1,0 +1,69 @@
+//! Exit codes: what a script may go by, chosen by the cause of an error and not by the place where it was noticed.
+
+use std::fmt::Display;
+use std::io;
+use std::process::ExitCode;
+
+/// What a process's exit code says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// 1: the command was right, what it looked at or computed is not.
+    Failed = 1,
+    /// 2: bad usage or input.
+    Refused = 2,
+    /// 74: the disk or the operating system.
+    Disk = 74,
+    /// 75: interrupted; the same command goes on.
+    Interrupted = 75,
+    /// 101: our bug, as a panic.
+    Bug = 101,
+}
+
+impl Exit {
+    /// A path that is not there or is of the wrong kind is the user's slip; anything else is the disk's.
+    pub fn of_io(error: &io::Error) -> Self {
+        use io::ErrorKind::{AlreadyExists, InvalidInput, IsADirectory, NotADirectory, NotFound};
+        match error.kind() {
+            NotFound | InvalidInput | IsADirectory | NotADirectory | AlreadyExists => Self::Refused,
+            _ => Self::Disk,
+        }
+    }
+}
+
+/// An error that knows its exit code.
+pub trait Exits: Display {
+    /// What to tell scripts.
+    fn exit(&self) -> Exit;
+}
+
+/// Says why a command stopped, if it did, and gives the process's exit code: the last thing in `main`.
+pub fn end<E: Exits>(result: Result<(), E>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            crate::say(format_args!("error: {error}"));
+            ExitCode::from(error.exit() as u8)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// EX_IOERR is 74 and EX_TEMPFAIL 75 in BSD's sysexits.h; 101 is what a Rust process that panicked exits with.
+    #[test]
+    fn codes_are_those_that_scripts_know() {
+        let codes = [Exit::Failed, Exit::Refused, Exit::Disk, Exit::Interrupted, Exit::Bug];
+        assert_eq!(codes.map(|code| code as u8), [1, 2, 74, 75, 101]);
+    }
+
+    #[test]
+    fn a_slip_in_a_path_is_not_blamed_on_the_disk() {
+        let of = |kind: io::ErrorKind| Exit::of_io(&kind.into());
+        assert_eq!(of(io::ErrorKind::NotFound), Exit::Refused);
+        assert_eq!(of(io::ErrorKind::IsADirectory), Exit::Refused);
+        assert_eq!(of(io::ErrorKind::StorageFull), Exit::Disk);
+        assert_eq!(of(io::ErrorKind::PermissionDenied), Exit::Disk);
+    }
+}

@@ -1,0 +1,98 @@
+//! The tables that `--help` shows, so that nobody has to know a name by heart.
+
+use method::{eval, model, objective};
+
+/// Columns that a terminal is sure to have.
+const COLUMNS: usize = 80;
+
+/// What a process's exit code says.
+pub const EXIT_CODES: &str = "Exit codes: 0 done, 1 a check failed, 2 bad usage or input, 74 disk,
+  75 interrupted: run the same command again, 101 our bug";
+
+/// Every architecture.
+pub fn architectures() -> String {
+    section("Architectures", &lines(model::ZOO.iter().map(|row| (row.name, row.summary))))
+}
+
+/// Every objective.
+pub fn objectives() -> String {
+    section("Objectives", &lines(objective::OBJECTIVES.iter().map(|row| (row.name, row.summary))))
+}
+
+/// Every attack.
+pub fn attacks() -> String {
+    section("Attacks", &lines(eval::ATTACKS.iter().map(|row| (row.name, row.summary))))
+}
+
+/// Every data set, with the forms on disk that are read.
+pub fn datasets() -> String {
+    let rows: String = data::help().lines().map(|line| format!("  {line}\n")).collect();
+    section("Data sets", &rows)
+}
+
+/// Sections and what comes last, a blank line between them.
+pub fn after<const N: usize>(sections: [String; N]) -> String {
+    let mut text = String::new();
+    for section in sections {
+        text += &section;
+        text += "\n";
+    }
+    text + EXIT_CODES
+}
+
+/// A heading over a table as [`names::help`] makes it. A summary too long for its line goes on below its beginning.
+pub fn section(heading: &str, table: &str) -> String {
+    let mut text = format!("{heading}:\n");
+    for line in table.lines() {
+        let name = line.len() - line.trim_start().len();
+        let summary = line[name..].find(' ').map_or(line.len(), |end| {
+            let rest = &line[name + end..];
+            name + end + (rest.len() - rest.trim_start().len())
+        });
+        let mut column = line[..summary].chars().count();
+        text += &line[..summary];
+        for (count, word) in line[summary..].split_whitespace().enumerate() {
+            let width = word.chars().count();
+            if count > 0 && column + 1 + width > COLUMNS {
+                text += "\n";
+                text += &" ".repeat(summary);
+                column = summary;
+            } else if count > 0 {
+                text += " ";
+                column += 1;
+            }
+            text += word;
+            column += width;
+        }
+        text += "\n";
+    }
+    text
+}
+
+fn lines<'a>(rows: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    rows.map(|(name, summary)| format!("  {name:<16} {summary}\n")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_summary_goes_on_below_its_beginning() {
+        let long = "word ".repeat(20);
+        let text = section("Fruits", &format!("  apple  {long}\n  fig    short\n"));
+        let words = |count| vec!["word"; count].join(" ");
+        assert_eq!(text, format!("Fruits:\n  apple  {}\n         {}\n  fig    short\n", words(14), words(6)));
+    }
+
+    #[test]
+    fn every_table_fits_eighty_columns_and_names_all_its_rows() {
+        let tables = [architectures(), objectives(), attacks(), datasets()];
+        for table in &tables {
+            assert!(table.lines().all(|line| line.chars().count() <= COLUMNS), "{table}");
+        }
+        for (table, name) in tables.iter().zip(["wrn-D-W", "rslad", "pgdN", "cifar10:FOLDER"]) {
+            assert!(table.contains(&format!("\n  {name}")), "{table}");
+        }
+    }
+}

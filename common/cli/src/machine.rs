@@ -1,0 +1,52 @@
+//! Where networks run: the flags that every command has, and the engine that they start.
+
+use std::num::NonZeroUsize;
+
+use clap::Args;
+use engine::{Engine, EngineError, Kind};
+
+/// What a command runs on. No result depends on the threads.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct MachineArgs {
+    /// Threads; no result depends on them [default: all processors]
+    #[arg(long, global = true, display_order = 900, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+    /// What runs the networks: cpu, or reference, the slow oracle [default: cpu]
+    #[arg(long, global = true, display_order = 901, value_name = "NAME", alias = "device")]
+    pub engine: Option<Kind>,
+}
+
+impl MachineArgs {
+    /// Prepares the whole process. The first thing in `main`: it sets the environment, which no other thread may be
+    /// reading.
+    pub fn configure(&self) {
+        engine::process::configure(self.threads());
+    }
+
+    /// As many as were asked for, or as there are processors.
+    fn threads(&self) -> usize {
+        let given = self.threads.or_else(|| std::thread::available_parallelism().ok());
+        given.map_or(1, NonZeroUsize::get)
+    }
+
+    /// The machine, with the usual engine where none was asked for.
+    pub fn machine(&self) -> Machine {
+        Machine { engine: self.engine.unwrap_or_default(), threads: self.threads() }
+    }
+}
+
+/// An engine that is not started yet, and its threads.
+#[derive(Clone, Copy, Debug)]
+pub struct Machine {
+    /// Which engine.
+    pub engine: Kind,
+    /// Its threads; no result depends on them.
+    pub threads: usize,
+}
+
+impl Machine {
+    /// Starts the engine. `exact_conv` keeps it from convolutions that round more than a plain sum does.
+    pub fn start(self, exact_conv: bool) -> Result<Box<dyn Engine>, EngineError> {
+        self.engine.start(self.threads, exact_conv)
+    }
+}
