@@ -3,9 +3,9 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use data::{Dataset, DatasetSpec, Split};
-use labels::{Augment, Dtype, Form, RowTable, Views};
+use labels::{Augment, Dtype, Form, RowTable, Spec, Teacher, Views};
 use method::model::Task;
 use method::view::ViewPlan;
 
@@ -92,18 +92,20 @@ pub struct OutArgs {
     pub author: String,
 }
 
-/// The machine that runs the teacher.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Device {
-    /// The processor.
-    Cpu,
-}
-
-impl Device {
-    /// The name that label sets record.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Cpu => "cpu",
+impl OutArgs {
+    /// What is to be written: these rows of these images, answered by this teacher.
+    pub fn spec(&self, rows: RowTable, dataset: &Dataset, plan: ViewPlan, teacher: Teacher) -> Spec {
+        Spec {
+            rows,
+            dataset: dataset.record(),
+            augment: plan.augment,
+            views: plan.views,
+            dtype: self.dtype,
+            form: self.format,
+            shard_images: self.shard_images.map(NonZeroUsize::get),
+            teacher,
+            license: self.license.clone(),
+            author: self.author.clone(),
         }
     }
 }

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use cli::Machine;
 use data::DatasetSpec;
 use half::f16;
 use labels::{Dtype, Hex, LabelSet, Wanted};
 use weights::blake3_of_file;
 
 use crate::args::task;
-use crate::teacher::{Machine, RowId, Teacher};
+use crate::teacher::{RowId, Teacher};
 use crate::{Error, Result};
 
 /// Part of a row's largest |logit| that two engines, devices or builds may differ by.

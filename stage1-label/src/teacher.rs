@@ -3,26 +3,21 @@
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
+use cli::Machine;
 use data::Dataset;
 use engine::params::Precision;
-use engine::{Engine, Kind};
+use engine::{Engine, EngineError};
 use half::f16;
 use labels::{Augment, Dtype};
 use method::model::{self, Loaded, Task};
 
-use crate::Result;
+use crate::{Error, Result};
 
 /// A row of a label set: image and view id.
 pub type RowId = (usize, u16);
 
-/// What runs a teacher.
-#[derive(Clone, Copy, Debug)]
-pub struct Machine {
-    /// Which engine.
-    pub engine: Kind,
-    /// Its threads; no result depends on them.
-    pub threads: usize,
-}
+/// Where teachers run, as label sets record it: every engine of today runs on the processor.
+const DEVICE: &str = "cpu";
 
 /// A loaded teacher.
 pub struct Teacher {
@@ -34,7 +29,7 @@ impl Teacher {
     /// Loads f32 weights for `task`. `arch` is needed for files that do not name their architecture.
     pub fn load(path: &Path, arch: Option<&str>, task: Task, machine: Machine) -> Result<Self> {
         let loaded = model::load(path, arch, task, Precision::F32)?;
-        Ok(Self { engine: machine.engine.start(machine.threads, true)?, loaded })
+        Ok(Self { engine: machine.start(true).map_err(Error::Teacher)?, loaded })
     }
 
     /// Engine and build, as label sets record them.
@@ -43,7 +38,7 @@ impl Teacher {
     }
 
     /// What a label set records of this teacher.
-    pub fn record(&self, origin: &str, device: &str) -> labels::Teacher {
+    pub fn record(&self, origin: &str) -> labels::Teacher {
         let (mean, std) = self.loaded.network.normalisation().unwrap_or_default();
         let text = |values: &[f64]| values.iter().map(f64::to_string).collect();
         labels::Teacher {
@@ -54,7 +49,7 @@ impl Teacher {
             std: text(std),
             precision: Precision::F32.name().into(),
             engine: self.engine(),
-            device: device.into(),
+            device: DEVICE.into(),
         }
     }
 
@@ -67,9 +62,12 @@ impl Teacher {
         let mut pixels = vec![0f32; rows.len() * shape.values()];
         dataset.gather(augment, &rows, &mut pixels);
         let size = (rows.len(), shape.channels, shape.height, shape.width);
-        let images = Tensor::from_vec(pixels, size, &Device::Cpu)?;
-        let logits = self.engine.logits(&self.loaded.network, &self.loaded.params, &images)?;
-        Ok(logits.flatten_all()?.to_vec1()?)
+        let answer = || -> std::result::Result<_, EngineError> {
+            let images = Tensor::from_vec(pixels, size, &Device::Cpu)?;
+            let logits = self.engine.logits(&self.loaded.network, &self.loaded.params, &images)?;
+            Ok(logits.flatten_all()?.to_vec1()?)
+        };
+        answer().map_err(Error::Teacher)
     }
 }
 
@@ -93,6 +91,8 @@ pub fn check_storable(logits: &[f32], classes: usize, rows: &[RowId], dtype: Dty
 
 #[cfg(test)]
 mod tests {
+    use cli::{Exit, Exits};
+
     use super::*;
 
     #[test]
@@ -104,10 +104,10 @@ mod tests {
         assert!(check_storable(&logits, 2, &rows, Dtype::F32).is_ok());
         let error = check_storable(&logits, 2, &rows, Dtype::F16).unwrap_err();
         assert!(error.to_string().contains("image 3, view 7: class 1 is 65520"), "{error}");
-        assert_eq!(error.exit_code(), 2);
+        assert_eq!(error.exit(), Exit::Refused);
         logits[4] = f32::NAN;
         let error = check_storable(&logits, 2, &rows, Dtype::F32).unwrap_err();
         assert!(error.to_string().contains("image 9, view 1: class 0 is NaN"), "{error}");
-        assert_eq!(error.exit_code(), 1);
+        assert_eq!(error.exit(), Exit::Failed);
     }
 }

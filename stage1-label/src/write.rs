@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
+use cli::{Progress, say};
 use labels::{Kind, Manifest, Session, ShardJob, Spec};
 
-use crate::progress::Progress;
 use crate::teacher::RowId;
 use crate::{Error, Result};
 
@@ -15,6 +15,18 @@ pub struct Written {
     pub manifest: Manifest,
     /// Whether it was there already, complete and with the same parameters.
     pub already: bool,
+}
+
+impl Written {
+    /// Says what became of the label set in this folder.
+    pub fn say(&self, dir: &Path) {
+        let Self { manifest, already } = self;
+        let state = if *already { "already complete" } else { "complete" };
+        let right = &manifest.right;
+        let share = 100.0 * right.right as f64 / right.rows as f64;
+        say(format_args!("{}: {state}, {} rows, right answers {share:.2} %", dir.display(), manifest.rows));
+        say(format_args!("content_hash {}", manifest.content_hash));
+    }
 }
 
 /// One shard's worth of rows to be answered.

@@ -38,7 +38,7 @@ fn help_lists_what_a_newcomer_can_name() {
         "--format",
         "--batch",
         "--threads",
-        "--device",
+        "--engine",
         "--shard-images",
         "--license",
         "--origin",

@@ -12,7 +12,7 @@ mod statistics;
 mod text;
 
 use statistics::Statistics;
-pub(crate) use text::bytes;
+pub(super) use text::bytes;
 
 /// Flags of `label inspect`.
 #[derive(Debug, Clone, Args)]
@@ -22,6 +22,12 @@ pub struct InspectArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+impl InspectArgs {
+    pub(super) fn run(&self) -> Result<()> {
+        Ok(cli::show(&run(self)?, self.json)?)
+    }
 }
 
 /// What a label set is and how its teacher answers. Accuracies and shares are in percent.

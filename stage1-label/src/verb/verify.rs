@@ -5,11 +5,11 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
+use cli::{Machine, MachineArgs, print, say};
 use data::DatasetSpec;
 use labels::{Check, LabelSet, Report};
 
 use crate::recompute::{Recomputed, Request, recompute};
-use crate::teacher::Machine;
 use crate::{Error, Result};
 
 /// Flags of `label verify`.
@@ -29,6 +29,17 @@ pub struct VerifyArgs {
     /// The labelled dataset, for --recompute
     #[arg(long, value_name = "DATASET", requires = "recompute")]
     pub data: Option<DatasetSpec>,
+}
+
+impl VerifyArgs {
+    pub(super) fn run(&self, machine: MachineArgs) -> Result<()> {
+        let (findings, result) = run(self, machine.machine());
+        print(&findings.checked)?;
+        for problem in &findings.problems {
+            say(problem);
+        }
+        result
+    }
 }
 
 /// What verification did, for people: what was checked, on stdout; what is wrong, on stderr.

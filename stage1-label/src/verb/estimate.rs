@@ -12,8 +12,8 @@ use labels::{Dtype, Views, default_shard_images};
 use method::model::{self, Task};
 use serde::Serialize;
 
+use super::inspect::bytes;
 use crate::args::{DataArgs, ViewArgs, task};
-use crate::inspect::bytes;
 use crate::{Error, Result};
 
 /// Student forwards per image and step: 10 attack steps of 2, then two training passes of 3.
@@ -43,6 +43,12 @@ pub struct EstimateArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+impl EstimateArgs {
+    pub(super) fn run(&self) -> Result<()> {
+        Ok(cli::show(&run(self)?, self.json)?)
+    }
 }
 
 /// What labelling costs beside running the teacher online. Shares are in percent.

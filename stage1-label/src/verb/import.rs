@@ -1,19 +1,17 @@
 //! `label import`: a foreign teacher's answers become a label set like any other.
 
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
+use cli::{Progress, Stop};
 use data::DatasetSpec;
-use labels::{Hex, Spec};
+use labels::Hex;
 use method::view::ViewPlan;
 use weights::blake3_of_file;
 
 use crate::args::{OutArgs, row_table};
 use crate::npy::NpyLogits;
-use crate::progress::Progress;
 use crate::rows_file::{Header, RowsFile};
-use crate::stop::Stop;
 use crate::teacher::{RowId, check_storable};
 use crate::write::{Shard, Written, label_set};
 use crate::{Error, Result};
@@ -44,6 +42,15 @@ pub struct ImportArgs {
     pub out: OutArgs,
 }
 
+impl ImportArgs {
+    pub(super) fn run(&self) -> Result<()> {
+        let stop = Stop::on_signals()?;
+        let written = run(self, &stop, &mut Progress::on_stderr("rows"))?;
+        written.say(&self.out.out);
+        Ok(())
+    }
+}
+
 /// Checks rows and logits against the dataset, then writes a label set as `run` does.
 ///
 /// Every logit is looked at before the folder is touched. The manifest records the logits file's BLAKE3 with the engine,
@@ -65,10 +72,12 @@ pub fn run(args: &ImportArgs, stop: &Stop, progress: &mut Progress) -> Result<Wr
         let answers = logits.read(rows.len())?;
         check_storable(&answers, classes, rows, dtype).map_err(|error| match error {
             // What a file holds is input, not the outcome of a run.
-            Error::Labels(error @ labels::Error::TeacherNotFinite { .. }) => Error::Usage {
-                what: format!("{}: {}", args.logits.display(), first_line(&error)),
-                hint: "check the teacher's weights and the input's range".into(),
-            },
+            Error::Common(cli::Error::Labels(error @ labels::Error::TeacherNotFinite { .. })) => {
+                Error::Usage {
+                    what: format!("{}: {}", args.logits.display(), first_line(&error)),
+                    hint: "check the teacher's weights and the input's range".into(),
+                }
+            }
             error => error,
         })?;
     }
@@ -76,27 +85,17 @@ pub fn run(args: &ImportArgs, stop: &Stop, progress: &mut Progress) -> Result<Wr
 
     let digest = blake3_of_file(&args.logits)?.to_hex();
     let weights = args.teacher_weights.as_deref().map(blake3_of_file).transpose()?;
-    let spec = Spec {
-        rows: table,
-        dataset: dataset.record(),
-        augment: plan.augment,
-        views: plan.views,
-        dtype,
-        form: args.out.format,
-        shard_images: args.out.shard_images.map(NonZeroUsize::get),
-        teacher: labels::Teacher {
-            architecture: args.teacher_name.clone(),
-            weights_blake3: weights.map(|hash| Hex(*hash.as_bytes())),
-            origin: args.out.origin.clone(),
-            mean: Vec::new(),
-            std: Vec::new(),
-            precision: logits.precision().into(),
-            engine: format!("foreign (logits BLAKE3 {digest})"),
-            device: "foreign".into(),
-        },
-        license: args.out.license.clone(),
-        author: args.out.author.clone(),
+    let teacher = labels::Teacher {
+        architecture: args.teacher_name.clone(),
+        weights_blake3: weights.map(|hash| Hex(*hash.as_bytes())),
+        origin: args.out.origin.clone(),
+        mean: Vec::new(),
+        std: Vec::new(),
+        precision: logits.precision().into(),
+        engine: format!("foreign (logits BLAKE3 {digest})"),
+        device: "foreign".into(),
     };
+    let spec = args.out.spec(table, &dataset, plan, teacher);
     label_set(&args.out.out, spec, progress, |shard: &Shard, progress: &mut Progress| {
         if stop.requested() {
             return Ok(None);

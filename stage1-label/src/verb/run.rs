@@ -3,13 +3,11 @@
 use std::num::NonZeroUsize;
 
 use clap::Args;
-use labels::Spec;
+use cli::{Machine, MachineArgs, Progress, Stop};
 
 use crate::Result;
-use crate::args::{DataArgs, Device, OutArgs, TeacherArgs, ViewArgs, row_table, task};
-use crate::progress::Progress;
-use crate::stop::Stop;
-use crate::teacher::{Machine, Teacher, check_storable};
+use crate::args::{DataArgs, OutArgs, TeacherArgs, ViewArgs, row_table, task};
+use crate::teacher::{Teacher, check_storable};
 use crate::write::{Shard, Written, label_set};
 
 /// Flags of `label run`.
@@ -30,9 +28,15 @@ pub struct RunArgs {
     /// Rows run together; changes no result [default: 64 per thread, at least 128]
     #[arg(long, value_name = "N")]
     pub batch: Option<NonZeroUsize>,
-    /// The machine that runs the teacher
-    #[arg(long, value_enum, default_value = "cpu", value_name = "DEVICE")]
-    pub device: Device,
+}
+
+impl RunArgs {
+    pub(super) fn run(&self, machine: MachineArgs) -> Result<()> {
+        let stop = Stop::on_signals()?;
+        let written = run(self, machine.machine(), &stop, &mut Progress::on_stderr("rows"))?;
+        written.say(&self.out.out);
+        Ok(())
+    }
 }
 
 /// Runs the teacher over the rows that are not on the disk yet and publishes the label set.
@@ -46,18 +50,8 @@ pub fn run(args: &RunArgs, machine: Machine, stop: &Stop, progress: &mut Progres
     let plan = args.views.plan(&args.data.data);
     let batch = args.batch.map_or_else(|| (64 * machine.threads).max(128), NonZeroUsize::get);
     let (classes, dtype) = (dataset.classes(), args.out.dtype);
-    let spec = Spec {
-        rows: row_table(plan, dataset.len())?,
-        dataset: dataset.record(),
-        augment: plan.augment,
-        views: plan.views,
-        dtype,
-        form: args.out.format,
-        shard_images: args.out.shard_images.map(NonZeroUsize::get),
-        teacher: teacher.record(&args.out.origin, args.device.name()),
-        license: args.out.license.clone(),
-        author: args.out.author.clone(),
-    };
+    let rows = row_table(plan, dataset.len())?;
+    let spec = args.out.spec(rows, &dataset, plan, teacher.record(&args.out.origin));
     label_set(&args.out.out, spec, progress, |shard: &Shard, progress: &mut Progress| {
         let mut logits = Vec::with_capacity(shard.rows.len() * classes);
         for rows in shard.rows.chunks(batch) {

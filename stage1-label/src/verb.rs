@@ -1,0 +1,53 @@
+//! What `label` can do: one file a verb, each with its flags, what it does and what it says.
+
+use clap::Subcommand;
+use cli::{MachineArgs, help};
+
+use crate::Result;
+
+pub mod estimate;
+pub mod import;
+pub mod inspect;
+pub mod plan;
+pub mod run;
+pub mod verify;
+
+/// What to do. To add a verb: its file, and a variant here with its arm below.
+#[derive(Subcommand)]
+pub enum Verb {
+    /// Run a teacher over a dataset and write its label set; run it again to resume
+    #[command(after_help = tables())]
+    Run(Box<run::RunArgs>),
+    /// Check every byte of a label set, and on request its teacher's answers
+    Verify(verify::VerifyArgs),
+    /// Show what a label set holds and how well its teacher answers
+    Inspect(inspect::InspectArgs),
+    /// Say what a label set would cost and save
+    #[command(after_help = tables())]
+    Estimate(estimate::EstimateArgs),
+    /// Write the rows that a teacher outside this program has to answer
+    #[command(after_help = tables())]
+    Plan(plan::PlanArgs),
+    /// Make a label set from the answers to a plan
+    #[command(after_help = tables())]
+    Import(Box<import::ImportArgs>),
+}
+
+impl Verb {
+    /// Does it, on this machine, and says what came of it.
+    pub fn run(&self, machine: MachineArgs) -> Result<()> {
+        match self {
+            Self::Run(args) => args.run(machine),
+            Self::Verify(args) => args.run(machine),
+            Self::Inspect(args) => args.run(),
+            Self::Estimate(args) => args.run(),
+            Self::Plan(args) => args.run(),
+            Self::Import(args) => args.run(),
+        }
+    }
+}
+
+/// The names that --arch and --data know.
+pub fn tables() -> String {
+    help::after([help::architectures(), help::datasets()])
+}
