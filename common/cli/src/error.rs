@@ -59,11 +59,12 @@ impl Exits for Error {
         match self {
             // Threads that the system does not grant are no fault of the command.
             Self::Signals(_) | Self::Engine(EngineError::Threads { .. }) => Exit::Disk,
-            Self::Eval(EvalError::NonFinite) => Exit::Failed,
+            // The command was right; what a network answered is not.
+            Self::Eval(EvalError::NonFinite) | Self::Labels(labels::Error::TeacherNotFinite { .. }) => {
+                Exit::Failed
+            }
             Self::Eval(EvalError::Interrupted) => Exit::Interrupted,
             Self::Engine(_) | Self::Eval(_) => Exit::Bug,
-            // The teacher's answers are checked as a training loss is: the command was right, its outcome is not.
-            Self::Labels(labels::Error::TeacherNotFinite { .. }) => Exit::Failed,
             Self::Labels(error) if error.kind() == labels::Kind::Damage => Exit::Failed,
             _ => self.cause().map_or(Exit::Refused, Exit::of_io),
         }

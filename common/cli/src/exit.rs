@@ -51,7 +51,7 @@ pub fn end<E: Exits>(result: Result<(), E>) -> ExitCode {
 mod tests {
     use super::*;
 
-    /// EX_IOERR is 74 and EX_TEMPFAIL 75 in BSD's sysexits.h; 101 is what a Rust process that panicked exits with.
+    /// `EX_IOERR` is 74 and `EX_TEMPFAIL` 75 in BSD's sysexits.h; 101 is what a Rust process that panicked exits with.
     #[test]
     fn codes_are_those_that_scripts_know() {
         let codes = [Exit::Failed, Exit::Refused, Exit::Disk, Exit::Interrupted, Exit::Bug];

@@ -26,8 +26,8 @@ pub fn attacks() -> String {
 
 /// Every data set, with the forms on disk that are read.
 pub fn datasets() -> String {
-    let rows: String = data::help().lines().map(|line| format!("  {line}\n")).collect();
-    section("Data sets", &rows)
+    let rows: Vec<String> = data::help().lines().map(|line| format!("  {line}")).collect();
+    section("Data sets", &rows.join("\n"))
 }
 
 /// Sections and what comes last, a blank line between them.
@@ -70,7 +70,7 @@ pub fn section(heading: &str, table: &str) -> String {
 }
 
 fn lines<'a>(rows: impl Iterator<Item = (&'a str, &'a str)>) -> String {
-    rows.map(|(name, summary)| format!("  {name:<16} {summary}\n")).collect()
+    rows.map(|(name, summary)| format!("  {name:<16} {summary}")).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]

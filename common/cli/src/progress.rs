@@ -64,7 +64,7 @@ impl Progress {
         match &self.shown {
             Shown::Bar(bar) => bar.enable_steady_tick(TICK),
             Shown::Lines if before > 0 => {
-                say(format_args!("resuming after {before} of {total} {}", self.unit))
+                say(format_args!("resuming after {before} of {total} {}", self.unit));
             }
             Shown::Lines | Shown::Nothing => {}
         }
@@ -146,15 +146,15 @@ impl Pace {
 
     fn line(&self, unit: &str, about: &str, elapsed: Duration) -> String {
         let Self { done, total, .. } = self;
-        let mut line = if about.is_empty() {
+        let so_far = if about.is_empty() {
             format!("{done}/{total} {unit}")
         } else {
             format!("{about}: {} %", self.percent())
         };
-        if let Some((rate, left)) = self.rate_and_rest(elapsed) {
-            line += &format!("  {rate:.0} {unit}/s  {left} left");
+        match self.rate_and_rest(elapsed) {
+            Some((rate, left)) => format!("{so_far}  {rate:.0} {unit}/s  {left} left"),
+            None => so_far,
         }
-        line
     }
 }
 
@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn the_longest_lines_fit_eighty_columns() {
         let (pace, about) = (pace(0, 14_990_000, 15_000_000), "epoch 299/300 loss 0.1234 best 45.1");
-        let elapsed = Duration::from_secs(3000);
+        let elapsed = Duration::from_mins(50);
         let line = pace.line("images", about, elapsed);
         assert_eq!(line, format!("{about}: 99 %  4997 images/s  2 seconds left"));
         assert!(line.len() <= 80, "{line}");
