@@ -3,6 +3,7 @@
 //! Random images, random labels, fresh weights: speed does not depend on what a network knows. Comparisons with other
 //! frameworks interleave such runs with theirs; see `bench/`.
 
+use std::fmt;
 use std::time::Instant;
 
 use candle_core::{Device, Tensor};
@@ -89,6 +90,34 @@ pub struct Timing {
     pub peak_memory_mib: Option<f64>,
     /// Of a step: gathering the views and reading the label set, in percent of the median.
     pub gathering_percent: Option<f64>,
+}
+
+impl fmt::Display for Timing {
+    /// A few lines, at most 80 columns wide.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { student, engine, mode, batch, threads, repetitions, .. } = self;
+        let head = format!("{student}, {mode:?} of {batch} images, {engine}, {threads} threads");
+        writeln!(f, "{}", head.to_lowercase())?;
+        writeln!(
+            f,
+            "median of {repetitions}: {:.2} ms, half within {:.1} %; {:.0} images/s",
+            self.median_seconds * 1e3,
+            self.spread_percent,
+            self.images_per_second
+        )?;
+        writeln!(
+            f,
+            "{:.0} GFLOP/s of direct convolution, {:.0} % of the {:.0} that the threads' FMA reach",
+            self.gflops, self.peak_percent, self.peak_gflops
+        )?;
+        if let Some(percent) = self.gathering_percent {
+            writeln!(f, "gathering views and labels: {percent:.2} %")?;
+        }
+        if let Some(mib) = self.peak_memory_mib {
+            writeln!(f, "peak memory: {mib:.0} MiB")?;
+        }
+        Ok(())
+    }
 }
 
 /// Times it.

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 
+use cli::{Progress, Stop};
 use data::{DatasetSpec, Split};
 use engine::Engine;
 use engine::params::Precision;
@@ -13,7 +13,6 @@ use method::model;
 use method::threat::{Fraction, Threat};
 
 use crate::error::RunError;
-use crate::progress::Progress;
 use crate::source::{self, Unchanged};
 
 /// What is judged, and how.
@@ -43,7 +42,7 @@ pub struct Examination {
 }
 
 /// Judges a student.
-pub fn evaluate(exam: &Examination, engine: &dyn Engine, stop: &AtomicBool) -> Result<Report, RunError> {
+pub fn evaluate(exam: &Examination, engine: &dyn Engine, stop: &Stop) -> Result<Report, RunError> {
     let attacks: Vec<Box<dyn Attack>> = exam
         .attacks
         .iter()
@@ -70,14 +69,13 @@ pub fn evaluate(exam: &Examination, engine: &dyn Engine, stop: &AtomicBool) -> R
     let images = Unchanged(&dataset);
     let judge =
         |name: &str, work: &mut dyn FnMut(&mut eval::Progress) -> Result<Vec<bool>, eval::EvalError>| {
-            let mut progress = Progress::new(dataset.len(), 0, "images");
-            let right = work(&mut |done, total| {
-                progress.of(total);
-                progress.set(done, name);
-                !stop.load(Ordering::Relaxed)
-            });
-            progress.finish();
-            right
+            let mut progress = Progress::on_stderr("images");
+            progress.begin(0, dataset.len() as u64);
+            work(&mut |done, total| {
+                progress.of(total as u64);
+                progress.set(done as u64, name);
+                !stop.requested()
+            })
         };
     let clean =
         judge("clean", &mut |progress| eval::clean(&victim, &images, &places, settings.batch, progress))?;

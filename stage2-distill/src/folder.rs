@@ -4,45 +4,24 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use disk::{Existing, Lock};
+
 use crate::config::{Config, ConfigError, Layers};
 
 /// Why the folder could not be used.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message beside each variant says what its fields are")]
 pub enum FolderError {
-    /// The operating system refused.
     #[error(
         "cannot {doing} {path}: {source}\nhint: check the path, its permissions and the room on the disk; what was saved stays, run the same command again"
     )]
-    Io {
-        /// What was tried.
-        doing: &'static str,
-        /// On what.
-        path: String,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// Another process works in it.
+    Io { doing: &'static str, path: String, source: std::io::Error },
     #[error("{path}: another run is writing this folder\nhint: wait for it, or choose another --out")]
-    Locked {
-        /// The folder.
-        path: String,
-    },
-    /// Something else lies in it.
+    Locked { path: String },
     #[error("{path}: holds {found}, and no run\nhint: choose an empty or new folder as --out")]
-    Occupied {
-        /// The folder.
-        path: String,
-        /// One of the things in it.
-        found: String,
-    },
-    /// Its own configuration is unreadable.
+    Occupied { path: String, found: String },
     #[error("{}\nhint: {path} is the run's own record; bring it back, or choose another --out", complaint(.source))]
-    Config {
-        /// The file.
-        path: String,
-        /// Why.
-        source: Box<ConfigError>,
-    },
+    Config { path: String, source: Box<ConfigError> },
 }
 
 /// An error without its hint, where another one is better.
@@ -54,7 +33,7 @@ fn complaint(error: &ConfigError) -> String {
 /// A run's folder, locked by this process.
 pub struct RunFolder {
     path: PathBuf,
-    _lock: File,
+    _lock: Lock,
 }
 
 /// The lock's file; it stays, empty.
@@ -74,15 +53,8 @@ impl RunFolder {
             return Err(FolderError::Occupied { path: path.display().to_string(), found: found.clone() });
         }
         let lock_path = path.join(LOCK);
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&lock_path);
-        let lock = lock.map_err(io("open", &lock_path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(std::fs::TryLockError::WouldBlock) => {
-                return Err(FolderError::Locked { path: path.display().to_string() });
-            }
-            Err(std::fs::TryLockError::Error(source)) => return Err(io("lock", &lock_path)(source)),
-        }
+        let lock = Lock::take(&lock_path).map_err(io("lock", &lock_path))?;
+        let lock = lock.ok_or_else(|| FolderError::Locked { path: path.display().to_string() })?;
         let folder = Self { path: path.into(), _lock: lock };
         let config = if has_run { Some(folder.read_config()?) } else { None };
         Ok((folder, config))
@@ -112,17 +84,8 @@ impl RunFolder {
     /// Replaces a small text file in one step.
     pub fn write(&self, name: &str, text: &str) -> Result<(), FolderError> {
         let path = self.file(name);
-        let publish = || -> std::io::Result<()> {
-            // Readable as far as the user's mask lets others read: temporary files are private by default.
-            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o666);
-            let mut temporary =
-                tempfile::Builder::new().prefix(".tmp-").permissions(mode).tempfile_in(&self.path)?;
-            temporary.write_all(text.as_bytes())?;
-            temporary.as_file().sync_all()?;
-            temporary.persist(&path).map_err(|error| error.error)?;
-            File::open(&self.path)?.sync_all()
-        };
-        publish().map_err(io("write", &path))
+        disk::publish(&path, Existing::Replace, |out| out.write_all(text.as_bytes()))
+            .map_err(io("write", &path))
     }
 
     /// Adds a line to a text file.

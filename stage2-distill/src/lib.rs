@@ -1,13 +1,15 @@
 //! Stage two: trains a small student with PGD, from a label set or from a teacher run online, and judges it.
+//!
+//! Each subcommand of `distill` is one module of [`verb`] with its flags; `main` parses and dispatches, and what every
+//! command says alike lies in the crate `cli`.
 
-pub mod args;
 pub mod bench;
 pub mod config;
 pub mod error;
 pub mod evaluate;
 pub mod folder;
-pub mod progress;
 pub mod select;
 pub mod source;
 pub mod step;
 pub mod train;
+pub mod verb;

@@ -1,9 +1,9 @@
 //! `distill train`: a run from its first step, or from its last checkpoint, to its end.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use cli::{Progress, Stop, say};
 use data::{Dataset, DatasetSpec, Split as DataSplit};
 use engine::params::Precision;
 use engine::{Engine, Grads, Network};
@@ -19,7 +19,6 @@ use serde_json::json;
 use crate::config::Config;
 use crate::error::RunError;
 use crate::folder::{Metrics, RunFolder};
-use crate::progress::Progress;
 use crate::select::{self, Standing};
 use crate::source::{self, Supply};
 use crate::step::{Batch, Moving, StepError, TrainStep};
@@ -40,7 +39,7 @@ pub struct Surroundings<'a> {
     /// Its number of threads.
     pub threads: usize,
     /// Set when the user asks to stop.
-    pub stop: &'a AtomicBool,
+    pub stop: &'a Stop,
     /// The command line, for the record.
     pub command: String,
 }
@@ -144,7 +143,7 @@ pub fn train(config: &Config, around: &Surroundings) -> Result<Summary, RunError
     folder.write("config.toml", &toml::to_string(config).expect("a configuration is a table"))?;
     let found = checkpoint::latest::<State>(&folder.checkpoints()?, &network, Precision::F32)?;
     for line in &found.damaged {
-        eprintln!("warning: passed over {line}");
+        say(format_args!("warning: passed over {line}"));
     }
     let fresh = State { inputs, epoch: 0, batches: 0, step: 0, loss_sum: 0.0, metrics_bytes: 0, best: None };
     let mut sgd = Sgd::new(&params, config.momentum, config.weight_decay);
@@ -209,7 +208,8 @@ impl Run<'_> {
         let done_before = state.epoch * self.train.len() + in_epoch;
         let was_done = state.epoch == self.config.epochs;
         let mut metrics = Metrics::open(&self.folder, state.metrics_bytes)?;
-        let mut progress = Progress::new(total, done_before, "images");
+        let mut progress = Progress::on_stderr("images");
+        progress.begin(done_before as u64, total as u64);
         let mut saved = Instant::now();
         while state.epoch < self.config.epochs {
             let began = Instant::now();
@@ -217,7 +217,7 @@ impl Run<'_> {
             self.close_epoch(&moving, &mut state, &mut metrics, &mut progress, began)?;
             saved = Instant::now();
         }
-        progress.finish();
+        drop(progress);
         if was_done {
             // The same bytes again, should somebody have moved the file away.
             model::save(&self.folder.file("student.safetensors"), &self.network, &moving.params)?;
@@ -277,8 +277,8 @@ impl Run<'_> {
             if state.step.is_multiple_of(STEPS_PER_LINE) {
                 metrics.add(&json!({"step": state.step, "epoch": state.epoch + 1, "loss": outcome.loss}))?;
             }
-            progress.set(done_epochs + seen, &self.message(state, mean_loss));
-            let stop = self.around.stop.load(Ordering::Relaxed);
+            progress.set((done_epochs + seen) as u64, &self.message(state, mean_loss));
+            let stop = self.around.stop.requested();
             if stop || saved.elapsed() >= CHECKPOINT_EVERY {
                 self.checkpoint(moving, state, metrics)?;
                 *saved = Instant::now();
@@ -324,11 +324,11 @@ impl Run<'_> {
             let stop = self.around.stop;
             let judged =
                 select::judge(&victim, dataset, &self.selection.places, self.config, epoch, &mut |_, _| {
-                    !stop.load(Ordering::Relaxed)
+                    !stop.requested()
                 });
             let standing = match judged {
                 // All steps of the epoch are done and none of its judging: the next process judges it again.
-                Err(RunError::Eval(method::eval::EvalError::Interrupted)) => {
+                Err(RunError::Common(cli::Error::Eval(method::eval::EvalError::Interrupted))) => {
                     self.checkpoint(moving, state, metrics)?;
                     return Err(RunError::Interrupted { step: state.step });
                 }

@@ -2,15 +2,12 @@
 //! teacher itself.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 
 use clap::Parser;
+use cli::{Exit, Exits, Machine, Progress, Stop};
 use engine::params::Precision;
 use engine::{Engine, Kind};
 use method::model::{self, Task};
-use stage1_label::progress::Progress;
-use stage1_label::stop::Stop;
-use stage1_label::teacher::Machine;
 use stage2_distill::config::{Config, Layers};
 use stage2_distill::error::RunError;
 use stage2_distill::train::{Surroundings, train};
@@ -27,7 +24,7 @@ struct Scene {
 #[derive(Parser)]
 struct Label {
     #[command(flatten)]
-    run: stage1_label::run::RunArgs,
+    run: stage1_label::verb::run::RunArgs,
 }
 
 impl Scene {
@@ -59,15 +56,20 @@ impl Scene {
         let mut flags = vec!["label", "--teacher", &teacher, "--data", "sample", "--out", &out];
         flags.extend(more);
         let args = Label::parse_from(flags).run;
-        stage1_label::run::run(&args, self.machine, &Stop::never(), &mut Progress::hidden()).unwrap();
+        stage1_label::verb::run::run(&args, self.machine, &Stop::never(), &mut Progress::hidden()).unwrap();
     }
 
     fn train(&self, out: &str, more: &[(&str, &str)]) -> Result<Vec<u8>, RunError> {
-        let stop = AtomicBool::new(false);
         let out = self.path(out);
         let engine = self.engine.as_ref();
-        let around =
-            Surroundings { out: &out, resume: true, engine, threads: 2, stop: &stop, command: "test".into() };
+        let around = Surroundings {
+            out: &out,
+            resume: true,
+            engine,
+            threads: 2,
+            stop: &Stop::never(),
+            command: "test".into(),
+        };
         train(&config(more), &around)?;
         Ok(student(&out))
     }
@@ -155,7 +157,7 @@ fn a_label_set_of_more_images_serves_and_one_of_fewer_or_others_does_not() {
     assert_eq!(scene.train("prefix", &[("labels", &scene.text("more"))]).unwrap(), scene.online());
     scene.label("fewer", &["--views", "all", "--limit", "149"]);
     let error = scene.train("fewer-run", &[("labels", &scene.text("fewer"))]).unwrap_err();
-    assert_eq!(error.exit_code(), 2);
+    assert_eq!(error.exit(), Exit::Refused);
     assert!(error.to_string().contains("149") && error.to_string().contains("150"), "{error}");
     scene.label("test", &["--views", "all", "--limit", "150", "--split", "test"]);
     let error = scene.train("other-split", &[("labels", &scene.text("test"))]).unwrap_err();
@@ -199,7 +201,7 @@ fn a_changed_byte_in_any_file_of_the_label_set_stops_the_run_before_it_begins() 
         changed[middle] ^= 4;
         std::fs::write(&path, &changed).unwrap();
         let error = scene.train("run", &[("labels", &scene.text("labels"))]).unwrap_err();
-        assert_eq!(error.exit_code(), 2, "{error}");
+        assert_eq!(error.exit(), Exit::Refused, "{error}");
         let file = path.file_name().unwrap().to_str().unwrap();
         assert!(error.to_string().contains(file), "{file}: {error}");
         assert!(!scene.path("run").exists());

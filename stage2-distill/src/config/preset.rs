@@ -1,5 +1,7 @@
 //! Named groups of settings.
 
+use names::{Row, Table};
+
 /// A named group of settings.
 pub struct Preset {
     /// Its name.
@@ -10,24 +12,36 @@ pub struct Preset {
     pub settings: &'static [(&'static str, &'static str)],
 }
 
+impl Row for Preset {
+    const WHAT: &'static str = "preset";
+
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn summary(&self) -> &'static str {
+        self.summary
+    }
+}
+
 /// Every preset.
-pub const PRESETS: &[Preset] = &[
-    Preset {
+pub static PRESETS: &Table<Preset> = &[
+    &Preset {
         name: "rslad-cifar10",
         summary: "the paper's CIFAR-10 training: ResNet-18, 300 epochs, eps 8/255",
         settings: &[("student", "resnet18"), ("objective", "rslad")],
     },
-    Preset {
+    &Preset {
         name: "rslad-cifar100",
         summary: "the paper's CIFAR-100 training; the loss has the same scale for any number of classes",
         settings: &[("student", "resnet18"), ("objective", "rslad")],
     },
-    Preset {
+    &Preset {
         name: "trades-cifar10",
         summary: "the TRADES baseline of the paper's CIFAR-10 table",
         settings: &[("student", "resnet18"), ("objective", "trades")],
     },
-    Preset {
+    &Preset {
         name: "quickstart",
         summary: "rslad on digits in minutes: tiny-cnn, eps 0.3",
         settings: &[

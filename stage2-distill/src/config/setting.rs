@@ -1,129 +1,170 @@
-//! The table of settings: name, type and range, default, meaning.
+//! The table of settings.
+//!
+//! A row has the field that it sets, so that neither can be without the other: to add a setting, add a field to
+//! [`Config`], its blank value to [`Config::blank`], and a row here. Flag, file, `--set`, help and record follow.
 
+use std::collections::BTreeMap;
+
+use engine::Kind;
 use method::schedule::Schedule;
-use method::threat::Fraction;
+use names::{Row, Table};
+
+use super::Config;
+use super::value::Value;
 
 /// A setting of a run.
+#[derive(Debug)]
 pub struct Setting {
-    /// Its name in files and `--set`.
+    /// Its name: in files, for `--set`, and of its flag.
     pub key: &'static str,
-    /// What it may be.
-    pub kind: Kind,
+    /// What stands after the flag, as help shows it.
+    pub value: &'static str,
     /// Its default as text; none where it is optional or must be given.
     pub default: Option<&'static str>,
+    /// The least that a whole number may be.
+    pub least: u32,
     /// Whether it only says where something lies.
     pub is_path: bool,
     /// What it means, in a line.
     pub help: &'static str,
+    field: fn(&mut Config) -> &mut dyn Value,
 }
 
-/// What a setting may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Any text.
-    Text,
-    /// A whole number of at least this.
-    Count(usize),
-    /// A whole number that fits 63 bits.
-    Seed,
-    /// A finite number of at least 0.
-    Number,
-    /// A fraction such as 8/255 between 0 and 1.
-    Fraction,
-    /// true or false.
-    Switch,
-    /// The name of a schedule.
-    Schedule,
-    /// The name of an engine.
-    Engine,
+impl Row for Setting {
+    const WHAT: &'static str = "setting";
+
+    fn name(&self) -> &'static str {
+        self.key
+    }
+
+    fn summary(&self) -> &'static str {
+        self.help
+    }
 }
 
-const fn setting(
+impl Setting {
+    /// The field that it sets.
+    pub(super) fn field<'a>(&self, config: &'a mut Config) -> &'a mut dyn Value {
+        (self.field)(config)
+    }
+
+    /// Whether its flag takes no value.
+    pub fn is_switch(&self) -> bool {
+        (self.field)(&mut Config::blank()).is_switch()
+    }
+}
+
+/// A setting that is optional or must be given, by the type of its field.
+const fn given(
     key: &'static str,
-    kind: Kind,
-    default: Option<&'static str>,
+    value: &'static str,
     help: &'static str,
+    field: fn(&mut Config) -> &mut dyn Value,
 ) -> Setting {
-    Setting { key, kind, default, is_path: false, help }
+    Setting { key, value, default: None, least: 0, is_path: false, help, field }
 }
 
-const fn path(key: &'static str, help: &'static str) -> Setting {
-    Setting { key, kind: Kind::Text, default: None, is_path: true, help }
+/// The same, of something that lies somewhere.
+const fn path(
+    key: &'static str,
+    value: &'static str,
+    help: &'static str,
+    field: fn(&mut Config) -> &mut dyn Value,
+) -> Setting {
+    Setting { is_path: true, ..given(key, value, help, field) }
 }
 
-/// Every setting, in the order of `config.toml`.
-pub const SETTINGS: &[Setting] = &[
-    path("data", "data set, such as cifar10:FOLDER"),
-    setting("student", Kind::Text, None, "the student's architecture"),
-    setting("objective", Kind::Text, None, "what the student learns"),
-    path("labels", "folder of a label set"),
-    path("teacher", "weights of a teacher to run online"),
-    setting("arch", Kind::Text, None, "the teacher's architecture, where its file does not say"),
-    path("init", "weights to start from"),
-    setting("augment", Kind::Text, None, "augmentation of a run without a label set"),
-    setting("limit", Kind::Count(1), None, "only the first images of the training split"),
-    setting("holdout", Kind::Count(0), None, "images held out to select the best epoch"),
-    setting(
+impl Setting {
+    const fn usually(self, default: &'static str) -> Self {
+        Self { default: Some(default), ..self }
+    }
+
+    const fn at_least(self, least: u32) -> Self {
+        Self { least, ..self }
+    }
+}
+
+/// Every setting, in the order of `config.toml` and of help.
+pub static SETTINGS: &Table<Setting> = &[
+    &path("data", "DATASET", "Data set: `sample`, or like `cifar10:FOLDER`; the names are below", |c| {
+        &mut c.data
+    }),
+    &given("student", "NAME", "Architecture of the student", |c| &mut c.student),
+    &given("objective", "NAME", "What the student learns", |c| &mut c.objective),
+    &path("labels", "DIR", "Label set to learn from", |c| &mut c.labels),
+    &path("teacher", "WEIGHTS", "Weights of a teacher to run online in place of a label set", |c| {
+        &mut c.teacher
+    }),
+    &given("arch", "NAME", "Architecture of the teacher, where its file does not say", |c| &mut c.arch),
+    &path("init", "FILE", "Weights to start from", |c| &mut c.init),
+    &given("augment", "NAME", "Augmentation of a run without a label set, such as crop4+flip", |c| {
+        &mut c.augment
+    }),
+    &given("limit", "N", "Only the first N images of the training split", |c| &mut c.limit).at_least(1),
+    &given(
+        "holdout",
+        "N",
+        "Images held out to select the best epoch [default: 1000 of at least 5000, else 0]",
+        |c| &mut c.holdout,
+    ),
+    &given(
         "paper-selection",
-        Kind::Switch,
-        Some("false"),
-        "select the best epoch on the test split, as the paper",
-    ),
-    setting("epochs", Kind::Count(1), Some("300"), "passes over the training images"),
-    setting("batch", Kind::Count(1), Some("128"), "images per step"),
-    setting("seed", Kind::Seed, Some("0"), "keys initial values, order, views and attack starts"),
-    setting("eps", Kind::Fraction, Some("8/255"), "radius of the attack"),
-    setting("step-size", Kind::Fraction, None, "change of a pixel per attack step (default: eps / 4)"),
-    setting("steps", Kind::Count(1), Some("10"), "attack steps"),
-    setting("lr", Kind::Number, Some("0.1"), "base learning rate"),
-    setting("momentum", Kind::Number, Some("0.9"), "share of the old velocity that is kept"),
-    setting("weight-decay", Kind::Number, Some("0.0002"), "pull of all parameters towards zero"),
-    setting("schedule", Kind::Schedule, Some("multistep"), "multistep or cosine"),
-    setting(
-        "engine",
-        Kind::Engine,
-        Some("cpu"),
-        "what runs the networks: cpu, or reference, the slow oracle",
-    ),
-    setting(
-        "exact-conv",
-        Kind::Switch,
-        Some("false"),
-        "no fast convolution that rounds more than a plain sum",
-    ),
+        "BOOL",
+        "Select the best epoch on the test split, as the paper did; the summary says so",
+        |c| &mut c.paper_selection,
+    )
+    .usually("false"),
+    &given("epochs", "N", "Passes over the training images", |c| &mut c.epochs).usually("300").at_least(1),
+    &given("batch", "N", "Images per step", |c| &mut c.batch).usually("128").at_least(1),
+    &given("seed", "S", "Keys everything random: initial values, order, views, starts", |c| &mut c.seed)
+        .usually("0"),
+    &given("eps", "FRACTION", "Radius of the attack", |c| &mut c.eps).usually("8/255"),
+    &given("step-size", "FRACTION", "Change of a pixel per attack step [default: eps / 4]", |c| {
+        &mut c.step_size
+    }),
+    &given("steps", "N", "Attack steps", |c| &mut c.steps).usually("10").at_least(1),
+    &given("lr", "X", "Base learning rate", |c| &mut c.lr).usually("0.1"),
+    &given("momentum", "X", "Share of the old velocity that is kept", |c| &mut c.momentum).usually("0.9"),
+    &given("weight-decay", "X", "Pull of all parameters towards zero", |c| &mut c.weight_decay)
+        .usually("0.0002"),
+    &given("schedule", "NAME", "How the learning rate falls: multistep or cosine", |c| &mut c.schedule)
+        .usually("multistep"),
+    &given("engine", "NAME", "What runs the networks: cpu, or reference, the slow oracle", |c| &mut c.engine)
+        .usually("cpu"),
+    &given("exact-conv", "BOOL", "No fast convolution that rounds more than a plain sum", |c| {
+        &mut c.exact_conv
+    })
+    .usually("false"),
 ];
 
-impl Kind {
-    /// The value as TOML, or what is wrong with the text.
-    pub(super) fn parse(self, text: &str) -> Result<toml::Value, String> {
-        match self {
-            Self::Text if text.is_empty() => Err("wanted a text".into()),
-            Self::Text => Ok(text.into()),
-            Self::Count(least) => match text.parse::<u32>() {
-                Ok(count) if count as usize >= least => Ok(i64::from(count).into()),
-                _ => Err(format!("wanted a whole number from {least} to {}", u32::MAX)),
-            },
-            Self::Seed => match text.parse::<i64>() {
-                Ok(seed) if seed >= 0 => Ok(seed.into()),
-                _ => Err("wanted a whole number from 0 to 2^63 - 1".into()),
-            },
-            Self::Number => match text.parse::<f64>() {
-                Ok(number) if number.is_finite() && number >= 0.0 => Ok(number.into()),
-                _ => Err("wanted a number of at least 0".into()),
-            },
-            Self::Fraction => match text.parse::<Fraction>() {
-                Ok(fraction) => Ok(fraction.to_string().into()),
-                Err(error) => Err(error.to_string()),
-            },
-            Self::Switch => text.parse::<bool>().map(Into::into).map_err(|_| "wanted true or false".into()),
-            Self::Schedule => {
-                let known: Result<Schedule, _> = toml::Value::from(text).try_into();
-                known.map(|_| text.into()).map_err(|_| "wanted multistep or cosine".into())
-            }
-            Self::Engine => match text.parse::<engine::Kind>() {
-                Ok(kind) => Ok(kind.name().into()),
-                Err(error) => Err(error.to_string()),
-            },
+impl Config {
+    /// Nothing chosen: what the defaults are laid over.
+    pub(super) fn blank() -> Self {
+        Self {
+            data: String::new(),
+            student: String::new(),
+            objective: String::new(),
+            labels: None,
+            teacher: None,
+            arch: None,
+            init: None,
+            augment: None,
+            limit: None,
+            holdout: None,
+            paper_selection: false,
+            epochs: 0,
+            batch: 0,
+            seed: 0,
+            eps: "0".parse().expect("zero is a fraction"),
+            step_size: None,
+            steps: 0,
+            lr: 0.0,
+            momentum: 0.0,
+            weight_decay: 0.0,
+            schedule: Schedule::Multistep,
+            engine: Kind::default(),
+            exact_conv: false,
+            options: BTreeMap::new(),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The numbers of an evaluation.
 
+use std::fmt;
+
 use serde::{Serialize, Serializer};
 
 /// How often one attack (or none) left the student right.
@@ -93,6 +95,23 @@ impl Report {
             }
         }
         self
+    }
+}
+
+impl fmt::Display for Report {
+    /// A table at most 80 columns wide.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { architecture, data, split, images, eps, .. } = self;
+        writeln!(f, "{architecture} on {data} {split}: {images} images, eps {eps}")?;
+        writeln!(f, "{:<10} {:>8}   worst class", "attack", "accuracy")?;
+        for (name, score) in &self.scores {
+            let worst = score.worst_class().map_or_else(String::new, |(class, percent)| {
+                let class = self.class_names.get(class).map_or("?", String::as_str);
+                format!("{percent:.2} % ({class})")
+            });
+            writeln!(f, "{name:<10} {:>7.2}%   {worst}", score.percent())?;
+        }
+        Ok(())
     }
 }
 

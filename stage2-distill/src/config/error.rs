@@ -1,0 +1,35 @@
+//! Why a configuration was refused.
+
+use names::Unknown;
+
+/// Why a configuration was refused.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message beside each variant says what its fields are")]
+pub enum ConfigError {
+    /// A key that is neither a setting nor an option of the objective.
+    #[error("{origin}: unknown setting `{key}`\n{}", .unknown.hint())]
+    Unknown { origin: String, key: String, unknown: Unknown },
+    #[error(
+        "{origin}: {key} = {value}: {why}\nhint: {key} is: {help}; `distill train --help` lists every setting with its default"
+    )]
+    Value { origin: String, key: String, value: String, why: String, help: &'static str },
+    /// A preset that is not in the table.
+    #[error(transparent)]
+    Preset(#[from] Unknown),
+    #[error(
+        "{path}: not TOML: {why}\nhint: one `key = value` a line, as in the config.toml of any run's folder"
+    )]
+    Toml { path: String, why: String },
+    #[error(
+        "cannot read {path}: {source}\nhint: --config takes a TOML file of settings, such as a run's config.toml"
+    )]
+    Read { path: String, source: std::io::Error },
+    #[error("--set {0}: wanted key=value\nhint: as in --set lr=0.05")]
+    NoEquals(String),
+    /// A setting that has no default.
+    #[error("no {key} was given\nhint: pass --{key}, or a --preset or --config that sets it")]
+    Missing { key: &'static str },
+    /// Two settings that contradict each other.
+    #[error("{0}")]
+    Conflict(&'static str),
+}

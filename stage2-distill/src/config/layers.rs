@@ -1,0 +1,139 @@
+//! Layers of settings, later ones over earlier ones.
+
+use std::path::Path;
+
+use names::Unknown;
+
+use super::{Config, ConfigError, PRESETS, SETTINGS, Setting};
+
+/// Settings as far as they are laid.
+#[derive(Debug)]
+pub struct Layers {
+    config: Config,
+}
+
+impl Layers {
+    /// The defaults: the paper's settings.
+    pub fn defaults() -> Self {
+        let mut layers = Self { config: Config::blank() };
+        for setting in SETTINGS {
+            if let Some(default) = setting.default {
+                layers.put("default", setting.key, default).expect("defaults are tested against their rows");
+            }
+        }
+        layers
+    }
+
+    /// Lays a preset over.
+    pub fn preset(&mut self, name: &str) -> Result<(), ConfigError> {
+        let preset = names::find(PRESETS, name)?;
+        for (key, value) in preset.settings {
+            self.put(&format!("preset {name}"), key, value)?;
+        }
+        Ok(())
+    }
+
+    /// Lays a TOML file over.
+    pub fn file(&mut self, path: &Path) -> Result<(), ConfigError> {
+        let shown = path.display().to_string();
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: shown.clone(), source })?;
+        let table: toml::Table = text.parse().map_err(|e: toml::de::Error| ConfigError::Toml {
+            path: shown.clone(),
+            why: e.message().into(),
+        })?;
+        for (key, value) in table {
+            match value {
+                toml::Value::Table(options) if key == "options" => {
+                    let shown = format!("{shown} [options]");
+                    for (key, value) in options {
+                        self.put_option(&shown, &key, &as_written(&value))?;
+                    }
+                }
+                value => self.put(&shown, &key, &as_written(&value))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Lays one `key=value` over.
+    pub fn set(&mut self, assignment: &str) -> Result<(), ConfigError> {
+        let (key, value) =
+            assignment.split_once('=').ok_or_else(|| ConfigError::NoEquals(assignment.into()))?;
+        self.put("--set", key.trim(), value.trim())
+    }
+
+    /// Lays one setting, or one option of an objective, over; a setting is checked against its row.
+    pub fn put(&mut self, origin: &str, key: &str, value: &str) -> Result<(), ConfigError> {
+        let Some(setting) = SETTINGS.iter().find(|setting| setting.key == key) else {
+            return self.put_option(origin, key, value);
+        };
+        let taken = setting.field(&mut self.config).take(value, setting.least);
+        taken.map_err(|why| ConfigError::Value {
+            origin: origin.into(),
+            key: key.into(),
+            value: value.into(),
+            why,
+            help: setting.help,
+        })
+    }
+
+    fn put_option(&mut self, origin: &str, key: &str, _value: &str) -> Result<(), ConfigError> {
+        Err(self.unknown(origin, key))
+    }
+
+    fn unknown(&self, origin: &str, key: &str) -> ConfigError {
+        let known = SETTINGS.iter().map(|setting| setting.key).chain(options_of(&self.config.objective));
+        let unknown = Unknown::new("setting", key, known);
+        ConfigError::Unknown { origin: origin.into(), key: key.into(), unknown }
+    }
+
+    /// The value of a setting so far, as TOML; none where nothing was chosen.
+    pub fn value(&self, setting: &Setting) -> Option<toml::Value> {
+        self.config.value(setting)
+    }
+
+    /// The whole configuration, checked for what must be there and what excludes each other.
+    pub fn resolve(mut self) -> Result<Config, ConfigError> {
+        let missing = SETTINGS.iter().find(|setting| setting.field(&mut self.config).is_missing());
+        if let Some(setting) = missing {
+            return Err(ConfigError::Missing { key: setting.key });
+        }
+        let config = self.config;
+        let conflicts = [
+            (
+                config.labels.is_some() && config.teacher.is_some(),
+                "both labels and teacher were given\nhint: a run reads a label set or runs a teacher, not both",
+            ),
+            (
+                config.labels.is_some() && config.augment.is_some(),
+                "both labels and augment were given\nhint: a run's augmentation is its label set's",
+            ),
+            (
+                config.arch.is_some() && config.teacher.is_none(),
+                "arch was given without teacher\nhint: arch names the teacher's architecture; the student's is --student",
+            ),
+            (
+                config.paper_selection && config.holdout.is_some_and(|holdout| holdout > 0),
+                "both paper-selection and holdout were given\nhint: selection is on the test split or on held-out images",
+            ),
+        ];
+        match conflicts.into_iter().find(|(found, _)| *found) {
+            Some((_, text)) => Err(ConfigError::Conflict(text)),
+            None => Ok(config),
+        }
+    }
+}
+
+/// Names of the numbers that an objective lets its user choose. No objective has any yet.
+fn options_of(_objective: &str) -> impl Iterator<Item = &'static str> + use<> {
+    std::iter::empty()
+}
+
+/// A TOML value as `--set` would have it.
+fn as_written(value: &toml::Value) -> String {
+    match value {
+        toml::Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}

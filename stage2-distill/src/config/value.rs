@@ -1,0 +1,156 @@
+//! What a field of a configuration can hold: how it is read from a text, checked, and written as TOML.
+
+use engine::Kind;
+use method::schedule::Schedule;
+use method::threat::Fraction;
+
+/// A field of a configuration, whatever its type.
+pub trait Value {
+    /// Takes a text, or says what was wanted. `least` bounds whole numbers.
+    fn take(&mut self, text: &str, least: u32) -> Result<(), String>;
+
+    /// As TOML; none where nothing was chosen.
+    fn toml(&self) -> Option<toml::Value>;
+
+    /// Whether its flag alone says everything.
+    fn is_switch(&self) -> bool {
+        false
+    }
+
+    /// Whether it must be given and was not.
+    fn is_missing(&self) -> bool {
+        false
+    }
+}
+
+/// A type that a text can name.
+trait Named: Sized {
+    fn read(text: &str, least: u32) -> Result<Self, String>;
+    fn write(&self) -> toml::Value;
+}
+
+impl<T: Named> Value for Option<T> {
+    fn take(&mut self, text: &str, least: u32) -> Result<(), String> {
+        *self = Some(T::read(text, least)?);
+        Ok(())
+    }
+
+    fn toml(&self) -> Option<toml::Value> {
+        self.as_ref().map(T::write)
+    }
+}
+
+/// Fields that always hold a value.
+macro_rules! always {
+    ($($kind:ty $({ $($more:tt)* })?),* $(,)?) => {
+        $(impl Value for $kind {
+            fn take(&mut self, text: &str, least: u32) -> Result<(), String> {
+                *self = Self::read(text, least)?;
+                Ok(())
+            }
+
+            fn toml(&self) -> Option<toml::Value> {
+                Some(self.write())
+            }
+
+            $($($more)*)?
+        })*
+    };
+}
+
+always!(
+    usize,
+    u64,
+    f64,
+    Fraction,
+    Schedule,
+    Kind,
+    String { fn is_missing(&self) -> bool { self.is_empty() } },
+    bool { fn is_switch(&self) -> bool { true } },
+);
+
+impl Named for String {
+    fn read(text: &str, _: u32) -> Result<Self, String> {
+        if text.is_empty() { Err("wanted a text".into()) } else { Ok(text.into()) }
+    }
+
+    fn write(&self) -> toml::Value {
+        self.as_str().into()
+    }
+}
+
+/// A count.
+impl Named for usize {
+    fn read(text: &str, least: u32) -> Result<Self, String> {
+        let count = text.parse::<u32>().ok().filter(|&count| count >= least);
+        let wanted = || format!("wanted a whole number from {least} to {}", u32::MAX);
+        count.map(|count| count as usize).ok_or_else(wanted)
+    }
+
+    fn write(&self) -> toml::Value {
+        (*self as i64).into()
+    }
+}
+
+/// A seed; TOML's whole numbers have 63 bits and a sign.
+impl Named for u64 {
+    fn read(text: &str, _: u32) -> Result<Self, String> {
+        let seed = text.parse::<i64>().ok().and_then(|seed| u64::try_from(seed).ok());
+        seed.ok_or_else(|| "wanted a whole number from 0 to 2^63 - 1".into())
+    }
+
+    fn write(&self) -> toml::Value {
+        (*self as i64).into()
+    }
+}
+
+impl Named for f64 {
+    fn read(text: &str, _: u32) -> Result<Self, String> {
+        let number = text.parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0);
+        number.ok_or_else(|| "wanted a number of at least 0".into())
+    }
+
+    fn write(&self) -> toml::Value {
+        (*self).into()
+    }
+}
+
+impl Named for bool {
+    fn read(text: &str, _: u32) -> Result<Self, String> {
+        text.parse().map_err(|_| "wanted true or false".into())
+    }
+
+    fn write(&self) -> toml::Value {
+        (*self).into()
+    }
+}
+
+impl Named for Fraction {
+    fn read(text: &str, _: u32) -> Result<Self, String> {
+        text.parse().map_err(|error| format!("{error}"))
+    }
+
+    fn write(&self) -> toml::Value {
+        self.to_string().into()
+    }
+}
+
+impl Named for Schedule {
+    fn read(text: &str, _: u32) -> Result<Self, String> {
+        toml::Value::from(text).try_into().map_err(|_| "wanted multistep or cosine".into())
+    }
+
+    fn write(&self) -> toml::Value {
+        toml::Value::try_from(self).expect("a schedule is its name")
+    }
+}
+
+impl Named for Kind {
+    fn read(text: &str, _: u32) -> Result<Self, String> {
+        text.parse().map_err(|error| format!("{error}"))
+    }
+
+    fn write(&self) -> toml::Value {
+        self.to_string().into()
+    }
+}

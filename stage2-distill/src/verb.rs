@@ -1,0 +1,47 @@
+//! What `distill` can do: one file a verb, each with its flags and what it says. The work lies in the modules beside.
+
+use clap::Subcommand;
+use cli::{MachineArgs, help};
+
+use crate::config::PRESETS;
+use crate::error::RunError;
+
+pub mod bench;
+pub mod eval;
+pub mod train;
+
+/// What to do. To add a verb: its file, and a variant here with its arm below.
+#[derive(Subcommand)]
+pub enum Verb {
+    /// Train a student; run the same command again to go on where it stopped
+    #[command(after_help = tables())]
+    Train(Box<train::TrainArgs>),
+    /// Measure a student's clean and robust accuracy
+    #[command(after_help = help::after([help::architectures(), help::attacks(), help::datasets()]))]
+    Eval(Box<eval::EvalArgs>),
+    /// Time a student on this machine
+    #[command(after_help = help::after([help::architectures()]))]
+    Bench(bench::BenchArgs),
+}
+
+impl Verb {
+    /// Does it, on this machine, and says what came of it.
+    pub fn run(&self, machine: MachineArgs) -> Result<(), RunError> {
+        match self {
+            Self::Train(args) => args.run(machine),
+            Self::Eval(args) => args.run(machine),
+            Self::Bench(args) => args.run(machine),
+        }
+    }
+}
+
+/// The names that flags take, from the tables that know them.
+pub fn tables() -> String {
+    help::after([
+        help::objectives(),
+        help::architectures(),
+        help::attacks(),
+        help::section("Presets", &names::help(PRESETS)),
+        help::datasets(),
+    ])
+}

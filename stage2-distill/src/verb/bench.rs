@@ -1,0 +1,75 @@
+//! Flags of `distill bench`.
+
+use std::str::FromStr;
+
+use clap::Args;
+use cli::{MachineArgs, Stop, show};
+use method::model::Task;
+
+use crate::bench::{Bench, Mode, bench};
+use crate::error::RunError;
+
+/// Flags of `distill bench`.
+#[derive(Args)]
+pub struct BenchArgs {
+    /// Architecture
+    #[arg(long, value_name = "NAME")]
+    student: String,
+    /// Images at a time
+    #[arg(long, value_name = "N", default_value = "128", value_parser = clap::value_parser!(u32).range(1..=65536))]
+    batch: u32,
+    /// What is timed: forward, attack, train or step
+    #[arg(long, value_name = "MODE", default_value = "step", hide_possible_values = true)]
+    mode: Mode,
+    /// Timed repetitions, after two to warm up
+    #[arg(long, value_name = "N", default_value = "7", value_parser = clap::value_parser!(u32).range(1..))]
+    repetitions: u32,
+    /// Channels, height and width of an image
+    #[arg(long, value_name = "CxHxW", default_value = "3x32x32")]
+    input: ImageSize,
+    /// Classes
+    #[arg(long, value_name = "K", default_value = "10", value_parser = clap::value_parser!(u32).range(2..=65536))]
+    classes: u32,
+    /// No fast convolution that rounds more than a plain sum
+    #[arg(long)]
+    exact_conv: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl BenchArgs {
+    pub(super) fn run(&self, machine: MachineArgs) -> Result<(), RunError> {
+        // As in the other verbs, the second Ctrl-C ends it.
+        let _stop = Stop::on_signals()?;
+        let machine = machine.machine();
+        let engine = machine.start(self.exact_conv)?;
+        let timing = bench(&Bench {
+            student: &self.student,
+            task: Task { input: self.input.0, classes: self.classes as usize },
+            batch: self.batch as usize,
+            mode: self.mode,
+            repetitions: self.repetitions as usize,
+            engine: engine.as_ref(),
+            threads: machine.threads,
+        })?;
+        Ok(show(&timing, self.json)?)
+    }
+}
+
+/// Channels, height and width, as `3x32x32`.
+#[derive(Clone, Copy)]
+struct ImageSize([usize; 3]);
+
+impl FromStr for ImageSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let sizes: Option<Vec<usize>> =
+            text.split('x').map(|size| size.parse().ok().filter(|size| (1..=4096).contains(size))).collect();
+        match sizes.as_deref() {
+            Some(&[channels, height, width]) => Ok(Self([channels, height, width])),
+            _ => Err("wanted channels, height and width, as 3x32x32".into()),
+        }
+    }
+}
