@@ -7,12 +7,12 @@ use names::Unknown;
 #[allow(missing_docs, reason = "the message beside each variant says what its fields are")]
 pub enum ConfigError {
     /// A key that is neither a setting nor an option of the objective.
-    #[error("{origin}: unknown setting `{key}`\n{}", .unknown.hint())]
-    Unknown { origin: String, key: String, unknown: Unknown },
+    #[error("{origin}: unknown setting `{key}`\n{hint}")]
+    Unknown { origin: String, key: String, hint: String },
     #[error(
         "{origin}: {key} = {value}: {why}\nhint: {key} is: {help}; `distill train --help` lists every setting with its default"
     )]
-    Value { origin: String, key: String, value: String, why: String, help: &'static str },
+    Value { origin: String, key: &'static str, value: String, why: String, help: &'static str },
     /// A preset that is not in the table.
     #[error(transparent)]
     Preset(#[from] Unknown),

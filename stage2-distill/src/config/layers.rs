@@ -71,7 +71,7 @@ impl Layers {
         let taken = setting.field(&mut self.config).take(value, setting.least);
         taken.map_err(|why| ConfigError::Value {
             origin: origin.into(),
-            key: key.into(),
+            key: setting.key,
             value: value.into(),
             why,
             help: setting.help,
@@ -84,8 +84,8 @@ impl Layers {
 
     fn unknown(&self, origin: &str, key: &str) -> ConfigError {
         let known = SETTINGS.iter().map(|setting| setting.key).chain(options_of(&self.config.objective));
-        let unknown = Unknown::new("setting", key, known);
-        ConfigError::Unknown { origin: origin.into(), key: key.into(), unknown }
+        let hint = Unknown::new("setting", key, known).hint().into();
+        ConfigError::Unknown { origin: origin.into(), key: key.into(), hint }
     }
 
     /// The value of a setting so far, as TOML; none where nothing was chosen.
