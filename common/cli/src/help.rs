@@ -1,6 +1,6 @@
 //! The tables that `--help` shows, so that nobody has to know a name by heart.
 
-use method::{eval, model, objective};
+use method::{attack, model, objective};
 
 /// Columns that a terminal is sure to have.
 const COLUMNS: usize = 80;
@@ -21,7 +21,7 @@ pub fn objectives() -> String {
 
 /// Every attack.
 pub fn attacks() -> String {
-    section("Attacks", &lines(eval::ATTACKS.iter().map(|row| (row.name, row.summary))))
+    section("Attacks", &lines(attack::ATTACKS.iter().map(|row| (row.name, row.summary))))
 }
 
 /// Every data set, with the forms on disk that are read.

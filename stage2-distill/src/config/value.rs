@@ -147,7 +147,8 @@ impl Named for Schedule {
 
 impl Named for Kind {
     fn read(text: &str, _: u32) -> Result<Self, String> {
-        text.parse().map_err(|error| format!("{error}"))
+        let known = || engine::ENGINES.iter().map(|row| names::Row::name(*row)).collect::<Vec<_>>().join(" or ");
+        text.parse().map_err(|_| format!("wanted {}", known()))
     }
 
     fn write(&self) -> toml::Value {
