@@ -95,18 +95,13 @@ pub struct OutArgs {
 impl OutArgs {
     /// What is to be written: these rows of these images, answered by this teacher.
     pub fn spec(&self, rows: RowTable, dataset: &Dataset, plan: ViewPlan, teacher: Teacher) -> Spec {
-        Spec {
-            rows,
-            dataset: dataset.record(),
-            augment: plan.augment,
-            views: plan.views,
-            dtype: self.dtype,
-            form: self.format,
-            shard_images: self.shard_images.map(NonZeroUsize::get),
-            teacher,
-            license: self.license.clone(),
-            author: self.author.clone(),
-        }
+        let mut spec = Spec::new(dataset.record(), plan.augment, plan.views, rows, teacher);
+        spec.dtype = self.dtype;
+        spec.form = self.format;
+        spec.shard_images = self.shard_images.map(NonZeroUsize::get);
+        spec.license.clone_from(&self.license);
+        spec.author.clone_from(&self.author);
+        spec
     }
 }
 

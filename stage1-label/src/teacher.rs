@@ -41,16 +41,15 @@ impl Teacher {
     pub fn record(&self, origin: &str) -> labels::Teacher {
         let (mean, std) = self.loaded.network.normalisation().unwrap_or_default();
         let text = |values: &[f64]| values.iter().map(f64::to_string).collect();
-        labels::Teacher {
-            architecture: self.loaded.network.architecture().into(),
-            weights_blake3: Some(self.loaded.blake3.parse().expect("a digest is 64 hexadecimal digits")),
-            origin: origin.into(),
-            mean: text(mean),
-            std: text(std),
-            precision: Precision::F32.name().into(),
-            engine: self.engine(),
-            device: DEVICE.into(),
-        }
+        let mut record = labels::Teacher::named(self.loaded.network.architecture());
+        record.weights_blake3 = Some(self.loaded.blake3.parse().expect("a digest is 64 hexadecimal digits"));
+        record.origin = origin.into();
+        record.mean = text(mean);
+        record.std = text(std);
+        record.precision = Precision::F32.name().into();
+        record.engine = self.engine();
+        record.device = DEVICE.into();
+        record
     }
 
     /// Logits of these rows, (N, K) row after row.

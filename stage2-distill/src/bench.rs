@@ -11,7 +11,7 @@ use clap::ValueEnum;
 use data::{Dataset, ImageShape, Split};
 use engine::params::Precision;
 use engine::{Engine, Grads, Keep, Network, Norm, Params, cost};
-use labels::{Check, Dtype, Form, LabelSet, RowTable, Session, Spec, Teacher, Views};
+use labels::{Check, Form, LabelSet, RowTable, Session, Spec, Teacher, Views};
 use method::attack::{Answers, Field, Pgd, Start, Victim};
 use method::model::{self, Task};
 use method::objective;
@@ -255,29 +255,9 @@ fn random_labels(
     augment: Augment,
     folder: &std::path::Path,
 ) -> Result<LabelSet, RunError> {
-    let teacher = Teacher {
-        architecture: "random".into(),
-        weights_blake3: None,
-        origin: String::new(),
-        mean: vec![],
-        std: vec![],
-        precision: "f32".into(),
-        engine: "none".into(),
-        device: "cpu".into(),
-    };
-    let record = dataset.record();
-    let spec = Spec {
-        rows: RowTable::all(record.len(), augment),
-        dataset: record,
-        augment,
-        views: Views::All,
-        dtype: Dtype::F16,
-        form: Form::Safetensors,
-        shard_images: None,
-        teacher,
-        license: String::new(),
-        author: String::new(),
-    };
+    let rows = RowTable::all(dataset.len(), augment);
+    let mut spec = Spec::new(dataset.record(), augment, Views::All, rows, Teacher::named("random"));
+    spec.form = Form::Safetensors;
     let mut session = Session::open(folder, spec)?;
     for job in session.pending() {
         let mut logits = vec![0.0; job.rows.len() * dataset.classes()];

@@ -29,27 +29,14 @@ fn main() -> Result<(), labels::Error> {
         labels: (0..images).map(|image| (image % classes) as i32).collect(),
     };
     let augment: Augment = "crop4+flip".parse()?;
-    let spec = Spec {
-        rows: RowTable::all(images, augment),
-        dataset: dataset.clone(),
-        augment,
-        views: Views::All,
-        dtype,
-        form,
-        shard_images: (images == 1000).then_some(400),
-        teacher: Teacher {
-            architecture: "made-up".into(),
-            weights_blake3: None,
-            origin: "a formula".into(),
-            mean: Vec::new(),
-            std: Vec::new(),
-            precision: "f32".into(),
-            engine: "none".into(),
-            device: "cpu".into(),
-        },
-        license: "CC0-1.0".into(),
-        author: String::new(),
-    };
+    let mut made_up = Teacher::named("made-up");
+    made_up.origin = "a formula".into();
+    let rows = RowTable::all(images, augment);
+    let mut spec = Spec::new(dataset.clone(), augment, Views::All, rows, made_up);
+    spec.dtype = dtype;
+    spec.form = form;
+    spec.shard_images = (images == 1000).then_some(400);
+    spec.license = "CC0-1.0".into();
 
     let start = Instant::now();
     let mut session = Session::open(dir, spec)?;

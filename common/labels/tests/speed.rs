@@ -4,7 +4,7 @@ mod fixture;
 
 use std::time::Instant;
 
-use labels::{Augment, Check, Dataset, Dtype, Form, LabelSet, RowTable, Session, Spec, Views, image_hash};
+use labels::{Augment, Check, Dataset, Dtype, Form, LabelSet, RowTable, Session, Spec, image_hash};
 
 const IMAGES: usize = 800;
 const CLASSES: usize = 10;
@@ -20,16 +20,12 @@ fn spec() -> Spec {
         labels: vec![0; IMAGES],
         ..fixture::dataset()
     };
-    let rows = RowTable::all(IMAGES, augment);
-    let views = Views::All;
-    Spec {
-        dataset,
-        augment,
-        views,
-        rows,
-        shard_images: Some(300),
-        ..fixture::spec(Form::Safetensors, Dtype::F16)
-    }
+    let mut spec = fixture::spec(Form::Safetensors, Dtype::F16);
+    spec.rows = RowTable::all(IMAGES, augment);
+    spec.dataset = dataset;
+    spec.augment = augment;
+    spec.shard_images = Some(300);
+    spec
 }
 
 #[test]

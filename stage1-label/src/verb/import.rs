@@ -85,16 +85,12 @@ pub fn run(args: &ImportArgs, stop: &Stop, progress: &mut Progress) -> Result<Wr
 
     let digest = blake3_of_file(&args.logits)?.to_hex();
     let weights = args.teacher_weights.as_deref().map(blake3_of_file).transpose()?;
-    let teacher = labels::Teacher {
-        architecture: args.teacher_name.clone(),
-        weights_blake3: weights.map(|hash| Hex(*hash.as_bytes())),
-        origin: args.out.origin.clone(),
-        mean: Vec::new(),
-        std: Vec::new(),
-        precision: logits.precision().into(),
-        engine: format!("foreign (logits BLAKE3 {digest})"),
-        device: "foreign".into(),
-    };
+    let mut teacher = labels::Teacher::named(&args.teacher_name);
+    teacher.weights_blake3 = weights.map(|hash| Hex(*hash.as_bytes()));
+    teacher.origin.clone_from(&args.out.origin);
+    teacher.precision = logits.precision().into();
+    teacher.engine = format!("foreign (logits BLAKE3 {digest})");
+    teacher.device = "foreign".into();
     let spec = args.out.spec(table, &dataset, plan, teacher);
     label_set(&args.out.out, spec, progress, |shard: &Shard, progress: &mut Progress| {
         if stop.requested() {

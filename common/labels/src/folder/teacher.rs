@@ -5,6 +5,15 @@ use serde::{Deserialize, Serialize};
 use crate::row::digest::Hex;
 
 /// Everything about the teacher that decides, or explains, its logits. Numbers are text, so that the manifest holds no floats.
+///
+/// Begin with [`Teacher::named`] and say what else is known:
+///
+/// ```
+/// let mut teacher = labels::Teacher::named("wrn-34-10");
+/// teacher.origin = "https://example.org/wrn.pt".into();
+/// teacher.precision = "f32".into();
+/// ```
+#[non_exhaustive]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Teacher {
@@ -24,4 +33,21 @@ pub struct Teacher {
     pub engine: String,
     /// Kind of device, like `cpu`; never a host's name.
     pub device: String,
+}
+
+impl Teacher {
+    /// A teacher of this architecture, or name, of which nothing else is recorded.
+    pub fn named(architecture: impl Into<String>) -> Teacher {
+        let unknown = || String::from("not recorded");
+        Teacher {
+            architecture: architecture.into(),
+            weights_blake3: None,
+            origin: String::new(),
+            mean: Vec::new(),
+            std: Vec::new(),
+            precision: unknown(),
+            engine: unknown(),
+            device: unknown(),
+        }
+    }
 }

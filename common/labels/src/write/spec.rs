@@ -1,8 +1,8 @@
 //! What a label set is to be: everything that decides its bytes, but the logits.
 
 use crate::error::{Error, Result};
-use crate::folder::records::DatasetRecord;
 use crate::folder::parameters::Parameters;
+use crate::folder::records::DatasetRecord;
 use crate::folder::teacher::Teacher;
 use crate::row::augment::Augment;
 use crate::row::dataset::Dataset;
@@ -21,7 +21,8 @@ pub fn default_shard_images(rows_per_image: usize, classes: usize, dtype: Dtype)
     (SHARD_BYTES / image).max(1)
 }
 
-/// Everything that decides the bytes of a label set, but the logits.
+/// Everything that decides the bytes of a label set, but the logits. Begin with [`Spec::new`] and set what is to differ.
+#[non_exhaustive]
 #[derive(Debug, Clone)]
 pub struct Spec {
     /// The images, in file order.
@@ -47,6 +48,25 @@ pub struct Spec {
 }
 
 impl Spec {
+    /// A label set of these rows in f16, in both forms, of default shards, without licence and author.
+    ///
+    /// `rows` must be what `views` says of the dataset's images under `augment`; [`Session::open`](crate::Session::open)
+    /// refuses others.
+    pub fn new(dataset: Dataset, augment: Augment, views: Views, rows: RowTable, teacher: Teacher) -> Spec {
+        Spec {
+            dataset,
+            augment,
+            views,
+            rows,
+            dtype: Dtype::F16,
+            form: Form::Both,
+            shard_images: None,
+            teacher,
+            license: String::new(),
+            author: String::new(),
+        }
+    }
+
     /// Images per shard of this label set.
     pub fn shard_images(&self) -> usize {
         let default = || default_shard_images(self.rows.rows_per_image(), self.dataset.classes, self.dtype);
