@@ -37,6 +37,11 @@ pub enum Error {
     #[error("format `{name}` is unknown\nhint: the names are both, safetensors and parquet")]
     UnknownForm { name: String },
 
+    #[error(
+        "{what}: it takes Parquet, which was compiled out of this build\nhint: use the form safetensors, or build rslad-labels with its feature `parquet`"
+    )]
+    WithoutParquet { what: String },
+
     // Writing.
     #[error("cannot {action} {}: {source}\nhint: {}", path.display(), io_hint(source))]
     Io { action: &'static str, path: PathBuf, source: io::Error },
@@ -129,6 +134,7 @@ impl Error {
             | Error::UnknownViews { .. }
             | Error::UnknownDtype { .. }
             | Error::UnknownForm { .. }
+            | Error::WithoutParquet { .. }
             | Error::Locked { .. }
             | Error::Occupied { .. }
             | Error::OtherParameters { .. }

@@ -1,6 +1,7 @@
 //! A row: a view of an image, whose label it has. What rows there are, of which images, and what their numbers mean.
 
 pub(crate) mod augment;
+#[cfg_attr(not(feature = "parquet"), allow(dead_code, reason = "the table says more than one form asks"))]
 pub(crate) mod column;
 pub(crate) mod dataset;
 pub(crate) mod digest;

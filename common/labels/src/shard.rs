@@ -2,6 +2,10 @@
 
 pub(crate) mod content;
 pub(crate) mod layout;
+#[cfg(feature = "parquet")]
+pub(crate) mod parquet;
+#[cfg(not(feature = "parquet"))]
+#[path = "shard/without_parquet.rs"]
 pub(crate) mod parquet;
 pub(crate) mod rows;
 pub(crate) mod safetensors;

@@ -7,7 +7,7 @@ use labels::{Augment, Check, Dataset, Dtype, Error, Form, Kind, LabelSet, Wanted
 
 fn set() -> (tempfile::TempDir, LabelSet) {
     let dir = tempfile::tempdir().unwrap();
-    write(dir.path(), &spec(Form::Both, Dtype::F16));
+    write(dir.path(), &spec(Form::FULLEST, Dtype::F16));
     let set = LabelSet::open(dir.path(), Check::Hashes).unwrap();
     (dir, set)
 }
@@ -88,7 +88,7 @@ fn more_images_other_classes_and_other_augmentations_are_refused() {
 #[test]
 fn a_plan_serves_no_other_seed_and_no_longer_run() {
     let dir = tempfile::tempdir().unwrap();
-    write(dir.path(), &sparse(Form::Both));
+    write(dir.path(), &sparse(Form::FULLEST));
     let set = LabelSet::open(dir.path(), Check::Hashes).unwrap();
     let data = dataset();
     let check = |plan| set.check_against(&Wanted { dataset: &data, augment: None, plan: Some(plan) });

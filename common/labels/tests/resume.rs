@@ -8,13 +8,13 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use fixture::{logits, sparse, spec, tree, write, write_some};
+use fixture::{PARQUET, logits, sparse, spec, tree, write, write_some};
 use labels::{Check, Dtype, Error, Form, Kind, LabelSet, Session, Spec};
 
 type Change = fn(&mut Spec);
 
 fn both() -> Spec {
-    spec(Form::Both, Dtype::F16)
+    spec(Form::FULLEST, Dtype::F16)
 }
 
 fn finished(spec: &Spec) -> (tempfile::TempDir, std::collections::BTreeMap<String, Vec<u8>>) {
@@ -57,10 +57,11 @@ fn half_written_files_are_discarded() {
     put("SHA256SUMS", b"half");
     put(".work/shard-00000.json", b"{\"files\": [");
     // A record whose file changed.
-    put(
-        "data/train-00001-of-00003.parquet",
-        &fs::read(reference.path().join("data/train-00000-of-00003.parquet")).unwrap(),
-    );
+    let twin = |shard: usize| {
+        let (folder, ending) = if PARQUET { ("data", "parquet") } else { ("shards", "safetensors") };
+        format!("{folder}/train-0000{shard}-of-00003.{ending}")
+    };
+    put(&twin(1), &fs::read(reference.path().join(twin(0))).unwrap());
     let session = Session::open(dir.path(), both()).unwrap();
     assert_eq!(session.pending().len(), 3);
     drop(session);
@@ -89,7 +90,9 @@ fn an_interruption_around_the_commit_is_tidied_up() {
 #[test]
 fn a_finished_folder_that_lost_a_file_is_not_taken_for_finished() {
     let (dir, _) = finished(&both());
-    fs::remove_file(dir.path().join("data/train-00001-of-00003.parquet")).unwrap();
+    let file = "shards/train-00001-of-00003.safetensors";
+    let file = if PARQUET { "data/train-00001-of-00003.parquet" } else { file };
+    fs::remove_file(dir.path().join(file)).unwrap();
     assert!(matches!(Session::open(dir.path(), both()).err(), Some(Error::MissingFile { .. })));
 }
 
@@ -119,7 +122,10 @@ fn a_second_writer_is_refused() {
 fn other_parameters_are_refused_with_both_values() {
     let other: [(Change, &str, &str, &str); 8] = [
         (|spec| spec.dtype = Dtype::F32, "dtype", "f16", "f32"),
+        #[cfg(feature = "parquet")]
         (|spec| spec.form = Form::Parquet, "form", "both", "parquet"),
+        #[cfg(not(feature = "parquet"))]
+        (|spec| spec.license = "none".into(), "license", "CC-BY-4.0", "none"),
         (|spec| spec.shard_images = Some(2), "shard_images", "3", "2"),
         (|spec| spec.teacher.architecture = "b".into(), "teacher.architecture", "toy-net", "\"b\""),
         (|spec| spec.teacher.weights_blake3 = None, "teacher.weights_blake3", "", "null"),
@@ -127,7 +133,7 @@ fn other_parameters_are_refused_with_both_values() {
         (|spec| spec.author = "me".into(), "author", "the tests", "me"),
         (
             |spec| {
-                *spec = sparse(Form::Both);
+                *spec = sparse(Form::FULLEST);
                 spec.dtype = Dtype::F16;
             },
             "views",
@@ -158,8 +164,8 @@ fn other_parameters_are_refused_with_both_values() {
 
     // As many rows, but other views: the manifest cannot tell, the half-done folder can.
     let dir = tempfile::tempdir().unwrap();
-    drop(Session::open(dir.path(), sparse(Form::Both)).unwrap());
-    let mut spec = sparse(Form::Both);
+    drop(Session::open(dir.path(), sparse(Form::FULLEST)).unwrap());
+    let mut spec = sparse(Form::FULLEST);
     spec.rows =
         labels::RowTable::from_views((0..7u16).map(|n| (0..=n % 4).collect::<Vec<u16>>()), spec.augment)
             .unwrap();

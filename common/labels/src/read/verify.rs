@@ -41,6 +41,7 @@ impl Report {
 /// An error means that the manifest itself cannot be believed; what is wrong with the files is in [`Report::problems`].
 pub fn verify(dir: &Path) -> Result<Report> {
     let manifest = load_manifest(dir)?;
+    manifest.form.require_compiled(|| format!("verifying every row of label set {}", dir.display()))?;
     let mut problems = strangers(dir, &manifest)?;
     let mut forms: [(Form, Vec<Shard>); 2] = [(Form::Parquet, vec![]), (Form::Safetensors, vec![])];
     let (mut digests, mut files, mut bytes) = (Vec::new(), 0, 0);

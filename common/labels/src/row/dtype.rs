@@ -81,6 +81,17 @@ pub enum Form {
 }
 
 impl Form {
+    /// Every form that this build can write: without the feature `parquet` that is safetensors alone.
+    pub const FULLEST: Form = if cfg!(feature = "parquet") { Form::Both } else { Form::Safetensors };
+
+    /// Refuses a form that was compiled out; `what` is that which needs it.
+    pub(crate) fn require_compiled(self, what: impl FnOnce() -> String) -> Result<(), Error> {
+        if self.has_parquet() && !cfg!(feature = "parquet") {
+            return Err(Error::WithoutParquet { what: what() });
+        }
+        Ok(())
+    }
+
     /// Whether the set has `shards/*.safetensors`.
     pub fn has_safetensors(self) -> bool {
         self != Form::Parquet

@@ -62,6 +62,7 @@ impl Shard {
     }
 
     /// The same for writing. Only the Parquet form is decoded entry by entry.
+    #[cfg(feature = "parquet")]
     pub fn entries_mut(&mut self, column: &Column, entries: Range<usize>) -> &mut [u8] {
         let size = self.layout.entry(column);
         &mut self.values_mut(column)[entries.start * size..entries.end * size]

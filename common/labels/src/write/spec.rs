@@ -48,7 +48,7 @@ pub struct Spec {
 }
 
 impl Spec {
-    /// A label set of these rows in f16, in both forms, of default shards, without licence and author.
+    /// A label set of these rows in f16, in every form that this build can write, of default shards, without licence and author.
     ///
     /// `rows` must be what `views` says of the dataset's images under `augment`; [`Session::open`](crate::Session::open)
     /// refuses others.
@@ -59,7 +59,7 @@ impl Spec {
             views,
             rows,
             dtype: Dtype::F16,
-            form: Form::Both,
+            form: Form::FULLEST,
             shard_images: None,
             teacher,
             license: String::new(),
@@ -74,6 +74,7 @@ impl Spec {
     }
 
     pub(crate) fn validate(&self) -> Result<()> {
+        self.form.require_compiled(|| format!("format `{}`", self.form))?;
         self.dataset.validate()?;
         if !self.augment.ids_fit() {
             return Err(Error::unusable(

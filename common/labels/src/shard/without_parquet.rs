@@ -1,0 +1,20 @@
+//! What stands in for the Parquet form where it was compiled out: both ways through it are closed.
+
+use std::io;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::row::augment::Augment;
+use crate::shard::layout::Layout;
+use crate::shard::rows::Shard;
+use crate::shard::storage::Storage;
+
+/// Refuses. A session does not come here: it was refused when it was opened.
+pub(crate) fn write<W>(_: &Shard, _: Augment, _: W) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Refuses, naming the file.
+pub(crate) fn read(path: &Path, _: Storage, _: Layout, _: u64, _: Augment) -> Result<Shard> {
+    Err(Error::WithoutParquet { what: format!("shard {}", path.display()) })
+}
