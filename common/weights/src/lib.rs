@@ -9,6 +9,7 @@
 //! and no size they declare is believed before it is compared with the file (see [`pickle`]).
 
 mod error;
+mod file;
 mod fit;
 mod foreign;
 mod nesting;
@@ -24,6 +25,7 @@ mod torch_zip;
 mod write;
 
 pub use error::{Problem, WeightsError};
+pub use file::WeightsFile;
 pub use fit::{Mismatch, Misshapen, Wanted, fit};
 pub use state::{Dtype, StateDict, TensorData};
 pub use write::{Entry, blake3_of_file, write};
@@ -43,13 +45,7 @@ use std::path::Path;
 /// something else (a web page, a git-lfs pointer, a compressed file), damaged, or holds what cannot be read
 /// without executing it.
 pub fn read(path: &Path) -> Result<StateDict, WeightsError> {
-    let failed = |source| WeightsError::Io { path: path.display().to_string(), doing: "read", source };
-    // A pipe or a device would block or never end; its length could not bound what we allocate.
-    if !std::fs::metadata(path).map_err(failed)?.is_file() {
-        return Err(failed(std::io::Error::new(std::io::ErrorKind::InvalidInput, "not a regular file")));
-    }
-    let bytes = std::fs::read(path).map_err(failed)?;
-    decode(&bytes).map_err(|problem| WeightsError::Content { path: path.display().to_string(), problem })
+    WeightsFile::read(path)?.decode()
 }
 
 /// The state dict in the bytes of a weights file: [`read`] for weights that are already in memory.

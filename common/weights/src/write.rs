@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::path::Path;
 
+use disk::Existing;
 use safetensors::tensor::TensorView;
 
 use super::error::WeightsError;
@@ -15,8 +16,7 @@ use super::state::Dtype;
 /// its elements, row-major, each little-endian.
 pub type Entry<'a> = (String, Dtype, Vec<usize>, Cow<'a, [u8]>);
 
-/// Writes a safetensors file, or leaves what was there: the bytes go to a temporary file beside it, reach the
-/// disk, and are renamed over `path`.
+/// Writes a safetensors file, or leaves what was there: [`disk::publish`] replaces it in one step.
 ///
 /// The order of the tensors does not matter. `metadata` is one key and its text: with several, the format's
 /// own serializer would order them at random. Equal content gives equal bytes.
@@ -29,7 +29,8 @@ pub fn write<'a>(
     metadata: Option<(&str, &str)>,
 ) -> Result<(), WeightsError> {
     let bytes = encode(path, tensors, metadata)?;
-    publish(path, &bytes).map_err(|source| io(path, "write", source))
+    disk::publish(path, Existing::Replace, |file| file.write_all(&bytes))
+        .map_err(|source| io(path, "write", source))
 }
 
 /// BLAKE3 of a file's bytes.
@@ -66,32 +67,6 @@ fn encode<'a>(
     }
     let metadata = metadata.map(|(key, text)| HashMap::from([(key.to_owned(), text.to_owned())]));
     Ok(safetensors::serialize(views, metadata).expect("every view was checked"))
-}
-
-fn publish(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let name = path.file_name().ok_or_else(|| {
-        std::io::Error::new(std::io::ErrorKind::IsADirectory, "the path does not end in a file name")
-    })?;
-    // Hidden, and with a suffix that no reader looks for: a killed process may leave it behind.
-    let mut prefix = std::ffi::OsString::from(".");
-    prefix.push(name);
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(&prefix).suffix(".partial");
-    // Temporary files are private by default; a published file follows the user's umask.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = builder.tempfile_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    // The rename itself must survive a power cut too.
-    #[cfg(unix)]
-    std::fs::File::open(folder)?.sync_all()?;
-    Ok(())
 }
 
 fn io(path: &Path, doing: &'static str, source: std::io::Error) -> WeightsError {

@@ -1,0 +1,48 @@
+//! A weights file in memory, before anything in it is believed.
+
+use std::path::Path;
+
+use super::error::WeightsError;
+use super::state::StateDict;
+
+/// The bytes of a weights file, and their digest: whoever asks for certain weights can refuse others before they are
+/// decoded, and what was hashed is what is decoded.
+pub struct WeightsFile {
+    path: String,
+    bytes: Vec<u8>,
+    blake3: blake3::Hash,
+}
+
+impl WeightsFile {
+    /// Reads a file, once, and hashes what was read.
+    ///
+    /// Errors: [`WeightsError::Io`] where the file cannot be read.
+    pub fn read(path: &Path) -> Result<Self, WeightsError> {
+        let failed = |source| WeightsError::Io { path: path.display().to_string(), doing: "read", source };
+        // A pipe or a device would block or never end; its length could not bound what we allocate.
+        if !std::fs::metadata(path).map_err(failed)?.is_file() {
+            let kind = std::io::ErrorKind::InvalidInput;
+            return Err(failed(std::io::Error::new(kind, "not a regular file")));
+        }
+        let bytes = std::fs::read(path).map_err(failed)?;
+        let blake3 = blake3::hash(&bytes);
+        Ok(Self { path: path.display().to_string(), bytes, blake3 })
+    }
+
+    /// The path, as errors show it.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// BLAKE3 of the file's bytes.
+    pub fn blake3(&self) -> blake3::Hash {
+        self.blake3
+    }
+
+    /// The state dict in the file, as [`crate::read`] finds it.
+    ///
+    /// Errors: [`WeightsError::Content`].
+    pub fn decode(self) -> Result<StateDict, WeightsError> {
+        crate::decode(&self.bytes).map_err(|problem| WeightsError::Content { path: self.path, problem })
+    }
+}
