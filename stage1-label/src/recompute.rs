@@ -7,7 +7,7 @@ use cli::Machine;
 use data::DatasetSpec;
 use half::f16;
 use labels::{Dtype, Hex, LabelSet, Wanted};
-use weights::blake3_of_file;
+use weights::WeightsFile;
 
 use crate::args::task;
 use crate::teacher::{RowId, Teacher};
@@ -68,13 +68,14 @@ pub struct Request<'a> {
 
 /// Runs the teacher on rows of the label set that its content hash draws.
 ///
-/// Weights other than those that the manifest records are refused before anything is read or run, a dataset other than
+/// Weights other than those that the manifest records are refused before anything in them is read, or run, a dataset other than
 /// the labelled one before anything is run. A stored logit may differ by 1e-3 of its row's largest |logit| plus one unit
 /// of the stored type.
 pub fn recompute(set: &LabelSet, request: &Request) -> Result<Recomputed> {
     let manifest = set.manifest();
+    let weights = WeightsFile::read(request.weights)?;
     if let Some(wanted) = manifest.teacher.weights_blake3 {
-        let found = Hex(*blake3_of_file(request.weights)?.as_bytes());
+        let found = Hex(*weights.blake3().as_bytes());
         if wanted != found {
             let (wanted, found) = (wanted.to_string(), found.to_string());
             return Err(Error::WrongTeacher { path: request.weights.into(), wanted, found });
@@ -83,7 +84,7 @@ pub fn recompute(set: &LabelSet, request: &Request) -> Result<Recomputed> {
     let dataset = request.data.load(manifest.dataset.split.parse()?)?.limit(set.images());
     set.check_against(&Wanted { dataset: &dataset.record(), augment: None, plan: None })?;
     let arch = request.arch.unwrap_or(&manifest.teacher.architecture);
-    let teacher = Teacher::load(request.weights, Some(arch), task(&dataset), request.machine)?;
+    let teacher = Teacher::from_file(weights, Some(arch), task(&dataset), request.machine)?;
 
     let mut result = Recomputed { engine: teacher.engine(), ..Recomputed::default() };
     let classes = set.classes();

@@ -10,6 +10,7 @@ use engine::{Engine, EngineError};
 use half::f16;
 use labels::{Augment, Dtype};
 use method::model::{self, Loaded, Task};
+use weights::WeightsFile;
 
 use crate::{Error, Result};
 
@@ -28,7 +29,12 @@ pub struct Teacher {
 impl Teacher {
     /// Loads f32 weights for `task`. `arch` is needed for files that do not name their architecture.
     pub fn load(path: &Path, arch: Option<&str>, task: Task, machine: Machine) -> Result<Self> {
-        let loaded = model::load(path, arch, task, Precision::F32)?;
+        Self::from_file(WeightsFile::read(path)?, arch, task, machine)
+    }
+
+    /// [`Teacher::load`] from a file that was read already.
+    pub fn from_file(file: WeightsFile, arch: Option<&str>, task: Task, machine: Machine) -> Result<Self> {
+        let loaded = model::load_from(file, arch, task, Precision::F32)?;
         Ok(Self { engine: machine.start(true).map_err(Error::Teacher)?, loaded })
     }
 

@@ -3,15 +3,17 @@
 //! A file of ours carries its architecture in one metadata key, so it loads by itself; a foreign file needs the
 //! architecture's name and the task. Nothing about the run is in a student's file: equal training gives equal bytes.
 
-use std::borrow::Cow;
 use std::path::Path;
 
-use engine::params::{Arena, Precision};
+use engine::params::Precision;
 use engine::{Network, Params};
 use serde::{Deserialize, Serialize};
 
-use super::{ModelError, Task, build};
-use weights::{Dtype, Mismatch, StateDict, Wanted, WeightsError};
+use weights::{Mismatch, StateDict, WeightsError, WeightsFile};
+
+use super::architecture::Task;
+use super::state::{fill, tensors};
+use super::zoo::{ModelError, ZOO, build};
 
 /// The metadata key of our files.
 const KEY: &str = "rslad";
@@ -61,7 +63,7 @@ pub enum LoadError {
     },
     /// A foreign file, and no architecture was named.
     #[error("{path}: does not say which architecture it holds\nhint: pass --arch with one of: {}",
-        super::ZOO.iter().map(|row| row.name).collect::<Vec<_>>().join(", "))]
+        ZOO.iter().map(|row| row.name).collect::<Vec<_>>().join(", "))]
     Nameless {
         /// The file.
         path: String,
@@ -98,13 +100,6 @@ pub enum LoadError {
     },
 }
 
-impl std::fmt::Display for Task {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let [c, h, w] = self.input;
-        write!(f, "{c}x{h}x{w} images and {} classes", self.classes)
-    }
-}
-
 /// Loads weights for `task`. `architecture` is needed for files that are not ours, and checked against ours.
 pub fn load(
     path: &Path,
@@ -112,8 +107,19 @@ pub fn load(
     task: Task,
     precision: Precision,
 ) -> Result<Loaded, LoadError> {
-    let shown = || path.display().to_string();
-    let state = weights::read(path)?;
+    load_from(WeightsFile::read(path)?, architecture, task, precision)
+}
+
+/// [`load`] for a file that was read already.
+pub fn load_from(
+    file: WeightsFile,
+    architecture: Option<&str>,
+    task: Task,
+    precision: Precision,
+) -> Result<Loaded, LoadError> {
+    let (path, blake3) = (file.path().to_owned(), file.blake3().to_hex().to_string());
+    let shown = || path.clone();
+    let state = file.decode()?;
     let name = match description(&state).map_err(|what| LoadError::Metadata { path: shown(), what })? {
         Some(own) => {
             if let Some(wanted) = architecture.filter(|wanted| *wanted != own.architecture) {
@@ -144,85 +150,12 @@ pub fn load(
     if params.trainable().has_non_finite() || params.statistics().has_non_finite() {
         return Err(LoadError::NonFinite { path: shown() });
     }
-    let blake3 = weights::blake3_of_file(path)?.to_hex().to_string();
     Ok(Loaded { network, params, blake3 })
 }
 
 fn description(state: &StateDict) -> Result<Option<Description>, String> {
     let Some(text) = state.metadata.get(KEY) else { return Ok(None) };
     serde_json::from_str(text).map(Some).map_err(|e| format!("its `{KEY}` metadata is not a network's: {e}"))
-}
-
-/// Lays a state dict into fresh parameters.
-pub fn fill(
-    network: &Network,
-    state: &StateDict,
-    unused: &[&str],
-    precision: Precision,
-) -> Result<Params, Mismatch> {
-    let layout = network.layout();
-    let tensors = layout.trainable().iter().chain(layout.statistics());
-    let counter = |name: &String| Wanted { name: name.clone(), shape: vec![], optional: true };
-    let wanted: Vec<Wanted> = tensors
-        .map(|entry| Wanted { name: entry.name.clone(), shape: entry.shape.clone(), optional: false })
-        .chain(layout.counters().iter().map(counter))
-        .collect();
-    let mut params = Params::zeros(layout, precision);
-    let (trainable, statistics) = (layout.trainable().len(), layout.statistics().len());
-    for (index, tensor) in weights::fit(state, &wanted, unused)? {
-        if index < trainable {
-            copy(tensor, params.trainable_mut(), layout.trainable()[index].range.start);
-        } else if index < trainable + statistics {
-            copy(tensor, params.statistics_mut(), layout.statistics()[index - trainable].range.start);
-        } else {
-            params.batches_tracked_mut()[index - trainable - statistics] = tensor.to_f64()[0] as i64;
-        }
-    }
-    Ok(params)
-}
-
-fn copy(tensor: &weights::TensorData, arena: &mut Arena, start: usize) {
-    match arena {
-        Arena::F32(values) => {
-            let from = tensor.to_f32();
-            values[start..start + from.len()].copy_from_slice(&from);
-        }
-        Arena::F64(values) => {
-            let from = tensor.to_f64();
-            values[start..start + from.len()].copy_from_slice(&from);
-        }
-    }
-}
-
-/// A named tensor to be written.
-pub type NamedTensor<'a> = (String, Dtype, Vec<usize>, Cow<'a, [u8]>);
-
-/// Every parameter, statistic and counter under PyTorch's names, as `state_dict()` would list them.
-pub fn tensors(params: &Params) -> impl Iterator<Item = NamedTensor<'_>> {
-    let layout = params.layout();
-    let counters = layout.counters().iter().zip(params.batches_tracked());
-    named(params.trainable(), layout.trainable(), "")
-        .chain(named(params.statistics(), layout.statistics(), ""))
-        .chain(
-            counters
-                .map(|(name, count)| (name.clone(), Dtype::I64, vec![], count.to_le_bytes().to_vec().into())),
-        )
-}
-
-/// The tensors of an arena, their names behind `prefix`.
-pub fn named<'a>(
-    arena: &'a Arena,
-    entries: &'a [engine::params::Entry],
-    prefix: &'a str,
-) -> impl Iterator<Item = NamedTensor<'a>> {
-    entries.iter().map(move |entry| {
-        let range = entry.range.clone();
-        let (dtype, bytes): (_, &[u8]) = match arena {
-            Arena::F32(values) => (Dtype::F32, bytemuck::cast_slice(&values[range])),
-            Arena::F64(values) => (Dtype::F64, bytemuck::cast_slice(&values[range])),
-        };
-        (format!("{prefix}{}", entry.name), dtype, entry.shape.clone(), bytes.into())
-    })
 }
 
 /// Writes a network as safetensors: PyTorch's names, and one metadata key with the architecture, input and classes.

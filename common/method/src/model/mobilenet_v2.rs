@@ -5,8 +5,8 @@
 use engine::Network;
 use engine::graph::{Builder, Conv2d, GraphError, NodeId, Op, Shape};
 
+use super::architecture::{Architecture, Task, scaled_name};
 use super::resnet::project;
-use super::{Task, scaled_name};
 
 /// Expansion, output channels, blocks, stride of the first block.
 const STAGES: [(usize, usize, usize, usize); 7] = [
@@ -19,7 +19,13 @@ const STAGES: [(usize, usize, usize, usize); 7] = [
     (6, 320, 1, 1),
 ];
 
-pub(super) fn build(name: &str, task: Task) -> Option<Result<Network, GraphError>> {
+pub(super) static ROW: Architecture = Architecture::new(
+    "mobilenet-v2",
+    "the CIFAR MobileNetV2 of RSLAD (ReLU); also mobilenet-v2-xW for width factor W",
+    build,
+);
+
+fn build(name: &str, task: Task) -> Option<Result<Network, GraphError>> {
     let factor = scaled_name(name, "mobilenet-v2")?;
     // Every width at factor 1 is a multiple of 8 already.
     let width = |channels: usize| (((channels as f64 * factor) as usize + 4) / 8 * 8).max(8);

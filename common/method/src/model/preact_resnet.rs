@@ -4,9 +4,12 @@
 use engine::Network;
 use engine::graph::{Builder, Conv2d, GraphError, NodeId, Op, Shape};
 
-use super::Task;
+use super::architecture::{Architecture, Task};
 
-pub(super) fn build(name: &str, task: Task) -> Option<Result<Network, GraphError>> {
+pub(super) static ROW: Architecture =
+    Architecture::new("preact-resnet18", "the CIFAR pre-activation ResNet-18", build);
+
+fn build(name: &str, task: Task) -> Option<Result<Network, GraphError>> {
     (name == "preact-resnet18").then(|| network(task))
 }
 

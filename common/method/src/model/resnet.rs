@@ -8,9 +8,18 @@
 use engine::Network;
 use engine::graph::{Builder, Conv2d, GraphError, NodeId, Op, Shape};
 
-use super::Task;
+use super::architecture::{Architecture, Task};
 
-pub(super) fn build(name: &str, task: Task) -> Option<Result<Network, GraphError>> {
+pub(super) static RESNET8: Architecture =
+    Architecture::new("resnet8", "the CIFAR ResNet-8 of MLPerf Tiny, widths 16-32-64", build);
+
+pub(super) static RESNET20: Architecture =
+    Architecture::new("resnet20", "the CIFAR ResNet-20 with projection shortcuts, widths 16-32-64", build);
+
+pub(super) static RESNET18: Architecture =
+    Architecture::new("resnet18", "the CIFAR ResNet-18 of RSLAD, widths 64 to 512", build);
+
+fn build(name: &str, task: Task) -> Option<Result<Network, GraphError>> {
     let (widths, blocks): (&[usize], usize) = match name {
         "resnet8" => (&[16, 32, 64], 1),
         "resnet20" => (&[16, 32, 64], 3),

@@ -3,13 +3,19 @@
 use engine::Network;
 use engine::graph::{Builder, Conv2d, GraphError, NodeId, Op};
 
-use super::Task;
+use super::architecture::{Architecture, Task};
 
 /// CIFAR-10's mean and deviation per channel, as its authors used them.
 const MEAN: [f64; 3] = [0.4914, 0.4822, 0.4465];
 const STD: [f64; 3] = [0.2471, 0.2435, 0.2616];
 
-pub(super) fn build(name: &str, task: Task) -> Option<Result<Network, GraphError>> {
+pub(super) static ROW: Architecture = Architecture::new(
+    "resnet4b",
+    "the adversarially trained CIFAR ResNet-4B of VNN-COMP 2021, no BatchNorm",
+    build,
+);
+
+fn build(name: &str, task: Task) -> Option<Result<Network, GraphError>> {
     (name == "resnet4b").then(|| network(task))
 }
 

@@ -4,9 +4,12 @@
 use engine::Network;
 use engine::graph::{Builder, Conv2d, GraphError, Op};
 
-use super::Task;
+use super::architecture::{Architecture, Task};
 
-pub(super) fn build(name: &str, task: Task) -> Option<Result<Network, GraphError>> {
+pub(super) static ROW: Architecture =
+    Architecture::new("small-cnn", "the MNIST network of TRADES, no BatchNorm", build);
+
+fn build(name: &str, task: Task) -> Option<Result<Network, GraphError>> {
     (name == "small-cnn").then(|| network(task))
 }
 

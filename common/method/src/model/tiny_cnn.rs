@@ -4,12 +4,18 @@
 use engine::Network;
 use engine::graph::{Builder, Conv2d, GraphError, Op};
 
-use super::{Task, scaled_name};
+use super::architecture::{Architecture, Task, scaled_name};
 
 /// Width and stride of each convolution.
 const LAYERS: [(usize, usize); 4] = [(8, 2), (16, 2), (32, 1), (32, 2)];
 
-pub(super) fn build(name: &str, task: Task) -> Option<Result<Network, GraphError>> {
+pub(super) static ROW: Architecture = Architecture::new(
+    "tiny-cnn",
+    "four 3x3 convolutions, 0.44 M MAC on 28x28; also tiny-cnn-xW, W times as wide",
+    build,
+);
+
+fn build(name: &str, task: Task) -> Option<Result<Network, GraphError>> {
     scaled_name(name, "tiny-cnn").map(|factor| network(name, factor, task))
 }
 

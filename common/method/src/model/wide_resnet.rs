@@ -5,9 +5,18 @@
 use engine::Network;
 use engine::graph::{Builder, Conv2d, GraphError, NodeId, Op, Shape};
 
-use super::Task;
+use super::architecture::{Architecture, Task};
+use super::init::Init;
 
-pub(super) fn build(name: &str, task: Task) -> Option<Result<Network, GraphError>> {
+pub(super) static ROW: Architecture = Architecture {
+    example: "wrn-10-1",
+    init: Init::WideResNet,
+    // TRADES' published WRN-34-10 carries a second copy of its first block that no forward reaches.
+    unused: &["sub_block1."],
+    ..Architecture::new("wrn-D-W", "wide ResNet of depth D and width W, such as wrn-34-10", build)
+};
+
+fn build(name: &str, task: Task) -> Option<Result<Network, GraphError>> {
     let (depth, width) = name.strip_prefix("wrn-")?.split_once('-')?;
     let (depth, width): (usize, usize) = (depth.parse().ok()?, width.parse().ok()?);
     let fits = depth >= 10 && (depth - 4) % 6 == 0 && depth <= 1000 && (1..=100).contains(&width);
