@@ -9,29 +9,13 @@ use crate::{ImageShape, Split};
 /// Why a dataset could not be named, found or read. Rows count from 0.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "the message beside each variant says what its fields are")]
 pub enum DataError {
-    /// The name before the colon is in no row of the table.
-    #[error("dataset `{name}`: unknown; known are {known}\nhint: {hint}")]
-    UnknownDataset {
-        /// What was asked for.
-        name: String,
-        /// Every form that is understood.
-        known: String,
-        /// The nearest known name, or where to look.
-        hint: String,
-    },
+    #[error(transparent)]
+    UnknownDataset(#[from] names::Unknown),
     /// A known name with a wrong or missing place.
     #[error("dataset `{text}`: wanted `{wanted}`, found {found}\nhint: {hint}")]
-    BadSpec {
-        /// What was asked for.
-        text: String,
-        /// The form that this dataset takes.
-        wanted: &'static str,
-        /// What is wrong with it.
-        found: &'static str,
-        /// What to do.
-        hint: &'static str,
-    },
+    BadSpec { text: String, wanted: &'static str, found: &'static str, hint: &'static str },
     /// The word is neither `train` nor `test`.
     #[error(
         "split `{0}`: wanted train or test\nhint: other parts of a dataset are read as a folder of their own"
@@ -39,162 +23,49 @@ pub enum DataError {
     UnknownSplit(String),
     /// The folder or file is not there, or is the other of the two.
     #[error("{}: wanted a {wanted}, found {found}\nhint: {}", path.display(), where_it_lies(path))]
-    WrongPlace {
-        /// The path that was given.
-        path: PathBuf,
-        /// `folder` or `file`.
-        wanted: &'static str,
-        /// What is there.
-        found: &'static str,
-    },
+    WrongPlace { path: PathBuf, wanted: &'static str, found: &'static str },
     /// The folder holds none of the forms that are known for this dataset.
     #[error("{}: no {split} part of {dataset}; looked for {looked_for}\nhint: the folder holds {found}", folder.display())]
-    NothingFound {
-        /// The folder that was searched.
-        folder: PathBuf,
-        /// The dataset's name.
-        dataset: &'static str,
-        /// The part that was asked for.
-        split: Split,
-        /// Every form that would have been read.
-        looked_for: String,
-        /// The first names that lie there.
-        found: String,
-    },
+    NothingFound { folder: PathBuf, dataset: &'static str, split: Split, looked_for: String, found: String },
     /// Some files of a form are there and others are not.
     #[error("{}: part {missing} is missing, though {found} is there\nhint: unpack or download the dataset again", folder.display())]
-    MissingPart {
-        /// The folder that was searched.
-        folder: PathBuf,
-        /// The file that is not there.
-        missing: String,
-        /// A file of the same form that is.
-        found: String,
-    },
+    MissingPart { folder: PathBuf, missing: String, found: String },
     /// The operating system failed.
     #[error("{}: {source}\nhint: check that the file is readable and the disk is well", path.display())]
-    Io {
-        /// The file or folder.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
+    Io { path: PathBuf, source: io::Error },
     /// The file does not begin as its form begins.
     #[error("{}: wanted {wanted} at the start, found {found}\nhint: it is another kind of file under this name, or a failed download", path.display())]
-    WrongMagic {
-        /// The file.
-        path: PathBuf,
-        /// The bytes of the form.
-        wanted: &'static str,
-        /// The bytes of the file, in hexadecimal.
-        found: String,
-    },
+    WrongMagic { path: PathBuf, wanted: &'static str, found: String },
     /// The file is shorter or longer than its header or its form says.
     #[error("{}: wanted {wanted} bytes, found {found}\nhint: it was cut short or damaged; download it again", path.display())]
-    WrongLength {
-        /// The file, and the array in it where it holds several.
-        path: PathBuf,
-        /// The right number of bytes, in words where several are right.
-        wanted: String,
-        /// The bytes that are there, after decompression; `more` where reading stopped at the wanted number.
-        found: String,
-    },
+    WrongLength { path: PathBuf, wanted: String, found: String },
     /// The container cannot be taken apart.
     #[error("{}: not readable as {form}: {reason}\nhint: it was cut short or damaged; download it again", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// gzip, Parquet, zip, npy or pickle.
-        form: &'static str,
-        /// What its reader says.
-        reason: String,
-    },
+    Damaged { path: PathBuf, form: &'static str, reason: String },
     /// A column or array is missing or has a type that cannot hold what is wanted.
     #[error("{}: wanted {wanted}, found {found}\nhint: {hint}", path.display())]
-    WrongContent {
-        /// The file.
-        path: PathBuf,
-        /// The column or array, and its types.
-        wanted: String,
-        /// What is there.
-        found: String,
-        /// What to do.
-        hint: &'static str,
-    },
+    WrongContent { path: PathBuf, wanted: String, found: String, hint: &'static str },
     /// A row has no image or no label.
     #[error("{}: row {row}: wanted a value in `{column}`, found null\nhint: store every image's bytes and label in the file", path.display())]
-    NullValue {
-        /// The file.
-        path: PathBuf,
-        /// The row.
-        row: usize,
-        /// The column.
-        column: String,
-    },
+    NullValue { path: PathBuf, row: usize, column: String },
     /// A PNG or JPEG cannot be decoded.
     #[error("{}: row {row}: wanted an 8-bit grey or RGB PNG or JPEG, found {found}\nhint: convert or leave out this image", path.display())]
-    BrokenImage {
-        /// The file.
-        path: PathBuf,
-        /// The row.
-        row: usize,
-        /// What the decoder says, or the kind of pixel.
-        found: String,
-    },
+    BrokenImage { path: PathBuf, row: usize, found: String },
     /// An image has another size than those before it, or than the dataset's.
     #[error("{}: row {row}: wanted an image of {wanted}, found {found}\nhint: all images of a dataset have one size; resize them, or name the right dataset", path.display())]
-    WrongShape {
-        /// The file.
-        path: PathBuf,
-        /// The row.
-        row: usize,
-        /// The size of the dataset's images.
-        wanted: ImageShape,
-        /// The size of this one.
-        found: ImageShape,
-    },
+    WrongShape { path: PathBuf, row: usize, wanted: ImageShape, found: ImageShape },
     /// A label is negative or not below the number of classes.
     #[error("{}: row {row}: wanted a label in 0..{classes}, found {label}\nhint: the file belongs to another dataset, or its labels are hidden", path.display())]
-    WrongLabel {
-        /// The file.
-        path: PathBuf,
-        /// The row.
-        row: usize,
-        /// The label.
-        label: i64,
-        /// The number of classes.
-        classes: usize,
-    },
+    WrongLabel { path: PathBuf, row: usize, label: i64, classes: usize },
     /// The dataset has another number of classes than its name says.
     #[error("{}: wanted the {wanted} classes of {dataset}, found {found}\nhint: name the right dataset, or read it as `parquet:`", path.display())]
-    WrongClasses {
-        /// The file.
-        path: PathBuf,
-        /// The dataset's name.
-        dataset: &'static str,
-        /// Its number of classes.
-        wanted: usize,
-        /// The number in the file.
-        found: usize,
-    },
+    WrongClasses { path: PathBuf, dataset: &'static str, wanted: usize, found: usize },
     /// There are more images than labels, or fewer.
     #[error("{}: wanted one label per image, found {images} images and {labels} labels\nhint: the files belong to different parts of the dataset", path.display())]
-    CountsDiffer {
-        /// The file of the labels.
-        path: PathBuf,
-        /// Number of images.
-        images: usize,
-        /// Number of labels.
-        labels: usize,
-    },
+    CountsDiffer { path: PathBuf, images: usize, labels: usize },
     /// The split has no rows.
     #[error("{}: wanted images in the {split} part, found none\nhint: choose the other split, or download the dataset again", path.display())]
-    EmptySplit {
-        /// The file or folder.
-        path: PathBuf,
-        /// The part that was asked for.
-        split: Split,
-    },
+    EmptySplit { path: PathBuf, split: Split },
 }
 
 impl DataError {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::DataError;
+use crate::{DataError, Split};
 
 /// The folder itself and those of `inside` that exist under it, in that order.
 pub(crate) fn roots(folder: &Path, inside: &[&str]) -> Result<Vec<PathBuf>, DataError> {
@@ -28,7 +28,7 @@ pub(crate) fn names(folder: &Path) -> Result<Vec<String>, DataError> {
 }
 
 /// The first few names in a folder, for a hint.
-pub(crate) fn glimpse(folder: &Path) -> String {
+fn glimpse(folder: &Path) -> String {
     const SHOWN: usize = 8;
     match names(folder) {
         Err(_) => "files that cannot be listed".to_owned(),
@@ -49,4 +49,21 @@ pub(crate) fn all_or_none(folder: &Path, wanted: &[String]) -> Result<Option<Vec
         return Err(DataError::MissingPart { folder: folder.to_owned(), missing, found });
     }
     Ok(Some(paths))
+}
+
+/// The error of a folder that holds none of the forms; `inside` are the folders in it that were searched too.
+pub(crate) fn nothing(
+    folder: &Path,
+    dataset: &'static str,
+    split: Split,
+    looked_for: &str,
+    inside: &[&str],
+) -> DataError {
+    DataError::NothingFound {
+        folder: folder.to_owned(),
+        dataset,
+        split,
+        looked_for: format!("{looked_for}; also inside {}", inside.join(", ")),
+        found: glimpse(folder),
+    }
 }

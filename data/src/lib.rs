@@ -11,16 +11,18 @@
 //! # Ok::<(), data::DataError>(())
 //! ```
 
-mod class_names;
 mod cut;
 mod dataset;
 mod error;
 mod folder;
-mod forms;
+mod form;
 mod read;
+mod row;
 mod spec;
 
 pub use cut::cut;
 pub use dataset::{Dataset, ImageShape, Split};
 pub use error::DataError;
-pub use spec::{DATASETS, DatasetRow, DatasetSpec, Place, help, known};
+pub use form::DATASETS;
+pub use row::{DatasetRow, Place};
+pub use spec::{DatasetSpec, help, known};

@@ -73,11 +73,12 @@ pub fn help<R: Row>(table: &Table<R>) -> String {
     lines
 }
 
-/// The known name most like `given`, where one is close enough to be meant.
+/// The known name most like `given`, where one is close enough to be meant. Capital letters are as good as small ones.
 pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let lower = given.to_lowercase();
     known
         .into_iter()
-        .map(|name| (strsim::damerau_levenshtein(given, name), name))
+        .map(|name| (strsim::damerau_levenshtein(&lower, &name.to_lowercase()), name))
         .filter(|(distance, name)| *distance <= (name.len().max(given.len()) / 3).max(1))
         .min()
         .map(|(_, name)| name)
@@ -140,6 +141,7 @@ mod tests {
         let known = ["resnet18", "mobilenet-v2", "wrn-34-10"];
         assert_eq!(nearest("resnet81", known), Some("resnet18"));
         assert_eq!(nearest("mobilenetv2", known), Some("mobilenet-v2"));
+        assert_eq!(nearest("RESNET18", known), Some("resnet18"));
         assert_eq!(nearest("transformer", known), None);
     }
 }

@@ -4,7 +4,7 @@ pub(crate) mod cifar_binary;
 pub(crate) mod cifar_python;
 pub(crate) mod encoded;
 pub(crate) mod idx;
-pub(crate) mod npz;
+pub(crate) mod npy;
 pub(crate) mod parquet;
 
 use rayon::prelude::*;

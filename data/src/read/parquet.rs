@@ -54,6 +54,11 @@ pub(crate) fn shards(root: &Path, split: Split) -> Result<Option<Vec<PathBuf>>, 
     Ok(Some(found.into_iter().map(|name| home.join(name)).collect()))
 }
 
+/// The files that [`shards`] looks for, for an error.
+pub(crate) fn file_names(split: Split) -> String {
+    format!("{split}-*.parquet, {split}.parquet, {split}/*.parquet")
+}
+
 /// Three from `train-00001-of-00003.parquet`, and how many digits it is written with.
 fn shard_count(name: &str) -> Option<(usize, usize)> {
     let (_, count) = name.strip_suffix(".parquet")?.rsplit_once("-of-")?;

@@ -6,7 +6,7 @@ fn refused(text: &str) -> String {
 
 #[test]
 fn every_row_of_the_table_parses_prints_and_appears_in_help() {
-    for row in &DATASETS {
+    for row in DATASETS {
         let text = match row.place {
             Place::BuiltIn => row.name.to_owned(),
             Place::Folder | Place::File => format!("{}:/some/where:else", row.name),
@@ -29,12 +29,10 @@ fn augmentation_defaults_are_the_documented_ones() {
 #[test]
 fn a_wrong_name_lists_the_known_ones_and_suggests_the_nearest() {
     let text = refused("cifar-10:data");
-    assert!(text.starts_with("dataset `cifar-10`: unknown; known are sample, cifar10:FOLDER, cifar100:FOLDER, mnist:FOLDER, parquet:FOLDER, npz:FILE"), "{text}");
-    assert!(text.ends_with("\nhint: did you mean `cifar10:FOLDER`?"), "{text}");
-    assert!(refused("MNIST:x").ends_with("did you mean `mnist:FOLDER`?"));
-    assert!(
-        refused("imagenet:x").ends_with("\nhint: a folder of Parquet files is read with `parquet:FOLDER`")
-    );
+    let known = "known: sample, cifar10, cifar100, mnist, parquet, npz";
+    assert_eq!(text, format!("unknown dataset `cifar-10`\nhint: did you mean `cifar10`? {known}"));
+    assert!(refused("MNIST:x").ends_with(&format!("hint: did you mean `mnist`? {known}")));
+    assert!(refused("imagenet:x").ends_with(&format!("\nhint: {known}")));
 }
 
 #[test]

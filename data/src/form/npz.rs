@@ -1,4 +1,4 @@
-//! NumPy archives: u8 images and integer labels per split, under the names that people use.
+//! `npz:FILE`: NumPy archives, u8 images and integer labels per split, under the names that people use.
 //!
 //! | train | test |
 //! |---|---|
@@ -13,13 +13,25 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 
-use weights::npy::{Element, Header};
+use weights::npy::Element;
 use zip::ZipArchive;
 use zip::result::ZipError;
 
-use super::interleave;
 use crate::dataset::{MOST_CLASSES, Rows, checked_label};
+use crate::read::{interleave, npy};
+use crate::row::{DatasetRow, Place};
 use crate::{DataError, ImageShape, Split};
+
+pub(crate) static ROW: DatasetRow = DatasetRow {
+    name: "npz",
+    place: Place::File,
+    form: "npz:FILE",
+    about: "x_train, y_train, x_test, y_test as keras saves them; or images, labels",
+    augment: "none",
+    shape: None,
+    class_names: &[],
+    read,
+};
 
 type Archive = ZipArchive<BufReader<File>>;
 
@@ -33,7 +45,7 @@ fn pairs(split: Split) -> [(String, String); 3] {
 }
 
 /// Reads the split's images and labels. The classes are counted over both splits of the file.
-pub(crate) fn read(path: &Path, split: Split) -> Result<Rows, DataError> {
+fn read(path: &Path, split: Split) -> Result<Rows, DataError> {
     if !path.is_file() {
         let found = if path.exists() { "a folder" } else { "nothing" };
         return Err(DataError::WrongPlace { path: path.to_owned(), wanted: "file", found });
@@ -58,7 +70,7 @@ pub(crate) fn read(path: &Path, split: Split) -> Result<Rows, DataError> {
 
     let bytes = inflate(&mut zip, &images_name, path)?;
     let place = path.join(entry(&images_name));
-    let (header, pixels) = parsed(&bytes, &place)?;
+    let (header, pixels) = npy::parsed(&bytes, &place)?;
     if header.element() != Element::named("|u1") {
         return Err(DataError::WrongContent {
             path: place,
@@ -114,7 +126,7 @@ fn layout(shape: &[usize], place: &Path) -> Result<(ImageShape, bool), DataError
 fn integers(zip: &mut Archive, name: &str, path: &Path) -> Result<Vec<i64>, DataError> {
     let bytes = inflate(zip, name, path)?;
     let place = path.join(entry(name));
-    let (header, values) = parsed(&bytes, &place)?;
+    let (header, values) = npy::parsed(&bytes, &place)?;
     let element = header.element().filter(|_| matches!(*header.shape, [_] | [_, 1]));
     element.and_then(|element| element.integers(values)).ok_or_else(|| DataError::WrongContent {
         path: place,
@@ -122,27 +134,6 @@ fn integers(zip: &mut Archive, name: &str, path: &Path) -> Result<Vec<i64>, Data
         found: format!("'{}' {:?}", header.descr, header.shape),
         hint: "store class indices, not one-hot rows or probabilities",
     })
-}
-
-/// The head of an array file and its elements, exactly as many bytes as the head says where they are numbers.
-fn parsed<'a>(file: &'a [u8], place: &Path) -> Result<(Header, &'a [u8]), DataError> {
-    let mut elements = file;
-    let header = Header::read(&mut elements).map_err(|error| DataError::damaged(place, "npy", &error))?;
-    if header.fortran {
-        return Err(DataError::WrongContent {
-            path: place.to_owned(),
-            wanted: "an array in C order".to_owned(),
-            found: "Fortran order".to_owned(),
-            hint: "save numpy.ascontiguousarray(array)",
-        });
-    }
-    let wanted = header.data_length();
-    if header.element().is_some() && wanted != Some(elements.len() as u64) {
-        let wanted = wanted.map_or("more than there can be".to_owned(), |wanted| wanted.to_string());
-        let found = elements.len().to_string();
-        return Err(DataError::WrongLength { path: place.to_owned(), wanted, found });
-    }
-    Ok((header, elements))
 }
 
 /// The bytes of an array file in the archive. Memory follows what is really there, never the archive's directory.

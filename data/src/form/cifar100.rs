@@ -1,15 +1,26 @@
-//! The classes of datasets whose files need not name them, in the order of the labels.
+//! `cifar100:FOLDER`: CIFAR-100 with its fine labels, in the forms that people have it in.
 
-/// MNIST's.
-pub(crate) static DIGITS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
+use std::path::Path;
 
-/// CIFAR-10's, as in its `batches.meta`.
-pub(crate) static CIFAR10: [&str; 10] =
-    ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
+use super::cifar::{self, Batches};
+use crate::dataset::Rows;
+use crate::row::{DatasetRow, Place};
+use crate::{DataError, Split};
+
+pub(crate) static ROW: DatasetRow = DatasetRow {
+    name: "cifar100",
+    place: Place::Folder,
+    form: "cifar100:FOLDER",
+    about: "the same forms, with fine labels",
+    augment: "crop4+flip",
+    shape: Some(cifar::SHAPE),
+    class_names: &CLASS_NAMES,
+    read,
+};
 
 /// CIFAR-100's fine classes, as in its `meta`.
 #[rustfmt::skip]
-pub(crate) static CIFAR100: [&str; 100] = [
+static CLASS_NAMES: [&str; 100] = [
     "apple", "aquarium_fish", "baby", "bear", "beaver", "bed", "bee", "beetle", "bicycle", "bottle", "bowl",
     "boy", "bridge", "bus", "butterfly", "camel", "can", "castle", "caterpillar", "cattle", "chair",
     "chimpanzee", "clock", "cloud", "cockroach", "couch", "crab", "crocodile", "cup", "dinosaur", "dolphin",
@@ -22,3 +33,16 @@ pub(crate) static CIFAR100: [&str; 100] = [
     "tractor", "train", "trout", "tulip", "turtle", "wardrobe", "whale", "willow_tree", "wolf", "woman",
     "worm",
 ];
+
+fn read(folder: &Path, split: Split) -> Result<Rows, DataError> {
+    let stems = vec![split.name().to_owned()];
+    let batches = Batches {
+        dataset: "cifar100",
+        folders: ["data", "cifar100", "cifar-100-binary", "cifar-100-python"],
+        stems,
+        label_bytes: 2,
+        label_key: "fine_labels",
+        classes: CLASS_NAMES.len(),
+    };
+    cifar::read(folder, split, &batches)
+}

@@ -1,0 +1,39 @@
+//! `cifar10:FOLDER`: CIFAR-10, in the forms that people have it in.
+
+use std::path::Path;
+
+use super::cifar::{self, Batches};
+use crate::dataset::Rows;
+use crate::row::{DatasetRow, Place};
+use crate::{DataError, Split};
+
+pub(crate) static ROW: DatasetRow = DatasetRow {
+    name: "cifar10",
+    place: Place::Folder,
+    form: "cifar10:FOLDER",
+    about: "binary or python batches, or Hugging Face Parquet",
+    augment: "crop4+flip",
+    shape: Some(cifar::SHAPE),
+    class_names: &CLASS_NAMES,
+    read,
+};
+
+/// CIFAR-10's, as in its `batches.meta`.
+static CLASS_NAMES: [&str; 10] =
+    ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
+
+fn read(folder: &Path, split: Split) -> Result<Rows, DataError> {
+    let stems = match split {
+        Split::Train => (1..=5).map(|number| format!("data_batch_{number}")).collect(),
+        Split::Test => vec!["test_batch".to_owned()],
+    };
+    let batches = Batches {
+        dataset: "cifar10",
+        folders: ["data", "plain_text", "cifar-10-batches-bin", "cifar-10-batches-py"],
+        stems,
+        label_bytes: 1,
+        label_key: "labels",
+        classes: CLASS_NAMES.len(),
+    };
+    cifar::read(folder, split, &batches)
+}

@@ -1,0 +1,52 @@
+//! `mnist:FOLDER`: MNIST as idx files, gzipped or not, or as Parquet.
+
+use std::path::Path;
+
+use crate::dataset::Rows;
+use crate::folder::{all_or_none, nothing, roots};
+use crate::read::{idx, parquet};
+use crate::row::{DatasetRow, Place};
+use crate::{DataError, ImageShape, Split};
+
+pub(crate) static ROW: DatasetRow = DatasetRow {
+    name: "mnist",
+    place: Place::Folder,
+    form: "mnist:FOLDER",
+    about: "idx or idx.gz files, or Hugging Face Parquet",
+    augment: "crop2",
+    shape: Some(ImageShape::new(28, 28, 1)),
+    class_names: &DIGITS,
+    read,
+};
+
+/// The classes, in the order of the labels.
+pub(super) static DIGITS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
+
+const FOLDERS: [&str; 4] = ["raw", "MNIST/raw", "data", "mnist"];
+
+fn read(folder: &Path, split: Split) -> Result<Rows, DataError> {
+    let stem = match split {
+        Split::Train => "train",
+        Split::Test => "t10k",
+    };
+    for root in roots(folder, &FOLDERS)? {
+        // The original server wrote a dash, older copies and browsers a dot.
+        for dot in ['-', '.'] {
+            for end in ["", ".gz"] {
+                let wanted = [
+                    format!("{stem}-images{dot}idx3-ubyte{end}"),
+                    format!("{stem}-labels{dot}idx1-ubyte{end}"),
+                ];
+                if let Some(paths) = all_or_none(&root, &wanted)? {
+                    return idx::read(&paths[0], &paths[1], DIGITS.len(), root);
+                }
+            }
+        }
+        if let Some(paths) = parquet::shards(&root, split)? {
+            return parquet::read_files(&paths, Some(DIGITS.len()), root);
+        }
+    }
+    let idx = format!("{stem}-images-idx3-ubyte and {stem}-labels-idx1-ubyte, plain or .gz");
+    let looked_for = format!("{idx}; {}", parquet::file_names(split));
+    Err(nothing(folder, "mnist", split, &looked_for, &FOLDERS))
+}
