@@ -2,7 +2,6 @@
 
 use std::fmt::Display;
 use std::io;
-use std::process::ExitCode;
 
 /// What a process's exit code says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,17 +33,6 @@ impl Exit {
 pub trait Exits: Display {
     /// What to tell scripts.
     fn exit(&self) -> Exit;
-}
-
-/// Says why a command stopped, if it did, and gives the process's exit code: the last thing in `main`.
-pub fn end<E: Exits>(result: Result<(), E>) -> ExitCode {
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            crate::say(format_args!("error: {error}"));
-            ExitCode::from(error.exit() as u8)
-        }
-    }
 }
 
 #[cfg(test)]

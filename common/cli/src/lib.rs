@@ -3,6 +3,7 @@
 //! A binary parses, chooses a verb and runs it; everything between that and the person before the terminal is here. No
 //! result depends on this crate.
 
+mod end;
 mod error;
 mod exit;
 pub mod help;
@@ -11,8 +12,9 @@ mod print;
 mod progress;
 mod stop;
 
+pub use end::end;
 pub use error::Error;
-pub use exit::{Exit, Exits, end};
+pub use exit::{Exit, Exits};
 pub use machine::{Machine, MachineArgs};
 pub use print::{json, print, say, show};
 pub use progress::Progress;

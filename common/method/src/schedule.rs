@@ -3,11 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 /// How the learning rate falls over a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Schedule {
     /// x0.1 after epochs 215, 260 and 285 of 300, scaled to the run's length and rounded down; drops that fall
     /// together multiply. Source: the released code of arXiv:2108.07969.
+    #[default]
     Multistep,
     /// Half a cosine from the full rate to 0 at the end of the run.
     Cosine,

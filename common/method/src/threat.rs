@@ -41,6 +41,13 @@ impl Fraction {
     }
 }
 
+/// Zero.
+impl Default for Fraction {
+    fn default() -> Self {
+        Self { text: "0".into(), value: 0.0 }
+    }
+}
+
 impl fmt::Display for Fraction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)

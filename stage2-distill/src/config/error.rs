@@ -10,7 +10,7 @@ pub enum ConfigError {
     #[error("{origin}: unknown setting `{key}`\n{hint}")]
     Unknown { origin: String, key: String, hint: String },
     #[error(
-        "{origin}: {key} = {value}: {why}\nhint: {key} is: {help}; `distill train --help` lists every setting with its default"
+        "{origin}: {key} = {value}: {why}\nhint: {key}: {help}; `distill train --help` lists every setting with its default"
     )]
     Value { origin: String, key: &'static str, value: String, why: String, help: &'static str },
     /// A preset that is not in the table.

@@ -4,7 +4,10 @@ use std::path::Path;
 
 use names::Unknown;
 
-use super::{Config, ConfigError, PRESETS, SETTINGS, Setting};
+use super::error::ConfigError;
+use super::fields::Config;
+use super::preset::PRESETS;
+use super::setting::{SETTINGS, Setting};
 
 /// Settings as far as they are laid.
 #[derive(Debug)]
@@ -15,7 +18,7 @@ pub struct Layers {
 impl Layers {
     /// The defaults: the paper's settings.
     pub fn defaults() -> Self {
-        let mut layers = Self { config: Config::blank() };
+        let mut layers = Self { config: Config::default() };
         for setting in SETTINGS {
             if let Some(default) = setting.default {
                 layers.put("default", setting.key, default).expect("defaults are tested against their rows");

@@ -1,15 +1,11 @@
 //! The table of settings.
 //!
 //! A row has the field that it sets, so that neither can be without the other: to add a setting, add a field to
-//! [`Config`], its blank value to [`Config::blank`], and a row here. Flag, file, `--set`, help and record follow.
+//! [`Config`] and a row here. Flag, file, `--set`, help, check and record follow.
 
-use std::collections::BTreeMap;
-
-use engine::Kind;
-use method::schedule::Schedule;
 use names::{Row, Table};
 
-use super::Config;
+use super::fields::Config;
 use super::value::Value;
 
 /// A setting of a run.
@@ -50,7 +46,7 @@ impl Setting {
 
     /// Whether its flag takes no value.
     pub fn is_switch(&self) -> bool {
-        (self.field)(&mut Config::blank()).is_switch()
+        (self.field)(&mut Config::default()).is_switch()
     }
 }
 
@@ -136,35 +132,3 @@ pub static SETTINGS: &Table<Setting> = &[
     })
     .usually("false"),
 ];
-
-impl Config {
-    /// Nothing chosen: what the defaults are laid over.
-    pub(super) fn blank() -> Self {
-        Self {
-            data: String::new(),
-            student: String::new(),
-            objective: String::new(),
-            labels: None,
-            teacher: None,
-            arch: None,
-            init: None,
-            augment: None,
-            limit: None,
-            holdout: None,
-            paper_selection: false,
-            epochs: 0,
-            batch: 0,
-            seed: 0,
-            eps: "0".parse().expect("zero is a fraction"),
-            step_size: None,
-            steps: 0,
-            lr: 0.0,
-            momentum: 0.0,
-            weight_decay: 0.0,
-            schedule: Schedule::Multistep,
-            engine: Kind::default(),
-            exact_conv: false,
-            options: BTreeMap::new(),
-        }
-    }
-}

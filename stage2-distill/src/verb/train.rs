@@ -217,6 +217,12 @@ mod tests {
             assert_eq!(found.to_string().trim_matches('"').trim_end_matches(".0"), value, "{key}");
             assert_eq!(by_set.value(setting), Some(found.clone()), "{key}");
             assert_eq!(by_file.value(setting), Some(found), "{key}");
+            let usual = Layers::defaults();
+            let others = SETTINGS.iter().filter(|other| other.key != key);
+            assert!(
+                others.into_iter().all(|other| by_flag.value(other) == usual.value(other)),
+                "{key} alone"
+            );
         }
     }
 

@@ -1,0 +1,16 @@
+//! The end of a process.
+
+use std::process::ExitCode;
+
+use crate::{Exits, say};
+
+/// Says why a command stopped, if it did, and gives the process's exit code: the last thing in `main`.
+pub fn end<E: Exits>(result: Result<(), E>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(format_args!("error: {error}"));
+            ExitCode::from(error.exit() as u8)
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! The fields of a run's configuration.
+
+use std::collections::BTreeMap;
+
+use engine::Kind;
+use method::schedule::Schedule;
+use method::threat::Fraction;
+
+/// A whole run: a field for each row of [`SETTINGS`](super::SETTINGS). By default nothing is chosen.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Config {
+    /// The data set, such as `cifar10:FOLDER`.
+    pub data: String,
+    /// The student's architecture.
+    pub student: String,
+    /// What it learns.
+    pub objective: String,
+    /// A label set's folder.
+    pub labels: Option<String>,
+    /// A teacher's weights, to run it online.
+    pub teacher: Option<String>,
+    /// The teacher's architecture, where its file does not say.
+    pub arch: Option<String>,
+    /// Weights to start from in place of fresh ones.
+    pub init: Option<String>,
+    /// The augmentation of a run without a label set; the data set's usual one where it is not given.
+    pub augment: Option<String>,
+    /// Only the first images of the training split.
+    pub limit: Option<usize>,
+    /// Images held out of training to select the best epoch; 1,000 or 0 by the number of images where not given.
+    pub holdout: Option<usize>,
+    /// Select the best epoch on the *test* split, as the paper did.
+    pub paper_selection: bool,
+    /// Passes over the training images.
+    pub epochs: usize,
+    /// Images per step; the last step of an epoch may have fewer.
+    pub batch: usize,
+    /// Keys initial values, order, views and attack starts.
+    pub seed: u64,
+    /// Radius of the attack, in units of the pixel range.
+    pub eps: Fraction,
+    /// Change of a pixel per attack step; a quarter of eps where it is not given.
+    pub step_size: Option<Fraction>,
+    /// Attack steps.
+    pub steps: usize,
+    /// Base learning rate.
+    pub lr: f64,
+    /// Share of the old velocity that SGD keeps.
+    pub momentum: f64,
+    /// Pull of all parameters towards zero.
+    pub weight_decay: f64,
+    /// How the learning rate falls.
+    pub schedule: Schedule,
+    /// What runs the networks: other engines round differently.
+    pub engine: Kind,
+    /// Whether attack and training round no more than a plain sum does.
+    pub exact_conv: bool,
+    /// Numbers that the objective lets its user choose, by name; what is not here has the objective's default.
+    pub options: BTreeMap<String, f64>,
+}
+
+impl Config {
+    /// The attack's step size: as given, or a quarter of eps.
+    pub fn step_size(&self) -> Fraction {
+        self.step_size.clone().unwrap_or_else(|| self.eps.divided_by(4))
+    }
+}

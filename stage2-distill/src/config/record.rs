@@ -1,0 +1,56 @@
+//! A configuration as a record: what `config.toml` holds, and how two of them differ.
+
+use std::collections::BTreeSet;
+
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use super::fields::Config;
+use super::setting::{SETTINGS, Setting};
+
+impl Config {
+    /// The value of a setting as TOML; none where nothing was chosen.
+    pub fn value(&self, setting: &Setting) -> Option<toml::Value> {
+        // A row knows its field for writing; a copy spares each of them a second way in.
+        setting.field(&mut self.clone()).toml()
+    }
+
+    /// The settings in which `other` differs and that change the result, as `key: this, other`.
+    ///
+    /// Paths are left out: what they hold is compared by digest.
+    pub fn differences(&self, other: &Self) -> Vec<String> {
+        // A step size that was left out is the same as one written out.
+        let resolved = |config: &Self| Self { step_size: Some(config.step_size()), ..config.clone() };
+        let (ours, theirs) = (resolved(self), resolved(other));
+        let show =
+            |value: Option<toml::Value>| value.map_or_else(|| "not set".into(), |value| value.to_string());
+        let settings = SETTINGS
+            .iter()
+            .filter(|setting| !setting.is_path)
+            .map(|setting| (setting.key, show(ours.value(setting)), show(theirs.value(setting))));
+        let option = |config: &Self, key: &str| show(config.options.get(key).map(|&value| value.into()));
+        let keys: BTreeSet<&str> =
+            ours.options.keys().chain(theirs.options.keys()).map(String::as_str).collect();
+        let options = keys.into_iter().map(|key| (key, option(&ours, key), option(&theirs, key)));
+        settings
+            .chain(options)
+            .filter(|(_, here, there)| here != there)
+            .map(|(key, here, there)| format!("{key}: {here}, {there}"))
+            .collect()
+    }
+}
+
+/// As `config.toml` holds it: the settings in the table's order, then `[options]`.
+impl Serialize for Config {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for setting in SETTINGS {
+            if let Some(value) = self.value(setting) {
+                map.serialize_entry(setting.key, &value)?;
+            }
+        }
+        if !self.options.is_empty() {
+            map.serialize_entry("options", &self.options)?;
+        }
+        map.end()
+    }
+}

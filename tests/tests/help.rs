@@ -1,0 +1,45 @@
+//! What both binaries say of themselves.
+
+use clap::{Args, Command, Subcommand};
+
+fn binaries() -> [Command; 2] {
+    let binary = |name, command: Command| {
+        let mut command = cli::MachineArgs::augment_args(command.name(name)).term_width(80);
+        command.build();
+        command
+    };
+    [
+        binary("label", stage1_label::verb::Verb::augment_subcommands(Command::default())),
+        binary("distill", stage2_distill::verb::Verb::augment_subcommands(Command::default())),
+    ]
+}
+
+#[test]
+fn every_verb_and_every_flag_says_what_it_is_in_eighty_columns() {
+    for mut binary in binaries() {
+        let name = binary.get_name().to_string();
+        for verb in binary.get_subcommands_mut().filter(|verb| verb.get_name() != "help") {
+            let name = format!("{name} {}", verb.get_name());
+            assert!(verb.get_about().is_some(), "{name}");
+            for arg in verb.get_arguments() {
+                assert!(arg.get_help().is_some(), "{name} {}", arg.get_id());
+            }
+            let help = verb.render_long_help().to_string();
+            // clap does not wrap the line of usage.
+            let lines = help.lines().filter(|line| !line.starts_with("Usage:"));
+            for line in lines {
+                assert!(line.chars().count() <= 80, "{name}: {line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_verb_takes_threads_and_engine() {
+    for mut binary in binaries() {
+        for verb in binary.get_subcommands_mut().filter(|verb| verb.get_name() != "help") {
+            let long: Vec<&str> = verb.get_arguments().filter_map(clap::Arg::get_long).collect();
+            assert!(long.contains(&"threads") && long.contains(&"engine"), "{}", verb.get_name());
+        }
+    }
+}
