@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use method::objective::OBJECTIVES;
 use names::Unknown;
 
 use super::error::ConfigError;
@@ -81,8 +82,22 @@ impl Layers {
         })
     }
 
-    fn put_option(&mut self, origin: &str, key: &str, _value: &str) -> Result<(), ConfigError> {
-        Err(self.unknown(origin, key))
+    /// Options belong to objectives, and a later layer may choose another one: whose it is waits for `resolve`, and its
+    /// range for the objective that takes it.
+    fn put_option(&mut self, origin: &str, key: &str, value: &str) -> Result<(), ConfigError> {
+        let Some(option) = OBJECTIVES.iter().flat_map(|row| options_of(row.name)).find(|name| *name == key)
+        else {
+            return Err(self.unknown(origin, key));
+        };
+        let number = value.parse().map_err(|_| ConfigError::Value {
+            origin: origin.into(),
+            key: option,
+            value: value.into(),
+            why: "wanted a number".into(),
+            help: "an option of the objective",
+        })?;
+        self.config.options.insert(key.into(), number);
+        Ok(())
     }
 
     fn unknown(&self, origin: &str, key: &str) -> ConfigError {
@@ -101,6 +116,11 @@ impl Layers {
         let missing = SETTINGS.iter().find(|setting| setting.field(&mut self.config).is_missing());
         if let Some(setting) = missing {
             return Err(ConfigError::Missing { key: setting.key });
+        }
+        let objective = &self.config.objective;
+        let foreign = |key: &&String| !options_of(objective).any(|option| option == key.as_str());
+        if let Some(key) = self.config.options.keys().find(foreign) {
+            return Err(self.unknown(&format!("objective {objective}"), key));
         }
         let config = self.config;
         let conflicts = [
