@@ -62,6 +62,6 @@ pub struct Config {
 impl Config {
     /// The attack's step size: as given, or a quarter of eps.
     pub fn step_size(&self) -> Fraction {
-        self.step_size.clone().unwrap_or_else(|| self.eps.divided_by(4))
+        self.step_size.clone().unwrap_or_else(|| self.eps.usual_step())
     }
 }
