@@ -19,8 +19,10 @@ pub enum Verb {
     #[command(after_help = tables())]
     Run(Box<run::RunArgs>),
     /// Check every byte of a label set, and on request its teacher's answers
+    #[command(after_help = tables())]
     Verify(verify::VerifyArgs),
     /// Show what a label set holds and how well its teacher answers
+    #[command(after_help = help::after([]))]
     Inspect(inspect::InspectArgs),
     /// Say what a label set would cost and save
     #[command(after_help = tables())]

@@ -21,7 +21,12 @@ pub fn objectives() -> String {
 
 /// Every attack.
 pub fn attacks() -> String {
-    section("Attacks", &lines(attack::ATTACKS.iter().map(|row| (row.name, row.summary))))
+    section("Attacks", &names::help(attack::ATTACKS))
+}
+
+/// Every engine.
+fn engines() -> String {
+    section("Engines", &names::help(engine::ENGINES))
 }
 
 /// Every data set, with the forms on disk that are read.
@@ -30,10 +35,10 @@ pub fn datasets() -> String {
     section("Data sets", &rows.join("\n"))
 }
 
-/// Sections and what comes last, a blank line between them.
+/// Sections and what every command has last, a blank line between them.
 pub fn after<const N: usize>(sections: [String; N]) -> String {
     let mut text = String::new();
-    for section in sections {
+    for section in sections.into_iter().chain([engines()]) {
         text += &section;
         text += "\n";
     }
@@ -87,11 +92,11 @@ mod tests {
 
     #[test]
     fn every_table_fits_eighty_columns_and_names_all_its_rows() {
-        let tables = [architectures(), objectives(), attacks(), datasets()];
+        let tables = [architectures(), objectives(), attacks(), datasets(), engines()];
         for table in &tables {
             assert!(table.lines().all(|line| line.chars().count() <= COLUMNS), "{table}");
         }
-        for (table, name) in tables.iter().zip(["wrn-D-W", "rslad", "pgdN", "cifar10:FOLDER"]) {
+        for (table, name) in tables.iter().zip(["wrn-D-W", "rslad", "pgdN", "cifar10:FOLDER", "cpu"]) {
             assert!(table.contains(&format!("\n  {name}")), "{table}");
         }
     }

@@ -11,7 +11,7 @@ pub struct MachineArgs {
     /// Threads; no result depends on them [default: all processors]
     #[arg(long, global = true, display_order = 900, value_name = "N")]
     pub threads: Option<NonZeroUsize>,
-    /// What runs the networks: cpu, or reference, the slow oracle [default: cpu]
+    /// What runs the networks [default: cpu]
     #[arg(long, global = true, display_order = 901, value_name = "NAME", alias = "device")]
     pub engine: Option<Kind>,
 }

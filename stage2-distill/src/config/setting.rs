@@ -125,8 +125,7 @@ pub static SETTINGS: &Table<Setting> = &[
         .usually("0.0002"),
     &given("schedule", "NAME", "How the learning rate falls: multistep or cosine", |c| &mut c.schedule)
         .usually("multistep"),
-    &given("engine", "NAME", "What runs the networks: cpu, or reference, the slow oracle", |c| &mut c.engine)
-        .usually("cpu"),
+    &given("engine", "NAME", "What runs the networks", |c| &mut c.engine).usually("cpu"),
     &given("exact-conv", "BOOL", "No fast convolution that rounds more than a plain sum", |c| {
         &mut c.exact_conv
     })
