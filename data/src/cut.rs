@@ -53,6 +53,24 @@ pub fn cut<T: From<f32> + Copy>(
 }
 
 impl Dataset {
+    /// The pixels of views by their ids, in [0, 1] in (N, C, H, W) order, and that shape.
+    ///
+    /// Panics where [`Dataset::gather`] does: rows come from a plan of the same augmentation.
+    pub fn views<T: From<f32> + Copy + Send>(
+        &self,
+        augment: Augment,
+        rows: &[(usize, u16)],
+    ) -> (Vec<T>, (usize, usize, usize, usize)) {
+        let view = |&(image, id): &(usize, u16)| {
+            (image, augment.view(id).expect("rows hold the augmentation's views"))
+        };
+        let rows: Vec<_> = rows.iter().map(view).collect();
+        let mut pixels = vec![T::from(0.0); rows.len() * self.shape().values()];
+        self.gather(augment, &rows, &mut pixels);
+        let [channels, height, width] = self.shape().input();
+        (pixels, (rows.len(), channels, height, width))
+    }
+
     /// Writes one view per row, (N, C, H, W) in [0, 1], into `out`, in parallel.
     ///
     /// A row is an image's index and a view of it. Panics if `out` is not `rows.len()` images long, an index is not below

@@ -66,6 +66,11 @@ impl ImageShape {
         Self { height, width, channels }
     }
 
+    /// Channels, height and width: what networks take.
+    pub const fn input(self) -> [usize; 3] {
+        [self.channels, self.height, self.width]
+    }
+
     /// Values in one image: height x width x channels.
     pub const fn values(self) -> usize {
         self.height * self.width * self.channels

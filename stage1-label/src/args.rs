@@ -107,8 +107,7 @@ impl OutArgs {
 
 /// What a network that answers to these images is built for.
 pub fn task(dataset: &Dataset) -> Task {
-    let shape = dataset.shape();
-    Task { input: [shape.channels, shape.height, shape.width], classes: dataset.classes() }
+    Task { input: dataset.shape().input(), classes: dataset.classes() }
 }
 
 /// The rows that a plan has of so many images.

@@ -60,13 +60,7 @@ impl Teacher {
 
     /// Logits of these rows, (N, K) row after row.
     pub fn logits(&self, dataset: &Dataset, augment: Augment, rows: &[RowId]) -> Result<Vec<f32>> {
-        let view =
-            |&(image, id): &RowId| (image, augment.view(id).expect("rows hold the augmentation's views"));
-        let rows: Vec<_> = rows.iter().map(view).collect();
-        let shape = dataset.shape();
-        let mut pixels = vec![0f32; rows.len() * shape.values()];
-        dataset.gather(augment, &rows, &mut pixels);
-        let size = (rows.len(), shape.channels, shape.height, shape.width);
+        let (pixels, size) = dataset.views::<f32>(augment, rows);
         let answer = || -> std::result::Result<_, EngineError> {
             let images = Tensor::from_vec(pixels, size, &Device::Cpu)?;
             let logits = self.engine.logits(&self.loaded.network, &self.loaded.params, &images)?;
