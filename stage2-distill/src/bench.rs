@@ -14,10 +14,11 @@ use engine::{Engine, Grads, Keep, Network, Norm, Params, cost};
 use labels::{Check, Form, LabelSet, RowTable, Session, Spec, Teacher, Views};
 use method::attack::{Answers, Field, Pgd, Start, Victim};
 use method::model::{self, Task};
-use method::objective;
+use method::objective::{Epoch, Memory};
 use method::optim::Sgd;
 use method::rng::{Purpose, Stream};
-use method::threat::Threat;
+use method::schedule::Schedule;
+use method::threat::{Fraction, Threat};
 use method::view::{Augment, ViewPlan};
 use serde::Serialize;
 
@@ -160,13 +161,16 @@ pub fn bench(bench: &Bench) -> Result<Timing, RunError> {
 
 /// Iterations of PGD in a step.
 const STEPS: usize = 10;
-const EPS: f64 = 8.0 / 255.0;
+
+fn eps() -> Fraction {
+    "8/255".parse().expect("a fraction")
+}
 
 fn attack(bench: &Bench, network: &Network, params: &Params) -> Result<Vec<f64>, RunError> {
     let images = random_images(bench);
     let victim = Victim::new(bench.engine, network, params);
-    let threat = Threat { eps: EPS };
-    let pgd = Pgd { threat, steps: 1, step_size: EPS / 4.0, start: Start::Image };
+    let threat = Threat { eps: eps().value() };
+    let pgd = Pgd { threat, steps: 1, step_size: eps().usual_step().value(), start: Start::Image };
     let places: Vec<usize> = (0..bench.batch).collect();
     let starts = method::attack::Starts { seed: 0, purpose: Purpose::Start, epoch: 0, images: &places };
     let value = |answers: &Answers| answers.student.sqr()?.sum(1);
@@ -201,25 +205,27 @@ fn step(
     })?;
     let augment: Augment = "crop4+flip".parse().expect("the augmentation's own name");
     let set = random_labels(&dataset, augment, folder.path())?;
-    let supply = Supply { source: Source::Labels(Box::new(set)), plan: ViewPlan::all(augment) };
-    let objective = (objective::find("rslad").map_err(|error| RunError::Refused(error.to_string()))?.make)();
-    let threat = Threat { eps: EPS };
-    let start = objective.attack_start().expect("rslad attacks");
+    let supply =
+        Supply { source: Source::Labels(Box::new(set)), plan: ViewPlan::all(augment), about_clean: true };
+    let objective = method::objective::Rslad::default();
     let step = TrainStep {
         engine: bench.engine,
         network,
-        objective: objective.as_ref(),
-        attack: Some(Pgd { threat, steps: STEPS, step_size: EPS / 4.0, start }),
+        objective: &objective,
+        teacher: None,
+        threat: Threat { eps: eps().value() },
+        steps: STEPS,
+        step_size: eps().usual_step().value(),
         seed: 0,
     };
-    let grads = Grads::zeros(network.layout(), Precision::F32);
     let sgd = Sgd::new(&params, 0.9, 2e-4);
-    let mut moving = Moving { params, grads, sgd };
+    let mut moving = Moving::new(params, sgd, Memory::default());
     let places: Vec<usize> = (0..bench.batch).collect();
     let mut epoch = 0;
     repeat(bench.repetitions, || {
         let began = Instant::now();
-        let batch = supply.batch(bench.engine, &dataset, &places, 0, epoch)?;
+        let at = Epoch { number: epoch, of: usize::MAX, schedule: Schedule::Multistep };
+        let batch = supply.batch(bench.engine, &dataset, &places, 0, at)?;
         if epoch > 0 {
             gathering.push(began.elapsed().as_secs_f64());
         }

@@ -5,13 +5,14 @@
 
 use std::path::Path;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use data::{Dataset, DatasetSpec};
 use engine::Engine;
 use engine::params::Precision;
 use labels::{Check, LabelSet, Wanted};
+use method::attack::Victim;
 use method::model::{self, Loaded, Task};
-use method::objective::Needs;
+use method::objective::{Epoch, Needs};
 use method::view::{Augment, ViewPlan};
 
 use crate::config::Config;
@@ -34,6 +35,8 @@ pub struct Supply {
     pub source: Source,
     /// Which view an image has in an epoch.
     pub plan: ViewPlan,
+    /// Whether the objective wants to know what it says of the clean views.
+    pub about_clean: bool,
 }
 
 impl Supply {
@@ -53,7 +56,7 @@ impl Supply {
                     config.objective
                 )));
             }
-            Needs::LiveTeacher if config.teacher.is_none() => {
+            Needs::LiveTeacher { .. } if config.teacher.is_none() => {
                 return Err(RunError::Refused(format!(
                     "objective {} asks the teacher about adversarial images, which no label set can answer\nhint: pass --teacher WEIGHTS",
                     config.objective
@@ -74,7 +77,7 @@ impl Supply {
             let manifest = set.manifest();
             let plan = ViewPlan { augment: manifest.augment, views: manifest.views };
             let source = if needs == Needs::Nothing { Source::Nobody } else { Source::Labels(Box::new(set)) };
-            return Ok(Self { source, plan });
+            return Ok(Self { source, plan, about_clean: needs.clean_labels() });
         }
         let augment: Augment = config.augment.as_deref().unwrap_or(spec.default_augment()).parse()?;
         let source = match &config.teacher {
@@ -86,7 +89,7 @@ impl Supply {
                 Precision::F32,
             )?)),
         };
-        Ok(Self { source, plan: ViewPlan::all(augment) })
+        Ok(Self { source, plan: ViewPlan::all(augment), about_clean: needs.clean_labels() })
     }
 
     /// What the teacher is, by content: part of what a resumed run must find unchanged.
@@ -98,20 +101,41 @@ impl Supply {
         }
     }
 
-    /// What a step learns from: the images at `places` in the views that this seed and epoch draw, and what the teacher
-    /// says of them.
+    /// The teacher of a run that has one at hand, to be asked about any image.
+    pub fn teacher<'a>(&'a self, engine: &'a dyn Engine) -> Option<Victim<'a>> {
+        match &self.source {
+            Source::Online(teacher) => Some(Victim::new(engine, &teacher.network, &teacher.params)),
+            Source::Nobody | Source::Labels(_) => None,
+        }
+    }
+
+    /// The images `(N, C, H, W)` at `places` in the views that this seed and epoch draw.
+    pub fn images(
+        &self,
+        dataset: &Dataset,
+        places: &[usize],
+        seed: u64,
+        epoch: Epoch,
+    ) -> Result<Tensor, RunError> {
+        Ok(pixels(dataset, self.plan.augment, &self.rows(places, seed, epoch))?)
+    }
+
+    fn rows(&self, places: &[usize], seed: u64, epoch: Epoch) -> Vec<(usize, u16)> {
+        places.iter().map(|&place| (place, self.plan.draw(seed, epoch.number, place))).collect()
+    }
+
+    /// What a step learns from: these images, their labels, and what the teacher says of them.
     pub fn batch(
         &self,
         engine: &dyn Engine,
         dataset: &Dataset,
         places: &[usize],
         seed: u64,
-        epoch: usize,
+        epoch: Epoch,
     ) -> Result<Batch, RunError> {
-        let rows: Vec<(usize, u16)> =
-            places.iter().map(|&place| (place, self.plan.draw(seed, epoch, place))).collect();
-        let images = pixels(dataset, self.plan.augment, &rows)?;
-        let teacher = self.logits(engine, &rows, &images)?;
+        let images = self.images(dataset, places, seed, epoch)?;
+        let rows = self.rows(places, seed, epoch);
+        let teacher = if self.about_clean { self.logits(engine, &rows, &images)? } else { None };
         let labels: Vec<u32> = places.iter().map(|&place| dataset.labels()[place] as u32).collect();
         let labels = Tensor::new(labels, &Device::Cpu)?;
         Ok(Batch { images, labels, teacher, places: places.to_vec(), epoch })
@@ -126,7 +150,9 @@ impl Supply {
     ) -> Result<Option<Tensor>, RunError> {
         match &self.source {
             Source::Nobody => Ok(None),
-            Source::Online(teacher) => Ok(Some(engine.logits(&teacher.network, &teacher.params, images)?)),
+            Source::Online(_) => {
+                Ok(self.teacher(engine).map(|teacher| teacher.logits(images)).transpose()?)
+            }
             Source::Labels(set) => {
                 let classes = set.classes();
                 let mut values = vec![0.0f32; rows.len() * classes];
@@ -143,18 +169,9 @@ impl Supply {
     }
 }
 
-/// The pixels `(N, C, H, W)` f32 in [0, 1] of views of images.
-pub fn pixels(dataset: &Dataset, augment: Augment, rows: &[(usize, u16)]) -> candle_core::Result<Tensor> {
-    let shape = dataset.shape();
-    let views: Vec<_> = rows
-        .iter()
-        .map(|&(image, view)| {
-            (image, augment.view(view).expect("a plan draws views of its own augmentation"))
-        })
-        .collect();
-    let mut values = vec![0.0f32; rows.len() * shape.values()];
-    dataset.gather(augment, &views, &mut values);
-    Tensor::from_vec(values, (rows.len(), shape.channels, shape.height, shape.width), &Device::Cpu)
+fn pixels(dataset: &Dataset, augment: Augment, rows: &[(usize, u16)]) -> candle_core::Result<Tensor> {
+    let (values, shape) = dataset.views::<f32>(augment, rows);
+    Tensor::from_vec(values, shape, &Device::Cpu)
 }
 
 /// A data set as the evaluator sees it: the images as they are.
@@ -167,12 +184,11 @@ impl method::eval::Exam for Unchanged<'_> {
 
     fn images(&self, places: &[usize]) -> candle_core::Result<Tensor> {
         let rows: Vec<(usize, u16)> = places.iter().map(|&place| (place, 0)).collect();
-        pixels(self.0, Augment::NONE, &rows)?.to_dtype(DType::F32)
+        pixels(self.0, Augment::NONE, &rows)
     }
 }
 
 /// Image size and classes of a data set.
 pub fn task(dataset: &Dataset) -> Task {
-    let shape = dataset.shape();
-    Task { input: [shape.channels, shape.height, shape.width], classes: dataset.classes() }
+    Task { input: dataset.shape().input(), classes: dataset.classes() }
 }

@@ -2,10 +2,11 @@
 
 use candle_core::{Tensor, Var};
 use engine::{Engine, EngineError, Grads, Keep, Network, Norm, Params};
-use method::attack::{Answers, Field, Pgd, Starts, Victim};
-use method::objective::{Forward, Objective, Targets};
+use method::attack::{Answers, At, Field, Starts, Victim};
+use method::objective::{Epoch, Forward, Inner, Memory, Needs, Objective, Said, Targets};
 use method::optim::Sgd;
 use method::rng::Purpose;
+use method::threat::Threat;
 
 /// What stays the same over a run's steps.
 pub struct TrainStep<'a> {
@@ -15,9 +16,15 @@ pub struct TrainStep<'a> {
     pub network: &'a Network,
     /// What it learns.
     pub objective: &'a dyn Objective,
-    /// How it is attacked; its start is the objective's.
-    pub attack: Option<Pgd>,
-    /// Keys the attack's starts.
+    /// The teacher, for an objective that asks one as it goes.
+    pub teacher: Option<Victim<'a>>,
+    /// What the attack may do.
+    pub threat: Threat,
+    /// Its gradient steps.
+    pub steps: usize,
+    /// Its change of a pixel per step.
+    pub step_size: f64,
+    /// Keys its starts.
     pub seed: u64,
 }
 
@@ -31,8 +38,8 @@ pub struct Batch {
     pub teacher: Option<Tensor>,
     /// Each image's index in the data set: keys its start.
     pub places: Vec<usize>,
-    /// The epoch, from 0.
-    pub epoch: usize,
+    /// Where in the run it lies.
+    pub epoch: Epoch,
 }
 
 /// What moves.
@@ -43,6 +50,16 @@ pub struct Moving {
     pub grads: Grads,
     /// The optimiser.
     pub sgd: Sgd,
+    /// What the objective remembers.
+    pub memory: Memory,
+}
+
+impl Moving {
+    /// At the beginning of a run.
+    pub fn new(params: Params, sgd: Sgd, memory: Memory) -> Self {
+        let grads = Grads::zeros(params.layout(), params.precision());
+        Self { params, grads, sgd, memory }
+    }
 }
 
 /// Why a step failed.
@@ -77,47 +94,60 @@ pub struct Outcome {
 
 impl TrainStep<'_> {
     /// One step at learning rate `rate`.
-    ///
-    /// The attack runs under running statistics and leaves them alone. Each forward of the objective then uses the
-    /// batch's own statistics and moves the running ones, in the objective's order.
     pub fn run(&self, moving: &mut Moving, batch: Batch, rate: f64) -> Result<Outcome, StepError> {
+        let outcome = self.gradients(moving, batch)?;
+        self.apply(moving, rate);
+        Ok(outcome)
+    }
+
+    /// The first half: leaves the loss's gradients in `moving.grads`, the weights as they were.
+    ///
+    /// The attack leaves the running statistics alone unless the objective has it run on the batch's own. Each forward
+    /// of the objective then uses the batch's own and moves the running ones, in the objective's order.
+    pub fn gradients(&self, moving: &mut Moving, batch: Batch) -> Result<Outcome, StepError> {
         let Batch { images, labels, teacher, places, epoch } = batch;
-        let victim = Victim::new(self.engine, self.network, &moving.params);
-        let own_clean = if self.objective.attacks_own_clean() { Some(victim.logits(&images)?) } else { None };
-        let targets = Targets { labels, teacher, own_clean };
-        let adversarial = match &self.attack {
-            None => None,
-            Some(pgd) => {
-                let starts = Starts { seed: self.seed, purpose: Purpose::Start, epoch, images: &places };
-                let value = |answers: &Answers| self.objective.attack_loss(&answers.student, &targets);
-                let field = Field { student: victim, teacher: None, value: &value };
-                Some(pgd.perturb(&field, &images, &starts, &mut |_| Ok(()))?)
+        let inner = self.objective.inner();
+        let own_clean = match inner {
+            Some(Inner { from_own_clean: true, .. }) => {
+                Some(Victim::new(self.engine, self.network, &moving.params).logits(&images)?)
+            }
+            _ => None,
+        };
+        let memory = moving.memory.clone();
+        let mut targets = Targets { epoch, places, labels, teacher: Said::default(), own_clean, memory };
+        if let Some(logits) = teacher {
+            targets.teacher.push(Forward::Clean, logits);
+        }
+        let adversarial = inner.map(|inner| self.attack(moving, inner, &images, &targets)).transpose()?;
+        let of = |forward| match forward {
+            Forward::Clean => &images,
+            Forward::Adversarial => {
+                adversarial.as_ref().expect("an objective with adversarial forwards attacks")
             }
         };
+        if let Needs::LiveTeacher { about, .. } = self.objective.needs() {
+            for &forward in about.iter().filter(|&&forward| forward != Forward::Clean) {
+                targets.teacher.push(forward, self.live_teacher().logits(of(forward))?);
+            }
+        }
 
-        let mut tapes = Vec::new();
-        let mut leaves = Vec::new();
-        for forward in self.objective.forwards() {
-            let input = match forward {
-                Forward::Clean => &images,
-                Forward::Adversarial => {
-                    adversarial.as_ref().expect("an objective with adversarial forwards attacks")
-                }
-            };
+        let (mut tapes, mut leaves, mut said) = (Vec::new(), Vec::new(), Said::default());
+        for &forward in self.objective.forwards() {
             let pass = self.engine.forward(
                 self.network,
                 &moving.params,
-                input,
+                of(forward),
                 Norm::Batch,
                 Keep::ForParams,
                 &[],
             )?;
             pass.stats.update(self.network, &mut moving.params);
             tapes.push(pass.tape);
-            leaves.push(Var::from_tensor(&pass.logits)?);
+            let leaf = Var::from_tensor(&pass.logits)?;
+            said.push(forward, leaf.as_tensor().clone());
+            leaves.push(leaf);
         }
-        let logits: Vec<Tensor> = leaves.iter().map(|leaf| leaf.as_tensor().clone()).collect();
-        let loss = self.objective.loss(&logits, &targets)?;
+        let loss = self.objective.loss(&said, &targets)?;
         let value = loss.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()?;
         if !value.is_finite() {
             return Err(StepError::NotFinite(value));
@@ -125,10 +155,56 @@ impl TrainStep<'_> {
         let gradients = loss.backward()?;
         moving.grads.clear();
         for (tape, leaf) in tapes.into_iter().zip(&leaves) {
-            let seed = gradients.get(leaf.as_tensor()).cloned();
-            self.engine.backward(tape, &[seed], Some(&mut moving.grads))?;
+            // A forward may be there for its statistics alone, as the clean one of a loss that gives it no weight.
+            if let Some(seed) = gradients.get(leaf.as_tensor()).cloned() {
+                self.engine.backward(tape, &[Some(seed)], Some(&mut moving.grads))?;
+            }
         }
-        moving.sgd.step(&mut moving.params, &moving.grads, rate);
+        self.objective.note(&said, &targets, &mut moving.memory)?;
         Ok(Outcome { loss: value, adversarial })
+    }
+
+    /// The second half: moves the weights by what lies in `moving.grads`, which others may have added to or scaled.
+    pub fn apply(&self, moving: &mut Moving, rate: f64) {
+        moving.sgd.step(&mut moving.params, &moving.grads, rate);
+    }
+
+    /// The images that the student's attack finds.
+    fn attack(
+        &self,
+        moving: &mut Moving,
+        inner: Inner,
+        images: &Tensor,
+        targets: &Targets,
+    ) -> Result<Tensor, StepError> {
+        let Moving { params, memory, .. } = moving;
+        let student = Victim { norm: inner.norm, ..Victim::new(self.engine, self.network, params) };
+        let climbed = matches!(self.objective.needs(), Needs::LiveTeacher { climbed: true, .. });
+        let teacher = climbed.then(|| self.live_teacher());
+        let value = |answers: &Answers| self.objective.attack_loss(answers, targets);
+        let starts = Starts {
+            seed: self.seed,
+            purpose: Purpose::Start,
+            epoch: targets.epoch.number,
+            images: &targets.places,
+        };
+        let mut met = Vec::new();
+        let mut watch = |at: &At| {
+            if inner.norm == Norm::Batch {
+                met.push(at.stats.clone());
+            }
+            self.objective.watch(at, targets, memory)
+        };
+        let pgd = inner.pgd(self.threat, self.steps, self.step_size);
+        let found = pgd.perturb(&Field { student, teacher, value: &value }, images, &starts, &mut watch)?;
+        // Under batch statistics no forward reads the running ones, so they may as well move afterwards.
+        for stats in met {
+            stats.update(self.network, params);
+        }
+        Ok(found)
+    }
+
+    fn live_teacher(&self) -> Victim<'_> {
+        self.teacher.expect("the trainer gives a live teacher to an objective that needs one")
     }
 }

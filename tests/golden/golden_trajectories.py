@@ -17,13 +17,17 @@ from store import summaries, summary, write_json, write_tensors
 SEED, IMAGES, SHAPE, CLASSES, VIEWS, STEPS = 3, 24, (3, 32, 32), 10, 162, 20
 SNAPSHOTS = (1, 5, 20)
 BATCHES = {"resnet8": 8, "mobilenet-v2-x0.25": 4}
-STARTS = {"rslad": "gaussian", "trades": "gaussian", "sat": "uniform"}
+STARTS = {"rslad": "gaussian", "trades": "gaussian", "sat": "uniform", "adaad": "gaussian", "absld": "gaussian",
+          "ard": "uniform"}
 SGD = {"momentum": 0.9, "weight_decay": 2e-4}
 # At 0.1 (and fresh statistics) four images send the narrow MobileNetV2 into chaos: a nudge of 1e-15 grows fourfold a step
 # and flips signs from step 15. There is nothing to agree on then. RSLAD's loss is ten times smaller, so its rate is higher.
 RATES = {("rslad", "resnet8"): 0.1, ("trades", "resnet8"): 0.1, ("sat", "resnet8"): 0.1,
          ("rslad", "mobilenet-v2-x0.25"): 0.005, ("trades", "mobilenet-v2-x0.25"): 0.0005,
-         ("sat", "mobilenet-v2-x0.25"): 0.0005}
+         ("sat", "mobilenet-v2-x0.25"): 0.0005,
+         ("adaad", "resnet8"): 0.1, ("absld", "resnet8"): 0.1, ("ard", "resnet8"): 0.1}
+# AdaAD asks a network: this one with initial values of another seed, in eval mode.
+LIVE_TEACHER, LIVE_SEED = "resnet8", 4
 SETTLED, SETTLING_FORWARDS, CENTRE = "mobilenet-v2-x0.25", 50, 80
 
 
@@ -83,6 +87,12 @@ def beginning(name):
     return net
 
 
+def live_teacher():
+    """What AdaAD asks: its weights are constants, and gradients flow through it to the images."""
+    net = initial.fill(networks.build(LIVE_TEACHER, SHAPE[0], SHAPE[1], CLASSES), LIVE_TEACHER, LIVE_SEED)
+    return net.eval().requires_grad_(False)
+
+
 @torch.no_grad()
 def nudge(net, generator):
     for value in net.parameters():
@@ -95,17 +105,24 @@ def run(method, name, nudged=False):
     optimiser = torch.optim.SGD(net.parameters(), lr=RATES[method, name], **SGD)
     generator = torch.Generator().manual_seed(0)
     signs, losses, adversarials, visited = Signs(), [], [], []
+    live = live_teacher() if method == "adaad" else None
+    temperatures = methods.Temperatures(CLASSES) if method == "absld" else None
+    warmth, last = [], 0
     tensors = {"step0/parameters": summaries(net.parameters(), 3),
                "step0/statistics": summaries(statistics(net).values(), 3)}
     for number, (epoch, ids, views) in zip(range(1, STEPS + 1), visits(BATCHES[name])):
         if nudged:
             nudge(net, generator)
+        if temperatures and epoch != last:
+            temperatures.close_epoch()
+            warmth.append(np.stack([values.numpy() for values in temperatures.values.values()]))
+            last = epoch
         x = torch.stack([cut(pixels(i), 4, True, v) for i, v in zip(ids, views)]).double()
         labels = torch.tensor([label(i) for i in ids])
         soft = torch.from_numpy(np.stack([teacher(i, v) for i, v in zip(ids, views)]))
         start = methods.starts(STARTS[method], SEED, epoch, ids, SHAPE)
         optimiser.zero_grad()
-        loss, adversarial = methods.step(method, net, x, labels, soft, start, signs)
+        loss, adversarial = methods.step(method, net, x, labels, soft, start, signs, live, temperatures)
         loss.backward()
         optimiser.step()
         losses.append(loss.item())
@@ -117,6 +134,8 @@ def run(method, name, nudged=False):
             tensors[f"step{number}/momentum"] = summaries(momentum, 3)
             tensors[f"step{number}/statistics"] = summaries(statistics(net).values(), 3)
     tensors["losses"], tensors["adversarial"] = np.array(losses), summaries(adversarials, 5)
+    if warmth:
+        tensors["temperatures"] = np.concatenate(warmth)
     row = {"method": method, "architecture": name, "batch": BATCHES[name], "lr": RATES[method, name],
            "start": STARTS[method], "parameters": [k for k, _ in net.named_parameters()],
            "statistics": list(statistics(net)), "gradients": signs.total, "smallest_gradient": signs.smallest,
@@ -134,7 +153,8 @@ def write():
         print(f"  {method} {name}: loss {found[f'{method}/{name}/losses'][[0, 4, 19]]}, smallest of {row['gradients']} "
               f"gradients {row['smallest_gradient']:.1e}, {row['smallest_relative_gradient']:.1e} of its scale")
     numbers = {"seed": SEED, "images": IMAGES, "input": list(SHAPE), "classes": CLASSES, "views": VIEWS, "steps": STEPS,
-               "eps": methods.EPS, "step_size": methods.STEP_SIZE, "attack_steps": methods.STEPS, **SGD}
+               "eps": methods.EPS, "step_size": methods.STEP_SIZE, "attack_steps": methods.STEPS, **SGD,
+               "live_teacher": LIVE_TEACHER, "live_seed": LIVE_SEED}
     write_tensors("trajectories.safetensors", tensors)
     write_json("trajectories.json", {
         "settings": numbers,

@@ -28,6 +28,51 @@ def sat(adversarial, labels):
     return cross_entropy(adversarial, labels)
 
 
+def ard(teacher, adversarial, natural, labels, alpha=1.0, temperature=30.0):
+    """The KL is averaged over batch and classes, as its authors run it; the clean logits carry what alpha leaves."""
+    soft = kl(teacher / temperature, adversarial / temperature).mean() / teacher.shape[1]
+    return alpha * temperature ** 2 * soft + (1 - alpha) * cross_entropy(natural, labels)
+
+
+def adaad(teacher_adversarial, adversarial, teacher_natural, natural, alpha=1.0, kl_scale=0.1):
+    """Averages over the batch; its authors' average over batch and 10 classes is the 0.1. The teacher is constant."""
+    hard = kl(teacher_adversarial.detach(), adversarial).mean()
+    easy = kl(teacher_natural.detach(), natural).mean()
+    return kl_scale * (alpha * hard + (1 - alpha) * easy)
+
+
+class Temperatures:
+    """ABSLD's temperatures, one per class for each of the adversarial and the clean target, and what moves them."""
+
+    def __init__(self, classes, rate=0.1, least=0.5, most=5.0):
+        self.rate, self.least, self.most = rate, least, most
+        self.values = {side: torch.ones(classes, dtype=torch.float64) for side in ("adversarial", "clean")}
+        self.forget()
+
+    def forget(self):
+        self.risks = {side: torch.zeros_like(values) for side, values in self.values.items()}
+        self.seen = torch.zeros_like(self.values["clean"])
+
+    def soften(self, side, teacher, labels):
+        """The teacher's logits, each row over the temperature of its label."""
+        return teacher / self.values[side][labels][:, None]
+
+    @torch.no_grad()
+    def note(self, adversarial, natural, labels):
+        for side, logits in (("adversarial", adversarial), ("clean", natural)):
+            self.risks[side].index_add_(0, labels, cross_entropy(logits, labels, reduction="none"))
+        self.seen += torch.bincount(labels, minlength=len(self.seen))
+
+    def close_epoch(self):
+        """By the mean cross-entropy of each class; a class without images stays, and counts for nothing."""
+        there = self.seen > 0
+        for side, values in self.values.items():
+            mean = self.risks[side][there] / self.seen[there]
+            gap = mean - mean.mean()
+            values[there] = (values[there] - self.rate * gap / gap.abs().max()).clamp(self.least, self.most)
+        self.forget()
+
+
 def starts(kind, seed, epoch, ids, shape):
     """(N, C, H, W): what PGD adds to each image before its first step."""
     count = int(np.prod(shape))
@@ -38,16 +83,19 @@ def starts(kind, seed, epoch, ids, shape):
     return torch.from_numpy(np.stack(rows)).view(len(ids), *shape)
 
 
-def attack(net, x, loss_of, start, gradients_seen):
+def attack(net, x, loss_of, start, gradients_seen, teacher=None, training=False):
     """PGD-10 in eval mode. The start is not clamped; each step projects to the ball around x, then to [0, 1].
 
     `loss_of` maps logits to one value per image; PGD climbs their sum. `gradients_seen(g)` sees every gradient.
+    With a teacher, `loss_of` gets its logits on the attacked images first, and the gradient flows through both networks.
+    `training` leaves the student in train mode: each forward then moves its running statistics.
     """
-    net.eval()
+    net.train(training)
     adversarial = x + start
     for _ in range(STEPS):
         adversarial.requires_grad_(True)
-        gradient, = torch.autograd.grad(loss_of(net(adversarial)).sum(), adversarial)
+        heard = () if teacher is None else (teacher(adversarial),)
+        gradient, = torch.autograd.grad(loss_of(*heard, net(adversarial)).sum(), adversarial)
         gradients_seen(gradient)
         moved = adversarial.detach() + STEP_SIZE * gradient.sign()
         adversarial = torch.clamp(torch.minimum(torch.maximum(moved, x - EPS), x + EPS), 0, 1)
@@ -55,11 +103,30 @@ def attack(net, x, loss_of, start, gradients_seen):
     return adversarial
 
 
-def step(method, net, x, labels, teacher, start, gradients_seen):
+def step(method, net, x, labels, teacher, start, gradients_seen, live=None, temperatures=None):
     """(loss, adversarial images) of one training step; the caller backpropagates and updates.
 
-    RSLAD forwards the adversarial images first, TRADES the natural ones: the running statistics see that order.
+    RSLAD, ARD and ABSLD forward the adversarial images first, TRADES and AdaAD the natural ones: the running statistics
+    see that order. `live` is AdaAD's teacher in eval mode, `temperatures` are ABSLD's.
     """
+    if method == "ard":
+        climbed = lambda z: cross_entropy(z, labels, reduction="none")
+        adversarial = attack(net, x, climbed, start, gradients_seen, training=True)
+        hard = net(adversarial)
+        return ard(teacher, hard, net(x), labels), adversarial
+    if method == "adaad":
+        adversarial = attack(net, x, kl, start, gradients_seen, teacher=live)
+        natural = net(x)
+        hard = net(adversarial)
+        return adaad(live(adversarial), hard, live(x), natural), adversarial
+    if method == "absld":
+        soft = temperatures.soften("adversarial", teacher, labels)
+        adversarial = attack(net, x, lambda z: kl(soft, z), start, gradients_seen)
+        hard = net(adversarial)
+        natural = net(x)
+        temperatures.note(hard, natural, labels)
+        clean = temperatures.soften("clean", teacher, labels)
+        return 0.1 * (5 / 6 * kl(soft, hard).mean() + 1 / 6 * kl(clean, natural).mean()), adversarial
     if method == "rslad":
         adversarial = attack(net, x, lambda z: kl(teacher, z), start, gradients_seen)
         hard = net(adversarial)

@@ -1,7 +1,9 @@
 //! Losses and their gradients, on ordinary and on extreme logits, against PyTorch in f64.
 
 use candle_core::{Device, Result, Tensor, Var};
-use method::objective::{Objective, Rslad, Sat, Targets, Trades};
+use method::attack::Answers;
+use method::objective::{Epoch, Forward, Memory, Objective, Rslad, Said, Sat, Targets, Trades};
+use method::schedule::Schedule;
 use method::soft::kl;
 use rslad_tests::{json, relative, values};
 use serde::Deserialize;
@@ -49,13 +51,18 @@ struct Leaves {
 impl Table {
     fn leaves(&self) -> Leaves {
         let tensor = |rows: &Vec<Vec<f64>>| Tensor::new(rows.clone(), &Device::Cpu).unwrap();
+        let mut teacher = Said::default();
+        teacher.push(Forward::Clean, tensor(&self.teacher));
         Leaves {
             natural: Var::from_tensor(&tensor(&self.natural)).unwrap(),
             adversarial: Var::from_tensor(&tensor(&self.adversarial)).unwrap(),
             targets: Targets {
+                epoch: Epoch { number: 0, of: 1, schedule: Schedule::Cosine },
+                places: (0..self.labels.len()).collect(),
                 labels: Tensor::new(self.labels.as_slice(), &Device::Cpu).unwrap(),
-                teacher: Some(tensor(&self.teacher)),
+                teacher,
                 own_clean: Some(tensor(&self.natural)),
+                memory: Memory::default(),
             },
         }
     }
@@ -112,7 +119,7 @@ fn per_image_agrees(found: &Tensor, wanted: &Loss) {
 #[test]
 fn kl_from_a_fixed_target_agrees() {
     for (leaves, wanted) in cases("kl") {
-        let found = kl(leaves.targets.teacher.as_ref().unwrap(), leaves.adversarial.as_tensor()).unwrap();
+        let found = kl(leaves.targets.teacher.clean(), leaves.adversarial.as_tensor()).unwrap();
         per_image_agrees(&found, &wanted);
         gradients_agree(&found, &leaves, &wanted);
     }
@@ -129,16 +136,15 @@ fn kl_flows_into_both_of_its_arguments() {
 
 /// An objective's loss of the logits of its forwards, in their order.
 fn loss_of(objective: &dyn Objective, leaves: &Leaves) -> Result<Tensor> {
-    use method::objective::Forward::{Adversarial, Clean};
-    let logits: Vec<Tensor> = objective
-        .forwards()
-        .iter()
-        .map(|forward| match forward {
-            Clean => leaves.natural.as_tensor().clone(),
-            Adversarial => leaves.adversarial.as_tensor().clone(),
-        })
-        .collect();
-    objective.loss(&logits, &leaves.targets)
+    let mut said = Said::default();
+    for &forward in objective.forwards() {
+        let leaf = match forward {
+            Forward::Clean => &leaves.natural,
+            Forward::Adversarial => &leaves.adversarial,
+        };
+        said.push(forward, leaf.as_tensor().clone());
+    }
+    objective.loss(&said, &leaves.targets)
 }
 
 #[test]
@@ -171,8 +177,9 @@ fn what_attacks_climb_agrees_in_gradient() {
             for value in wanted.gradient_adversarial.iter_mut().flatten().flatten() {
                 *value *= factor;
             }
-            let climbed = objective.attack_loss(leaves.adversarial.as_tensor(), &leaves.targets).unwrap();
-            assert_eq!(climbed.rank(), 0, "an attack climbs a scalar");
+            let answers = Answers { student: leaves.adversarial.as_tensor().clone(), teacher: None };
+            let climbed = objective.attack_loss(&answers, &leaves.targets).unwrap();
+            assert_eq!(climbed.dims(), leaves.targets.labels.dims(), "an attack climbs a value per image");
             gradients_agree(&climbed, &leaves, &wanted);
         }
     }

@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Tensor};
 use data::{ImageShape, cut};
 use engine::params::Precision;
 use labels::Augment;
-use method::attack::{Pgd, Start, Starts, Victim};
+use method::attack::{Answers, Field, Pgd, Start, Starts, Victim};
 use method::model::{self, Task};
 use method::rng::{Purpose, Stream};
 use method::threat::Threat;
@@ -149,7 +149,8 @@ fn attacks_start_where_they_should() {
     let (row, network) = model::build("tiny-cnn", task).unwrap();
     let params = model::initialise(&network, row.init, 0, Precision::F64);
     let engine = reference(1);
-    let victim = Victim { engine: &engine, network: &network, params: &params };
+    let value = |_: &Answers| unreachable!("there is no step");
+    let field = Field { student: Victim::new(&engine, &network, &params), teacher: None, value: &value };
     // From a black image the start itself is left.
     let black = Tensor::zeros((1, 1, 28, 28), DType::F64, &Device::Cpu).unwrap();
     for row in section::<Row>("starts") {
@@ -159,7 +160,7 @@ fn attacks_start_where_they_should() {
             [(Start::Gaussian { sigma: 0.001 }, row.gaussian), (Start::Uniform, row.uniform)]
         {
             let pgd = Pgd { threat: Threat { eps: row.eps }, steps: 0, step_size: 0.0, start };
-            let begun = pgd.perturb(&victim, &black, &starts, &|_| unreachable!("there is no step")).unwrap();
+            let begun = pgd.perturb(&field, &black, &starts, &mut |_| Ok(())).unwrap();
             let found = begun.flatten_all().unwrap().narrow(0, 0, 7).unwrap().to_vec1::<f64>().unwrap();
             for (found, wanted) in found.iter().zip(wanted) {
                 assert!((found - wanted).abs() <= 1e-15 * wanted.abs(), "{start:?}: {found}, not {wanted}");

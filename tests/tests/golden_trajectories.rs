@@ -2,16 +2,19 @@
 //!
 //! The step is the trainer's own, the order and views of the images are those of a run, and views are cut by the dataset.
 
+use std::collections::BTreeMap;
+
 use candle_core::{Device, Tensor};
 use data::{Dataset, ImageShape, Split};
 use engine::params::Precision;
-use engine::{Grads, Params};
+use engine::{Network, Params};
 use labels::Augment;
-use method::attack::Pgd;
+use method::attack::Victim;
 use method::model::{self, Task};
-use method::objective;
+use method::objective::{self, Epoch, Options};
 use method::optim::Sgd;
 use method::rng::{Purpose, Stream, below};
+use method::schedule::Schedule;
 use method::threat::Threat;
 use method::view::{ViewPlan, epoch_order};
 use rslad_tests::{Golden, json, named, reference_of, relative, summaries, values};
@@ -47,6 +50,8 @@ struct Settings {
     attack_steps: usize,
     momentum: f64,
     weight_decay: f64,
+    live_teacher: String,
+    live_seed: u64,
 }
 
 #[derive(Deserialize)]
@@ -127,9 +132,21 @@ impl Settings {
             labels: Tensor::new(labels, &Device::Cpu).unwrap(),
             teacher: Some(Tensor::new(teacher, &Device::Cpu).unwrap()),
             places: visit.images.clone(),
-            epoch: visit.epoch,
+            epoch: epoch(visit.epoch),
         }
     }
+
+    fn network(&self, architecture: &str, seed: u64) -> (Network, Params) {
+        let task = Task { input: self.input, classes: self.classes };
+        let (known, network) = model::build(architecture, task).unwrap();
+        let params = model::initialise(&network, known.init, seed, Precision::F64);
+        (network, params)
+    }
+}
+
+/// Of a run so long that its learning rate has not begun to fall.
+fn epoch(number: usize) -> Epoch {
+    Epoch { number, of: 300, schedule: Schedule::Multistep }
 }
 
 fn file() -> (File, Golden) {
@@ -163,6 +180,20 @@ fn agrees(moving: &Moving, golden: &Golden, place: &str, steps: usize) {
     }
 }
 
+/// Compares what ABSLD makes of so many epochs.
+fn warm_as_in_pytorch(moving: &Moving, golden: &Golden, place: &str, epochs: usize) {
+    let name = format!("{place}/temperatures");
+    if golden.has(&name) {
+        let rows = golden.rows(&name);
+        for (row, wanted) in
+            ["temperature-adversarial", "temperature-clean"].into_iter().zip(&rows[2 * (epochs - 1)..])
+        {
+            let apart = relative(moving.memory.row(row), wanted);
+            assert!(apart <= BOUND, "{name}: {row} after {epochs} epochs is off by {apart:.1e}");
+        }
+    }
+}
+
 fn follow(method: &str, architecture: &str) {
     let (File { settings, trajectories, .. }, golden) = file();
     let is_this = |row: &&Trajectory| row.method == method && row.architecture == architecture;
@@ -171,9 +202,7 @@ fn follow(method: &str, architecture: &str) {
     let visits = settings.visits(row.batch);
     assert_eq!(visits, row.visits, "the run visits the same views in the same order");
 
-    let task = Task { input: settings.input, classes: settings.classes };
-    let (known, network) = model::build(architecture, task).unwrap();
-    let mut params = model::initialise(&network, known.init, settings.seed, Precision::F64);
+    let (network, mut params) = settings.network(architecture, settings.seed);
     settle(&mut params, &golden, architecture);
     let names: Vec<_> = network.layout().trainable().iter().map(|entry| &entry.name).collect();
     assert_eq!(names, row.parameters.iter().collect::<Vec<_>>());
@@ -181,23 +210,30 @@ fn follow(method: &str, architecture: &str) {
     assert_eq!(names, row.statistics.iter().collect::<Vec<_>>());
 
     let engine = reference_of(row.batch);
-    let objective = (objective::find(method).unwrap().make)();
-    let attack = objective.attack_start().map(|start| Pgd {
+    let known = objective::find(method).unwrap();
+    let objective = (known.make)(&Options::of(known, &BTreeMap::new()).unwrap());
+    let (asked, values_asked) = settings.network(&settings.live_teacher, settings.live_seed);
+    let step = TrainStep {
+        engine: &engine,
+        network: &network,
+        objective: &*objective,
+        teacher: Some(Victim::new(&engine, &asked, &values_asked)),
         threat: Threat { eps: settings.eps },
         steps: settings.attack_steps,
         step_size: settings.step_size,
-        start,
-    });
-    let step =
-        TrainStep { engine: &engine, network: &network, objective: &*objective, attack, seed: settings.seed };
-    let grads = Grads::zeros(network.layout(), Precision::F64);
+        seed: settings.seed,
+    };
     let sgd = Sgd::new(&params, settings.momentum, settings.weight_decay);
-    let mut moving = Moving { params, grads, sgd };
+    let mut moving = Moving::new(params, sgd, objective.memory(settings.classes));
     let place = format!("{method}/{architecture}");
     agrees(&moving, &golden, &place, 0);
     let losses = golden.values(&format!("{place}/losses"));
     let attacked = golden.rows(&format!("{place}/adversarial"));
     for (number, visit) in visits.iter().enumerate() {
+        if number > 0 && visit.epoch > visits[number - 1].epoch {
+            objective.close_epoch(epoch(visit.epoch - 1), &mut moving.memory);
+            warm_as_in_pytorch(&moving, &golden, &place, visit.epoch);
+        }
         let outcome = step.run(&mut moving, settings.batch(&dataset, visit), row.lr).unwrap();
         let adversarial = [(format!("step {}", number + 1), values(&outcome.adversarial.unwrap()))];
         summaries(&adversarial, &attacked[number..=number]).at_most(BOUND, &place);
@@ -250,4 +286,19 @@ fn trades_trains_a_narrow_mobilenet_as_in_pytorch() {
 #[test]
 fn sat_trains_a_narrow_mobilenet_as_in_pytorch() {
     follow("sat", "mobilenet-v2-x0.25");
+}
+
+#[test]
+fn adaad_trains_resnet8_beside_a_teacher_as_in_pytorch() {
+    follow("adaad", "resnet8");
+}
+
+#[test]
+fn absld_trains_resnet8_with_the_temperatures_of_pytorch() {
+    follow("absld", "resnet8");
+}
+
+#[test]
+fn ard_trains_resnet8_as_in_pytorch() {
+    follow("ard", "resnet8");
 }

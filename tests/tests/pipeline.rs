@@ -30,7 +30,7 @@ struct Label {
 impl Scene {
     /// A folder with an untrained teacher: what it answers does not matter, only that both ways hear the same.
     fn new() -> Self {
-        Self::on(Kind::Cpu)
+        Self::on(Kind::default())
     }
 
     fn on(engine: Kind) -> Self {
@@ -107,7 +107,7 @@ fn student(run: &Path) -> Vec<u8> {
 
 #[test]
 fn an_f32_label_set_of_all_views_gives_the_online_student_byte_for_byte() {
-    for engine in Kind::ALL {
+    for engine in Kind::all() {
         let scene = Scene::on(engine);
         scene.label("labels", &["--views", "all", "--dtype", "f32", "--limit", "150"]);
         let cached = scene.train("cached", &[("labels", &scene.text("labels"))]).unwrap();
@@ -117,7 +117,7 @@ fn an_f32_label_set_of_all_views_gives_the_online_student_byte_for_byte() {
 
 #[test]
 fn a_plan_of_the_run_gives_the_online_student_byte_for_byte_from_either_form() {
-    for engine in Kind::ALL {
+    for engine in Kind::all() {
         let scene = Scene::on(engine);
         let online = scene.online();
         for format in ["safetensors", "parquet"] {
@@ -128,6 +128,35 @@ fn a_plan_of_the_run_gives_the_online_student_byte_for_byte_from_either_form() {
             assert_eq!(cached, online, "{engine}, {format}");
         }
     }
+}
+
+#[test]
+fn every_objective_of_cached_labels_trains_the_same_student_beside_the_teacher() {
+    let scene = Scene::new();
+    scene.label("labels", &["--views", "plan:3@3", "--dtype", "f32", "--limit", "150"]);
+    let given = [("labels", scene.text("labels")), ("teacher", scene.text("teacher.safetensors"))];
+    for name in ["ard", "absld"] {
+        let [cached, online] = given.each_ref().map(|(key, value)| {
+            scene.train(&format!("{name}-{key}"), &[("objective", name), (key, value)]).unwrap()
+        });
+        assert_eq!(cached, online, "{name}");
+    }
+}
+
+#[test]
+fn an_objective_that_asks_a_live_teacher_is_refused_a_label_set_and_learns_from_the_teacher() {
+    let scene = Scene::new();
+    scene.label("labels", &["--views", "plan:3@3", "--limit", "150"]);
+    let adaad = ("objective", "adaad");
+    for more in [vec![adaad, ("labels", &scene.text("labels"))], vec![adaad]] {
+        let error = scene.train("refused", &more).unwrap_err();
+        assert_eq!(error.exit(), Exit::Refused);
+        let words = ["adaad asks the teacher about adversarial images", "no label set", "--teacher"];
+        assert!(words.iter().all(|word| error.to_string().contains(word)), "{error}");
+        assert!(!scene.path("refused").exists());
+    }
+    let student = scene.train("adaad", &[adaad, ("teacher", &scene.text("teacher.safetensors"))]).unwrap();
+    assert_ne!(student, scene.online());
 }
 
 #[test]

@@ -20,6 +20,11 @@ impl Kind {
     /// The oracle.
     pub const REFERENCE: Self = Self(&reference::ROW);
 
+    /// Every engine, the usual one first.
+    pub fn all() -> impl Iterator<Item = Self> {
+        ENGINES.iter().copied().map(Self)
+    }
+
     /// `cpu` or `reference`.
     pub fn name(self) -> &'static str {
         self.0.name

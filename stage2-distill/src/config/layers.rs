@@ -148,9 +148,10 @@ impl Layers {
     }
 }
 
-/// Names of the numbers that an objective lets its user choose. No objective has any yet.
-fn options_of(_objective: &str) -> impl Iterator<Item = &'static str> + use<> {
-    std::iter::empty()
+/// Names of the numbers that an objective lets its user choose; none for an objective that there is not.
+fn options_of(objective: &str) -> impl Iterator<Item = &'static str> + use<> {
+    let options = names::find(OBJECTIVES, objective).map_or(&[][..], |row| row.options);
+    options.iter().map(|choice| choice.key)
 }
 
 /// A TOML value as `--set` would have it.

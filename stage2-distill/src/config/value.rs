@@ -148,7 +148,7 @@ impl Named for Schedule {
 impl Named for Kind {
     fn read(text: &str, _: u32) -> Result<Self, String> {
         let known =
-            || engine::ENGINES.iter().map(|row| names::Row::name(*row)).collect::<Vec<_>>().join(" or ");
+            || Kind::all().map(Kind::name).collect::<Vec<_>>().join(" or ");
         text.parse().map_err(|_| format!("wanted {}", known()))
     }
 

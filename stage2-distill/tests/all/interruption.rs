@@ -1,5 +1,6 @@
 //! A run that is stopped, killed or damaged ends where an undisturbed one does.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::fixture::{Finished, Scene, checkpoints, flip_a_bit};
@@ -32,11 +33,9 @@ fn killed_at_any_moment_and_run_again_it_ends_with_the_same_student() {
     }
 }
 
-#[test]
-fn an_interrupt_saves_the_step_and_exits_75() {
-    let scene = Scene::new();
-    scene.train("whole", &["--epochs", "40"]).succeeds();
-    let arguments = Scene::training("stopped", &["--epochs", "40"]);
+/// A run that is interrupted soon after its first epoch, and run again.
+fn interrupted(scene: &Scene, more: &[&str]) {
+    let arguments = Scene::training("stopped", more);
     let child = scene.command(&arguments).stderr(std::process::Stdio::piped()).spawn().unwrap();
     let started = Instant::now();
     while !scene.path("stopped/student.safetensors").exists() {
@@ -47,7 +46,49 @@ fn an_interrupt_saves_the_step_and_exits_75() {
     let finished = Finished::of(&child.wait_with_output().unwrap());
     finished.refused(75, &["interrupted after step", "run the same command again"]);
     scene.run(&arguments).succeeds();
+}
+
+#[test]
+fn an_interrupt_saves_the_step_and_exits_75() {
+    let scene = Scene::new();
+    scene.train("whole", &["--epochs", "40"]).succeeds();
+    interrupted(&scene, &["--epochs", "40"]);
     assert_eq!(scene.student("stopped"), scene.student("whole"));
+}
+
+/// What a run's newest checkpoint says its objective remembers.
+fn remembered(run: &Path) -> serde_json::Value {
+    let bytes = std::fs::read(checkpoints(run).pop().unwrap()).unwrap();
+    let (length, rest) = bytes.split_at(8);
+    let header = &rest[..u64::from_le_bytes(length.try_into().unwrap()) as usize];
+    let header: serde_json::Value = serde_json::from_slice(header).unwrap();
+    let state = header["__metadata__"]["rslad-checkpoint"].as_str().unwrap();
+    serde_json::from_str::<serde_json::Value>(state).unwrap()["state"]["objective"].clone()
+}
+
+#[test]
+fn what_an_objective_learned_about_its_classes_survives_an_interrupt() {
+    let scene = Scene::new();
+    scene.train("teacher", &["--epochs", "1"]).succeeds();
+    let more = [
+        "--objective",
+        "absld",
+        "--teacher",
+        "teacher/student.safetensors",
+        "--epochs",
+        "40",
+        "--holdout",
+        "30",
+    ];
+    scene.train("whole", &more).succeeds();
+    interrupted(&scene, &more);
+    assert_eq!(scene.student("stopped"), scene.student("whole"));
+    let remembers = remembered(&scene.path("whole"));
+    assert_eq!(remembered(&scene.path("stopped")), remembers);
+    let temperatures = remembers["temperature-adversarial"].as_array().unwrap();
+    assert_eq!(temperatures.len(), 10);
+    assert!(temperatures.iter().any(|temperature| temperature != 1.0), "{remembers}");
+    assert_eq!(remembered(&scene.path("teacher")), serde_json::Value::Null, "others have no such section");
 }
 
 #[test]

@@ -4,5 +4,6 @@
 mod gradients;
 mod independence;
 mod small;
+mod steps;
 mod tables;
 mod threads;

@@ -1,14 +1,17 @@
 //! What holds for every architecture, objective and attack, because a table lists them.
 
+use std::collections::BTreeMap;
+
 use candle_core::{DType, Device, Tensor};
 use engine::params::Precision;
-use engine::{Engine, EngineError, Keep, Norm, Reference};
-use method::attack::{Pgd, Start, Starts, Victim};
-use method::eval::{ATTACKS, Exam, JudgeAttack, Settings, clean, robust};
+use engine::{Engine, EngineError, Norm, Reference};
+use method::attack::{ATTACKS, Aim, Answers, Attack, Field, Pgd, Start, Starts, Victim};
+use method::eval::{Exam, Fate, Settings, clean, robust};
 use method::model::{self, Task, ZOO};
-use method::objective::{Needs, OBJECTIVES};
+use method::objective::{Epoch, Forward, Memory, Needs, OBJECTIVES, Objective, Options, Row, Said, Targets};
 use method::optim::Sgd;
 use method::rng::Purpose;
+use method::schedule::Schedule;
 use method::soft::cross_entropy;
 use method::threat::{Threat, ThreatError};
 use rslad_tests::{reference, values};
@@ -16,12 +19,11 @@ use stage2_distill::step::{Batch, Moving, TrainStep};
 
 use crate::small::{Small, network, uniform};
 
-/// A name for each attack whose own name stands for many.
-fn concrete(attack: &str) -> &str {
-    match attack {
-        "pgdN" => "pgd3",
-        name => name,
-    }
+const FIRST: Epoch = Epoch { number: 0, of: 1, schedule: Schedule::Cosine };
+
+/// An objective as it is where nobody chooses its options.
+fn usual(row: &Row) -> Box<dyn Objective> {
+    (row.make)(&Options::of(row, &BTreeMap::new()).unwrap())
 }
 
 const INPUT: [usize; 3] = [3, 16, 16];
@@ -69,33 +71,38 @@ fn every_objective_takes_a_step_that_lowers_its_own_loss() {
     let engine = reference(2);
     let ids = [0, 1, 2, 3];
     for row in OBJECTIVES {
-        let objective = (row.make)();
+        let objective = usual(row);
         let small = network("resnet8", INPUT, Precision::F64);
-        let attack = objective.attack_start().map(|start| Pgd {
+        let asked = network("tiny-cnn", INPUT, Precision::F64);
+        let step = TrainStep {
+            engine: &engine,
+            network: &small.network,
+            objective: &*objective,
+            teacher: Some(Victim::new(&engine, &asked.network, &asked.params)),
             threat: THREAT,
             steps: 2,
             step_size: 2.0 / 255.0,
-            start,
-        });
-        let step =
-            TrainStep { engine: &engine, network: &small.network, objective: &*objective, attack, seed: 1 };
+            seed: 1,
+        };
         let teacher = Tensor::from_vec(uniform(800, 40), (4, 10), &Device::Cpu).unwrap();
         let batch = || Batch {
             images: small.images(&ids),
             labels: labels(&ids),
-            teacher: (objective.needs() != Needs::Nothing).then(|| (&teacher * 4.0).unwrap()),
+            teacher: objective.needs().clean_labels().then(|| (&teacher * 4.0).unwrap()),
             places: ids.to_vec(),
-            epoch: 0,
+            epoch: FIRST,
         };
         let sgd = Sgd::new(&small.params, 0.9, 2e-4);
-        let mut moving = Moving { params: small.params.clone(), grads: small.grads(), sgd };
+        let mut moving = Moving::new(small.params.clone(), sgd, objective.memory(10));
         let first = step.run(&mut moving, batch(), 0.01).unwrap();
-        assert_eq!(first.adversarial.is_some(), attack.is_some(), "{}", row.name);
+        assert_eq!(first.adversarial.is_some(), objective.inner().is_some(), "{}", row.name);
         if let Some(adversarial) = &first.adversarial {
             THREAT.check(&small.images(&ids), adversarial).unwrap();
         }
-        let forwards = objective.forwards().len() as i64;
-        assert!(moving.params.batches_tracked().iter().all(|&count| count == forwards), "{}", row.name);
+        let under_attack =
+            if objective.inner().is_some_and(|inner| inner.norm == Norm::Batch) { 2 } else { 0 };
+        let moved = objective.forwards().len() as i64 + under_attack;
+        assert!(moving.params.batches_tracked().iter().all(|&count| count == moved), "{}", row.name);
         assert_ne!(moving.params.statistics(), small.params.statistics(), "{}", row.name);
         for _ in 0..4 {
             step.run(&mut moving, batch(), 0.01).unwrap();
@@ -121,7 +128,7 @@ impl Images {
     }
 
     fn victim<'a>(&'a self, engine: &'a Reference) -> Victim<'a> {
-        Victim { engine, network: &self.small.network, params: &self.small.params }
+        Victim::new(engine, &self.small.network, &self.small.params)
     }
 }
 
@@ -137,12 +144,13 @@ impl Exam for Images {
 
 const PLACES: [usize; 6] = [0, 1, 2, 3, 4, 5];
 
-fn judged(images: &Images, engine: &Reference, attack: &dyn JudgeAttack, eps: f64) -> Vec<bool> {
+fn judged(images: &Images, engine: &Reference, attack: &dyn Attack, eps: f64) -> Vec<bool> {
     let settings = Settings { threat: Threat { eps }, step_size: eps / 4.0, restarts: 1, seed: 3, batch: 6 };
     let victim = images.victim(engine);
     let clean = clean(&victim, images, &PLACES, 4, &mut |_, _| true).unwrap();
     assert_eq!(clean, [true; 6], "the student wrote the labels");
-    robust(&victim, images, &PLACES, &clean, attack, &settings, &mut |_, _| true).unwrap()
+    let fates = robust(&victim, images, &PLACES, &clean, &[attack], &settings, &mut |_, _| true).unwrap();
+    fates.into_iter().map(Fate::stands).collect()
 }
 
 #[test]
@@ -151,7 +159,8 @@ fn every_attack_raises_the_loss_of_every_architecture_and_with_eps_0_equals_clea
     for row in ZOO {
         let images = Images::new(row.example, PLACES.len(), &engine);
         for attack in ATTACKS {
-            let attack = (attack.make)(concrete(attack.name)).unwrap();
+            let options = Options::of(*attack, &BTreeMap::new()).unwrap();
+            let attack = (attack.make)(attack.example, &options).unwrap();
             let what = format!("{} on {}", attack.name(), row.name);
             assert_eq!(judged(&images, &engine, &*attack, 0.0), [true; 6], "{what}");
             raises_the_loss(&images, &engine, &*attack, &what);
@@ -160,7 +169,7 @@ fn every_attack_raises_the_loss_of_every_architecture_and_with_eps_0_equals_clea
 }
 
 /// Runs an attack outside the judge, which would hide images that leave the ball.
-fn raises_the_loss(images: &Images, engine: &Reference, attack: &dyn JudgeAttack, what: &str) {
+fn raises_the_loss(images: &Images, engine: &Reference, attack: &dyn Attack, what: &str) {
     let victim = images.victim(engine);
     let pixels = images.small.images(&PLACES);
     let classes: Vec<u32> = images.labels.iter().map(|&label| label as u32).collect();
@@ -170,8 +179,8 @@ fn raises_the_loss(images: &Images, engine: &Reference, attack: &dyn JudgeAttack
         values(&cross_entropy(&logits, &classes).unwrap()).iter().sum::<f64>()
     };
     let starts = Starts { seed: 0, purpose: Purpose::Eval, epoch: 0, images: &PLACES };
-    let settings = Settings { threat: THREAT, step_size: THREAT.eps / 4.0, restarts: 1, seed: 0, batch: 6 };
-    let found = attack.perturb(&victim, &pixels, &classes, &starts, &settings).unwrap();
+    let aim = Aim { classes: &classes, starts, threat: THREAT, step_size: THREAT.eps / 4.0 };
+    let found = attack.perturb(&victim, &pixels, &aim).unwrap();
     THREAT.check(&pixels, &found).unwrap();
     let (before, after) = (loss(&pixels), loss(&found));
     assert!(after > before, "{what}: the loss went from {before} to {after}");
@@ -180,19 +189,12 @@ fn raises_the_loss(images: &Images, engine: &Reference, attack: &dyn JudgeAttack
 /// Ignores the ball.
 struct Cheat;
 
-impl JudgeAttack for Cheat {
+impl Attack for Cheat {
     fn name(&self) -> String {
         "cheat".into()
     }
 
-    fn perturb(
-        &self,
-        _: &Victim,
-        images: &Tensor,
-        _: &Tensor,
-        _: &Starts,
-        _: &Settings,
-    ) -> Result<Tensor, EngineError> {
+    fn perturb(&self, _: &Victim, images: &Tensor, _: &Aim) -> Result<Tensor, EngineError> {
         Ok((images.zeros_like()? - 1.0)?)
     }
 }
@@ -204,16 +206,17 @@ fn an_attack_that_leaves_the_ball_is_caught_by_the_check_and_gains_nothing_from_
     let pixels = images.small.images(&PLACES);
     let far = (&pixels * 0.5).unwrap();
     assert!(matches!(THREAT.check(&pixels, &far), Err(ThreatError::OutsideBall { image: 0, .. })));
-    let victim = images.victim(&engine);
+    let value = |answers: &Answers| answers.student.sum(1);
+    let field = Field { student: images.victim(&engine), teacher: None, value: &value };
     // PGD without a step is only its start, which may lie outside.
     let starts = Starts { seed: 0, purpose: Purpose::Eval, epoch: 0, images: &PLACES };
     let start = Start::Gaussian { sigma: 0.2 };
     let unprojected = Pgd { threat: THREAT, steps: 0, step_size: 0.0, start }
-        .perturb(&victim, &pixels, &starts, &|logits| logits.sum_all())
+        .perturb(&field, &pixels, &starts, &mut |_| Ok(()))
         .unwrap();
     assert!(THREAT.check(&pixels, &unprojected).is_err());
     let one_step = Pgd { threat: THREAT, steps: 1, step_size: 0.5, start }
-        .perturb(&victim, &pixels, &starts, &|logits| logits.sum_all())
+        .perturb(&field, &pixels, &starts, &mut |_| Ok(()))
         .unwrap();
     THREAT.check(&pixels, &one_step).unwrap();
     let not_numbers = (&pixels * f64::NAN).unwrap();
@@ -226,24 +229,32 @@ fn an_attack_that_leaves_the_ball_is_caught_by_the_check_and_gains_nothing_from_
 fn every_loss_of_an_attack_has_a_gradient_at_the_image() {
     let engine = reference(1);
     let small = network("tiny-cnn", [1, 12, 12], Precision::F64);
-    let (ids, victim) = ([0, 1], Victim { engine: &engine, network: &small.network, params: &small.params });
+    let (ids, victim) = ([0, 1], Victim::new(&engine, &small.network, &small.params));
+    let asked = network("tiny-cnn-x2", [1, 12, 12], Precision::F64);
+    let teacher = Victim::new(&engine, &asked.network, &asked.params);
     let images = small.images(&ids);
     let logits = Tensor::from_vec(uniform(801, 20), (2, 10), &Device::Cpu).unwrap();
-    let targets = method::objective::Targets {
+    let mut said = Said::default();
+    said.push(Forward::Clean, logits.clone());
+    let mut targets = Targets {
+        epoch: FIRST,
+        places: ids.to_vec(),
         labels: labels(&ids),
-        teacher: Some(logits.clone()),
+        teacher: said,
         own_clean: Some(logits),
+        memory: Memory::default(),
     };
     for row in OBJECTIVES {
-        let objective = (row.make)();
-        let gradient =
-            victim.image_gradient(&images, &|logits| objective.attack_loss(logits, &targets)).unwrap();
+        let objective = usual(row);
+        targets.memory = objective.memory(10);
+        let value = |answers: &Answers| objective.attack_loss(answers, &targets);
+        let climbed = matches!(objective.needs(), Needs::LiveTeacher { climbed: true, .. });
+        let field = Field { student: victim, teacher: climbed.then_some(teacher), value: &value };
+        let at = field.at(&images).unwrap();
+        let gradient = at.gradient;
         assert_eq!((gradient.dims(), gradient.dtype()), (images.dims(), DType::F64), "{}", row.name);
         assert!(values(&gradient).iter().filter(|&&g| g != 0.0).count() > 100, "{}", row.name);
-        let pass = engine
-            .forward(&small.network, &small.params, &images, Norm::Running, Keep::Nothing, &[])
-            .unwrap();
-        let loss = objective.attack_loss(&pass.logits, &targets).unwrap();
-        assert_eq!(loss.rank(), 0, "{}: an attack climbs a scalar", row.name);
+        assert_eq!(values(&at.logits), values(&victim.logits(&images).unwrap()), "{}", row.name);
+        assert_eq!(at.losses.dims(), [2], "{}: an attack climbs a value per image", row.name);
     }
 }

@@ -2,9 +2,16 @@
 
 use candle_core::{Result, Tensor};
 
-use super::{Forward, Needs, Objective, Targets};
-use crate::attack::Start;
+use super::{Forward, Inner, Needs, Objective, Row, Said, Targets};
+use crate::attack::Answers;
 use crate::soft::cross_entropy;
+
+pub(super) static ROW: Row = Row {
+    name: "natural",
+    summary: "cross-entropy on clean images: no robustness",
+    options: &[],
+    make: |_| Box::new(Natural),
+};
 
 /// Cross-entropy with hard labels on clean views.
 #[derive(Clone, Copy, Debug)]
@@ -15,19 +22,19 @@ impl Objective for Natural {
         Needs::Nothing
     }
 
-    fn attack_start(&self) -> Option<Start> {
+    fn inner(&self) -> Option<Inner> {
         None
     }
 
-    fn attack_loss(&self, logits: &Tensor, targets: &Targets) -> Result<Tensor> {
-        cross_entropy(logits, &targets.labels)?.sum_all()
+    fn attack_loss(&self, answers: &Answers, targets: &Targets) -> Result<Tensor> {
+        cross_entropy(&answers.student, &targets.labels)
     }
 
     fn forwards(&self) -> &'static [Forward] {
         &[Forward::Clean]
     }
 
-    fn loss(&self, logits: &[Tensor], targets: &Targets) -> Result<Tensor> {
-        cross_entropy(&logits[0], &targets.labels)?.mean_all()
+    fn loss(&self, said: &Said, targets: &Targets) -> Result<Tensor> {
+        cross_entropy(said.clean(), &targets.labels)?.mean_all()
     }
 }

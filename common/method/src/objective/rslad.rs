@@ -1,10 +1,45 @@
-//! Robust soft label distillation. Source: Zi et al., ICCV 2021, arXiv:2108.07969.
+//! Robust soft label adversarial distillation. Source: Zi et al., ICCV 2021, arXiv:2108.07969.
 
 use candle_core::{Result, Tensor};
 
-use super::{Forward, Needs, Objective, Targets};
-use crate::attack::Start;
-use crate::soft::kl;
+use super::{Choice, Forward, Inner, Needs, Objective, Row, Said, Targets};
+use crate::attack::{Answers, Start};
+use crate::soft::{kl, tempered};
+
+pub(super) const ALPHA: Choice = Choice {
+    key: "alpha",
+    default: 5.0 / 6.0,
+    least: 0.0,
+    most: 1.0,
+    help: "weight of the adversarial term; the clean term has the rest",
+};
+pub(super) const KL_SCALE: Choice = Choice {
+    key: "kl-scale",
+    default: 0.1,
+    least: 1e-6,
+    most: 1e3,
+    help: "factor on the whole loss, the same for any number of classes",
+};
+const TEMPERATURE: Choice = Choice {
+    key: "temperature",
+    default: 1.0,
+    least: 0.01,
+    most: 100.0,
+    help: "divisor of both networks' logits; the loss is multiplied by its square",
+};
+
+pub(super) static ROW: Row = Row {
+    name: "rslad",
+    summary: "robust soft label distillation from a teacher's clean logits (arXiv:2108.07969)",
+    options: &[ALPHA, KL_SCALE, TEMPERATURE],
+    make: |options| {
+        Box::new(Rslad {
+            adversarial: options.get(ALPHA.key),
+            kl_scale: options.get(KL_SCALE.key),
+            temperature: options.get(TEMPERATURE.key),
+        })
+    },
+};
 
 /// RSLAD: the teacher's soft labels on the clean view are the target on the clean and on the adversarial image.
 ///
@@ -14,18 +49,28 @@ use crate::soft::kl;
 /// Differences from the paper's text, all as in its authors' code: the KL has the teacher as the target (the paper
 /// writes it the other way round); the scale is 0.1, which their mean over batch and classes gives for 10 classes
 /// and their factor 10 restores for 100; the attack starts at 0.001 times a normal. Their 1e-5 inside a logarithm
-/// of the teacher's probabilities shifts the printed loss and no gradient; it is left out.
+/// of the teacher's probabilities shifts the printed loss and no gradient; it is left out. They have no temperature:
+/// ours is 1 unless somebody chooses another, and then as in ordinary distillation (arXiv:1503.02531), with its square
+/// on the loss.
 #[derive(Clone, Copy, Debug)]
 pub struct Rslad {
     /// Weight of the adversarial term; the clean term has the rest.
     pub adversarial: f64,
     /// Factor on the whole loss, the same for any number of classes.
     pub kl_scale: f64,
+    /// Divisor of both networks' logits.
+    pub temperature: f64,
 }
 
 impl Default for Rslad {
     fn default() -> Self {
-        Self { adversarial: 5.0 / 6.0, kl_scale: 0.1 }
+        Self { adversarial: ALPHA.default, kl_scale: KL_SCALE.default, temperature: TEMPERATURE.default }
+    }
+}
+
+impl Rslad {
+    fn kl(&self, teacher: &Tensor, student: &Tensor) -> Result<Tensor> {
+        kl(&tempered(teacher, self.temperature)?, &tempered(student, self.temperature)?)
     }
 }
 
@@ -34,21 +79,22 @@ impl Objective for Rslad {
         Needs::CachedLabels
     }
 
-    fn attack_start(&self) -> Option<Start> {
-        Some(Start::Gaussian { sigma: 0.001 })
+    fn inner(&self) -> Option<Inner> {
+        Some(Inner::from(Start::Gaussian { sigma: 0.001 }))
     }
 
-    fn attack_loss(&self, logits: &Tensor, targets: &Targets) -> Result<Tensor> {
-        kl(targets.teacher(), logits)?.sum_all()
+    fn attack_loss(&self, answers: &Answers, targets: &Targets) -> Result<Tensor> {
+        self.kl(targets.teacher.clean(), &answers.student)
     }
 
     fn forwards(&self) -> &'static [Forward] {
         &[Forward::Adversarial, Forward::Clean]
     }
 
-    fn loss(&self, logits: &[Tensor], targets: &Targets) -> Result<Tensor> {
-        let adversarial = kl(targets.teacher(), &logits[0])?.mean_all()?;
-        let clean = kl(targets.teacher(), &logits[1])?.mean_all()?;
-        ((adversarial * self.adversarial)? + (clean * (1.0 - self.adversarial))?)? * self.kl_scale
+    fn loss(&self, said: &Said, targets: &Targets) -> Result<Tensor> {
+        let adversarial = self.kl(targets.teacher.clean(), said.adversarial())?.mean_all()?;
+        let clean = self.kl(targets.teacher.clean(), said.clean())?.mean_all()?;
+        let scale = self.kl_scale * self.temperature * self.temperature;
+        ((adversarial * self.adversarial)? + (clean * (1.0 - self.adversarial))?)? * scale
     }
 }

@@ -2,9 +2,16 @@
 
 use candle_core::{Result, Tensor};
 
-use super::{Forward, Needs, Objective, Targets};
-use crate::attack::Start;
+use super::{Forward, Inner, Needs, Objective, Row, Said, Targets};
+use crate::attack::{Answers, Start};
 use crate::soft::cross_entropy;
+
+pub(super) static ROW: Row = Row {
+    name: "sat",
+    summary: "cross-entropy on PGD images: standard adversarial training (arXiv:1706.06083)",
+    options: &[],
+    make: |_| Box::new(Sat),
+};
 
 /// SAT: cross-entropy with hard labels on PGD images that start uniformly in the ball. Clean images are not trained on.
 #[derive(Clone, Copy, Debug)]
@@ -15,19 +22,19 @@ impl Objective for Sat {
         Needs::Nothing
     }
 
-    fn attack_start(&self) -> Option<Start> {
-        Some(Start::Uniform)
+    fn inner(&self) -> Option<Inner> {
+        Some(Inner::from(Start::Uniform))
     }
 
-    fn attack_loss(&self, logits: &Tensor, targets: &Targets) -> Result<Tensor> {
-        cross_entropy(logits, &targets.labels)?.sum_all()
+    fn attack_loss(&self, answers: &Answers, targets: &Targets) -> Result<Tensor> {
+        cross_entropy(&answers.student, &targets.labels)
     }
 
     fn forwards(&self) -> &'static [Forward] {
         &[Forward::Adversarial]
     }
 
-    fn loss(&self, logits: &[Tensor], targets: &Targets) -> Result<Tensor> {
-        cross_entropy(&logits[0], &targets.labels)?.mean_all()
+    fn loss(&self, said: &Said, targets: &Targets) -> Result<Tensor> {
+        cross_entropy(said.adversarial(), &targets.labels)?.mean_all()
     }
 }

@@ -2,9 +2,19 @@
 
 use candle_core::{Result, Tensor};
 
-use super::{Forward, Needs, Objective, Targets};
-use crate::attack::Start;
+use super::{Choice, Forward, Inner, Needs, Objective, Row, Said, Targets};
+use crate::attack::{Answers, Start};
 use crate::soft::{cross_entropy, kl};
+
+const BETA: Choice =
+    Choice { key: "beta", default: 6.0, least: 0.0, most: 1e3, help: "weight of the robust term" };
+
+pub(super) static ROW: Row = Row {
+    name: "trades",
+    summary: "cross-entropy plus 6 times the KL between clean and adversarial (arXiv:1901.08573)",
+    options: &[BETA],
+    make: |options| Box::new(Trades { beta: options.get(BETA.key) }),
+};
 
 /// TRADES: stay right on clean images and alike on adversarial ones.
 ///
@@ -18,7 +28,7 @@ pub struct Trades {
 
 impl Default for Trades {
     fn default() -> Self {
-        Self { beta: 6.0 }
+        Self { beta: BETA.default }
     }
 }
 
@@ -27,25 +37,21 @@ impl Objective for Trades {
         Needs::Nothing
     }
 
-    fn attack_start(&self) -> Option<Start> {
-        Some(Start::Gaussian { sigma: 0.001 })
+    fn inner(&self) -> Option<Inner> {
+        Some(Inner { from_own_clean: true, ..Inner::from(Start::Gaussian { sigma: 0.001 }) })
     }
 
-    fn attacks_own_clean(&self) -> bool {
-        true
-    }
-
-    fn attack_loss(&self, logits: &Tensor, targets: &Targets) -> Result<Tensor> {
-        kl(targets.own_clean(), logits)?.sum_all()
+    fn attack_loss(&self, answers: &Answers, targets: &Targets) -> Result<Tensor> {
+        kl(targets.own_clean(), &answers.student)
     }
 
     fn forwards(&self) -> &'static [Forward] {
         &[Forward::Clean, Forward::Adversarial]
     }
 
-    fn loss(&self, logits: &[Tensor], targets: &Targets) -> Result<Tensor> {
-        let right = cross_entropy(&logits[0], &targets.labels)?.mean_all()?;
-        let alike = kl(&logits[0], &logits[1])?.mean_all()?;
+    fn loss(&self, said: &Said, targets: &Targets) -> Result<Tensor> {
+        let right = cross_entropy(said.clean(), &targets.labels)?.mean_all()?;
+        let alike = kl(said.clean(), said.adversarial())?.mean_all()?;
         right + (alike * self.beta)?
     }
 }

@@ -1,0 +1,79 @@
+//! Adversarially robust distillation. Source: Goldblum et al., AAAI 2020, arXiv:1905.09747.
+
+use candle_core::{Result, Tensor};
+use engine::Norm;
+
+use super::{Choice, Forward, Inner, Needs, Objective, Row, Said, Targets};
+use crate::attack::{Answers, Start};
+use crate::soft::{cross_entropy, kl, tempered};
+
+const ALPHA: Choice = Choice {
+    key: "alpha",
+    default: 1.0,
+    least: 0.0,
+    most: 1.0,
+    help: "weight of the teacher; hard labels on clean images have the rest",
+};
+const TEMPERATURE: Choice = Choice {
+    key: "temperature",
+    default: 30.0,
+    least: 0.01,
+    most: 1e3,
+    help: "divisor of both networks' logits; the teacher's term is multiplied by its square",
+};
+
+pub(super) static ROW: Row = Row {
+    name: "ard",
+    summary: "a teacher's clean logits, much softened, as the target on PGD images (arXiv:1905.09747)",
+    options: &[ALPHA, TEMPERATURE],
+    make: |options| {
+        Box::new(Ard { alpha: options.get(ALPHA.key), temperature: options.get(TEMPERATURE.key) })
+    },
+};
+
+/// ARD: like the teacher's soft labels on the clean view, under an attack on hard labels.
+///
+/// Attack: raise `sum CE(S(x'), y)` from a uniform start, with BatchNorm on the batch's own statistics: the student is
+/// never switched to evaluation, so each step of the attack moves the running ones. Loss:
+/// `alpha t^2 / K mean KL(T(x) / t || S(x') / t) + (1 - alpha) mean CE(S(x), y)`, means over the batch. The forwards are
+/// the adversarial one, then the clean one, which counts for the running statistics even where alpha is 1.
+///
+/// As in its authors' code, the KL is averaged over batch *and* classes, hence the 1 / K; the paper's sum is K times as
+/// large. The released learning rate falls later than the code's text says; ours follows the schedule it is given.
+#[derive(Clone, Copy, Debug)]
+pub struct Ard {
+    /// Weight of the teacher's term.
+    pub alpha: f64,
+    /// Divisor of both networks' logits.
+    pub temperature: f64,
+}
+
+impl Objective for Ard {
+    fn needs(&self) -> Needs {
+        Needs::CachedLabels
+    }
+
+    fn inner(&self) -> Option<Inner> {
+        Some(Inner { norm: Norm::Batch, ..Inner::from(Start::Uniform) })
+    }
+
+    fn attack_loss(&self, answers: &Answers, targets: &Targets) -> Result<Tensor> {
+        cross_entropy(&answers.student, &targets.labels)
+    }
+
+    fn forwards(&self) -> &'static [Forward] {
+        &[Forward::Adversarial, Forward::Clean]
+    }
+
+    fn loss(&self, said: &Said, targets: &Targets) -> Result<Tensor> {
+        let soft = |logits: &Tensor| tempered(logits, self.temperature);
+        let alike = kl(&soft(targets.teacher.clean())?, &soft(said.adversarial())?)?.mean_all()?;
+        let classes = said.adversarial().dim(1)? as f64;
+        let mut loss = (alike * (self.alpha * self.temperature * self.temperature / classes))?;
+        if self.alpha < 1.0 {
+            let right = cross_entropy(said.clean(), &targets.labels)?.mean_all()?;
+            loss = (loss + (right * (1.0 - self.alpha))?)?;
+        }
+        Ok(loss)
+    }
+}

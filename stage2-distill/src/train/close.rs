@@ -1,0 +1,81 @@
+//! What is done with an epoch when its steps are: judged, published, remembered.
+
+use std::time::Instant;
+
+use method::attack::Victim;
+use method::eval::EvalError;
+use method::model;
+use serde_json::json;
+
+use super::{Going, Run, State};
+use crate::error::RunError;
+use crate::select::{self, Standing};
+use crate::step::{Moving, StepError};
+
+impl Run<'_> {
+    /// Judges the epoch, writes the student, the best student where this is it, and the checkpoint, in this order: what
+    /// a checkpoint speaks of is on the disk before it.
+    pub(super) fn close_epoch(&self, going: &mut Going, began: Instant) -> Result<(), RunError> {
+        self.refuse_diverged(&going.moving)?;
+        let seconds = began.elapsed().as_secs_f64();
+        let at = self.at(going.state.epoch);
+        let epoch = at.number + 1;
+        let loss = going.state.loss_sum / self.train.len() as f64;
+        let rate = self.config.lr * at.rate_factor();
+        let step = going.state.step;
+        let mut line = json!({"epoch": epoch, "step": step, "loss": loss, "lr": rate, "seconds": seconds});
+        let mut said = format!("epoch {epoch}/{} loss {loss:.4}", self.config.epochs);
+        if !self.selection.places.is_empty() {
+            let standing = self.judge(going, epoch)?;
+            let on = if self.config.paper_selection { "test" } else { "holdout" };
+            let (clean, robust) = (standing.clean_percent(), standing.robust_percent());
+            said = format!("{said}, {on} clean {clean:.1} {} {robust:.1}", select::SELECTED_BY);
+            line[format!("{on}_clean")] = json!(clean);
+            line[format!("{on}_{}", select::SELECTED_BY)] = json!(robust);
+            if standing.beats(going.state.best.as_ref()) {
+                let path = self.folder.file("best.safetensors");
+                model::save(&path, &self.network, &going.moving.params)?;
+                going.state.best = Some(standing);
+                said += " (best)";
+            }
+        }
+        model::save(&self.folder.file("student.safetensors"), &self.network, &going.moving.params)?;
+        going.metrics.add(&line)?;
+        // Here, not before the judging: an epoch that is judged again must not be learned from again.
+        self.objective.close_epoch(at, &mut going.moving.memory);
+        going.state = State { epoch, batches: 0, loss_sum: 0.0, ..going.state.clone() };
+        self.checkpoint(going)?;
+        going.progress.line(&said);
+        Ok(())
+    }
+
+    fn judge(&self, going: &mut Going, epoch: usize) -> Result<Standing, RunError> {
+        let victim = Victim::new(self.around.engine, &self.network, &going.moving.params);
+        let dataset = self.selection.test.as_ref().unwrap_or(&self.dataset);
+        let stop = self.around.stop;
+        let judged =
+            select::judge(&victim, dataset, &self.selection.places, self.config, epoch, &mut |_, _| {
+                !stop.requested()
+            });
+        match judged {
+            // All steps of the epoch are done and none of its judging: the next process judges it again.
+            Err(RunError::Common(cli::Error::Eval(EvalError::Interrupted))) => {
+                self.checkpoint(going)?;
+                Err(RunError::Interrupted { step: going.state.step })
+            }
+            judged => judged,
+        }
+    }
+
+    /// The loss is seen before a step moves the weights; what the epoch's last step did shows only here.
+    fn refuse_diverged(&self, moving: &Moving) -> Result<(), RunError> {
+        let images = self.supply.images(&self.dataset, &self.train[..1], self.config.seed, self.at(0))?;
+        let logits = self.around.engine.logits(&self.network, &moving.params, &images)?;
+        let largest = logits.abs()?.max_all()?.to_scalar::<f32>()?;
+        let values = [moving.params.trainable(), moving.params.statistics()];
+        if !largest.is_finite() || values.iter().any(|arena| arena.has_non_finite()) {
+            return Err(StepError::Diverged.into());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,66 @@
+//! The steps of an epoch.
+
+use std::time::{Duration, Instant};
+
+use method::threat::Threat;
+use method::view::epoch_order;
+use serde_json::json;
+
+use super::{Going, Run, State};
+use crate::error::RunError;
+use crate::step::TrainStep;
+
+/// A checkpoint is due this long after the last one.
+const CHECKPOINT_EVERY: Duration = Duration::from_mins(10);
+/// Steps between lines in metrics.jsonl.
+const STEPS_PER_LINE: usize = 50;
+
+impl Run<'_> {
+    /// The steps of an epoch that are still to be done.
+    pub(super) fn epoch(&self, going: &mut Going) -> Result<(), RunError> {
+        let config = self.config;
+        let step = TrainStep {
+            engine: self.around.engine,
+            network: &self.network,
+            objective: self.objective.as_ref(),
+            teacher: self.supply.teacher(self.around.engine),
+            threat: Threat { eps: config.eps.value() },
+            steps: config.steps,
+            step_size: config.step_size().value(),
+            seed: config.seed,
+        };
+        let epoch = self.at(going.state.epoch);
+        let rate = config.lr * epoch.rate_factor();
+        let order = epoch_order(config.seed, epoch.number, &self.train);
+        let done_epochs = epoch.number * self.train.len();
+        for places in order.chunks(config.batch).skip(going.state.batches) {
+            let batch = self.supply.batch(self.around.engine, &self.dataset, places, config.seed, epoch)?;
+            let outcome = step.run(&mut going.moving, batch, rate)?;
+            let state = &mut going.state;
+            state.step += 1;
+            state.batches += 1;
+            state.loss_sum += outcome.loss * places.len() as f64;
+            let seen = (state.batches * config.batch).min(self.train.len());
+            let mean_loss = state.loss_sum / seen as f64;
+            if state.step.is_multiple_of(STEPS_PER_LINE) {
+                let line = json!({"step": state.step, "epoch": state.epoch + 1, "loss": outcome.loss});
+                going.metrics.add(&line)?;
+            }
+            going.progress.set((done_epochs + seen) as u64, &self.message(state, mean_loss));
+            let stop = self.around.stop.requested();
+            if stop || going.saved.elapsed() >= CHECKPOINT_EVERY {
+                self.checkpoint(going)?;
+                going.saved = Instant::now();
+            }
+            if stop {
+                return Err(RunError::Interrupted { step: going.state.step });
+            }
+        }
+        Ok(())
+    }
+
+    fn message(&self, state: &State, loss: f64) -> String {
+        let best = state.best.map_or_else(String::new, |best| format!(" best {:.1}", best.robust_percent()));
+        format!("epoch {}/{} loss {loss:.4}{best}", state.epoch + 1, self.config.epochs)
+    }
+}

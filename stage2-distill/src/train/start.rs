@@ -1,0 +1,124 @@
+//! Opens everything that a run reads, finds what it left before, and refuses what does not fit together.
+
+use std::path::Path;
+
+use cli::say;
+use data::{Dataset, DatasetSpec, Split as DataSplit};
+use engine::params::Precision;
+use method::objective::{self, Objective, Options};
+use method::optim::Sgd;
+use method::{checkpoint, model};
+
+use super::{Run, Selection, State, Surroundings};
+use crate::config::Config;
+use crate::error::RunError;
+use crate::folder::RunFolder;
+use crate::select;
+use crate::source::{self, Supply};
+use crate::step::Moving;
+
+/// The run, what moves in it, and where it stands.
+pub(super) fn start<'a>(
+    config: &'a Config,
+    around: &'a Surroundings<'a>,
+) -> Result<(Run<'a>, Moving, State), RunError> {
+    let objective = objective_of(config)?;
+    let spec: DatasetSpec = config.data.parse()?;
+    let mut dataset = spec.load(DataSplit::Train)?;
+    if let Some(limit) = config.limit {
+        dataset = dataset.limit(limit);
+    }
+    let task = source::task(&dataset);
+    let (architecture, network) = model::build(&config.student, task)?;
+    let supply = Supply::open(config, objective.needs(), &spec, &dataset, task)?;
+    let split = select::split(&dataset, config)?;
+    let selection = if config.paper_selection {
+        let test = spec.load(DataSplit::Test)?;
+        Selection { places: (0..test.len()).collect(), test: Some(test) }
+    } else {
+        Selection { places: split.held_out, test: None }
+    };
+    let mut inputs = inputs(&dataset, &selection, &supply);
+    let mut params = match &config.init {
+        None => model::initialise(&network, architecture.init, config.seed, Precision::F32),
+        Some(path) => {
+            let loaded = model::load(Path::new(path), Some(&config.student), task, Precision::F32)?;
+            inputs.push(format!("init {}", loaded.blake3));
+            loaded.params
+        }
+    };
+
+    let (folder, known) = RunFolder::open(around.out)?;
+    if let Some(known) = known {
+        refuse_other_run(config, around, &known)?;
+    }
+    // Before anything else lies in the folder: from here on it is a run's.
+    folder.write("config.toml", &toml::to_string(config).expect("a configuration is a table"))?;
+    let found = checkpoint::latest::<State>(&folder.checkpoints()?, &network, Precision::F32)?;
+    for line in &found.damaged {
+        say(format_args!("warning: passed over {line}"));
+    }
+    let mut state = State::fresh(inputs, objective.memory(dataset.classes()));
+    let mut sgd = Sgd::new(&params, config.momentum, config.weight_decay);
+    if let Some(restored) = found.restored {
+        refuse_other_inputs(around, &restored.state, &state)?;
+        *sgd.velocity_mut() = restored.velocity;
+        (params, state) = (restored.params, restored.state);
+    }
+    let moving = Moving::new(params, sgd, state.objective.clone());
+    let train = split.train;
+    let run = Run { config, around, dataset, selection, train, network, objective, supply, folder };
+    Ok((run, moving, state))
+}
+
+/// The objective with its options.
+fn objective_of(config: &Config) -> Result<Box<dyn Objective>, RunError> {
+    let row = objective::find(&config.objective).map_err(|error| RunError::Refused(error.to_string()))?;
+    let options = Options::of(row, &config.options).map_err(|error| RunError::Refused(error.to_string()))?;
+    Ok((row.make)(&options))
+}
+
+/// What the run learns from, by content.
+fn inputs(dataset: &Dataset, selection: &Selection, supply: &Supply) -> Vec<String> {
+    let mut inputs = vec![format!("images {}", dataset.record().hash())];
+    if let Some(test) = &selection.test {
+        inputs.push(format!("test {}", test.record().hash()));
+    }
+    inputs.push(format!("views {} of {}", supply.plan.views, supply.plan.augment));
+    inputs.extend(supply.identity());
+    inputs
+}
+
+fn refuse_other_run(config: &Config, around: &Surroundings, known: &Config) -> Result<(), RunError> {
+    let out = around.out.display();
+    if !around.resume {
+        return Err(RunError::Refused(format!(
+            "{out}: holds a run already\nhint: choose another --out, or --resume auto to go on"
+        )));
+    }
+    let differences = known.differences(config);
+    if differences.is_empty() {
+        return Ok(());
+    }
+    Err(RunError::Refused(format!(
+        "{out}: holds a run with other settings (there, now):\n  {}\nhint: choose another --out, or repeat the run's own settings",
+        differences.join("\n  ")
+    )))
+}
+
+fn refuse_other_inputs(around: &Surroundings, restored: &State, fresh: &State) -> Result<(), RunError> {
+    let out = around.out.display();
+    if restored.inputs != fresh.inputs {
+        return Err(RunError::Refused(format!(
+            "{out}: the run learned from other inputs: it had [{}], now they are [{}]\nhint: bring them back, or choose another --out",
+            restored.inputs.join(", "),
+            fresh.inputs.join(", ")
+        )));
+    }
+    if !restored.objective.is_like(&fresh.objective) {
+        return Err(RunError::Refused(format!(
+            "{out}: what its checkpoint remembers is not what this objective remembers\nhint: another version wrote it; go on with that one, or choose another --out"
+        )));
+    }
+    Ok(())
+}

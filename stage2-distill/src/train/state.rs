@@ -1,0 +1,51 @@
+//! What a run carries from step to step, and what its checkpoints remember.
+
+use std::time::Instant;
+
+use cli::Progress;
+use method::objective::Memory;
+use serde::{Deserialize, Serialize};
+
+use crate::folder::Metrics;
+use crate::select::Standing;
+use crate::step::Moving;
+
+/// What a checkpoint remembers besides the tensors.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct State {
+    /// What the run learns from, by content; a resumed run must find the same.
+    pub inputs: Vec<String>,
+    /// Epochs completed.
+    pub epoch: usize,
+    /// Batches of the current epoch completed.
+    pub batches: usize,
+    /// Steps completed.
+    pub step: usize,
+    /// Sum of the losses of the current epoch, each times its images.
+    pub loss_sum: f64,
+    /// Length of metrics.jsonl.
+    pub metrics_bytes: u64,
+    /// The best epoch so far.
+    pub best: Option<Standing>,
+    /// What the objective remembers; a section of its own, left out by objectives that remember nothing.
+    #[serde(default, skip_serializing_if = "Memory::is_empty")]
+    pub objective: Memory,
+}
+
+impl State {
+    /// Before the first step.
+    pub fn fresh(inputs: Vec<String>, objective: Memory) -> Self {
+        Self { inputs, epoch: 0, batches: 0, step: 0, loss_sum: 0.0, metrics_bytes: 0, best: None, objective }
+    }
+}
+
+/// A run on its way.
+pub(super) struct Going {
+    pub moving: Moving,
+    pub state: State,
+    pub metrics: Metrics,
+    pub progress: Progress,
+    /// When the last checkpoint was.
+    pub saved: Instant,
+}
