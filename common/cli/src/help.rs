@@ -11,7 +11,7 @@ pub const EXIT_CODES: &str = "Exit codes: 0 done, 1 a check failed, 2 bad usage 
 
 /// Every architecture.
 pub fn architectures() -> String {
-    section("Architectures", &lines(model::ZOO.iter().map(|row| (row.name, row.summary))))
+    section("Architectures", &names::help(model::ZOO))
 }
 
 /// Every objective.
