@@ -9,7 +9,7 @@ use crate::error::EngineError;
 use crate::graph::{Layout, Network, NodeId, Shape};
 use crate::params::{Grads, Params, Precision};
 
-/// Refuses what [`Engine::forward`] cannot run; gives how many images there are.
+/// Refuses what [`Engine::forward`](crate::Engine::forward) cannot run; gives how many images there are.
 pub(crate) fn check_forward(
     network: &Network,
     params: &Params,
@@ -46,7 +46,7 @@ pub(crate) fn check_forward(
     Ok(found[0])
 }
 
-/// What a tape remembers of its forward so that a wrong [`Engine::backward`] can be refused.
+/// What a tape remembers of its forward so that a wrong [`Engine::backward`](crate::Engine::backward) can be refused.
 pub(crate) struct Origin {
     architecture: String,
     layout: Arc<Layout>,
@@ -77,7 +77,7 @@ impl Origin {
         }
     }
 
-    /// Refuses what [`Engine::backward`] cannot run.
+    /// Refuses what [`Engine::backward`](crate::Engine::backward) cannot run.
     pub(crate) fn check_backward(
         &self,
         seeds: &[Option<Tensor>],

@@ -4,7 +4,7 @@
 //! Source: Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, arXiv:1509.09308. An output is covered
 //! by tiles of m x m values; the n x n input patch under each, n = m + 2, goes to n^2 frequencies, where a
 //! convolution is one matrix product over channels per frequency. Known difference from the paper: F(4) has other
-//! nodes, see [`line`].
+//! nodes, see [`line`](mod@line).
 //!
 //! Layers of up to some 200 channels run on the calling thread in blocks of tiles that stay in its cache; wider ones
 //! have more weights than a cache holds and are worked on by the whole pool, each thread with some frequencies.

@@ -1,6 +1,6 @@
 //! The register tile at the heart of every dense kernel: a few rows times a panel of output channels.
 //!
-//! A panel is [`Panels::width`] vectors of output channels, its weights packed `[k][width]` so that one pass over k
+//! A panel is [`Panel::vectors`] vectors of output channels, its weights packed `[k][width]` so that one pass over k
 //! reads them in order. Each value is one chain of multiply-adds in the order of k, whatever the tile's height: a
 //! row's result does not depend on which rows share its tile.
 

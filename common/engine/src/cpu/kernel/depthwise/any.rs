@@ -38,7 +38,7 @@ pub(super) unsafe fn line<S: Simd>(call: &Maps<'_>, line: &Line) {
 ///
 /// # Safety
 ///
-/// As for [`line`].
+/// As for [`line`](fn@line).
 #[inline(always)]
 #[allow(unsafe_code)]
 unsafe fn values<S: Simd, const N: usize>(

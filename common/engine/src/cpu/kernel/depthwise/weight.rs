@@ -157,7 +157,7 @@ unsafe fn line<S: Simd>(
 ///
 /// # Safety
 ///
-/// As for [`line`], from the first of the rows on; at most one column hangs over either side.
+/// As for [`line`](fn@line), from the first of the rows on; at most one column hangs over either side.
 #[inline(always)]
 #[allow(unsafe_code)]
 unsafe fn sliding<S: Simd, const R: usize, const STRIDE: usize>(
@@ -212,7 +212,7 @@ unsafe fn sliding<S: Simd, const R: usize, const STRIDE: usize>(
 ///
 /// # Safety
 ///
-/// As for [`line`], from the row on.
+/// As for [`line`](fn@line), from the row on.
 #[inline(always)]
 #[allow(unsafe_code)]
 unsafe fn single<S: Simd>(
