@@ -59,10 +59,13 @@ pub(crate) enum Source {
     /// The number of the row's image, counted over the whole set; it enters the content hash.
     Image,
     /// A part of the row's view.
-    View(fn(View) -> i64),
+    View(Part),
     /// The class of the largest logit, the first of equals.
     Answer,
 }
+
+/// One number that says something of a view.
+pub(crate) type Part = fn(View) -> i64;
 
 /// How the Parquet form holds a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -254,27 +257,16 @@ mod tests {
             Width::Fixed(values) => format!(", {values}"),
             Width::Classes => ", K".into(),
         };
-        let tensor = match column.element {
-            Element::Bool => "BOOL",
-            Element::U8 => "U8",
-            Element::U16 => "U16",
-            Element::I16 => "I16",
-            Element::I32 => "I32",
-            Element::U64 => "U64",
-            Element::Float(None) => "F16 or F32",
-            Element::Float(Some(Dtype::F16)) => "F16",
-            Element::Float(Some(Dtype::F32)) => "F32",
-        };
-        let arrow = match column.element {
-            Element::Bool => "bool",
-            Element::U8 => "uint8",
-            Element::U16 => "uint16",
-            Element::I16 => "int16",
-            Element::I32 => "int32",
-            Element::U64 => "uint64",
-            Element::Float(None) => "float16 or float32",
-            Element::Float(Some(Dtype::F16)) => "float16",
-            Element::Float(Some(Dtype::F32)) => "float32",
+        let (tensor, arrow) = match column.element {
+            Element::Bool => ("BOOL", "bool"),
+            Element::U8 => ("U8", "uint8"),
+            Element::U16 => ("U16", "uint16"),
+            Element::I16 => ("I16", "int16"),
+            Element::I32 => ("I32", "int32"),
+            Element::U64 => ("U64", "uint64"),
+            Element::Float(None) => ("F16 or F32", "float16 or float32"),
+            Element::Float(Some(Dtype::F16)) => ("F16", "float16"),
+            Element::Float(Some(Dtype::F32)) => ("F32", "float32"),
         };
         let (safetensors, hashed) = match column.source {
             Source::Stored { per: Per::Row, hashed, .. } => (format!("{tensor} [rows{width}]"), hashed),

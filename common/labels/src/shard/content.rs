@@ -1,6 +1,6 @@
 //! The content hash: the same for both forms of a label set, so that a conversion can be proven lossless.
 
-use crate::row::column::{COLUMNS, Per, Source};
+use crate::row::column::{COLUMNS, Column, Per, Source};
 use crate::row::digest::Hex;
 use crate::row::dtype::Dtype;
 use crate::shard::rows::Shard;
@@ -26,17 +26,26 @@ impl ContentHasher {
         // Many rows at a time: BLAKE3 is fast on long inputs alone.
         const PIECE: usize = 1 << 18;
         let mut buffer = Vec::with_capacity(2 * PIECE);
+        let hashed: Vec<(&Column, Option<Per>)> = COLUMNS
+            .into_iter()
+            .filter_map(|column| match column.source {
+                Source::Image => Some((column, None)),
+                Source::Stored { per, hashed: true, .. } => Some((column, Some(per))),
+                Source::Stored { hashed: false, .. } | Source::View(_) | Source::Answer => None,
+            })
+            .collect();
         for (row, image, _, _) in shard.rows() {
             let place = (image - shard.first_image) as usize;
-            for column in COLUMNS {
-                match column.source {
-                    Source::Image => buffer.extend_from_slice(&image.to_le_bytes()),
-                    Source::Stored { per, hashed: true, .. } => {
-                        let entry = if per == Per::Row { row } else { place };
-                        buffer.extend_from_slice(shard.entries(column, entry..entry + 1));
+            for &(column, per) in &hashed {
+                let entry = match per {
+                    None => {
+                        buffer.extend_from_slice(&image.to_le_bytes());
+                        continue;
                     }
-                    Source::Stored { hashed: false, .. } | Source::View(_) | Source::Answer => {}
-                }
+                    Some(Per::Row) => row,
+                    Some(Per::Image | Per::Border) => place,
+                };
+                buffer.extend_from_slice(shard.entries(column, entry..entry + 1));
             }
             if buffer.len() >= PIECE {
                 self.0.update(&buffer);

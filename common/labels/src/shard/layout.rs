@@ -1,6 +1,6 @@
 //! The sizes of a shard, from which the size of everything in it follows.
 
-use crate::row::column::{Column, Per, Width};
+use crate::row::column::{self, Column, Per, TENSORS, Width};
 use crate::row::dtype::Dtype;
 
 /// The sizes that fix a shard's bytes.
@@ -31,8 +31,12 @@ impl Layout {
         }
     }
 
+    /// Bytes of one entry of each tensor, by its column's place.
+    pub fn sizes(&self) -> [usize; TENSORS] {
+        column::tensors().map(|(column, _)| self.entry(column))
+    }
+
     /// Bytes of one entry of a column.
-    #[inline]
     pub fn entry(&self, column: &Column) -> usize {
         self.width(column).unwrap_or(1) * column.element.size(self.dtype)
     }

@@ -8,7 +8,7 @@ use half::f16;
 
 use crate::error::{Error, Result};
 use crate::row::augment::Augment;
-use crate::row::column::{Column, IMAGE_HASH, LABEL, LOGITS, OFFSET, VIEW};
+use crate::row::column::{Column, IMAGE_HASH, LABEL, LOGITS, OFFSET, TENSORS, VIEW};
 use crate::row::dataset::{ImageHash, is_label};
 use crate::row::dtype::{Dtype, Logits};
 use crate::row::table::{problem_with, rows_allowed};
@@ -20,6 +20,8 @@ use crate::shard::storage::Storage;
 pub(crate) struct Shard {
     storage: Storage,
     sections: Sections,
+    /// Bytes of one entry of each tensor.
+    sizes: [usize; TENSORS],
     pub layout: Layout,
     pub first_image: u64,
 }
@@ -31,12 +33,18 @@ impl Shard {
         let data = layout.data_len().expect("shards in memory have a size");
         let mut storage = Storage::zeroed(header.len() + data);
         storage.owned_mut()[..header.len()].copy_from_slice(&header);
-        Shard { sections: layout.sections(header.len()), storage, layout, first_image }
+        Shard { sections: layout.sections(header.len()), sizes: layout.sizes(), storage, layout, first_image }
     }
 
     /// The shard in a safetensors file's bytes, if they have this layout. Look at the rows through [`Shard::validate`] first.
     pub fn read(path: &Path, storage: Storage, layout: Layout, first_image: u64) -> Result<Shard> {
-        Ok(Shard { sections: layout.read(path, &storage)?, storage, layout, first_image })
+        Ok(Shard {
+            sections: layout.read(path, &storage)?,
+            sizes: layout.sizes(),
+            storage,
+            layout,
+            first_image,
+        })
     }
 
     /// The safetensors file.
@@ -44,69 +52,75 @@ impl Shard {
         &self.storage
     }
 
-    /// A column's values over the whole shard, in their stored type.
+    /// The values of the column at a place over the whole shard, in their stored type.
     #[inline]
-    fn values<T: AnyBitPattern>(&self, column: &Column) -> &[T] {
-        bytemuck::cast_slice(&self.storage[self.sections[column.place()].clone()])
+    fn values<T: AnyBitPattern>(&self, place: usize) -> &[T] {
+        bytemuck::cast_slice(self.tensor(place))
     }
 
-    fn values_mut<T: Pod>(&mut self, column: &Column) -> &mut [T] {
-        bytemuck::cast_slice_mut(&mut self.storage.owned_mut()[self.sections[column.place()].clone()])
+    #[inline]
+    fn tensor(&self, place: usize) -> &[u8] {
+        &self.storage[self.sections[place].clone()]
+    }
+
+    fn values_mut<T: Pod>(&mut self, place: usize) -> &mut [T] {
+        bytemuck::cast_slice_mut(&mut self.storage.owned_mut()[self.sections[place].clone()])
     }
 
     /// The bytes of some entries of a column, little-endian.
     #[inline]
     pub fn entries(&self, column: &Column, entries: Range<usize>) -> &[u8] {
-        let size = self.layout.entry(column);
-        &self.values(column)[entries.start * size..entries.end * size]
+        let (place, size) = (column.place(), self.sizes[column.place()]);
+        &self.tensor(place)[entries.start * size..entries.end * size]
     }
 
     /// The same for writing. Only the Parquet form is decoded entry by entry.
     #[cfg(feature = "parquet")]
     pub fn entries_mut(&mut self, column: &Column, entries: Range<usize>) -> &mut [u8] {
-        let size = self.layout.entry(column);
-        &mut self.values_mut(column)[entries.start * size..entries.end * size]
+        let (place, size) = (column.place(), self.sizes[column.place()]);
+        &mut self.values_mut(place)[entries.start * size..entries.end * size]
     }
 
     /// Row at which each image begins, and the number of rows.
     #[inline]
     pub fn offsets(&self) -> &[u64] {
-        self.values(&OFFSET)
+        self.values(const { OFFSET.place() })
     }
 
     pub fn offsets_mut(&mut self) -> &mut [u64] {
-        self.values_mut(&OFFSET)
+        self.values_mut(const { OFFSET.place() })
     }
 
     pub fn labels(&self) -> &[i32] {
-        self.values(&LABEL)
+        self.values(const { LABEL.place() })
     }
 
     pub fn labels_mut(&mut self) -> &mut [i32] {
-        self.values_mut(&LABEL)
+        self.values_mut(const { LABEL.place() })
     }
 
     #[inline]
     pub fn views(&self) -> &[u16] {
-        self.values(&VIEW)
+        self.values(const { VIEW.place() })
     }
 
     pub fn views_mut(&mut self) -> &mut [u16] {
-        self.values_mut(&VIEW)
+        self.values_mut(const { VIEW.place() })
     }
 
     pub fn hashes(&self) -> &[ImageHash] {
-        self.values(&IMAGE_HASH)
+        self.values(const { IMAGE_HASH.place() })
     }
 
     pub fn hashes_mut(&mut self) -> &mut [ImageHash] {
-        self.values_mut(&IMAGE_HASH)
+        self.values_mut(const { IMAGE_HASH.place() })
     }
 
     /// The logits of some rows, in their stored type.
     #[inline]
     pub fn logits(&self, rows: Range<usize>) -> Logits<'_> {
-        let bytes = self.entries(&LOGITS, rows);
+        let size = self.sizes[const { LOGITS.place() }];
+        let bytes = &self.tensor(const { LOGITS.place() })[rows.start * size..rows.end * size];
         match self.layout.dtype {
             Dtype::F16 => Logits::F16(bytemuck::cast_slice(bytes)),
             Dtype::F32 => Logits::F32(bytemuck::cast_slice(bytes)),
@@ -117,12 +131,12 @@ impl Shard {
     pub fn fill_logits(&mut self, logits: &[f32]) -> Result<()> {
         let bad = match self.layout.dtype {
             Dtype::F32 => {
-                let stored: &mut [f32] = self.values_mut(&LOGITS);
+                let stored: &mut [f32] = self.values_mut(const { LOGITS.place() });
                 stored.copy_from_slice(logits);
                 logits.iter().position(|logit| !logit.is_finite())
             }
             Dtype::F16 => {
-                let stored: &mut [f16] = self.values_mut(&LOGITS);
+                let stored: &mut [f16] = self.values_mut(const { LOGITS.place() });
                 for (stored, &logit) in stored.iter_mut().zip(logits) {
                     *stored = f16::from_f32(logit);
                 }

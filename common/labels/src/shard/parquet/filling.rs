@@ -7,7 +7,7 @@ use arrow_buffer::Buffer;
 
 use crate::error::{Error, Result};
 use crate::row::augment::{Augment, View};
-use crate::row::column::{Column, Per, Source, Width};
+use crate::row::column::{Column, Part, Per, Source, Width};
 use crate::shard::layout::Layout;
 use crate::shard::parquet::cells;
 use crate::shard::rows::Shard;
@@ -34,6 +34,34 @@ impl Cells {
     }
 }
 
+/// The columns of a batch, by what becomes of them.
+#[derive(Default)]
+struct Batch {
+    per_row: Vec<Cells>,
+    per_image: Vec<Cells>,
+    images: Vec<Cells>,
+    parts: Vec<(Cells, Part)>,
+    answers: Vec<Cells>,
+}
+
+impl Batch {
+    fn of(columns: impl Iterator<Item = &'static Column>, batch: &RecordBatch, layout: &Layout) -> Batch {
+        let mut sorted = Batch::default();
+        for (column, array) in columns.zip(batch.columns()) {
+            let cells =
+                Cells { column, bytes: cells::bytes(column, layout, array), size: layout.entry(column) };
+            match column.source {
+                Source::Stored { per: Per::Row, .. } => sorted.per_row.push(cells),
+                Source::Stored { .. } => sorted.per_image.push(cells),
+                Source::Image => sorted.images.push(cells),
+                Source::View(part) => sorted.parts.push((cells, part)),
+                Source::Answer => sorted.answers.push(cells),
+            }
+        }
+        sorted
+    }
+}
+
 impl<'a> Filling<'a> {
     /// A shard of this layout without rows.
     pub fn new(path: &'a Path, augment: Augment, layout: Layout, first_image: u64) -> Filling<'a> {
@@ -52,45 +80,31 @@ impl<'a> Filling<'a> {
                 format!("more than {}", self.rows),
             ));
         }
-        let cells: Vec<Cells> = columns
-            .zip(batch.columns())
-            .map(|(column, array)| Cells {
-                column,
-                bytes: cells::bytes(column, &layout, array),
-                size: layout.entry(column),
-            })
-            .collect();
-        for cells in &cells {
-            if let Source::Stored { per: Per::Row, .. } = cells.column.source {
-                let rows = self.rows..self.rows + count;
-                self.shard
-                    .entries_mut(cells.column, rows)
-                    .copy_from_slice(&cells.bytes[..count * cells.size]);
-            }
+        let batch = Batch::of(columns, batch, &layout);
+        for cells in &batch.per_row {
+            let rows = self.rows..self.rows + count;
+            self.shard.entries_mut(cells.column, rows).copy_from_slice(&cells.bytes[..count * cells.size]);
         }
         for index in 0..count {
-            self.add_row(&cells, index)?;
+            self.add_row(&batch, index)?;
         }
         self.rows += count;
         Ok(())
     }
 
     /// Checks one row of a batch whose entries per row have been taken over, and takes over those per image.
-    fn add_row(&mut self, cells: &[Cells], index: usize) -> Result<()> {
+    fn add_row(&mut self, batch: &Batch, index: usize) -> Result<()> {
         let row = self.rows + index;
         let mut begins = false;
-        for cells in cells.iter().filter(|cells| matches!(cells.column.source, Source::Image)) {
+        for cells in &batch.images {
             let image = u64::from_le_bytes(cells.at(index).try_into().expect("an image's number is a u64"));
             begins = self.begin_image(row, image)?;
         }
-        for cells in cells {
-            if let Source::Stored { per: Per::Image, .. } = cells.column.source {
-                self.take_image(cells, index, begins)?;
-            }
+        for cells in &batch.per_image {
+            self.take_image(cells, index, begins)?;
         }
-        let id = self.shard.views()[row];
-        self.check_view(cells, index, id)?;
-        for cells in cells.iter().filter(|cells| matches!(cells.column.source, Source::Answer)) {
+        self.check_view(&batch.parts, index, self.shard.views()[row])?;
+        for cells in &batch.answers {
             let answer = self.shard.logits(row..row + 1).argmax();
             if cells.at(index) != &(answer as i64).to_le_bytes()[..cells.size] {
                 let what = format!("{} of row {row}", cells.column.name);
@@ -135,22 +149,18 @@ impl<'a> Filling<'a> {
     }
 
     /// The parts of a view must be those of its id.
-    fn check_view(&self, cells: &[Cells], index: usize, id: u16) -> Result<()> {
-        let parts = || {
-            cells.iter().filter_map(|cells| match cells.column.source {
-                Source::View(part) => Some((cells, part)),
-                _ => None,
-            })
-        };
+    fn check_view(&self, parts: &[(Cells, Part)], index: usize, id: u16) -> Result<()> {
         let agrees = |view: View| {
-            parts().all(|(cells, part)| *cells.at(index) == part(view).to_le_bytes()[..cells.size])
+            parts.iter().all(|(cells, part)| *cells.at(index) == part(view).to_le_bytes()[..cells.size])
         };
         if self.augment.view(id).is_some_and(agrees) {
             return Ok(());
         }
         let wanted = format!("the crop and mirror of view {id} of {}", self.augment);
-        let found: Vec<String> =
-            parts().map(|(cells, _)| format!("{} {}", cells.column.name, self.text(cells, index))).collect();
+        let found: Vec<String> = parts
+            .iter()
+            .map(|(cells, _)| format!("{} {}", cells.column.name, self.text(cells, index)))
+            .collect();
         Err(Error::structure(self.path, format!("row {}", self.rows + index), wanted, found.join(", ")))
     }
 
