@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor};
 use engine::Norm;
 use engine::params::Precision;
-use method::attack::{Answers, At, Start};
+use method::attack::{Answers, At, Start, Victim};
 use method::objective::{Epoch, Forward, Inner, Memory, Needs, Objective, Said, Targets};
 use method::optim::Sgd;
 use method::schedule::Schedule;
@@ -83,9 +83,8 @@ fn an_objective_may_watch_its_attack_weigh_its_images_and_forward_the_same_ones_
         || Moving::new(small.params.clone(), Sgd::new(&small.params, 0.9, 2e-4), Demanding.memory(10));
     let mut moving = begin();
     let outcome = step.gradients(&mut moving, batch([4, 0, 4])).unwrap();
-    let watched = moving.memory.row("watched");
-    assert_eq!((watched[0], watched[4]), (STEPS as f64, 2.0 * STEPS as f64));
-    assert_eq!(watched.iter().sum::<f64>(), 3.0 * STEPS as f64);
+    let watched: Vec<usize> = moving.memory.row("watched").iter().map(|&count| count as usize).collect();
+    assert_eq!(watched, [STEPS, 0, 0, 0, 2 * STEPS, 0, 0, 0, 0, 0]);
     assert!(moving.memory.row("highest")[0] > 0.0);
     // The attack's own forwards move the running statistics too: it runs on the batch's.
     let forwards = STEPS as i64 + 3;
@@ -97,4 +96,30 @@ fn an_objective_may_watch_its_attack_weigh_its_images_and_forward_the_same_ones_
     let mut other = begin();
     let unweighted = step.gradients(&mut other, batch([0, 0, 0])).unwrap();
     assert!(unweighted.loss < outcome.loss, "{} is not below {}", unweighted.loss, outcome.loss);
+}
+
+#[test]
+fn an_attack_hears_of_every_image_apart_from_its_neighbours() {
+    let engine = reference(2);
+    let small = network("resnet8", [3, 16, 16], Precision::F64);
+    let victim = Victim::new(&engine, &small.network, &small.params);
+    let labels = |labels: &[u32]| Tensor::new(labels, &candle_core::Device::Cpu).unwrap();
+    let at = |ids: &[usize], classes: &Tensor| {
+        victim.at(&small.images(ids), &|logits| cross_entropy(logits, classes)).unwrap()
+    };
+    let (both, second) = (at(&[0, 1], &labels(&[3, 5])), at(&[1], &labels(&[5])));
+    for (both, second) in
+        [(&both.logits, &second.logits), (&both.losses, &second.losses), (&both.gradient, &second.gradient)]
+    {
+        assert_eq!(both.dim(0).unwrap(), 2);
+        let (both, second) = (values(both), values(second));
+        assert_eq!(both[both.len() / 2..], second);
+    }
+    // A small move along the gradient raises the loss by what the gradient says.
+    let step = 1e-6;
+    let moved = (small.images(&[1]) + (&second.gradient * step).unwrap()).unwrap();
+    let raised = victim.at(&moved, &|logits| cross_entropy(logits, &labels(&[5]))).unwrap();
+    let found = (values(&raised.losses)[0] - values(&second.losses)[0]) / step;
+    let wanted: f64 = values(&second.gradient).iter().map(|slope| slope * slope).sum();
+    assert!((found - wanted).abs() < 1e-3 * wanted, "{found}, not {wanted}");
 }

@@ -44,6 +44,18 @@ pub struct Field<'a> {
     pub value: &'a dyn Fn(&Answers) -> candle_core::Result<Tensor>,
 }
 
+impl Victim<'_> {
+    /// Logits, losses and gradient at `images`. The loss is one value per image, `(N,)`, of the logits `(N, K)`.
+    pub fn at(
+        &self,
+        images: &Tensor,
+        loss: &dyn Fn(&Tensor) -> candle_core::Result<Tensor>,
+    ) -> Result<At, EngineError> {
+        let value = |answers: &Answers| loss(&answers.student);
+        Field { student: *self, teacher: None, value: &value }.at(images)
+    }
+}
+
 impl Field<'_> {
     /// Values, logits and gradient at `images` `(N, C, H, W)`.
     pub fn at(&self, images: &Tensor) -> Result<At, EngineError> {

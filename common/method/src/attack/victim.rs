@@ -3,8 +3,6 @@
 use candle_core::Tensor;
 use engine::{Engine, EngineError, Keep, Network, Norm, Params, Pass};
 
-use super::{Answers, At, Field};
-
 /// A network with its values.
 #[derive(Clone, Copy)]
 pub struct Victim<'a> {
@@ -30,16 +28,6 @@ impl Victim<'_> {
     /// Logits `(N, K)` under running statistics: all that an attack needs that asks and never differentiates.
     pub fn logits(&self, images: &Tensor) -> Result<Tensor, EngineError> {
         self.engine.logits(self.network, self.params, images)
-    }
-
-    /// Logits, losses and gradient at `images`. The loss is one value per image, `(N,)`, of the logits `(N, K)`.
-    pub fn at(
-        &self,
-        images: &Tensor,
-        loss: &dyn Fn(&Tensor) -> candle_core::Result<Tensor>,
-    ) -> Result<At, EngineError> {
-        let value = |answers: &Answers| loss(&answers.student);
-        Field { student: *self, teacher: None, value: &value }.at(images)
     }
 
     /// A forward that can go back to the images.

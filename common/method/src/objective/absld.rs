@@ -1,4 +1,4 @@
-//! Anti-bias soft label distillation. Source: Zhao et al., NeurIPS 2024, arXiv:2312.05508.
+//! Anti-bias soft label distillation. Source: Zhao et al., 2024, arXiv:2312.05508.
 
 use candle_core::{Result, Tensor};
 

@@ -17,7 +17,7 @@ pub(super) static ROW: Row = Row {
     },
 };
 
-/// AdaAD: agree with the teacher where the two disagree most.
+/// Adaptive distillation: agree with the teacher where the two disagree most.
 ///
 /// Attack: raise `sum KL(T(x') || S(x'))` from 0.001 times a normal, with the gradient through student *and* teacher.
 /// Loss: `scale * (alpha mean KL(T(x') || S(x')) + (1 - alpha) mean KL(T(x) || S(x)))`, means over the batch, the
