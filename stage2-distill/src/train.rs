@@ -1,7 +1,7 @@
 //! `distill train`: a run from its first step, or from its last checkpoint, to its end.
 //!
-//! [`mod@start`] opens what the run reads and refuses what does not fit, [`mod@epoch`] does the steps, [`mod@close`] judges what
-//! an epoch made and publishes it.
+//! `start` opens what the run reads and refuses what does not fit, `epoch` does the steps, `close` judges what an epoch
+//! made and publishes it.
 
 mod close;
 mod epoch;

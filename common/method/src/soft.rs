@@ -1,6 +1,7 @@
 //! Softmax, cross-entropy and KL divergence on logits, as candle expressions that candle can differentiate.
 //!
-//! candle-nn's fused softmax has no gradient, so these are written out.
+//! Written out: candle-nn's fused softmax has no gradient, and its `log_softmax` sends one through the maximum as well,
+//! which cancels but for rounding (in f32 one gradient in eleven then has another last bit).
 
 use candle_core::{D, Result, Tensor};
 
