@@ -184,3 +184,33 @@ fn what_attacks_climb_agrees_in_gradient() {
         }
     }
 }
+
+/// PyTorch's values at the usual options give those at others: both losses are sums of terms that it also has alone.
+#[test]
+fn options_of_objectives_do_what_they_say() {
+    let mean = |wanted: &Loss| match &wanted.value {
+        Value::PerImage(values) => values.iter().sum::<f64>() / values.len() as f64,
+        Value::Mean(value) => *value,
+    };
+    let agrees = |objective: &dyn Objective, leaves: &Leaves, wanted: f64| {
+        let apart = relative(&values(&loss_of(objective, leaves).unwrap()), &[wanted]);
+        assert!(apart <= BOUND, "off by {apart:.1e}");
+    };
+    for ((leaves, whole), (_, alike)) in cases("trades").into_iter().zip(cases("kl_both")) {
+        agrees(&Trades { beta: 2.0 }, &leaves, mean(&whole) - 4.0 * mean(&alike));
+    }
+    for ((leaves, whole), (_, adversarial)) in cases("rslad").into_iter().zip(cases("kl")) {
+        let usual = Rslad::default();
+        agrees(&Rslad { adversarial: 1.0, kl_scale: 1.0, ..usual }, &leaves, mean(&adversarial));
+        // Twice the logits at twice the temperature are the same softmax, and the loss has the temperature's square.
+        let twice = |logits: &Tensor| (logits * 2.0).unwrap();
+        let mut teacher = Said::default();
+        teacher.push(Forward::Clean, twice(leaves.targets.teacher.clean()));
+        let warm = Leaves {
+            natural: Var::from_tensor(&twice(&leaves.natural)).unwrap(),
+            adversarial: Var::from_tensor(&twice(&leaves.adversarial)).unwrap(),
+            targets: Targets { teacher, ..leaves.targets },
+        };
+        agrees(&Rslad { temperature: 2.0, ..usual }, &warm, 4.0 * mean(&whole));
+    }
+}
