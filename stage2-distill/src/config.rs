@@ -20,6 +20,8 @@ pub use setting::{SETTINGS, Setting};
 
 #[cfg(test)]
 mod tests {
+    use method::objective::OBJECTIVES;
+
     use super::*;
 
     fn minimal() -> Layers {
@@ -124,12 +126,40 @@ mod tests {
 
     #[test]
     fn options_of_the_objective_have_a_table_of_their_own_and_are_compared() {
-        let first = minimal().resolve().unwrap();
-        assert!(!toml::to_string(&first).unwrap().contains("[options]"), "none were chosen");
-        let mut second = first.clone();
-        second.options.insert("alpha".into(), 0.5);
-        assert!(toml::to_string(&second).unwrap().ends_with("\n[options]\nalpha = 0.5\n"));
-        assert_eq!(first.differences(&second), ["alpha: not set, 0.5"]);
+        let (objective, choice) = OBJECTIVES
+            .iter()
+            .find_map(|row| Some((row.name, row.options.first()?)))
+            .expect("some objective has options");
+        let chosen = |value: f64| {
+            let mut layers = minimal();
+            layers.set(&format!("{}={value}", choice.key)).unwrap();
+            // The objective is chosen last: whose the option is waits for it.
+            layers.set(&format!("objective={objective}")).unwrap();
+            layers.resolve()
+        };
+        let least = chosen(choice.least).unwrap();
+        let text = toml::to_string(&least).unwrap();
+        assert!(text.ends_with(&format!("\n[options]\n{} = {:?}\n", choice.key, choice.least)), "{text}");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        std::fs::write(&path, &text).unwrap();
+        let mut again = Layers::defaults();
+        again.file(&path).unwrap();
+        assert_eq!(again.resolve().unwrap(), least);
+        let most = chosen(choice.most).unwrap();
+        let difference = format!("{}: {:?}, {:?}", choice.key, choice.least, choice.most);
+        assert_eq!(least.differences(&most), [difference]);
+        let beyond = chosen(choice.most + 1.0).unwrap_err().to_string();
+        assert!(beyond.contains("wanted a number from"), "{beyond}");
+        let mut foreign = minimal();
+        foreign.set(&format!("{}={}", choice.key, choice.least)).unwrap();
+        foreign.set("objective=natural").unwrap();
+        let error = foreign.resolve().unwrap_err().to_string();
+        assert!(error.contains("objective natural has no option"), "{error}");
+        assert!(
+            !toml::to_string(&minimal().resolve().unwrap()).unwrap().contains("[options]"),
+            "none chosen"
+        );
     }
 
     #[test]

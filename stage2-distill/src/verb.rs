@@ -39,6 +39,7 @@ impl Verb {
 pub fn tables() -> String {
     help::after([
         help::objectives(),
+        help::options(),
         help::architectures(),
         help::attacks(),
         help::section("Presets", &names::help(PRESETS)),

@@ -16,7 +16,20 @@ pub fn architectures() -> String {
 
 /// Every objective.
 pub fn objectives() -> String {
-    section("Objectives", &lines(objective::OBJECTIVES.iter().map(|row| (row.name, row.summary))))
+    section("Objectives", &names::help(objective::OBJECTIVES))
+}
+
+/// The numbers that objectives let their user choose.
+pub fn options() -> String {
+    let rows = objective::OBJECTIVES;
+    let choices = || rows.iter().flat_map(|row| row.options.iter().map(move |choice| (row.name, choice)));
+    let width = choices().map(|(_, choice)| choice.key.len()).max().unwrap_or(0);
+    let line = |(objective, choice): (&str, &objective::Choice)| {
+        let objective::Choice { key, help, default, .. } = choice;
+        format!("  {key:<width$} {objective}: {help} [default: {default}]")
+    };
+    let lines: Vec<String> = choices().map(line).collect();
+    section("Options of objectives, for --set and [options] of a file", &lines.join("\n"))
 }
 
 /// Every attack.
@@ -74,10 +87,6 @@ pub fn section(heading: &str, table: &str) -> String {
     text
 }
 
-fn lines<'a>(rows: impl Iterator<Item = (&'a str, &'a str)>) -> String {
-    rows.map(|(name, summary)| format!("  {name:<16} {summary}")).collect::<Vec<_>>().join("\n")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,11 +101,12 @@ mod tests {
 
     #[test]
     fn every_table_fits_eighty_columns_and_names_all_its_rows() {
-        let tables = [architectures(), objectives(), attacks(), datasets(), engines()];
+        let tables = [architectures(), objectives(), attacks(), datasets(), engines(), options()];
         for table in &tables {
             assert!(table.lines().all(|line| line.chars().count() <= COLUMNS), "{table}");
         }
-        for (table, name) in tables.iter().zip(["wrn-D-W", "rslad", "pgdN", "cifar10:FOLDER", "cpu"]) {
+        for (table, name) in tables.iter().zip(["wrn-D-W", "rslad", "pgdN", "cifar10:FOLDER", "cpu", "alpha"])
+        {
             assert!(table.contains(&format!("\n  {name}")), "{table}");
         }
     }

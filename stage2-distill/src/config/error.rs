@@ -1,5 +1,6 @@
 //! Why a configuration was refused.
 
+use method::objective::OptionError;
 use names::Unknown;
 
 /// Why a configuration was refused.
@@ -13,9 +14,12 @@ pub enum ConfigError {
         "{origin}: {key} = {value}: {why}\nhint: {key}: {help}; `distill train --help` lists every setting with its default"
     )]
     Value { origin: String, key: &'static str, value: String, why: String, help: &'static str },
-    /// A preset that is not in the table.
+    /// A preset or an objective that is not in its table.
     #[error(transparent)]
-    Preset(#[from] Unknown),
+    Name(#[from] Unknown),
+    /// An option that the objective does not have, or not with this value.
+    #[error(transparent)]
+    Option(#[from] OptionError),
     #[error(
         "{path}: not TOML: {why}\nhint: one `key = value` a line, as in the config.toml of any run's folder"
     )]

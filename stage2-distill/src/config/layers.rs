@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use method::objective::OBJECTIVES;
+use method::objective::{self, OBJECTIVES, Options};
 use names::Unknown;
 
 use super::error::ConfigError;
@@ -85,25 +85,23 @@ impl Layers {
     /// Options belong to objectives, and a later layer may choose another one: whose it is waits for `resolve`, and its
     /// range for the objective that takes it.
     fn put_option(&mut self, origin: &str, key: &str, value: &str) -> Result<(), ConfigError> {
-        let Some(option) = OBJECTIVES.iter().flat_map(|row| options_of(row.name)).find(|name| *name == key)
-        else {
-            return Err(self.unknown(origin, key));
+        let mut choices = OBJECTIVES.iter().flat_map(|row| row.options);
+        let Some(choice) = choices.find(|choice| choice.key == key) else {
+            let ours = OBJECTIVES.iter().filter(|row| row.name == self.config.objective);
+            let options = ours.flat_map(|row| row.options).map(|choice| choice.key);
+            let known = SETTINGS.iter().map(|setting| setting.key).chain(options);
+            let hint = Unknown::new("setting", key, known).hint().into();
+            return Err(ConfigError::Unknown { origin: origin.into(), key: key.into(), hint });
         };
         let number = value.parse().map_err(|_| ConfigError::Value {
             origin: origin.into(),
-            key: option,
+            key: choice.key,
             value: value.into(),
             why: "wanted a number".into(),
-            help: "an option of the objective",
+            help: choice.help,
         })?;
         self.config.options.insert(key.into(), number);
         Ok(())
-    }
-
-    fn unknown(&self, origin: &str, key: &str) -> ConfigError {
-        let known = SETTINGS.iter().map(|setting| setting.key).chain(options_of(&self.config.objective));
-        let hint = Unknown::new("setting", key, known).hint().into();
-        ConfigError::Unknown { origin: origin.into(), key: key.into(), hint }
     }
 
     /// The value of a setting so far, as TOML; none where nothing was chosen.
@@ -117,10 +115,8 @@ impl Layers {
         if let Some(setting) = missing {
             return Err(ConfigError::Missing { key: setting.key });
         }
-        let objective = &self.config.objective;
-        let foreign = |key: &&String| !options_of(objective).any(|option| option == key.as_str());
-        if let Some(key) = self.config.options.keys().find(foreign) {
-            return Err(self.unknown(&format!("objective {objective}"), key));
+        if !self.config.options.is_empty() {
+            Options::of(objective::find(&self.config.objective)?, &self.config.options)?;
         }
         let config = self.config;
         let conflicts = [
@@ -146,12 +142,6 @@ impl Layers {
             None => Ok(config),
         }
     }
-}
-
-/// Names of the numbers that an objective lets its user choose; none for an objective that there is not.
-fn options_of(objective: &str) -> impl Iterator<Item = &'static str> + use<> {
-    let options = names::find(OBJECTIVES, objective).map_or(&[][..], |row| row.options);
-    options.iter().map(|choice| choice.key)
 }
 
 /// A TOML value as `--set` would have it.

@@ -147,8 +147,7 @@ impl Named for Schedule {
 
 impl Named for Kind {
     fn read(text: &str, _: u32) -> Result<Self, String> {
-        let known =
-            || Kind::all().map(Kind::name).collect::<Vec<_>>().join(" or ");
+        let known = || Kind::all().map(Kind::name).collect::<Vec<_>>().join(" or ");
         text.parse().map_err(|_| format!("wanted {}", known()))
     }
 

@@ -73,7 +73,7 @@ pub(super) fn start<'a>(
 
 /// The objective with its options.
 fn objective_of(config: &Config) -> Result<Box<dyn Objective>, RunError> {
-    let row = objective::find(&config.objective).map_err(|error| RunError::Refused(error.to_string()))?;
+    let row = objective::find(&config.objective)?;
     let options = Options::of(row, &config.options).map_err(|error| RunError::Refused(error.to_string()))?;
     Ok((row.make)(&options))
 }
