@@ -59,11 +59,13 @@ pub(crate) fn nothing(
     looked_for: &str,
     inside: &[&str],
 ) -> DataError {
+    let inside =
+        if inside.is_empty() { String::new() } else { format!("; also inside {}", inside.join(", ")) };
     DataError::NothingFound {
         folder: folder.to_owned(),
         dataset,
         split,
-        looked_for: format!("{looked_for}; also inside {}", inside.join(", ")),
+        looked_for: format!("{looked_for}{inside}"),
         found: glimpse(folder),
     }
 }

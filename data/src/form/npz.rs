@@ -5,22 +5,18 @@
 //! | `x_train`, `y_train` | `x_test`, `y_test` |
 //! | `train_images`, `train_labels` | `test_images`, `test_labels` |
 //! | `images`, `labels` | `images`, `labels`: the whole file is the split that is asked for |
-//!
-//! Images are (N, H, W), (N, H, W, C) or (N, C, H, W) with C 1 or 3. In four dimensions the axis of size 1 or 3 is the
-//! channel; if both the second and the last could be, the file is refused. Labels are (N,) or (N, 1).
 
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 
-use weights::npy::Element;
 use zip::ZipArchive;
 use zip::result::ZipError;
 
-use crate::dataset::{MOST_CLASSES, Rows, checked_label};
-use crate::read::{interleave, npy};
+use crate::dataset::Rows;
+use crate::read::npy;
 use crate::row::{DatasetRow, Place};
-use crate::{DataError, ImageShape, Split};
+use crate::{DataError, Split};
 
 pub(crate) static ROW: DatasetRow = DatasetRow {
     name: "npz",
@@ -68,72 +64,19 @@ fn read(path: &Path, split: Split) -> Result<Rows, DataError> {
         });
     };
 
-    let bytes = inflate(&mut zip, &images_name, path)?;
-    let place = path.join(entry(&images_name));
-    let (header, pixels) = npy::parsed(&bytes, &place)?;
-    if header.element() != Element::named("|u1") {
-        return Err(DataError::WrongContent {
-            path: place,
-            wanted: "u8 images ('|u1')".to_owned(),
-            found: format!("'{}'", header.descr),
-            hint: "store pixels as numpy.uint8 in 0..=255",
-        });
-    }
-    let (shape, planar) = layout(&header.shape, &place)?;
-    let images = if planar { interleave(pixels, shape) } else { pixels.to_vec() };
-
-    let raw = integers(&mut zip, &labels_name, path)?;
-    let mut classes = 1 + raw.iter().copied().max().unwrap_or(0);
+    let images = npy::images(&inflate(&mut zip, &images_name, path)?, &path.join(entry(&images_name)))?;
+    let labels = labels_in(&mut zip, &labels_name, path)?;
     let other = pairs(if split == Split::Train { Split::Test } else { Split::Train });
-    if let Some((_, name)) = other
+    let other = other
         .iter()
         .find(|(_, labels)| *labels != labels_name && zip.index_for_name(&entry(labels)).is_some())
-    {
-        classes = classes.max(1 + integers(&mut zip, name, path)?.into_iter().max().unwrap_or(0));
-    }
-    let classes = usize::try_from(classes).unwrap_or(0).clamp(1, MOST_CLASSES);
-    let place = path.join(entry(&labels_name));
-    let count = header.shape[0];
-    if raw.len() != count {
-        return Err(DataError::CountsDiffer { path: place, images: count, labels: raw.len() });
-    }
-    let labels = raw.into_iter().enumerate().map(|(row, label)| checked_label(&place, row, label, classes));
-    let labels = labels.collect::<Result<_, _>>()?;
-    let class_names = Some((0..classes).map(|class| class.to_string()).collect());
-    Ok(Rows { shape, images, labels, class_names, origin: path.to_owned() })
+        .map(|(_, name)| labels_in(&mut zip, name, path))
+        .transpose()?;
+    npy::rows(images, &labels, &other.unwrap_or_default(), &path.join(entry(&labels_name)), path.to_owned())
 }
 
-/// The size of each image, and whether its channels are planes.
-fn layout(shape: &[usize], place: &Path) -> Result<(ImageShape, bool), DataError> {
-    let channels = |size: usize| size == 1 || size == 3;
-    match *shape {
-        [_, height, width] => Ok((ImageShape::new(height, width, 1), false)),
-        [_, height, width, last] if channels(last) && !channels(height) => {
-            Ok((ImageShape::new(height, width, last), false))
-        }
-        [_, second, height, width] if channels(second) && !channels(width) => {
-            Ok((ImageShape::new(height, width, second), true))
-        }
-        _ => Err(DataError::WrongContent {
-            path: place.to_owned(),
-            wanted: "images of shape (N, H, W), (N, H, W, C) or (N, C, H, W) with C 1 or 3".to_owned(),
-            found: format!("{shape:?}"),
-            hint: "if both the second and the last size are 1 or 3 the order cannot be told; transpose to (N, H, W) or another size",
-        }),
-    }
-}
-
-fn integers(zip: &mut Archive, name: &str, path: &Path) -> Result<Vec<i64>, DataError> {
-    let bytes = inflate(zip, name, path)?;
-    let place = path.join(entry(name));
-    let (header, values) = npy::parsed(&bytes, &place)?;
-    let element = header.element().filter(|_| matches!(*header.shape, [_] | [_, 1]));
-    element.and_then(|element| element.integers(values)).ok_or_else(|| DataError::WrongContent {
-        path: place,
-        wanted: "integer labels of shape (N,) or (N, 1)".to_owned(),
-        found: format!("'{}' {:?}", header.descr, header.shape),
-        hint: "store class indices, not one-hot rows or probabilities",
-    })
+fn labels_in(zip: &mut Archive, name: &str, path: &Path) -> Result<Vec<i64>, DataError> {
+    npy::labels(&inflate(zip, name, path)?, &path.join(entry(name)))
 }
 
 /// The bytes of an array file in the archive. Memory follows what is really there, never the archive's directory.
