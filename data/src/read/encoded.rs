@@ -1,18 +1,18 @@
 //! Decoding PNG and JPEG into a slice of known size, in parallel.
 //!
 //! A PNG has one decoding. JPEG decoders differ by a few levels, and the identity of an image is that of its
-//! decoded pixels, so a label set over JPEGs belongs to this decoder.
+//! decoded pixels, so a label set over JPEGs belongs to this decoder. Colour profiles and orientations are not applied:
+//! the pixels are those that are stored.
 
-use std::io::Cursor;
 use std::path::Path;
 
-use image::{ColorType, ImageDecoder, ImageReader, Limits};
 use rayon::prelude::*;
 
+use super::{jpeg, png};
 use crate::{DataError, ImageShape};
 
 /// Larger images are no input of the networks here, and a header must not decide how much memory is taken.
-const LARGEST_SIDE: u32 = 4096;
+const LARGEST_SIDE: usize = 4096;
 /// Pixels decoded between two extensions of the buffer.
 const STEP_BYTES: usize = 64 << 20;
 
@@ -29,7 +29,7 @@ pub(crate) fn append(
     let Some(first) = encoded.first() else { return Ok(()) };
     let shape = match *shape {
         Some(shape) => shape,
-        None => *shape.insert(shape_of(first, path, first_row)?),
+        None => *shape.insert(Opened::new(first).map_err(|found| broken(path, first_row, found))?.shape()),
     };
     let step = (STEP_BYTES / shape.values()).max(1);
     for (block, encoded) in encoded.chunks(step).enumerate() {
@@ -46,10 +46,6 @@ pub(crate) fn append(
     Ok(())
 }
 
-fn shape_of(encoded: &[u8], path: &Path, row: usize) -> Result<ImageShape, DataError> {
-    opened(encoded, path, row).map(|(shape, _)| shape)
-}
-
 fn decode(
     encoded: &[u8],
     wanted: ImageShape,
@@ -57,37 +53,52 @@ fn decode(
     path: &Path,
     row: usize,
 ) -> Result<(), DataError> {
-    let (found, decoder) = opened(encoded, path, row)?;
+    let opened = Opened::new(encoded).map_err(|found| broken(path, row, found))?;
+    let found = opened.shape();
     if found != wanted {
         return Err(DataError::WrongShape { path: path.to_owned(), row, wanted, found });
     }
-    decoder.read_image(out).map_err(|error| broken(path, row, &error))
+    opened.decode(out).map_err(|found| broken(path, row, found))
 }
 
-fn opened<'a>(
-    encoded: &'a [u8],
-    path: &Path,
-    row: usize,
-) -> Result<(ImageShape, impl ImageDecoder + 'a), DataError> {
-    let mut reader = ImageReader::new(Cursor::new(encoded));
-    let mut limits = Limits::default();
-    limits.max_image_width = Some(LARGEST_SIDE);
-    limits.max_image_height = Some(LARGEST_SIDE);
-    reader.limits(limits);
-    let reader = reader.with_guessed_format().map_err(|error| broken(path, row, &error))?;
-    let decoder = reader.into_decoder().map_err(|error| broken(path, row, &error))?;
-    let (width, height) = decoder.dimensions();
-    let channels = match decoder.color_type() {
-        ColorType::L8 => 1,
-        ColorType::Rgb8 => 3,
-        other => return Err(broken(path, row, &format!("pixels of kind {other:?}"))),
-    };
-    if width == 0 || height == 0 || width > LARGEST_SIDE || height > LARGEST_SIDE {
-        return Err(broken(path, row, &format!("{width}x{height} pixels")));
+/// An image whose header was read and found to be one of ours.
+enum Opened<'a> {
+    Png(Box<png::Png<'a>>),
+    Jpeg(jpeg::Jpeg<'a>),
+}
+
+impl<'a> Opened<'a> {
+    /// The error says what was found instead.
+    fn new(encoded: &'a [u8]) -> Result<Self, String> {
+        let opened = if encoded.starts_with(png::MAGIC) {
+            Self::Png(Box::new(png::Png::open(encoded, LARGEST_SIDE)?))
+        } else if encoded.starts_with(jpeg::MAGIC) {
+            Self::Jpeg(jpeg::Jpeg::open(encoded, LARGEST_SIDE)?)
+        } else {
+            return Err(format!("bytes that begin {:02x?}", &encoded[..encoded.len().min(8)]));
+        };
+        let ImageShape { height, width, .. } = opened.shape();
+        if width == 0 || height == 0 {
+            return Err(format!("{width}x{height} pixels"));
+        }
+        Ok(opened)
     }
-    Ok((ImageShape::new(height as usize, width as usize, channels), decoder))
+
+    fn shape(&self) -> ImageShape {
+        match self {
+            Self::Png(image) => image.shape(),
+            Self::Jpeg(image) => image.shape(),
+        }
+    }
+
+    fn decode(self, out: &mut [u8]) -> Result<(), String> {
+        match self {
+            Self::Png(image) => image.decode(out),
+            Self::Jpeg(image) => image.decode(out),
+        }
+    }
 }
 
-fn broken(path: &Path, row: usize, found: &impl ToString) -> DataError {
-    DataError::BrokenImage { path: path.to_owned(), row, found: found.to_string() }
+fn broken(path: &Path, row: usize, found: String) -> DataError {
+    DataError::BrokenImage { path: path.to_owned(), row, found }
 }

@@ -4,8 +4,10 @@ pub(crate) mod cifar_binary;
 pub(crate) mod cifar_python;
 pub(crate) mod encoded;
 pub(crate) mod idx;
+mod jpeg;
 pub(crate) mod npy;
 pub(crate) mod parquet;
+mod png;
 
 use rayon::prelude::*;
 

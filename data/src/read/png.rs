@@ -1,0 +1,60 @@
+//! PNG: grey or RGB of eight bits, or of fewer, or from a palette.
+
+use std::io::Cursor;
+
+use png::{BitDepth, ColorType, Decoder, Limits, Reader, Transformations};
+
+use crate::ImageShape;
+
+/// How every PNG begins.
+pub(super) const MAGIC: &[u8] = b"\x89PNG\r\n\x1a\n";
+
+/// What a decoder may take, whatever the file declares.
+const MOST_BYTES: usize = 512 << 20;
+
+/// A PNG whose header was read.
+pub(super) struct Png<'a> {
+    reader: Reader<Cursor<&'a [u8]>>,
+    shape: ImageShape,
+}
+
+impl<'a> Png<'a> {
+    /// Reads the header. The error says what was found instead of an image with sides up to `largest`.
+    pub(super) fn open(encoded: &'a [u8], largest: usize) -> Result<Self, String> {
+        let mut decoder = Decoder::new_with_limits(Cursor::new(encoded), Limits { bytes: MOST_BYTES });
+        decoder.set_ignore_text_chunk(true);
+        let header =
+            decoder.read_header_info().map_err(|error| format!("Format error decoding Png: {error}"))?;
+        let (width, height) = (header.width as usize, header.height as usize);
+        if width > largest || height > largest {
+            return Err(format!("{width}x{height} pixels"));
+        }
+        // Palettes are looked up and narrow greys widened; sixteen bits stay, to be refused.
+        decoder.set_transformations(Transformations::EXPAND);
+        let reader = decoder.read_info().map_err(|error| format!("Format error decoding Png: {error}"))?;
+        let channels = match reader.output_color_type() {
+            (ColorType::Grayscale, BitDepth::Eight) => 1,
+            (ColorType::Rgb, BitDepth::Eight) => 3,
+            (color, depth) => {
+                let color = match color {
+                    ColorType::Grayscale => "L",
+                    ColorType::GrayscaleAlpha => "La",
+                    ColorType::Rgb => "Rgb",
+                    ColorType::Rgba => "Rgba",
+                    ColorType::Indexed => "Indexed",
+                };
+                return Err(format!("pixels of kind {color}{}", depth as u8));
+            }
+        };
+        Ok(Self { reader, shape: ImageShape::new(height, width, channels) })
+    }
+
+    pub(super) fn shape(&self) -> ImageShape {
+        self.shape
+    }
+
+    /// Decodes into a slice of the shape's size, (H, W, C).
+    pub(super) fn decode(mut self, out: &mut [u8]) -> Result<(), String> {
+        self.reader.next_frame(out).map(drop).map_err(|error| format!("Format error decoding Png: {error}"))
+    }
+}
