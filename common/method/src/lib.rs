@@ -10,6 +10,5 @@ pub mod options;
 pub mod rng;
 pub mod schedule;
 pub mod soft;
-pub mod suggest;
 pub mod threat;
 pub mod view;
