@@ -3,7 +3,7 @@
 //! [`read`] turns a `.safetensors` file or a PyTorch checkpoint (the zip form, and the bare pickle from
 //! before PyTorch 1.6) into a [`StateDict`]: PyTorch's names, shapes and little-endian values, nothing of any
 //! network yet. [`fit`] lays a state dict against the names and shapes a network wants and lists every
-//! disagreement at once. [`write`] publishes tensors as safetensors with reproducible bytes.
+//! disagreement at once. [`write()`] publishes tensors as safetensors with reproducible bytes.
 //!
 //! Checkpoints are programs for a pickle machine, and files come from strangers: nothing in them is executed,
 //! and no size they declare is believed before it is compared with the file (see [`pickle`]).
