@@ -44,6 +44,10 @@ impl names::Row for DatasetRow {
         self.name
     }
 
+    fn form(&self) -> &'static str {
+        self.form
+    }
+
     fn summary(&self) -> &'static str {
         self.about
     }

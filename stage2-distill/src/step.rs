@@ -69,11 +69,11 @@ pub enum StepError {
     #[error(transparent)]
     Engine(#[from] EngineError),
     /// The loss is infinite or not a number.
-    #[error("the loss is {0}\nhint: lower --set lr=.., or check the data and the teacher")]
+    #[error("the loss is {0}\nhint: lower --lr, or check the data and the teacher")]
     NotFinite(f64),
     /// The weights or the logits that they give are infinite or not numbers.
     #[error(
-        "the training diverged: weights or logits are not finite\nhint: lower --set lr=.., or check the data and the teacher"
+        "the training diverged: weights or logits are not finite\nhint: lower --lr, or check the data and the teacher"
     )]
     Diverged,
 }

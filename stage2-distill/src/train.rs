@@ -111,7 +111,9 @@ impl Run<'_> {
         let was_done = state.epoch == self.config.epochs;
         let metrics = Metrics::open(&self.folder, state.metrics_bytes)?;
         let mut progress = Progress::on_stderr("images");
-        progress.begin(done_before as u64, total as u64);
+        if !was_done {
+            progress.begin(done_before as u64, total as u64);
+        }
         let mut going = Going { moving, state, metrics, progress, saved: Instant::now() };
         while going.state.epoch < self.config.epochs {
             let began = Instant::now();
@@ -139,6 +141,11 @@ impl Run<'_> {
             best: state.best,
             selected_on_test: self.config.paper_selection,
         })
+    }
+
+    /// The learning rate of an epoch's steps, as they use it and as the log says it.
+    fn rate(&self, epoch: Epoch) -> f64 {
+        self.config.lr * epoch.rate_factor()
     }
 
     /// The epoch with this number, from 0.

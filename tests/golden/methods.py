@@ -138,5 +138,7 @@ def step(method, net, x, labels, teacher, start, gradients_seen, live=None, temp
         adversarial = attack(net, x, lambda z: kl(target, z), start, gradients_seen)
         natural = net(x)
         return trades(natural, net(adversarial), labels), adversarial
-    adversarial = attack(net, x, lambda z: cross_entropy(z, labels, reduction="none"), start, gradients_seen)
-    return sat(net(adversarial), labels), adversarial
+    if method == "sat":
+        adversarial = attack(net, x, lambda z: cross_entropy(z, labels, reduction="none"), start, gradients_seen)
+        return sat(net(adversarial), labels), adversarial
+    raise ValueError(f"unknown method {method}")

@@ -1,6 +1,7 @@
 //! Both stages, end to end, on the embedded digits: what a student learns from a label set is what it learns from the
 //! teacher itself.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
@@ -8,6 +9,7 @@ use cli::{Exit, Exits, Machine, Progress, Stop};
 use engine::params::Precision;
 use engine::{Engine, Kind};
 use method::model::{self, Task};
+use method::objective::{Needs, OBJECTIVES, Options};
 use stage2_distill::config::{Config, Layers};
 use stage2_distill::error::RunError;
 use stage2_distill::train::{Surroundings, train};
@@ -135,7 +137,12 @@ fn every_objective_of_cached_labels_trains_the_same_student_beside_the_teacher()
     let scene = Scene::new();
     scene.label("labels", &["--views", "plan:3@3", "--dtype", "f32", "--limit", "150"]);
     let given = [("labels", scene.text("labels")), ("teacher", scene.text("teacher.safetensors"))];
-    for name in ["ard", "absld"] {
+    for row in OBJECTIVES {
+        let usual = Options::of(*row, &BTreeMap::new()).unwrap();
+        if (row.make)(&usual).needs() != Needs::CachedLabels {
+            continue;
+        }
+        let name = row.name;
         let [cached, online] = given.each_ref().map(|(key, value)| {
             scene.train(&format!("{name}-{key}"), &[("objective", name), (key, value)]).unwrap()
         });

@@ -1,7 +1,7 @@
 //! Files that appear whole or not at all, and folders that one process writes at a time.
 //!
-//! Everything that rslad leaves on a disk goes through [`publish`]: label sets, checkpoints, students, reports. A
-//! process that is killed at any moment leaves a file as it was, or as it was to become.
+//! Whatever rslad leaves whole goes through [`publish`]: label sets, checkpoints, students, reports; only a run's log
+//! grows by the line. A process that is killed at any moment leaves a file as it was, or as it was to become.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufReader, BufWriter, Read, Write};
@@ -40,17 +40,7 @@ pub fn publish_from<T>(
     existing: Existing,
     write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<T>,
 ) -> io::Result<T> {
-    let name = path
-        .file_name()
-        .ok_or_else(|| io::Error::new(io::ErrorKind::IsADirectory, "the path does not end in a file name"))?;
-    let mut prefix = std::ffi::OsString::from(".");
-    prefix.push(name);
-    let temporary = tempfile::Builder::new()
-        .prefix(&prefix)
-        .suffix(".partial")
-        // Temporary files are private by default; a published one is not.
-        .permissions(fs::Permissions::from_mode(0o666))
-        .tempfile_in(staging)?;
+    let temporary = temporary_for(staging, path)?;
     let mut buffered = BufWriter::with_capacity(1 << 17, temporary.as_file());
     let given = write(&mut buffered)?;
     buffered.flush()?;
@@ -59,6 +49,31 @@ pub fn publish_from<T>(
     place(temporary, path, existing)?;
     sync_folder(folder_of(path))?;
     Ok(given)
+}
+
+/// Whether [`publish`] could write here now: fails as it would, and leaves nothing.
+pub fn probe(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    temporary_for(folder_of(path), path).map(drop)
+}
+
+/// A hidden file that goes with the value.
+fn temporary_for(staging: &Path, path: &Path) -> io::Result<NamedTempFile> {
+    let name = path
+        .file_name()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::IsADirectory, "the path does not end in a file name"))?;
+    let mut prefix = std::ffi::OsString::from(".");
+    prefix.push(name);
+    let made = tempfile::Builder::new()
+        .prefix(&prefix)
+        .suffix(".partial")
+        // Temporary files are private by default; a published one is not.
+        .permissions(fs::Permissions::from_mode(0o666))
+        .tempfile_in(staging);
+    // What tempfile says names the temporary file, which nobody asked for.
+    made.map_err(|error| error.kind().into())
 }
 
 fn place(temporary: NamedTempFile, path: &Path, existing: Existing) -> io::Result<()> {
@@ -178,6 +193,19 @@ mod tests {
         assert_eq!(failed.unwrap_err().kind(), io::ErrorKind::StorageFull);
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_probe_finds_what_a_write_would_and_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let kind = |path: &Path| probe(path).map_err(|error| error.kind());
+        assert_eq!(kind(&folder.path().join("file")), Ok(()));
+        assert_eq!(kind(folder.path()), Err(io::ErrorKind::IsADirectory));
+        assert_eq!(kind(&folder.path().join("absent/file")), Err(io::ErrorKind::NotFound));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        let error =
+            write(&folder.path().join("absent/file"), Existing::Replace, b"").unwrap_err().to_string();
+        assert!(!error.contains("partial"), "{error}");
     }
 
     #[test]

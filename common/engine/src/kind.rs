@@ -17,9 +17,6 @@ pub static ENGINES: &Table<EngineRow> = &[&cpu::ROW, &reference::ROW];
 pub struct Kind(&'static EngineRow);
 
 impl Kind {
-    /// The oracle.
-    pub const REFERENCE: Self = Self(&reference::ROW);
-
     /// Every engine, the usual one first.
     pub fn all() -> impl Iterator<Item = Self> {
         ENGINES.iter().copied().map(Self)

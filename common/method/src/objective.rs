@@ -9,6 +9,7 @@ mod adaad;
 mod ard;
 mod memory;
 mod natural;
+mod row;
 mod rslad;
 mod sat;
 mod trades;
@@ -18,228 +19,14 @@ pub use adaad::AdaAd;
 pub use ard::Ard;
 pub use memory::Memory;
 pub use natural::Natural;
+pub use row::{Epoch, Forward, Inner, Needs, Objective, Row, Said, Targets};
 pub use rslad::Rslad;
 pub use sat::Sat;
 pub use trades::Trades;
 
 pub use crate::options::{Choice, OptionError, Options};
 
-use candle_core::{Result, Tensor};
-use engine::Norm;
 use names::{Table, Unknown};
-
-use crate::attack::{Answers, At, Pgd, Start};
-use crate::options::Tunable;
-use crate::schedule::Schedule;
-use crate::threat::Threat;
-
-/// What an objective learns from, besides images and hard labels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Needs {
-    /// Hard labels are enough.
-    Nothing,
-    /// The teacher's logits on the clean views: from a label set, or from a teacher run online.
-    CachedLabels,
-    /// A teacher that can be asked about adversarial images: no label set can answer that.
-    LiveTeacher {
-        /// Whether the attack asks it, with its image gradient, at every step: [`Answers::teacher`].
-        climbed: bool,
-        /// Which of a step's images it is asked about afterwards: [`Targets::teacher`].
-        about: &'static [Forward],
-    },
-}
-
-impl Needs {
-    /// Whether the teacher is asked about the clean views.
-    pub fn clean_labels(self) -> bool {
-        match self {
-            Self::Nothing => false,
-            Self::CachedLabels => true,
-            Self::LiveTeacher { about, .. } => about.contains(&Forward::Clean),
-        }
-    }
-}
-
-/// The images of one training forward of a step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Forward {
-    /// The clean views.
-    Clean,
-    /// The adversarial images that the attack found.
-    Adversarial,
-}
-
-/// Logits `(N, K)` that a network gave, by what it gave them for.
-#[derive(Default)]
-pub struct Said {
-    forwards: Vec<(Forward, Tensor)>,
-}
-
-impl Said {
-    /// Adds what was said in one more forward.
-    pub fn push(&mut self, forward: Forward, logits: Tensor) {
-        self.forwards.push((forward, logits));
-    }
-
-    /// On the clean views; the first time where they were forwarded more than once.
-    pub fn clean(&self) -> &Tensor {
-        self.nth(Forward::Clean, 0)
-    }
-
-    /// On the adversarial images, likewise.
-    pub fn adversarial(&self) -> &Tensor {
-        self.nth(Forward::Adversarial, 0)
-    }
-
-    /// The `n`-th time, from 0, that these images were forwarded.
-    pub fn nth(&self, forward: Forward, n: usize) -> &Tensor {
-        let mut those = self.forwards.iter().filter(|(of, _)| *of == forward);
-        &those.nth(n).expect("an objective reads what it declared").1
-    }
-}
-
-/// Where in a run a step lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Epoch {
-    /// From 0.
-    pub number: usize,
-    /// Epochs of the run.
-    pub of: usize,
-    /// How the learning rate falls over them.
-    pub schedule: Schedule,
-}
-
-impl Epoch {
-    /// The factor on the learning rate during this epoch.
-    pub fn rate_factor(self) -> f64 {
-        self.schedule.factor(self.number, self.of)
-    }
-
-    /// The epoch that follows.
-    #[must_use]
-    pub fn next(self) -> Self {
-        Self { number: self.number + 1, ..self }
-    }
-}
-
-/// What a batch is to be learned from.
-pub struct Targets {
-    /// Where in the run the step lies.
-    pub epoch: Epoch,
-    /// Each image's index in the data set.
-    pub places: Vec<usize>,
-    /// Hard labels `(N,)`, u32.
-    pub labels: Tensor,
-    /// The teacher's logits, constants; there where [`Objective::needs`] asks for them.
-    pub teacher: Said,
-    /// The student's own logits `(N, K)` on the clean views under running statistics, a constant; there where
-    /// [`Inner::from_own_clean`] asks for them.
-    pub own_clean: Option<Tensor>,
-    /// The objective's memory as it was before the step.
-    pub memory: Memory,
-}
-
-impl Targets {
-    /// The student's own clean logits, for an objective that declared it wants them.
-    pub fn own_clean(&self) -> &Tensor {
-        self.own_clean.as_ref().expect("the trainer gives clean logits to an objective that attacks them")
-    }
-}
-
-/// How the student is attacked while it trains: the inner maximisation.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Inner {
-    /// Where the attack starts.
-    pub start: Start,
-    /// The statistics of BatchNorm in its forwards. Under the batch's own, each of its forwards moves the running
-    /// ones, as a network left in PyTorch's `train()` does.
-    pub norm: Norm,
-    /// Whether it moves away from the student's own clean logits.
-    pub from_own_clean: bool,
-}
-
-impl Inner {
-    /// Under running statistics.
-    pub fn from(start: Start) -> Self {
-        Self { start, norm: Norm::Running, from_own_clean: false }
-    }
-
-    /// The attack within a threat.
-    pub fn pgd(self, threat: Threat, steps: usize, step_size: f64) -> Pgd {
-        Pgd { threat, steps, step_size, start: self.start }
-    }
-}
-
-/// A way to train a student.
-pub trait Objective: Send + Sync {
-    /// What it needs besides images and labels.
-    fn needs(&self) -> Needs;
-
-    /// How the student is attacked; none for training without an adversary.
-    fn inner(&self) -> Option<Inner>;
-
-    /// What the attack raises: one value per image, `(N,)`.
-    fn attack_loss(&self, answers: &Answers, targets: &Targets) -> Result<Tensor>;
-
-    /// The forwards of a step, in the order in which they move the running statistics.
-    fn forwards(&self) -> &'static [Forward];
-
-    /// The loss, a scalar, of the student's logits in [`Objective::forwards`].
-    fn loss(&self, said: &Said, targets: &Targets) -> Result<Tensor>;
-
-    /// What it remembers when a run begins.
-    fn memory(&self, classes: usize) -> Memory {
-        let _ = classes;
-        Memory::default()
-    }
-
-    /// Sees what the attack found before each of its steps.
-    fn watch(&self, at: &At, targets: &Targets, memory: &mut Memory) -> Result<()> {
-        let _ = (at, targets, memory);
-        Ok(())
-    }
-
-    /// Sees what the student said in a step.
-    fn note(&self, said: &Said, targets: &Targets, memory: &mut Memory) -> Result<()> {
-        let _ = (said, targets, memory);
-        Ok(())
-    }
-
-    /// Draws its conclusions from an epoch.
-    fn close_epoch(&self, epoch: Epoch, memory: &mut Memory) {
-        let _ = (epoch, memory);
-    }
-}
-
-/// An objective that the command line knows.
-pub struct Row {
-    /// Its name.
-    pub name: &'static str,
-    /// What it is, in a line.
-    pub summary: &'static str,
-    /// The numbers that its user may choose.
-    pub options: &'static [Choice],
-    /// Makes it.
-    pub make: fn(&Options) -> Box<dyn Objective>,
-}
-
-impl names::Row for Row {
-    const WHAT: &'static str = "objective";
-
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn summary(&self) -> &'static str {
-        self.summary
-    }
-}
-
-impl Tunable for Row {
-    fn options(&self) -> &'static [Choice] {
-        self.options
-    }
-}
 
 /// Every objective.
 pub const OBJECTIVES: &Table<Row> =
@@ -267,17 +54,5 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn forwards_of_the_same_images_are_told_apart_by_their_order() {
-        let logits = |value: f32| Tensor::new(&[[value]], &candle_core::Device::Cpu).unwrap();
-        let mut said = Said::default();
-        for (forward, value) in [(Forward::Clean, 1.0), (Forward::Adversarial, 2.0), (Forward::Clean, 3.0)] {
-            said.push(forward, logits(value));
-        }
-        let value = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap()[0] as u32;
-        let found = [said.clean(), said.adversarial(), said.nth(Forward::Clean, 1)].map(value);
-        assert_eq!(found, [1, 2, 3]);
     }
 }

@@ -17,6 +17,11 @@ pub trait Row: Sync + 'static {
     /// What it is, in a line.
     fn summary(&self) -> &'static str;
 
+    /// How it is written, where a name is not all: `cifar10:FOLDER`.
+    fn form(&self) -> &'static str {
+        self.name()
+    }
+
     /// One name that it answers to, for tests that try every row; differs from [`Row::name`] where that is a pattern.
     fn example(&self) -> &'static str {
         self.name()
@@ -38,8 +43,14 @@ pub struct Unknown {
 impl Unknown {
     /// Of a name that is none of `known`.
     pub fn new<'a>(what: &'static str, name: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
-        let known: Vec<&str> = known.into_iter().collect();
+        let known: Vec<(&str, &str)> = known.into_iter().map(|known| (known, known)).collect();
         Self { what, name: name.into(), hint: hint(name, &known) }
+    }
+
+    /// Of a name that no row of a table answers to.
+    pub fn among<R: Row>(table: &Table<R>, name: &str) -> Self {
+        let known: Vec<(&str, &str)> = table.iter().map(|row| (row.name(), row.form())).collect();
+        Self { what: R::WHAT, name: name.into(), hint: hint(name, &known) }
     }
 
     /// `hint: ..`, the second line of the message: for an error that says more in its first.
@@ -60,7 +71,7 @@ pub fn find_map<R: Row, T>(
     answer: impl FnMut(&'static R) -> Option<T>,
 ) -> Result<T, Unknown> {
     let found = table.iter().copied().find_map(answer);
-    found.ok_or_else(|| Unknown::new(R::WHAT, name, table.iter().map(|row| row.name())))
+    found.ok_or_else(|| Unknown::among(table, name))
 }
 
 /// A line for each row, name and summary in columns: for `--help`.
@@ -84,11 +95,12 @@ pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
         .map(|(_, name)| name)
 }
 
-/// `hint: did you mean NAME?` where a name is near, then the known names.
-fn hint(given: &str, known: &[&str]) -> String {
-    let list = known.join(", ");
-    match nearest(given, known.iter().copied()) {
-        Some(name) => format!("hint: did you mean `{name}`? known: {list}"),
+/// `hint: did you mean FORM?` where a name is near, then all forms.
+fn hint(given: &str, known: &[(&str, &str)]) -> String {
+    let list = known.iter().map(|(_, form)| *form).collect::<Vec<_>>().join(", ");
+    let near = nearest(given, known.iter().map(|(name, _)| *name));
+    match known.iter().find(|(name, _)| Some(*name) == near) {
+        Some((_, form)) => format!("hint: did you mean `{form}`? known: {list}"),
         None => format!("hint: known: {list}"),
     }
 }

@@ -65,7 +65,7 @@ fn slips_of_the_finger_get_a_suggestion() {
         label().arg("run").args(flags.into_iter().flat_map(|(flag, value)| [flag, value]))
     };
     run(&[("--teachr", "x")]).fails(2, &["--teacher"]);
-    run(&[("--data", "cifra10:x")]).fails(2, &["did you mean `cifar10`?"]);
+    run(&[("--data", "cifra10:x")]).fails(2, &["did you mean `cifar10:FOLDER`?"]);
     run(&[("--data", "cifar10")]).fails(2, &["cifar10:FOLDER"]);
     run(&[("--views", "plan:300")]).fails(2, &["plan:EPOCHS@SEED"]);
     run(&[("--augment", "crop4flip")]).fails(2, &["cropP+flip"]);

@@ -1,5 +1,6 @@
 //! Layers of settings, later ones over earlier ones.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use method::objective::{self, OBJECTIVES, Options};
@@ -8,6 +9,7 @@ use names::Unknown;
 use super::error::ConfigError;
 use super::fields::Config;
 use super::preset::PRESETS;
+use super::record::choices;
 use super::setting::{SETTINGS, Setting};
 
 /// Settings as far as they are laid.
@@ -22,7 +24,7 @@ impl Layers {
         let mut layers = Self { config: Config::default() };
         for setting in SETTINGS {
             if let Some(default) = setting.default {
-                layers.put("default", setting.key, default).expect("defaults are tested against their rows");
+                layers.put("default", setting.key, default).expect("a row admits its own default");
             }
         }
         layers
@@ -85,12 +87,17 @@ impl Layers {
     /// Options belong to objectives, and a later layer may choose another one: whose it is waits for `resolve`, and its
     /// range for the objective that takes it.
     fn put_option(&mut self, origin: &str, key: &str, value: &str) -> Result<(), ConfigError> {
-        let mut choices = OBJECTIVES.iter().flat_map(|row| row.options);
-        let Some(choice) = choices.find(|choice| choice.key == key) else {
-            let ours = OBJECTIVES.iter().filter(|row| row.name == self.config.objective);
-            let options = ours.flat_map(|row| row.options).map(|choice| choice.key);
-            let known = SETTINGS.iter().map(|setting| setting.key).chain(options);
-            let hint = Unknown::new("setting", key, known).hint().into();
+        let all = || OBJECTIVES.iter().flat_map(|row| row.options);
+        let Some(choice) = choices(&self.config.objective).chain(all()).find(|choice| choice.key == key)
+        else {
+            let settings = SETTINGS.iter().map(|setting| setting.key);
+            let hint = if settings.clone().any(|setting| setting == key) {
+                "hint: it is a setting: write it above [options]".into()
+            } else {
+                // Several objectives may have an option of one name.
+                let options: BTreeSet<&str> = all().map(|choice| choice.key).collect();
+                Unknown::new("setting", key, settings.chain(options)).hint().into()
+            };
             return Err(ConfigError::Unknown { origin: origin.into(), key: key.into(), hint });
         };
         let number = value.parse().map_err(|_| ConfigError::Value {

@@ -2,10 +2,16 @@
 
 use std::collections::BTreeSet;
 
+use method::objective::{Choice, OBJECTIVES};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::fields::Config;
 use super::setting::{SETTINGS, Setting};
+
+/// The numbers that an objective lets its user choose; none for an objective that there is not.
+pub(super) fn choices(objective: &str) -> impl Iterator<Item = &'static Choice> {
+    names::find(OBJECTIVES, objective).map_or(&[][..], |row| row.options).iter()
+}
 
 impl Config {
     /// The value of a setting as TOML; none where nothing was chosen.
@@ -18,7 +24,7 @@ impl Config {
     ///
     /// Paths are left out: what they hold is compared by digest.
     pub fn differences(&self, other: &Self) -> Vec<String> {
-        // A step size that was left out is the same as one written out.
+        // What was left out is the same as its default written out.
         let resolved = |config: &Self| Self { step_size: Some(config.step_size()), ..config.clone() };
         let (ours, theirs) = (resolved(self), resolved(other));
         let show =
@@ -27,7 +33,11 @@ impl Config {
             .iter()
             .filter(|setting| !setting.is_path)
             .map(|setting| (setting.key, show(ours.value(setting)), show(theirs.value(setting))));
-        let option = |config: &Self, key: &str| show(config.options.get(key).map(|&value| value.into()));
+        let option = |config: &Self, key: &str| {
+            let usual =
+                || choices(&config.objective).find(|choice| choice.key == key).map(|choice| choice.default);
+            show(config.options.get(key).copied().or_else(usual).map(Into::into))
+        };
         let keys: BTreeSet<&str> =
             ours.options.keys().chain(theirs.options.keys()).map(String::as_str).collect();
         let options = keys.into_iter().map(|key| (key, option(&ours, key), option(&theirs, key)));

@@ -21,7 +21,7 @@ impl Run<'_> {
         let at = self.at(going.state.epoch);
         let epoch = at.number + 1;
         let loss = going.state.loss_sum / self.train.len() as f64;
-        let rate = self.config.lr * at.rate_factor();
+        let rate = self.rate(at);
         let step = going.state.step;
         let mut line = json!({"epoch": epoch, "step": step, "loss": loss, "lr": rate, "seconds": seconds});
         let mut said = format!("epoch {epoch}/{} loss {loss:.4}", self.config.epochs);
@@ -43,6 +43,9 @@ impl Run<'_> {
         going.metrics.add(&line)?;
         // Here, not before the judging: an epoch that is judged again must not be learned from again.
         self.objective.close_epoch(at, &mut going.moving.memory);
+        if !going.moving.memory.is_finite() {
+            return Err(StepError::Diverged.into());
+        }
         going.state = State { epoch, batches: 0, loss_sum: 0.0, ..going.state.clone() };
         self.checkpoint(going)?;
         going.progress.line(&said);
@@ -73,7 +76,8 @@ impl Run<'_> {
         let logits = self.around.engine.logits(&self.network, &moving.params, &images)?;
         let largest = logits.abs()?.max_all()?.to_scalar::<f32>()?;
         let values = [moving.params.trainable(), moving.params.statistics()];
-        if !largest.is_finite() || values.iter().any(|arena| arena.has_non_finite()) {
+        let finite = largest.is_finite() && moving.memory.is_finite();
+        if !finite || values.iter().any(|arena| arena.has_non_finite()) {
             return Err(StepError::Diverged.into());
         }
         Ok(())

@@ -30,7 +30,7 @@ impl Run<'_> {
             seed: config.seed,
         };
         let epoch = self.at(going.state.epoch);
-        let rate = config.lr * epoch.rate_factor();
+        let rate = self.rate(epoch);
         let order = epoch_order(config.seed, epoch.number, &self.train);
         let done_epochs = epoch.number * self.train.len();
         for places in order.chunks(config.batch).skip(going.state.batches) {

@@ -1,11 +1,11 @@
 //! Flags of `distill eval`.
 
-use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
 use cli::{MachineArgs, Stop, json, show};
+use disk::{Existing, publish};
 use method::threat::Fraction;
 
 use crate::error::RunError;
@@ -75,17 +75,18 @@ impl EvalArgs {
 
     pub(super) fn run(&self, machine: MachineArgs) -> Result<(), RunError> {
         let to_stdout = self.json.as_deref().is_some_and(|path| path.as_os_str() == "-");
-        // Opened first: an evaluation may take hours, and its result must have somewhere to go.
-        let mut file = None;
-        if let Some(path) = self.json.as_deref().filter(|_| !to_stdout) {
-            file = Some((File::create(path).map_err(cli::Error::io("write", path))?, path));
+        let file = self.json.as_deref().filter(|_| !to_stdout);
+        if let Some(path) = file {
+            // An evaluation may take hours, and its result must have somewhere to go.
+            disk::probe(path).map_err(cli::Error::io("write", path))?;
         }
         let stop = Stop::on_signals()?;
         let engine = machine.machine().start(self.exact_conv)?;
         let report = evaluate(&self.examination(), engine.as_ref(), &stop)?;
         show(&report, to_stdout)?;
-        if let Some((mut file, path)) = file {
-            file.write_all(json(&report).as_bytes()).map_err(cli::Error::io("write", path))?;
+        if let Some(path) = file {
+            let written = publish(path, Existing::Replace, |out| out.write_all(json(&report).as_bytes()));
+            written.map_err(cli::Error::io("write", path))?;
         }
         Ok(())
     }

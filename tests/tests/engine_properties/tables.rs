@@ -159,8 +159,7 @@ fn every_attack_raises_the_loss_of_every_architecture_and_with_eps_0_equals_clea
     for row in ZOO {
         let images = Images::new(row.example, PLACES.len(), &engine);
         for attack in ATTACKS {
-            let options = Options::of(*attack, &BTreeMap::new()).unwrap();
-            let attack = (attack.make)(attack.example, &options).unwrap();
+            let attack = (attack.make)(attack.example).unwrap();
             let what = format!("{} on {}", attack.name(), row.name);
             assert_eq!(judged(&images, &engine, &*attack, 0.0), [true; 6], "{what}");
             raises_the_loss(&images, &engine, &*attack, &what);

@@ -3,7 +3,7 @@
 use candle_core::{Tensor, Var};
 use engine::{BatchStats, EngineError, Pass};
 
-use super::Victim;
+use super::victim::Victim;
 
 /// What the networks say of the images under attack: logits `(N, K)`.
 pub struct Answers {

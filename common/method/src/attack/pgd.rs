@@ -4,7 +4,10 @@ use candle_core::Tensor;
 use engine::EngineError;
 
 use super::ascent::ascend;
-use super::{Aim, Answers, At, Attack, Field, Row, Starts, Victim};
+use super::field::{Answers, At, Field};
+use super::row::{Aim, Attack, Row};
+use super::start::Starts;
+use super::victim::Victim;
 use crate::soft::cross_entropy;
 use crate::threat::Threat;
 
@@ -13,13 +16,17 @@ pub(super) static ROW: Row = Row {
     name: "pgdN",
     summary: "N signed gradient steps of cross-entropy from a uniform start, such as pgd20 (arXiv:1706.06083)",
     example: "pgd20",
-    options: &[],
-    make: |name, _| {
-        let digits = name.strip_prefix("pgd")?;
-        let steps = digits.parse().ok().filter(|steps: &usize| *steps > 0 && steps.to_string() == digits)?;
+    make: |name| {
+        let steps = steps_after("pgd", name)?;
         Some(Box::new(Signed { name: name.into(), steps, start: Start::Uniform, stride: Stride::Given }))
     },
 };
+
+/// The number N of a name `PREFIXN`, at least 1 and written the one usual way.
+pub(super) fn steps_after(prefix: &str, name: &str) -> Option<usize> {
+    let digits = name.strip_prefix(prefix)?;
+    digits.parse().ok().filter(|steps: &usize| *steps > 0 && steps.to_string() == digits)
+}
 
 /// Where PGD starts.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -2,8 +2,11 @@
 
 use candle_core::{Result, Tensor};
 
-use super::{Choice, Epoch, Forward, Inner, Memory, Needs, Objective, Row, Said, Targets, rslad};
+use super::memory::Memory;
+use super::row::{Epoch, Forward, Inner, Needs, Objective, Row, Said, Targets};
+use super::rslad;
 use crate::attack::{Answers, Start};
+use crate::options::Choice;
 use crate::soft::{cross_entropy, kl};
 
 const RATE: Choice = Choice {

@@ -2,8 +2,10 @@
 
 use candle_core::{Result, Tensor};
 
-use super::{Choice, Forward, Inner, Needs, Objective, Row, Said, Targets, rslad};
+use super::row::{Forward, Inner, Needs, Objective, Row, Said, Targets};
+use super::rslad;
 use crate::attack::{Answers, Start};
+use crate::options::Choice;
 use crate::soft::kl;
 
 const ALPHA: Choice = Choice { default: 1.0, ..rslad::ALPHA };

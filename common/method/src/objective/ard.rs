@@ -3,8 +3,9 @@
 use candle_core::{Result, Tensor};
 use engine::Norm;
 
-use super::{Choice, Forward, Inner, Needs, Objective, Row, Said, Targets};
+use super::row::{Forward, Inner, Needs, Objective, Row, Said, Targets};
 use crate::attack::{Answers, Start};
+use crate::options::Choice;
 use crate::soft::{cross_entropy, kl, tempered};
 
 const ALPHA: Choice = Choice {

@@ -25,6 +25,11 @@ impl Memory {
         self.rows.is_empty()
     }
 
+    /// Whether all of it is finite: what is not would not come back from a checkpoint.
+    pub fn is_finite(&self) -> bool {
+        self.rows.values().flatten().all(|value| value.is_finite())
+    }
+
     /// Whether it has the same rows, of the same lengths.
     pub fn is_like(&self, other: &Self) -> bool {
         let shape = |memory: &Self| -> Vec<(String, usize)> {

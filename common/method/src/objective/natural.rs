@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor};
 
-use super::{Forward, Inner, Needs, Objective, Row, Said, Targets};
+use super::row::{Forward, Inner, Needs, Objective, Row, Said, Targets};
 use crate::attack::Answers;
 use crate::soft::cross_entropy;
 

@@ -2,8 +2,9 @@
 
 use candle_core::{Result, Tensor};
 
-use super::{Choice, Forward, Inner, Needs, Objective, Row, Said, Targets};
+use super::row::{Forward, Inner, Needs, Objective, Row, Said, Targets};
 use crate::attack::{Answers, Start};
+use crate::options::Choice;
 use crate::soft::{cross_entropy, kl};
 
 const BETA: Choice =
