@@ -53,6 +53,14 @@ def losses_of(table):
     yield {"loss": "trades", **differentiated(loss, natural=natural, adversarial=adversarial)}
     adversarial = leaf("adversarial")
     yield {"loss": "sat", **differentiated(methods.sat(adversarial, labels), adversarial=adversarial)}
+    # Their published alpha is 1; at 1/4 both terms show.
+    natural, adversarial = leaf("natural"), leaf("adversarial")
+    loss = methods.ard(teacher, adversarial, natural, labels, alpha=0.25)
+    yield {"loss": "ard", **differentiated(loss, natural=natural, adversarial=adversarial)}
+    natural, adversarial = leaf("natural"), leaf("adversarial")
+    about_adversarial = leaf("natural").detach()
+    loss = methods.adaad(about_adversarial, adversarial, teacher, natural, alpha=0.25)
+    yield {"loss": "adaad", **differentiated(loss, natural=natural, adversarial=adversarial)}
 
 
 def write():

@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Result, Tensor, Var};
 use method::attack::Answers;
-use method::objective::{Epoch, Forward, Memory, Objective, Rslad, Said, Sat, Targets, Trades};
+use method::objective::{AdaAd, Ard, Epoch, Forward, Memory, Objective, Rslad, Said, Sat, Targets, Trades};
 use method::schedule::Schedule;
 use method::soft::kl;
 use rslad_tests::{json, relative, values};
@@ -53,6 +53,8 @@ impl Table {
         let tensor = |rows: &Vec<Vec<f64>>| Tensor::new(rows.clone(), &Device::Cpu).unwrap();
         let mut teacher = Said::default();
         teacher.push(Forward::Clean, tensor(&self.teacher));
+        // What AdaAD's teacher says of the adversarial images.
+        teacher.push(Forward::Adversarial, tensor(&self.natural));
         Leaves {
             natural: Var::from_tensor(&tensor(&self.natural)).unwrap(),
             adversarial: Var::from_tensor(&tensor(&self.adversarial)).unwrap(),
@@ -149,8 +151,16 @@ fn loss_of(objective: &dyn Objective, leaves: &Leaves) -> Result<Tensor> {
 
 #[test]
 fn the_losses_of_objectives_agree_in_value_and_gradient() {
-    let objectives: [(&str, &dyn Objective); 3] =
-        [("rslad", &Rslad::default()), ("trades", &Trades::default()), ("sat", &Sat)];
+    // Their published alpha is 1; at 1/4 both terms show.
+    let ard = Ard { alpha: 0.25, temperature: 30.0 };
+    let adaad = AdaAd { alpha: 0.25, kl_scale: 0.1 };
+    let objectives: [(&str, &dyn Objective); 5] = [
+        ("rslad", &Rslad::default()),
+        ("trades", &Trades::default()),
+        ("sat", &Sat),
+        ("ard", &ard),
+        ("adaad", &adaad),
+    ];
     for (name, objective) in objectives {
         for (leaves, wanted) in cases(name) {
             let found = loss_of(objective, &leaves).unwrap();
