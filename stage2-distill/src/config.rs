@@ -163,6 +163,41 @@ mod tests {
     }
 
     #[test]
+    fn an_option_written_out_at_its_default_is_the_same_run_as_one_left_out() {
+        let with = |beta: &str| {
+            let mut layers = minimal();
+            layers.put("flag", "objective", "trades").unwrap();
+            layers.set(beta).unwrap();
+            layers.resolve().unwrap()
+        };
+        let mut layers = minimal();
+        layers.put("flag", "objective", "trades").unwrap();
+        let left_out = layers.resolve().unwrap();
+        // TRADES' published beta is 6.
+        assert_eq!(left_out.differences(&with("beta=6")), [""; 0]);
+        assert_eq!(left_out.differences(&with("beta=3")), ["beta: 6.0, 3.0"]);
+    }
+
+    #[test]
+    fn a_slip_in_an_option_finds_it_whatever_the_objective_and_a_setting_among_options_is_told_apart() {
+        let error = minimal().set("betta=3").unwrap_err().to_string();
+        assert!(error.contains("did you mean `beta`?"), "{error}");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.toml");
+        std::fs::write(&path, "[options]\nepochs = 2\n").unwrap();
+        let error = minimal().file(&path).unwrap_err().to_string();
+        assert!(error.contains("it is a setting: write it above [options]"), "{error}");
+    }
+
+    #[test]
+    fn no_option_has_the_name_of_a_setting() {
+        let options = method::objective::OBJECTIVES.iter().flat_map(|row| row.options);
+        for choice in options {
+            assert!(SETTINGS.iter().all(|setting| setting.key != choice.key), "{}", choice.key);
+        }
+    }
+
+    #[test]
     fn differences_name_the_setting_and_both_values_and_leave_paths_alone() {
         let first = minimal().resolve().unwrap();
         let mut layers = minimal();

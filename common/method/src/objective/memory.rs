@@ -93,4 +93,12 @@ mod tests {
         assert!(memory.is_like(&memory) && !memory.is_like(&Memory::default()));
         assert!(!memory.is_like(&Memory::default().with("thirds", vec![0.0; 2])));
     }
+
+    #[test]
+    fn what_would_not_come_back_from_text_is_found() {
+        assert!(Memory::default().with("rates", vec![0.5, -1e300]).is_finite());
+        for value in [f64::INFINITY, f64::NAN] {
+            assert!(!Memory::default().with("rates", vec![0.5, value]).is_finite());
+        }
+    }
 }
