@@ -205,8 +205,12 @@ fn step(
     })?;
     let augment: Augment = "crop4+flip".parse().expect("the augmentation's own name");
     let set = random_labels(&dataset, augment, folder.path())?;
-    let supply =
-        Supply { source: Source::Labels(Box::new(set)), plan: ViewPlan::all(augment), about_clean: true };
+    let supply = Supply {
+        source: Source::Labels(Box::new(set)),
+        plan: ViewPlan::all(augment),
+        about_clean: true,
+        views: 1,
+    };
     let objective = method::objective::Rslad::default();
     let step = TrainStep {
         engine: bench.engine,

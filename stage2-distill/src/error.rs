@@ -44,7 +44,9 @@ impl Exits for RunError {
             Self::Folder(FolderError::Io { source, .. }) | Self::Config(ConfigError::Read { source, .. }) => {
                 Exit::of_io(source)
             }
-            Self::Config(_) | Self::Folder(_) | Self::Refused(_) => Exit::Refused,
+            Self::Config(_) | Self::Folder(_) | Self::Refused(_) | Self::Step(StepError::Unlabelled(_)) => {
+                Exit::Refused
+            }
             Self::Interrupted { .. } => Exit::Interrupted,
         }
     }

@@ -12,12 +12,12 @@ use engine::params::Precision;
 use labels::{Check, LabelSet, Wanted};
 use method::attack::Victim;
 use method::model::{self, Loaded, Task};
-use method::objective::{Epoch, Needs};
+use method::objective::{Epoch, Needs, Objective};
 use method::view::{Augment, ViewPlan};
 
 use crate::config::Config;
 use crate::error::RunError;
-use crate::step::Batch;
+use crate::step::{Batch, Seen};
 
 /// The teacher of a run.
 pub enum Source {
@@ -37,17 +37,20 @@ pub struct Supply {
     pub plan: ViewPlan,
     /// Whether the objective wants to know what it says of the clean views.
     pub about_clean: bool,
+    /// How many views of each image a step has.
+    pub views: usize,
 }
 
 impl Supply {
     /// Opens what the configuration names and checks it against the images and the objective.
     pub fn open(
         config: &Config,
-        needs: Needs,
+        objective: &dyn Objective,
         spec: &DatasetSpec,
         dataset: &Dataset,
         task: Task,
     ) -> Result<Self, RunError> {
+        let (needs, views) = (objective.needs(), objective.views());
         let teacherless = config.labels.is_none() && config.teacher.is_none();
         match needs {
             Needs::CachedLabels if teacherless => {
@@ -77,7 +80,7 @@ impl Supply {
             let manifest = set.manifest();
             let plan = ViewPlan { augment: manifest.augment, views: manifest.views };
             let source = if needs == Needs::Nothing { Source::Nobody } else { Source::Labels(Box::new(set)) };
-            return Ok(Self { source, plan, about_clean: needs.clean_labels() });
+            return Ok(Self { source, plan, about_clean: needs.clean_labels(), views });
         }
         let augment: Augment = config.augment.as_deref().unwrap_or(spec.default_augment()).parse()?;
         let source = match &config.teacher {
@@ -89,7 +92,7 @@ impl Supply {
                 Precision::F32,
             )?)),
         };
-        Ok(Self { source, plan: ViewPlan::all(augment), about_clean: needs.clean_labels() })
+        Ok(Self { source, plan: ViewPlan::all(augment), about_clean: needs.clean_labels(), views })
     }
 
     /// What the teacher is, by content: part of what a resumed run must find unchanged.
@@ -117,11 +120,16 @@ impl Supply {
         seed: u64,
         epoch: Epoch,
     ) -> Result<Tensor, RunError> {
-        Ok(pixels(dataset, self.plan.augment, &self.rows(places, seed, epoch))?)
+        Ok(pixels(dataset, self.plan.augment, &self.rows(places, seed, epoch, 0))?)
     }
 
-    fn rows(&self, places: &[usize], seed: u64, epoch: Epoch) -> Vec<(usize, u16)> {
-        places.iter().map(|&place| (place, self.plan.draw(seed, epoch.number, place))).collect()
+    /// Images and views of the view of this number: 0 is the one attacked.
+    fn rows(&self, places: &[usize], seed: u64, epoch: Epoch, number: usize) -> Vec<(usize, u16)> {
+        let view = |place| match number {
+            0 => self.plan.draw(seed, epoch.number, place),
+            _ => self.plan.draw_further(seed, epoch.number, place, number),
+        };
+        places.iter().map(|&place| (place, view(place))).collect()
     }
 
     /// What a step learns from: these images, their labels, and what the teacher says of them.
@@ -133,12 +141,16 @@ impl Supply {
         seed: u64,
         epoch: Epoch,
     ) -> Result<Batch, RunError> {
-        let images = self.images(dataset, places, seed, epoch)?;
-        let rows = self.rows(places, seed, epoch);
-        let teacher = if self.about_clean { self.logits(engine, &rows, &images)? } else { None };
+        let seen = |number| -> Result<Seen, RunError> {
+            let rows = self.rows(places, seed, epoch, number);
+            let images = pixels(dataset, self.plan.augment, &rows)?;
+            let teacher = if self.about_clean { self.logits(engine, &rows, &images)? } else { None };
+            Ok(Seen { images, teacher })
+        };
         let labels: Vec<u32> = places.iter().map(|&place| dataset.labels()[place] as u32).collect();
         let labels = Tensor::new(labels, &Device::Cpu)?;
-        Ok(Batch { images, labels, teacher, places: places.to_vec(), epoch })
+        let further = (1..self.views).map(&seen).collect::<Result<_, _>>()?;
+        Ok(Batch { further, ..Batch::of(seen(0)?, labels, places.to_vec(), epoch) })
     }
 
     /// The teacher's logits `(N, K)` f32 for views whose pixels are `images`; none without a teacher.
@@ -191,4 +203,30 @@ impl method::eval::Exam for Unchanged<'_> {
 /// Image size and classes of a data set.
 pub fn task(dataset: &Dataset) -> Task {
     Task { input: dataset.shape().input(), classes: dataset.classes() }
+}
+
+#[cfg(test)]
+mod tests {
+    use method::schedule::Schedule;
+
+    use super::*;
+
+    #[test]
+    fn a_batch_has_as_many_views_of_its_images_as_the_objective_wants() {
+        let spec: DatasetSpec = "sample".parse().unwrap();
+        let dataset = spec.load(data::Split::Train).unwrap().limit(20);
+        let plan = ViewPlan::all("crop2+flip".parse().unwrap());
+        let supply = Supply { source: Source::Nobody, plan, about_clean: true, views: 3 };
+        let epoch = Epoch { number: 5, of: 9, schedule: Schedule::Cosine };
+        let engine = engine::Reference::new(1).unwrap();
+        let places = [11, 3];
+        let batch = supply.batch(&engine, &dataset, &places, 7, epoch).unwrap();
+        assert_eq!(batch.further.len(), 2);
+        for (number, seen) in (1..).zip(&batch.further) {
+            let rows: Vec<_> =
+                places.iter().map(|&place| (place, plan.draw_further(7, 5, place, number))).collect();
+            let (pixels, _) = dataset.views::<f32>(plan.augment, &rows);
+            assert_eq!(seen.images.flatten_all().unwrap().to_vec1::<f32>().unwrap(), pixels);
+        }
+    }
 }

@@ -3,7 +3,8 @@
 use candle_core::{Tensor, Var};
 use engine::{Engine, EngineError, Grads, Keep, Network, Norm, Params};
 use method::attack::{Answers, At, Field, Starts, Victim};
-use method::objective::{Epoch, Forward, Inner, Memory, Needs, Objective, Said, Targets};
+use method::average::Average;
+use method::objective::{Epoch, Forward, Inner, Marks, Memory, Needs, Objective, Said, Targets, UNLABELLED};
 use method::optim::Sgd;
 use method::rng::Purpose;
 use method::threat::Threat;
@@ -28,18 +29,35 @@ pub struct TrainStep<'a> {
     pub seed: u64,
 }
 
+/// One view of each image of a batch.
+pub struct Seen {
+    /// Its pixels `(N, C, H, W)`, in [0, 1].
+    pub images: Tensor,
+    /// The teacher's logits `(N, K)` on it, where the objective needs them.
+    pub teacher: Option<Tensor>,
+}
+
 /// What one step learns from.
 pub struct Batch {
-    /// The views `(N, C, H, W)`, pixels in [0, 1].
-    pub images: Tensor,
-    /// Hard labels `(N,)`, u32.
+    /// The view that is attacked.
+    pub clean: Seen,
+    /// Further views of the same images, for an objective that wants several.
+    pub further: Vec<Seen>,
+    /// Hard labels `(N,)`, u32; [`UNLABELLED`] of images without one.
     pub labels: Tensor,
-    /// The teacher's logits `(N, K)` on these views, where the objective needs them.
-    pub teacher: Option<Tensor>,
+    /// What else is known of each image.
+    pub marks: Marks,
     /// Each image's index in the data set: keys its start.
     pub places: Vec<usize>,
     /// Where in the run it lies.
     pub epoch: Epoch,
+}
+
+impl Batch {
+    /// Of labelled images in one view, nothing else being known of them.
+    pub fn of(clean: Seen, labels: Tensor, places: Vec<usize>, epoch: Epoch) -> Self {
+        Self { clean, further: Vec::new(), labels, marks: Marks::new(), places, epoch }
+    }
 }
 
 /// What moves.
@@ -52,13 +70,20 @@ pub struct Moving {
     pub sgd: Sgd,
     /// What the objective remembers.
     pub memory: Memory,
+    /// The moving average of the student, where one is kept.
+    pub average: Option<Average>,
 }
 
 impl Moving {
-    /// At the beginning of a run.
+    /// At the beginning of a run, without a moving average.
     pub fn new(params: Params, sgd: Sgd, memory: Memory) -> Self {
         let grads = Grads::zeros(params.layout(), params.precision());
-        Self { params, grads, sgd, memory }
+        Self { params, grads, sgd, memory, average: None }
+    }
+
+    /// The student that is judged and published: the average where one is kept.
+    pub fn published(&self) -> &Params {
+        self.average.as_ref().map_or(&self.params, Average::params)
     }
 }
 
@@ -71,6 +96,11 @@ pub enum StepError {
     /// The loss is infinite or not a number.
     #[error("the loss is {0}\nhint: lower --lr, or check the data and the teacher")]
     NotFinite(f64),
+    /// The batch holds images without a label, and the objective reads every label.
+    #[error(
+        "image {0} has no label, and the objective needs one\nhint: choose an objective that takes such images"
+    )]
+    Unlabelled(usize),
     /// The weights or the logits that they give are infinite or not numbers.
     #[error(
         "the training diverged: weights or logits are not finite\nhint: lower --lr, or check the data and the teacher"
@@ -105,7 +135,12 @@ impl TrainStep<'_> {
     /// The attack leaves the running statistics alone unless the objective has it run on the batch's own. Each forward
     /// of the objective then uses the batch's own and moves the running ones, in the objective's order.
     pub fn gradients(&self, moving: &mut Moving, batch: Batch) -> Result<Outcome, StepError> {
-        let Batch { images, labels, teacher, places, epoch } = batch;
+        let Batch { clean: Seen { images, teacher }, further, labels, marks, places, epoch } = batch;
+        if !self.objective.takes_unlabelled()
+            && let Some(row) = labels.to_vec1::<u32>()?.iter().position(|&label| label == UNLABELLED)
+        {
+            return Err(StepError::Unlabelled(places[row]));
+        }
         let inner = self.objective.inner();
         let own_clean = match inner {
             Some(Inner { from_own_clean: true, .. }) => {
@@ -114,19 +149,26 @@ impl TrainStep<'_> {
             _ => None,
         };
         let memory = moving.memory.clone();
-        let mut targets = Targets { epoch, places, labels, teacher: Said::default(), own_clean, memory };
+        let mut targets =
+            Targets { epoch, places, labels, marks, teacher: Said::default(), own_clean, memory };
         if let Some(logits) = teacher {
             targets.teacher.push(Forward::Clean, logits);
+        }
+        for (number, seen) in (1..).zip(&further) {
+            if let Some(logits) = &seen.teacher {
+                targets.teacher.push(Forward::Further(number), logits.clone());
+            }
         }
         let adversarial = inner.map(|inner| self.attack(moving, inner, &images, &targets)).transpose()?;
         let of = |forward| match forward {
             Forward::Clean => &images,
+            Forward::Further(number) => &further[number - 1].images,
             Forward::Adversarial => {
                 adversarial.as_ref().expect("an objective with adversarial forwards attacks")
             }
         };
         if let Needs::LiveTeacher { about, .. } = self.objective.needs() {
-            for &forward in about.iter().filter(|&&forward| forward != Forward::Clean) {
+            for &forward in about.iter().filter(|&&forward| forward == Forward::Adversarial) {
                 targets.teacher.push(forward, self.live_teacher().logits(of(forward))?);
             }
         }
@@ -164,9 +206,14 @@ impl TrainStep<'_> {
         Ok(Outcome { loss: value, adversarial })
     }
 
-    /// The second half: moves the weights by what lies in `moving.grads`, which others may have added to or scaled.
+    /// The second half: moves the weights by what lies in `moving.grads`, which others may have added to or scaled;
+    /// then what follows the weights.
     pub fn apply(&self, moving: &mut Moving, rate: f64) {
-        moving.sgd.step(&mut moving.params, &moving.grads, rate);
+        let Moving { params, grads, sgd, average, .. } = moving;
+        sgd.step(params, grads, rate);
+        if let Some(average) = average {
+            average.follow(params);
+        }
     }
 
     /// The images that the student's attack finds.

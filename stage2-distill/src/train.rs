@@ -14,6 +14,7 @@ use std::time::Instant;
 use cli::{Progress, Stop};
 use data::Dataset;
 use engine::{Engine, Network};
+use method::average::Average;
 use method::objective::{Epoch, Objective};
 use method::{checkpoint, model};
 use serde::Serialize;
@@ -125,7 +126,7 @@ impl Run<'_> {
         drop(progress);
         if was_done {
             // The same bytes again, should somebody have moved the file away.
-            model::save(&self.folder.file("student.safetensors"), &self.network, &moving.params)?;
+            model::save(&self.folder.file("student.safetensors"), &self.network, moving.published())?;
             if state.best.is_some() && !self.folder.file("best.safetensors").exists() {
                 return Err(RunError::Refused(format!(
                     "{}: best.safetensors is gone, and no checkpoint holds it\nhint: bring it back, or train again with another --out",
@@ -158,6 +159,8 @@ impl Run<'_> {
         state.metrics_bytes = metrics.sync()?;
         state.objective = moving.memory.clone();
         let folder = self.folder.checkpoints()?;
-        Ok(checkpoint::save(&folder, state.step, &moving.params, moving.sgd.velocity(), state)?)
+        let Moving { params, sgd, average, .. } = moving;
+        let average = average.as_ref().map(Average::params);
+        Ok(checkpoint::save(&folder, state.step, params, sgd.velocity(), average, state)?)
     }
 }

@@ -2,7 +2,9 @@
 
 use candle_core::{Device, Result, Tensor, Var};
 use method::attack::Answers;
-use method::objective::{AdaAd, Ard, Epoch, Forward, Memory, Objective, Rslad, Said, Sat, Targets, Trades};
+use method::objective::{
+    AdaAd, Ard, Epoch, Forward, Marks, Memory, Objective, Rslad, Said, Sat, Targets, Trades,
+};
 use method::schedule::Schedule;
 use method::soft::kl;
 use rslad_tests::{json, relative, values};
@@ -62,6 +64,7 @@ impl Table {
                 epoch: Epoch { number: 0, of: 1, schedule: Schedule::Cosine },
                 places: (0..self.labels.len()).collect(),
                 labels: Tensor::new(self.labels.as_slice(), &Device::Cpu).unwrap(),
+                marks: Marks::new(),
                 teacher,
                 own_clean: Some(tensor(&self.natural)),
                 memory: Memory::default(),
@@ -143,6 +146,7 @@ fn loss_of(objective: &dyn Objective, leaves: &Leaves) -> Result<Tensor> {
         let leaf = match forward {
             Forward::Clean => &leaves.natural,
             Forward::Adversarial => &leaves.adversarial,
+            Forward::Further(_) => unreachable!("no objective of the table wants several views"),
         };
         said.push(forward, leaf.as_tensor().clone());
     }

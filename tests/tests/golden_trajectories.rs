@@ -19,7 +19,7 @@ use method::threat::Threat;
 use method::view::{ViewPlan, epoch_order};
 use rslad_tests::{Golden, json, named, reference_of, relative, summaries, values};
 use serde::Deserialize;
-use stage2_distill::step::{Batch, Moving, TrainStep};
+use stage2_distill::step::{Batch, Moving, Seen, TrainStep};
 
 const AUGMENT: Augment = Augment { pad: 4, flip: true };
 const BOUND: f64 = 1e-9;
@@ -127,13 +127,12 @@ impl Settings {
         let labels: Vec<u32> = visit.images.iter().map(|&image| dataset.labels()[image] as u32).collect();
         let asked = visit.images.iter().zip(&visit.views);
         let teacher: Vec<Vec<f64>> = asked.map(|(&image, &view)| self.teacher(image, view)).collect();
-        Batch {
+        let clean = Seen {
             images: Tensor::from_vec(pixels, (count, channels, height, width), &Device::Cpu).unwrap(),
-            labels: Tensor::new(labels, &Device::Cpu).unwrap(),
             teacher: Some(Tensor::new(teacher, &Device::Cpu).unwrap()),
-            places: visit.images.clone(),
-            epoch: epoch(visit.epoch),
-        }
+        };
+        let labels = Tensor::new(labels, &Device::Cpu).unwrap();
+        Batch::of(clean, labels, visit.images.clone(), epoch(visit.epoch))
     }
 
     fn network(&self, architecture: &str, seed: u64) -> (Network, Params) {

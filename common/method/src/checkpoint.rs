@@ -18,6 +18,8 @@ use weights::{StateDict, WeightsError};
 const KEY: &str = "rslad-checkpoint";
 /// In front of the velocity's names.
 const VELOCITY: &str = "velocity/";
+/// In front of the names of the moving average.
+const AVERAGE: &str = "average/";
 /// How many checkpoints are kept.
 const KEPT: usize = 2;
 
@@ -33,6 +35,8 @@ pub struct Restored<S> {
     pub params: Params,
     /// The optimiser's velocity.
     pub velocity: Arena,
+    /// The moving average of the parameters, where the run keeps one.
+    pub average: Option<Params>,
     /// The run's own state.
     pub state: S,
     /// The file.
@@ -53,10 +57,10 @@ pub fn save<S: Serialize>(
     step: usize,
     params: &Params,
     velocity: &Arena,
+    average: Option<&Params>,
     state: &S,
 ) -> Result<(), WeightsError> {
-    let all: Vec<NamedTensor> =
-        model::tensors(params).chain(model::named(velocity, params.layout().trainable(), VELOCITY)).collect();
+    let all = tensors(params, velocity, average);
     let text = serde_json::to_string(state).expect("a run's state is plain data");
     let digest = digest(all.iter().map(|(name, _, _, bytes)| (name.as_str(), &**bytes)), &text);
     let envelope = Envelope { digest, state };
@@ -68,6 +72,15 @@ pub fn save<S: Serialize>(
         std::fs::remove_file(&path).map_err(|source| io(&path, "remove", source))?;
     }
     Ok(())
+}
+
+/// Everything a checkpoint holds, under the names it has there.
+fn tensors<'a>(params: &'a Params, velocity: &'a Arena, average: Option<&'a Params>) -> Vec<NamedTensor<'a>> {
+    let averaged = average.into_iter().flat_map(model::tensors);
+    model::tensors(params)
+        .chain(model::named(velocity, params.layout().trainable(), VELOCITY))
+        .chain(averaged.map(|(name, dtype, shape, bytes)| (format!("{AVERAGE}{name}"), dtype, shape, bytes)))
+        .collect()
 }
 
 /// The newest whole checkpoint in `folder`, for `network`.
@@ -95,14 +108,22 @@ fn restore<S: Serialize + DeserializeOwned>(
     let metadata = file.metadata.get(KEY).ok_or("not a checkpoint")?;
     let envelope: Envelope<S> =
         serde_json::from_str(metadata).map_err(|e| format!("its state is unreadable: {e}"))?;
-    let (mut values, mut motion) = (StateDict::default(), StateDict::default());
+    let [mut values, mut motion, mut averaged] = std::array::from_fn(|_| StateDict::default());
     for (name, tensor) in file.iter() {
-        match name.strip_prefix(VELOCITY) {
-            Some(name) => motion.insert(name.into(), tensor.clone()),
-            None => values.insert(name.into(), tensor.clone()),
-        }
+        let (section, name) = if let Some(name) = name.strip_prefix(VELOCITY) {
+            (&mut motion, name)
+        } else if let Some(name) = name.strip_prefix(AVERAGE) {
+            (&mut averaged, name)
+        } else {
+            (&mut values, name)
+        };
+        section.insert(name.into(), tensor.clone());
     }
-    let params = model::fill(network, &values, &[], precision).map_err(|mismatch| mismatch.to_string())?;
+    let fill = |state: &StateDict| {
+        model::fill(network, state, &[], precision).map_err(|mismatch| mismatch.to_string())
+    };
+    let params = fill(&values)?;
+    let average = if averaged.is_empty() { None } else { Some(fill(&averaged)?) };
     let mut velocity = Arena::zeros(network.layout().trainable_len(), precision);
     for entry in network.layout().trainable() {
         let tensor = motion.get(&entry.name).filter(|tensor| tensor.shape() == entry.shape);
@@ -113,9 +134,7 @@ fn restore<S: Serialize + DeserializeOwned>(
         }
     }
     let text = serde_json::to_string(&envelope.state).map_err(|e| e.to_string())?;
-    let all: Vec<NamedTensor> = model::tensors(&params)
-        .chain(model::named(&velocity, network.layout().trainable(), VELOCITY))
-        .collect();
+    let all = tensors(&params, &velocity, average.as_ref());
     let found = digest(all.iter().map(|(name, _, _, bytes)| (name.as_str(), &**bytes)), &text);
     if found != envelope.digest {
         return Err(format!(
@@ -125,7 +144,7 @@ fn restore<S: Serialize + DeserializeOwned>(
         ));
     }
     drop(all);
-    Ok(Restored { params, velocity, state: envelope.state, path: path.into() })
+    Ok(Restored { params, velocity, average, state: envelope.state, path: path.into() })
 }
 
 fn digest<'a>(tensors: impl Iterator<Item = (&'a str, &'a [u8])>, state: &str) -> String {

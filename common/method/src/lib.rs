@@ -1,6 +1,7 @@
 //! The maths of attacks, objectives and judging; the networks they train; and the checkpoints that training leaves.
 
 pub mod attack;
+pub mod average;
 pub mod checkpoint;
 pub mod eval;
 pub mod model;

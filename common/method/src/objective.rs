@@ -19,7 +19,7 @@ pub use adaad::AdaAd;
 pub use ard::Ard;
 pub use memory::Memory;
 pub use natural::Natural;
-pub use row::{Epoch, Forward, Inner, Needs, Objective, Row, Said, Targets};
+pub use row::{Epoch, Forward, Inner, Marks, Needs, Objective, Row, Said, Targets, UNLABELLED};
 pub use rslad::Rslad;
 pub use sat::Sat;
 pub use trades::Trades;

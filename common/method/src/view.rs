@@ -70,11 +70,19 @@ impl ViewPlan {
     pub fn draw(&self, seed: u64, epoch: usize, image: usize) -> u16 {
         match self.views {
             Views::All | Views::Plan { .. } => drawn_view(self.augment, seed, epoch, image),
-            Views::Random { k, seed: picked } => {
-                let views = picked_views(self.augment, k, picked, image);
-                views[below(Stream::new(seed, Purpose::View, epoch, image).draw(), views.len())]
-            }
+            Views::Random { .. } => self.draw_held(seed, epoch, image, 0),
         }
+    }
+
+    /// The further view, of this number from 1, of an image in the same step: one of those that a label set holds,
+    /// so that its answers are at hand, by block `number` of the stream that draws the first.
+    pub fn draw_further(&self, seed: u64, epoch: usize, image: usize, number: usize) -> u16 {
+        self.draw_held(seed, epoch, image, number)
+    }
+
+    fn draw_held(&self, seed: u64, epoch: usize, image: usize, block: usize) -> u16 {
+        let held = self.rows(image);
+        held[below(Stream::new(seed, Purpose::View, epoch, image).draws(block)[0], held.len())]
     }
 }
 
@@ -122,5 +130,21 @@ mod tests {
         let drawn: std::collections::BTreeSet<u16> = (0..100).map(|epoch| plan.draw(0, epoch, 11)).collect();
         assert_eq!(drawn.into_iter().collect::<Vec<_>>(), held, "in 100 epochs each of the four comes up");
         assert_eq!(ViewPlan { augment: Augment::NONE, ..plan }.rows(0), [0]);
+    }
+
+    #[test]
+    fn further_views_are_held_by_the_label_set_and_other_draws_than_the_first() {
+        for views in [Views::Plan { epochs: 20, seed: 3 }, Views::Random { k: 4, seed: 9 }, Views::All] {
+            let plan = ViewPlan { augment: CIFAR, views };
+            let same = |number| {
+                let differs = |epoch| {
+                    let further = plan.draw_further(3, epoch, 11, number);
+                    assert!(plan.rows(11).contains(&further));
+                    further == plan.draw(3, epoch, 11)
+                };
+                (0..20).filter(|&epoch| differs(epoch)).count()
+            };
+            assert!(same(1) < 12 && same(2) < 12, "chance gives about 20 of {} views", plan.rows(11).len());
+        }
     }
 }

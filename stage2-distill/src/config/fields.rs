@@ -6,6 +6,8 @@ use engine::Kind;
 use method::schedule::Schedule;
 use method::threat::Fraction;
 
+use super::value::Share;
+
 /// A whole run: a field for each row of [`SETTINGS`](super::SETTINGS). By default nothing is chosen.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Config {
@@ -51,6 +53,8 @@ pub struct Config {
     pub weight_decay: f64,
     /// How the learning rate falls.
     pub schedule: Schedule,
+    /// Share that a moving average of the weights keeps at each step; judged and published where it is given.
+    pub average: Option<Share>,
     /// What runs the networks: other engines round differently.
     pub engine: Kind,
     /// Whether attack and training round no more than a plain sum does.

@@ -125,6 +125,12 @@ pub static SETTINGS: &Table<Setting> = &[
         .usually("0.0002"),
     &given("schedule", "NAME", "How the learning rate falls: multistep or cosine", |c| &mut c.schedule)
         .usually("multistep"),
+    &given(
+        "average",
+        "X",
+        "Judge and publish a moving average of the weights that keeps this share at each step",
+        |c| &mut c.average,
+    ),
     &given("engine", "NAME", "What runs the networks", |c| &mut c.engine).usually("cpu"),
     &given("exact-conv", "BOOL", "No fast convolution that rounds more than a plain sum", |c| {
         &mut c.exact_conv

@@ -115,6 +115,21 @@ impl Named for f64 {
     }
 }
 
+/// A share of something: from 0 to below 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Share(pub f64);
+
+impl Named for Share {
+    fn read(text: &str, _: u32) -> Result<Self, String> {
+        let share = text.parse().ok().filter(|share| (0.0..1.0).contains(share));
+        share.map(Self).ok_or_else(|| "wanted a number from 0 to below 1".into())
+    }
+
+    fn write(&self) -> toml::Value {
+        self.0.into()
+    }
+}
+
 impl Named for bool {
     fn read(text: &str, _: u32) -> Result<Self, String> {
         text.parse().map_err(|_| "wanted true or false".into())

@@ -34,12 +34,12 @@ impl Run<'_> {
             line[format!("{on}_{}", select::SELECTED_BY)] = json!(robust);
             if standing.beats(going.state.best.as_ref()) {
                 let path = self.folder.file("best.safetensors");
-                model::save(&path, &self.network, &going.moving.params)?;
+                model::save(&path, &self.network, going.moving.published())?;
                 going.state.best = Some(standing);
                 said += " (best)";
             }
         }
-        model::save(&self.folder.file("student.safetensors"), &self.network, &going.moving.params)?;
+        model::save(&self.folder.file("student.safetensors"), &self.network, going.moving.published())?;
         going.metrics.add(&line)?;
         // Here, not before the judging: an epoch that is judged again must not be learned from again.
         self.objective.close_epoch(at, &mut going.moving.memory);
@@ -53,7 +53,7 @@ impl Run<'_> {
     }
 
     fn judge(&self, going: &mut Going, epoch: usize) -> Result<Standing, RunError> {
-        let victim = Victim::new(self.around.engine, &self.network, &going.moving.params);
+        let victim = Victim::new(self.around.engine, &self.network, going.moving.published());
         let dataset = self.selection.test.as_ref().unwrap_or(&self.dataset);
         let stop = self.around.stop;
         let judged =

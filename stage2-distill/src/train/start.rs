@@ -5,6 +5,7 @@ use std::path::Path;
 use cli::say;
 use data::{Dataset, DatasetSpec, Split as DataSplit};
 use engine::params::Precision;
+use method::average::Average;
 use method::objective::{self, Objective, Options};
 use method::optim::Sgd;
 use method::{checkpoint, model};
@@ -30,7 +31,7 @@ pub(super) fn start<'a>(
     }
     let task = source::task(&dataset);
     let (architecture, network) = model::build(&config.student, task)?;
-    let supply = Supply::open(config, objective.needs(), &spec, &dataset, task)?;
+    let supply = Supply::open(config, objective.as_ref(), &spec, &dataset, task)?;
     let split = select::split(&dataset, config)?;
     let selection = if config.paper_selection {
         let test = spec.load(DataSplit::Test)?;
@@ -60,12 +61,15 @@ pub(super) fn start<'a>(
     }
     let mut state = State::fresh(inputs, objective.memory(dataset.classes()));
     let mut sgd = Sgd::new(&params, config.momentum, config.weight_decay);
+    let decay = config.average.map(|share| share.0);
+    let mut average = decay.map(|decay| Average::new(decay, &params));
     if let Some(restored) = found.restored {
         refuse_other_inputs(around, &restored.state, &state)?;
         *sgd.velocity_mut() = restored.velocity;
+        average = decay.zip(restored.average).map(|(decay, values)| Average::resumed(decay, values));
         (params, state) = (restored.params, restored.state);
     }
-    let moving = Moving::new(params, sgd, state.objective.clone());
+    let moving = Moving { average, ..Moving::new(params, sgd, state.objective.clone()) };
     let train = split.train;
     let run = Run { config, around, dataset, selection, train, network, objective, supply, folder };
     Ok((run, moving, state))

@@ -56,6 +56,21 @@ fn an_interrupt_saves_the_step_and_exits_75() {
     assert_eq!(scene.student("stopped"), scene.student("whole"));
 }
 
+#[test]
+fn a_moving_average_is_what_is_published_and_survives_an_interrupt() {
+    let scene = Scene::new();
+    let more = ["--average", "0.9", "--epochs", "40", "--holdout", "30"];
+    scene.train("whole", &more).succeeds();
+    interrupted(&scene, &more);
+    assert_eq!(scene.student("stopped"), scene.student("whole"));
+    scene.train("plain", &more[2..]).succeeds();
+    assert_ne!(scene.student("plain"), scene.student("whole"));
+    scene.train("nothing", &["--average", "0", "--epochs", "40", "--holdout", "30"]).succeeds();
+    assert_eq!(scene.student("nothing"), scene.student("plain"), "what keeps nothing is the student itself");
+    let other = scene.train("whole", &["--average", "0.5", "--epochs", "40", "--holdout", "30"]);
+    other.refused(2, &["average: 0.9, 0.5"]);
+}
+
 /// What a run's newest checkpoint says its objective remembers.
 fn remembered(run: &Path) -> serde_json::Value {
     let bytes = std::fs::read(checkpoints(run).pop().unwrap()).unwrap();

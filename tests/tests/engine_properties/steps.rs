@@ -1,16 +1,16 @@
 //! What a step does for an objective that asks for more than any in the table does.
 
-use candle_core::{Result, Tensor};
-use engine::Norm;
+use candle_core::{Device, Result, Tensor};
 use engine::params::Precision;
+use engine::{Engine, Keep, Norm};
 use method::attack::{Answers, At, Start, Victim};
-use method::objective::{Epoch, Forward, Inner, Memory, Needs, Objective, Said, Targets};
+use method::objective::{Epoch, Forward, Inner, Marks, Memory, Needs, Objective, Said, Targets, UNLABELLED};
 use method::optim::Sgd;
 use method::schedule::Schedule;
 use method::soft::{cross_entropy, kl};
 use method::threat::Threat;
 use rslad_tests::{reference, values};
-use stage2_distill::step::{Batch, Moving, TrainStep};
+use stage2_distill::step::{Batch, Moving, Seen, TrainStep};
 
 use crate::small::network;
 
@@ -72,12 +72,11 @@ fn an_objective_may_watch_its_attack_weigh_its_images_and_forward_the_same_ones_
         step_size: 2.0 / 255.0,
         seed: 1,
     };
-    let batch = |labels: [u32; 3]| Batch {
-        images: small.images(&[0, 1, 2]),
-        labels: Tensor::new(&labels, &candle_core::Device::Cpu).unwrap(),
-        teacher: None,
-        places: vec![0, 1, 2],
-        epoch: Epoch { number: 0, of: 1, schedule: Schedule::Cosine },
+    let batch = |labels: [u32; 3]| {
+        let labels = Tensor::new(&labels, &Device::Cpu).unwrap();
+        let clean = Seen { images: small.images(&[0, 1, 2]), teacher: None };
+        let epoch = Epoch { number: 0, of: 1, schedule: Schedule::Cosine };
+        Batch::of(clean, labels, vec![0, 1, 2], epoch)
     };
     let begin =
         || Moving::new(small.params.clone(), Sgd::new(&small.params, 0.9, 2e-4), Demanding.memory(10));
@@ -98,12 +97,103 @@ fn an_objective_may_watch_its_attack_weigh_its_images_and_forward_the_same_ones_
     assert!(unweighted.loss < outcome.loss, "{} is not below {}", unweighted.loss, outcome.loss);
 }
 
+/// Learns labels where there are any, and what the teacher says of a second view of the images that are marked.
+struct HalfLabelled;
+
+impl Objective for HalfLabelled {
+    fn needs(&self) -> Needs {
+        Needs::CachedLabels
+    }
+
+    fn inner(&self) -> Option<Inner> {
+        None
+    }
+
+    fn attack_loss(&self, _: &Answers, _: &Targets) -> Result<Tensor> {
+        unreachable!("it does not attack")
+    }
+
+    fn views(&self) -> usize {
+        2
+    }
+
+    fn takes_unlabelled(&self) -> bool {
+        true
+    }
+
+    fn forwards(&self) -> &'static [Forward] {
+        &[Forward::Clean, Forward::Further(1)]
+    }
+
+    fn loss(&self, said: &Said, targets: &Targets) -> Result<Tensor> {
+        let rows = targets.labelled()?;
+        let labels = targets.labels.index_select(&rows, 0)?;
+        let hard = cross_entropy(&said.clean().index_select(&rows, 0)?, &labels)?.sum_all()?;
+        let further = said.nth(Forward::Further(1), 0);
+        let soft = kl(targets.teacher.nth(Forward::Further(1), 0), further)?;
+        hard + (soft * targets.mark("trusted", further)?)?.sum_all()?
+    }
+}
+
+/// Each image's logarithms of probabilities under a network that normalises by the batch, in plain arithmetic.
+fn log_probabilities(logits: &Tensor) -> Vec<Vec<f64>> {
+    let rows = logits.to_vec2::<f64>().unwrap();
+    let normalised = |row: Vec<f64>| {
+        let sum: f64 = row.iter().map(|logit| logit.exp()).sum();
+        row.iter().map(|logit| logit - sum.ln()).collect()
+    };
+    rows.into_iter().map(normalised).collect()
+}
+
+#[test]
+fn a_batch_may_hold_two_views_marks_and_images_without_labels() {
+    let engine = reference(2);
+    let small = network("resnet8", [3, 16, 16], Precision::F64);
+    let step = |objective: &'static dyn Objective| TrainStep {
+        engine: &engine,
+        network: &small.network,
+        objective,
+        teacher: None,
+        threat: Threat { eps: 8.0 / 255.0 },
+        steps: STEPS,
+        step_size: 2.0 / 255.0,
+        seed: 1,
+    };
+    let (views, teacher) = ([[0, 1, 2], [3, 4, 5]], Tensor::new(&[[1.0f64; 10]; 3], &Device::Cpu).unwrap());
+    let batch = || {
+        let [clean, further] =
+            views.map(|ids| Seen { images: small.images(&ids), teacher: Some(teacher.clone()) });
+        let labels = Tensor::new(&[4u32, UNLABELLED, 7], &Device::Cpu).unwrap();
+        let epoch = Epoch { number: 0, of: 1, schedule: Schedule::Cosine };
+        let marks = Marks::from([("trusted", vec![0.0, 1.0, 0.5])]);
+        Batch { further: vec![further], marks, ..Batch::of(clean, labels, vec![20, 21, 22], epoch) }
+    };
+    let begin = || Moving::new(small.params.clone(), Sgd::new(&small.params, 0.9, 2e-4), Memory::default());
+    let found = step(&HalfLabelled).gradients(&mut begin(), batch()).unwrap().loss;
+
+    let answers = views.map(|ids| {
+        let images = small.images(&ids);
+        let pass = engine
+            .forward(&small.network, &small.params, &images, Norm::Batch, Keep::ForParams, &[])
+            .unwrap();
+        log_probabilities(&pass.logits)
+    });
+    // A teacher that knows nothing gives every class a tenth.
+    let apart = |row: &[f64]| row.iter().map(|log| 0.1 * (0.1f64.ln() - log)).sum::<f64>();
+    let [clean, further] = &answers;
+    let wanted = -clean[0][4] - clean[2][7] + apart(&further[1]) + 0.5 * apart(&further[2]);
+    assert!((found - wanted).abs() < 1e-9 * wanted, "{found}, not {wanted}");
+
+    let refused = step(&Demanding).gradients(&mut begin(), batch()).err().unwrap().to_string();
+    assert!(refused.contains("image 21 has no label"), "{refused}");
+}
+
 #[test]
 fn an_attack_hears_of_every_image_apart_from_its_neighbours() {
     let engine = reference(2);
     let small = network("resnet8", [3, 16, 16], Precision::F64);
     let victim = Victim::new(&engine, &small.network, &small.params);
-    let labels = |labels: &[u32]| Tensor::new(labels, &candle_core::Device::Cpu).unwrap();
+    let labels = |labels: &[u32]| Tensor::new(labels, &Device::Cpu).unwrap();
     let at = |ids: &[usize], classes: &Tensor| {
         victim.at(&small.images(ids), &|logits| cross_entropy(logits, classes)).unwrap()
     };

@@ -8,14 +8,16 @@ use engine::{Engine, EngineError, Norm, Reference};
 use method::attack::{ATTACKS, Aim, Answers, Attack, Field, Pgd, Start, Starts, Victim};
 use method::eval::{Exam, Fate, Settings, clean, robust};
 use method::model::{self, Task, ZOO};
-use method::objective::{Epoch, Forward, Memory, Needs, OBJECTIVES, Objective, Options, Row, Said, Targets};
+use method::objective::{
+    Epoch, Forward, Marks, Memory, Needs, OBJECTIVES, Objective, Options, Row, Said, Targets,
+};
 use method::optim::Sgd;
 use method::rng::Purpose;
 use method::schedule::Schedule;
 use method::soft::cross_entropy;
 use method::threat::{Threat, ThreatError};
 use rslad_tests::{reference, values};
-use stage2_distill::step::{Batch, Moving, TrainStep};
+use stage2_distill::step::{Batch, Moving, Seen, TrainStep};
 
 use crate::small::{Small, network, uniform};
 
@@ -85,12 +87,10 @@ fn every_objective_takes_a_step_that_lowers_its_own_loss() {
             seed: 1,
         };
         let teacher = Tensor::from_vec(uniform(800, 40), (4, 10), &Device::Cpu).unwrap();
-        let batch = || Batch {
-            images: small.images(&ids),
-            labels: labels(&ids),
-            teacher: objective.needs().clean_labels().then(|| (&teacher * 4.0).unwrap()),
-            places: ids.to_vec(),
-            epoch: FIRST,
+        let batch = || {
+            let teacher = objective.needs().clean_labels().then(|| (&teacher * 4.0).unwrap());
+            let clean = Seen { images: small.images(&ids), teacher };
+            Batch::of(clean, labels(&ids), ids.to_vec(), FIRST)
         };
         let sgd = Sgd::new(&small.params, 0.9, 2e-4);
         let mut moving = Moving::new(small.params.clone(), sgd, objective.memory(10));
@@ -239,6 +239,7 @@ fn every_loss_of_an_attack_has_a_gradient_at_the_image() {
         epoch: FIRST,
         places: ids.to_vec(),
         labels: labels(&ids),
+        marks: Marks::new(),
         teacher: said,
         own_clean: Some(logits),
         memory: Memory::default(),

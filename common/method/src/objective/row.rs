@@ -1,6 +1,8 @@
 //! What an objective is: what it needs and says, and its row in the table.
 
-use candle_core::{Result, Tensor};
+use std::collections::BTreeMap;
+
+use candle_core::{Device, Result, Tensor};
 use engine::Norm;
 
 use super::memory::Memory;
@@ -39,11 +41,19 @@ impl Needs {
 /// The images of one training forward of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forward {
-    /// The clean views.
+    /// The clean views; where a step has several of each image, the first, which is the one attacked.
     Clean,
     /// The adversarial images that the attack found.
     Adversarial,
+    /// The further clean view of this number, from 1, below [`Objective::views`].
+    Further(usize),
 }
+
+/// The label of an image that has none.
+pub const UNLABELLED: u32 = u32::MAX;
+
+/// Numbers of each image of a batch, by name: a weight, or 0 and 1 for a flag.
+pub type Marks = BTreeMap<&'static str, Vec<f64>>;
 
 /// Logits `(N, K)` that a network gave, by what it gave them for.
 #[derive(Default)]
@@ -104,8 +114,10 @@ pub struct Targets {
     pub epoch: Epoch,
     /// Each image's index in the data set.
     pub places: Vec<usize>,
-    /// Hard labels `(N,)`, u32.
+    /// Hard labels `(N,)`, u32; [`UNLABELLED`] of images without one, which only an objective meets that takes them.
     pub labels: Tensor,
+    /// What else is known of each image.
+    pub marks: Marks,
     /// The teacher's logits, constants; there where [`Objective::needs`] asks for them.
     pub teacher: Said,
     /// The student's own logits `(N, K)` on the clean views under running statistics, a constant; there where
@@ -119,6 +131,20 @@ impl Targets {
     /// The student's own clean logits, for an objective that declared it wants them.
     pub fn own_clean(&self) -> &Tensor {
         self.own_clean.as_ref().expect("the trainer gives clean logits to an objective that attacks them")
+    }
+
+    /// Which rows of the batch have a label: `(M,)`, u32.
+    pub fn labelled(&self) -> Result<Tensor> {
+        let labels = self.labels.to_vec1::<u32>()?;
+        let rows: Vec<u32> =
+            (0..).zip(labels).filter(|&(_, label)| label != UNLABELLED).map(|(row, _)| row).collect();
+        Tensor::new(rows, &Device::Cpu)
+    }
+
+    /// A mark of each image: `(N,)` in the precision of `like`.
+    pub fn mark(&self, name: &str, like: &Tensor) -> Result<Tensor> {
+        let values = self.marks.get(name).expect("an objective reads marks that its batches carry");
+        Tensor::new(values.as_slice(), &Device::Cpu)?.to_dtype(like.dtype())
     }
 }
 
@@ -156,6 +182,16 @@ pub trait Objective: Send + Sync {
 
     /// What the attack raises: one value per image, `(N,)`.
     fn attack_loss(&self, answers: &Answers, targets: &Targets) -> Result<Tensor>;
+
+    /// How many clean views of each image a step draws; the teacher's cached answers come with each.
+    fn views(&self) -> usize {
+        1
+    }
+
+    /// Whether a batch may hold images without a label.
+    fn takes_unlabelled(&self) -> bool {
+        false
+    }
 
     /// The forwards of a step, in the order in which they move the running statistics.
     fn forwards(&self) -> &'static [Forward];
