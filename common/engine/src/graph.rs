@@ -143,6 +143,31 @@ impl Network {
         })
     }
 
+    /// The same network on images that are first normalised: `(x - mean) / std`, a value of each per channel.
+    ///
+    /// A normalisation that it already begins with is replaced: these are the constants that the network is to have. It
+    /// keeps its name and its parameters. Refused where there is not one mean and one positive deviation per channel.
+    pub fn normalised(mut self, mean: &[f64], std: &[f64]) -> Result<Self, GraphError> {
+        let op = Op::Normalize { mean: mean.into(), std: std.into() };
+        let image = NodeId(0);
+        let shape = builder::output_shape("normalize", &op, &[self.nodes[0].shape])?;
+        let is_first = |node: &Node| matches!(node.op, Op::Normalize { .. }) && node.inputs == [image];
+        if self.nodes.get(1).is_some_and(is_first) {
+            self.nodes[1].op = op;
+            return Ok(self);
+        }
+        if self.find("normalize").is_some() {
+            return Err(GraphError::Name("normalize".into()));
+        }
+        // Every node moves up by one, so what read the image reads the normalised one.
+        for input in self.nodes.iter_mut().flat_map(|node| &mut node.inputs) {
+            input.0 += 1;
+        }
+        self.nodes.insert(1, Node { name: "normalize".into(), op, inputs: vec![image], shape });
+        self.layout = Arc::new(Layout::of(&self.nodes));
+        Ok(self)
+    }
+
     /// Whether any node's value for an image depends, under batch statistics, on the other images of the batch.
     pub fn has_batch_norm(&self) -> bool {
         self.nodes.iter().any(|node| matches!(node.op, Op::BatchNorm { .. }))

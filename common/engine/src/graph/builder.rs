@@ -43,12 +43,7 @@ impl Builder {
             return Err(GraphError::Name(name.into()));
         }
         let shapes: Vec<Shape> = inputs.iter().map(|&id| self.shape(id)).collect();
-        let shape = output_shape(&op, &shapes).map_err(|wanted| GraphError::Shape {
-            node: name.into(),
-            op: op.name(),
-            wanted: wanted.into(),
-            found: shapes.iter().map(Shape::to_string).collect::<Vec<_>>().join(" and "),
-        })?;
+        let shape = output_shape(name, &op, &shapes)?;
         self.nodes.push(Node { name: name.into(), op, inputs: inputs.to_vec(), shape });
         Ok(NodeId(self.nodes.len() - 1))
     }
@@ -101,17 +96,30 @@ impl Builder {
     }
 }
 
+/// The shape that the operation of the node `name` gives.
+pub(super) fn output_shape(name: &str, op: &Op, inputs: &[Shape]) -> Result<Shape, GraphError> {
+    shape_or_wanted(op, inputs).map_err(|wanted| GraphError::Shape {
+        node: name.into(),
+        op: op.name(),
+        wanted: wanted.into(),
+        found: inputs.iter().map(Shape::to_string).collect::<Vec<_>>().join(" and "),
+    })
+}
+
 /// The shape an operation gives, or what it would have wanted.
-fn output_shape(op: &Op, inputs: &[Shape]) -> Result<Shape, &'static str> {
+fn shape_or_wanted(op: &Op, inputs: &[Shape]) -> Result<Shape, &'static str> {
     use Shape::{Flat, Map};
     match (op, inputs) {
         (Op::Normalize { mean, std }, [Map { channels, .. }]) => {
-            if mean.len() == *channels && std.len() == *channels && std.iter().all(|&s| s > 0.0) {
+            let finite = mean.iter().chain(std).all(|v| v.is_finite());
+            if mean.len() == *channels && std.len() == *channels && finite && std.iter().all(|&s| s > 0.0) {
                 Ok(inputs[0])
             } else {
                 Err("one mean and one positive deviation per channel")
             }
         }
+        (Op::Standardize, [Map { .. }]) if inputs[0].elements() > 1 => Ok(inputs[0]),
+        (Op::Standardize, _) => Err("a map of two values or more"),
         (Op::Conv2d(conv), [Map { channels, height, width }]) => {
             if conv.groups == 0 || channels % conv.groups != 0 || conv.out % conv.groups != 0 || conv.out == 0
             {
@@ -140,6 +148,9 @@ fn output_shape(op: &Op, inputs: &[Shape]) -> Result<Shape, &'static str> {
                 }
             }
             Ok(Map { channels, height: *height, width: *width })
+        }
+        (Op::PadChannels { before, after }, [Map { channels, height, width }]) => {
+            Ok(Map { channels: before + channels + after, height: *height, width: *width })
         }
         (Op::MaxPool(pool), [Map { .. }])
             if pool.kernel[0].saturating_mul(pool.kernel[1]) > MAX_POOL_TAPS =>
@@ -188,6 +199,36 @@ mod tests {
         assert!(b.conv("groups", Conv2d::new(4, 1).groups(2), x).is_err());
         assert!(b.conv("stem", Conv2d::new(4, 3), x).is_err(), "a name may be used once");
         assert!(b.finish("maps").is_err(), "logits are a vector");
+    }
+
+    #[test]
+    fn a_normalisation_in_front_takes_the_place_of_one_that_is_there() {
+        let plain = || {
+            let (mut b, x) = Builder::new([2, 4, 4]);
+            let y = b.conv("c", Conv2d::new(2, 3).padding(1), x)?;
+            let y = b.add(y, x)?;
+            let y = b.node("mean", Op::GlobalAvgPool, &[y])?;
+            b.linear("l", 3, y)?;
+            b.finish("plain")
+        };
+        let once = plain().unwrap().normalised(&[0.5, 0.4], &[0.2, 0.1]).unwrap();
+        assert_eq!(once.normalisation(), Some((&[0.5, 0.4][..], &[0.2, 0.1][..])));
+        let inputs: Vec<Vec<usize>> =
+            once.nodes().iter().map(|node| node.inputs.iter().map(|i| i.index()).collect()).collect();
+        assert_eq!(inputs, [vec![], vec![0], vec![1], vec![2, 1], vec![3], vec![4]]);
+        assert_eq!(once.layout().trainable()[0].node, once.find("c").unwrap());
+        let names = |n: &Network| n.layout().trainable().iter().map(|e| e.name.clone()).collect::<Vec<_>>();
+        assert_eq!(names(&once), names(&plain().unwrap()));
+
+        let twice = once.normalised(&[0.1, 0.1], &[1.0, 1.0]).unwrap();
+        assert_eq!(twice.nodes().len(), 6);
+        assert_eq!(twice.normalisation(), Some((&[0.1, 0.1][..], &[1.0, 1.0][..])));
+        for (mean, std) in
+            [(&[0.5][..], &[0.2][..]), (&[0.5, 0.5], &[0.2, 0.0]), (&[0.5, f64::NAN], &[1.0; 2])]
+        {
+            let error = plain().unwrap().normalised(mean, std).unwrap_err().to_string();
+            assert!(error.contains("one mean and one positive deviation per channel"), "{error}");
+        }
     }
 
     #[test]

@@ -142,6 +142,9 @@ pub enum Op {
         /// Divided by, one per channel.
         std: Vec<f64>,
     },
+    /// Each image less its mean, over its deviation, all channels together: (x - mean) / max(std, 1 / sqrt(n)) for n
+    /// values, the deviation over n - 1 of them as PyTorch has it.
+    Standardize,
     /// A convolution.
     Conv2d(Conv2d),
     /// Batch normalisation with learned scale and shift, and running statistics.
@@ -163,6 +166,13 @@ pub enum Op {
     Mul,
     /// Maps joined along their channels.
     Concat,
+    /// A map between channels of zeros.
+    PadChannels {
+        /// Channels of zeros before its own.
+        before: usize,
+        /// And after.
+        after: usize,
+    },
     /// The largest value of each window; the first of equals takes the gradient.
     MaxPool(Pool),
     /// The mean of each window.
@@ -191,6 +201,7 @@ impl Op {
         match self {
             Self::Input => "input",
             Self::Normalize { .. } => "normalize",
+            Self::Standardize => "standardize",
             Self::Conv2d(_) => "conv2d",
             Self::BatchNorm { .. } => "batch_norm",
             Self::Relu => "relu",
@@ -199,6 +210,7 @@ impl Op {
             Self::Add => "add",
             Self::Mul => "mul",
             Self::Concat => "concat",
+            Self::PadChannels { .. } => "pad_channels",
             Self::MaxPool(_) => "max_pool",
             Self::AvgPool(_) => "avg_pool",
             Self::GlobalAvgPool => "global_avg_pool",

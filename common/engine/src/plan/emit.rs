@@ -170,6 +170,8 @@ impl Emitting<'_> {
             Layer::Mul if self.is_per_channel(step) => Action::MultiplyChannels,
             Layer::Mul => Action::Multiply,
             Layer::Concat => return self.concat(step),
+            &Layer::PadChannels { before } => Action::PadChannels { before },
+            Layer::Standardize => Action::Standardize,
             Layer::MaxPool(pool) => {
                 if self.keeps(step) {
                     kept = Some(self.halves(self.steps.value(step.out).len()));

@@ -159,6 +159,10 @@ impl Fusing<'_> {
             Op::Elementwise(function) => self.plain(id, Layer::Elementwise(*function), inputs),
             Op::Mul => self.plain(id, Layer::Mul, inputs),
             Op::Concat => self.plain(id, Layer::Concat, inputs),
+            Op::PadChannels { before, .. } => {
+                self.plain(id, Layer::PadChannels { before: *before }, inputs);
+            }
+            Op::Standardize => self.plain(id, Layer::Standardize, inputs),
             Op::MaxPool(pool) => self.plain(id, Layer::MaxPool(*pool), inputs),
             Op::AvgPool(pool) => self.plain(id, Layer::AvgPool(*pool), inputs),
             Op::GlobalAvgPool => {

@@ -105,6 +105,14 @@ pub(crate) enum Action {
     ConcatGradient {
         start: usize,
     },
+    /// `a` as channels `before..`, zeros in the others.
+    PadChannels {
+        before: usize,
+    },
+    /// Each image of `a` less its mean, over its deviation.
+    Standardize,
+    /// Its gradient: of the gradient `a` and the input `b`.
+    StandardizeGradient,
     /// Keeps which value of each window was largest, where a backward will want it.
     MaxPool(Pool),
     MaxPoolGradient(Pool),

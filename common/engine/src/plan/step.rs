@@ -75,6 +75,11 @@ pub(crate) enum Layer {
     /// The second input may be one value per channel.
     Mul,
     Concat,
+    /// The input's channels from `before` on, zeros around them.
+    PadChannels {
+        before: usize,
+    },
+    Standardize,
     MaxPool(Pool),
     AvgPool(Pool),
     Flatten,

@@ -104,6 +104,7 @@ pub(super) fn forward(
             let constant = |v: &[f64]| Tensor::new(v, x.device())?.to_dtype(x.dtype());
             x.broadcast_sub(&constant(mean)?)?.broadcast_div(&constant(std)?)
         }
+        Op::Standardize => standardize(x),
         Op::Conv2d(conv) => convolve(conv, x, weights, id, windows),
         Op::BatchNorm { eps, .. } => {
             let deviation = (weights.get(id, Role::RunningVar)? + *eps)?.sqrt()?;
@@ -122,6 +123,7 @@ pub(super) fn forward(
         Op::Add => x + values.get(inputs[1]),
         Op::Mul => x.broadcast_mul(values.get(inputs[1])),
         Op::Concat => Tensor::cat(&inputs.iter().map(|&input| values.get(input)).collect::<Vec<_>>(), 3),
+        Op::PadChannels { before, after } => x.pad_with_zeros(3, *before, *after),
         Op::MaxPool(pool) => {
             let taps = pooled(pool, x, windows)?;
             let first_largest = taps.detach().argmax_keepdim(1)?;
@@ -135,6 +137,19 @@ pub(super) fn forward(
             if *bias { y.broadcast_add(&weights.get(id, Role::Bias)?) } else { Ok(y) }
         }
     }
+}
+
+/// Each image over its deviation, which counts as at least 1 / sqrt(n).
+fn standardize(x: &Tensor) -> Result<Tensor> {
+    let images = x.flatten_from(1)?;
+    let count = images.dim(1)? as f64;
+    let centred = images.broadcast_sub(&images.mean_keepdim(1)?)?;
+    let variance = (centred.sqr()?.sum_keepdim(1)? / (count - 1.0))?;
+    // A product with the mask, not a maximum: candle's shares the slope of two equal values.
+    let above = variance.gt(1.0 / count)?.to_dtype(x.dtype())?;
+    let floor = above.affine(-1.0 / count, 1.0 / count)?;
+    let variance = ((variance * above)? + floor)?;
+    centred.broadcast_div(&variance.sqrt()?)?.reshape(x.shape())
 }
 
 fn elementwise(function: Elementwise, x: &Tensor) -> Result<Tensor> {

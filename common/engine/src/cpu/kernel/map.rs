@@ -11,10 +11,14 @@ mod arithmetic;
 mod channels;
 mod elementwise;
 mod image;
+mod standardize;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use arithmetic::{channel_products, multiply, multiply_channels, rework, store};
-pub(crate) use channels::{channels_into, features_to_map, map_to_features, take_channels};
+pub(crate) use channels::{
+    channels_between_zeros, channels_into, features_to_map, map_to_features, take_channels,
+};
 pub(crate) use elementwise::elementwise;
 pub(crate) use image::{Normalisation, images_to_map, map_to_images};
+pub(crate) use standardize::{Images, standardize, standardize_gradient};

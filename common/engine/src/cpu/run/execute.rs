@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{PartSum, View};
 use crate::cpu::kernel::conv::{Job, Part};
-use crate::cpu::kernel::map::{self, Normalisation};
+use crate::cpu::kernel::map::{self, Images, Normalisation};
 use crate::cpu::kernel::norm;
 use crate::cpu::kernel::pool::{self, PoolShape};
 use crate::cpu::pack::NormState;
@@ -187,6 +187,15 @@ impl<'a> View<'a> {
             Action::ConcatGradient { start } => {
                 let channels = of_to().shape[0];
                 map::take_channels(isa, a(), of_a().pixel, *start, channels, to(), &epilogue());
+            }
+            Action::PadChannels { before } => {
+                map::channels_between_zeros(a(), of_a().shape[0], to(), of_to().pixel, *before);
+            }
+            Action::Standardize => {
+                map::standardize(isa, a(), Images::of(of_a()), to());
+            }
+            Action::StandardizeGradient => {
+                map::standardize_gradient(isa, a(), b(), Images::of(of_to()), to(), &epilogue());
             }
             Action::Flatten => map::map_to_features(a(), of_a().shape, to()),
             Action::FlattenGradient => map::features_to_map(isa, a(), of_to().shape, to(), &epilogue()),

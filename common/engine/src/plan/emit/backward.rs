@@ -88,6 +88,14 @@ impl Emitting<'_> {
             }
             Layer::Mul => return self.reverse_mul(step, gradient),
             Layer::Concat => return self.reverse_concat(step, gradient),
+            Layer::Standardize => {
+                if self.keeps(step) {
+                    let from = [gradient, Slot(step.inputs[0].0)];
+                    self.add(step.inputs[0], Instruction::reading(Action::StandardizeGradient, from));
+                }
+                return;
+            }
+            &Layer::PadChannels { before } => Action::ConcatGradient { start: before },
             Layer::Elementwise(_) => Action::MultiplyKept,
             Layer::MaxPool(pool) => Action::MaxPoolGradient(*pool),
             Layer::AvgPool(pool) => Action::AvgPoolGradient(*pool),

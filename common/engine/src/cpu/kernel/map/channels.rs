@@ -18,6 +18,21 @@ pub(crate) fn channels_into(from: &[f32], channels: usize, to: &mut [f32], to_pi
     }
 }
 
+/// A map's channels from channel `first` on of a wider one, zeros in all others.
+pub(crate) fn channels_between_zeros(
+    from: &[f32],
+    channels: usize,
+    to: &mut [f32],
+    to_pixel: usize,
+    first: usize,
+) {
+    channels_into(from, channels, to, to_pixel, first);
+    for to in to.chunks_exact_mut(to_pixel) {
+        to[..first].fill(0.0);
+        to[first + channels..].fill(0.0);
+    }
+}
+
 /// The other way round, finished: the channels from `first` on of a wider map, as many as fill the destination's.
 pub(crate) fn take_channels(
     isa: Isa,
