@@ -2,19 +2,32 @@
 //! [`ZOO`].
 
 mod architecture;
+mod bottleneck_resnet;
+mod deepmind;
+mod detect;
+mod dm_preact_resnet;
+mod dm_wide_resnet;
 mod file;
+mod huang_resnet;
 mod init;
+mod lenet5_madry;
+mod mma_wide_resnet;
 mod mobilenet_v2;
+mod padded_resnet;
 mod preact_resnet;
+mod ra_wide_resnet;
 mod resnet;
 mod resnet4b;
+mod sequential;
 mod small_cnn;
+mod stages;
 mod state;
 mod tiny_cnn;
 mod wide_resnet;
 mod zoo;
 
 pub use architecture::{Architecture, Task};
+pub use detect::{Tensors, detect};
 pub use file::{LoadError, Loaded, load, load_from, save};
 pub use init::{Init, initialise};
 pub use state::{NamedTensor, fill, named, tensors};

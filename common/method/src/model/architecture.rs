@@ -5,6 +5,7 @@ use std::fmt;
 use engine::Network;
 use engine::graph::GraphError;
 
+use super::detect::Tensors;
 use super::init::Init;
 
 /// What a network is built for.
@@ -38,6 +39,9 @@ pub struct Architecture {
     pub init: Init,
     /// Prefixes of tensors in published files that the network does not use.
     pub unused: &'static [&'static str],
+    /// The names, with numbers filled in, under which a file with these tensors may be this architecture. A name too
+    /// many costs nothing, its network is laid against the tensors. None for what only `--arch` can mean.
+    pub names: fn(name: &'static str, tensors: &Tensors<'_>) -> Vec<String>,
 }
 
 impl Architecture {
@@ -47,7 +51,15 @@ impl Architecture {
         summary: &'static str,
         build: fn(&str, Task) -> Option<Result<Network, GraphError>>,
     ) -> Self {
-        Self { name, example: name, summary, build, init: Init::PyTorch, unused: &[] }
+        Self {
+            name,
+            example: name,
+            summary,
+            build,
+            init: Init::PyTorch,
+            unused: &[],
+            names: |name, _| vec![name.into()],
+        }
     }
 }
 
@@ -74,4 +86,9 @@ pub(super) fn scaled_name(name: &str, base: &str) -> Option<f64> {
         return Some(1.0);
     }
     suffix.strip_prefix("-x")?.parse().ok().filter(|factor: &f64| *factor > 0.0 && *factor <= 16.0)
+}
+
+/// `BASE-xW`, or `BASE` itself where the width factor W is 1: the name that [`scaled_name`] reads.
+pub(super) fn name_of_scale(base: &str, factor: f64) -> String {
+    if factor == 1.0 { base.into() } else { format!("{base}-x{factor}") }
 }

@@ -5,7 +5,8 @@
 use engine::Network;
 use engine::graph::{Builder, Conv2d, GraphError, NodeId, Op, Shape};
 
-use super::architecture::{Architecture, Task, scaled_name};
+use super::architecture::{Architecture, Task, name_of_scale, scaled_name};
+use super::detect::Tensors;
 use super::resnet::project;
 
 /// Expansion, output channels, blocks, stride of the first block.
@@ -19,11 +20,20 @@ const STAGES: [(usize, usize, usize, usize); 7] = [
     (6, 320, 1, 1),
 ];
 
-pub(super) static ROW: Architecture = Architecture::new(
-    "mobilenet-v2",
-    "the CIFAR MobileNetV2 of RSLAD (ReLU); also mobilenet-v2-xW for width factor W",
-    build,
-);
+pub(super) static ROW: Architecture = Architecture {
+    names,
+    ..Architecture::new(
+        "mobilenet-v2",
+        "the CIFAR MobileNetV2 of RSLAD (ReLU); also mobilenet-v2-xW for width factor W",
+        build,
+    )
+};
+
+/// The widest layer says the factor to one part in 160: it is rounded least.
+fn names(name: &'static str, tensors: &Tensors<'_>) -> Vec<String> {
+    let widest = tensors.size("conv2.weight", 0);
+    widest.map(|channels| name_of_scale(name, channels as f64 / 1280.0)).into_iter().collect()
+}
 
 fn build(name: &str, task: Task) -> Option<Result<Network, GraphError>> {
     let factor = scaled_name(name, "mobilenet-v2")?;

@@ -4,16 +4,25 @@
 use engine::Network;
 use engine::graph::{Builder, Conv2d, GraphError, Op};
 
-use super::architecture::{Architecture, Task, scaled_name};
+use super::architecture::{Architecture, Task, name_of_scale, scaled_name};
+use super::detect::Tensors;
 
 /// Width and stride of each convolution.
 const LAYERS: [(usize, usize); 4] = [(8, 2), (16, 2), (32, 1), (32, 2)];
 
-pub(super) static ROW: Architecture = Architecture::new(
-    "tiny-cnn",
-    "four 3x3 convolutions, 0.44 M MAC on 28x28; also tiny-cnn-xW, W times as wide",
-    build,
-);
+pub(super) static ROW: Architecture = Architecture {
+    names,
+    ..Architecture::new(
+        "tiny-cnn",
+        "four 3x3 convolutions, 0.44 M MAC on 28x28; also tiny-cnn-xW, W times as wide",
+        build,
+    )
+};
+
+fn names(name: &'static str, tensors: &Tensors<'_>) -> Vec<String> {
+    let widest = tensors.size("conv4.weight", 0);
+    widest.map(|channels| name_of_scale(name, channels as f64 / 32.0)).into_iter().collect()
+}
 
 fn build(name: &str, task: Task) -> Option<Result<Network, GraphError>> {
     scaled_name(name, "tiny-cnn").map(|factor| network(name, factor, task))

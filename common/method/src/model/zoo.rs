@@ -5,19 +5,37 @@ use engine::graph::GraphError;
 use names::Table;
 
 use super::architecture::{Architecture, Task};
-use super::{mobilenet_v2, preact_resnet, resnet, resnet4b, small_cnn, tiny_cnn, wide_resnet};
+use super::{
+    bottleneck_resnet, dm_preact_resnet, dm_wide_resnet, huang_resnet, lenet5_madry, mma_wide_resnet,
+    mobilenet_v2, padded_resnet, preact_resnet, ra_wide_resnet, resnet, resnet4b, sequential, small_cnn,
+    tiny_cnn, wide_resnet,
+};
 
 /// Every architecture.
 pub const ZOO: &Table<Architecture> = &[
     &tiny_cnn::ROW,
     &small_cnn::ROW,
+    &lenet5_madry::ROW,
     &resnet4b::ROW,
+    &sequential::ROW,
     &resnet::RESNET8,
     &resnet::RESNET20,
+    &padded_resnet::ROW,
     &resnet::RESNET18,
-    &preact_resnet::ROW,
+    &resnet::RESNET34,
+    &bottleneck_resnet::ROW,
+    &preact_resnet::KUANGLIU,
+    &preact_resnet::RAW,
+    &preact_resnet::NORM,
+    &preact_resnet::RAW_NORM,
     &mobilenet_v2::ROW,
     &wide_resnet::ROW,
+    &mma_wide_resnet::ROW,
+    &huang_resnet::WRN_R,
+    &huang_resnet::WRN_A,
+    &dm_wide_resnet::ROW,
+    &dm_preact_resnet::ROW,
+    &ra_wide_resnet::ROW,
 ];
 
 /// Why there is no such network.
