@@ -12,11 +12,19 @@ SEED, CLASSES, BATCH, ERROR_BATCHES = 1, 10, 3, 9
 INPUTS = {
     "resnet18": (3, 32, 32), "preact-resnet18": (3, 32, 32), "mobilenet-v2": (3, 32, 32), "wrn-16-2": (3, 32, 32),
     "resnet8": (3, 32, 32), "resnet20": (3, 32, 32), "tiny-cnn": (1, 28, 28), "small-cnn": (1, 28, 28),
-    "resnet4b": (3, 32, 32),
+    "resnet4b": (3, 32, 32), "lenet5-madry": (1, 28, 28), "sequential-8k4s2p1-12k4s2p1-20": (3, 32, 32),
+    "resnet20-a": (3, 32, 32), "resnet34-x0.125": (3, 32, 32), "resnet50-x0.125": (3, 32, 32),
+    "preact-resnet18-raw-x0.25": (3, 32, 32), "preact-resnet18-bn-x0.25": (3, 32, 32),
+    "preact-resnet18-raw-bn-x0.25": (3, 32, 32), "mma-wrn-10-1": (3, 32, 32), "wrn-r-1x20-1x24-1x16": (3, 32, 32),
+    "wrn-a-1x20-2x24-1x16": (3, 32, 32), "dm-wrn-10-1": (3, 32, 32), "dm-preact-resnet18-x0.25": (3, 32, 32),
+    "ra-wrn-8-1x16-2x20-1x24": (3, 32, 32),
 }
 COSTS = [(name, shape, 10) for name, shape in INPUTS.items()] + [
     ("wrn-34-10", (3, 32, 32), 10), ("mobilenet-v2-x0.25", (3, 32, 32), 10),
     ("resnet18", (3, 32, 32), 100), ("mobilenet-v2", (3, 32, 32), 100), ("resnet8", (1, 28, 28), 10),
+    ("resnet34", (3, 32, 32), 10), ("resnet50", (3, 32, 32), 10), ("preact-resnet18-bn", (3, 32, 32), 10),
+    ("dm-wrn-28-10", (3, 32, 32), 10), ("dm-preact-resnet18", (3, 32, 32), 10), ("ra-wrn-70-16", (3, 32, 32), 10),
+    ("wrn-a4", (3, 32, 32), 10), ("wrn-34-r", (3, 32, 32), 10),
 ]
 # Millions of MACs and parameters that others count for these networks.
 KNOWN = {("resnet18", 10): (555.42, 11.174), ("mobilenet-v2", 10): (91.15, 2.297), ("wrn-34-10", 10): (6659.0, 46.16),

@@ -124,6 +124,12 @@ def norms(table):
                 table.tensors[f"batch_norm/{name}-{mode}/{key}_after"] = norm.state_dict()[key].numpy().copy()
 
 
+def standardize(x):
+    """Each image less its mean, over its deviation (n - 1), at least 1 / sqrt(n): MMA training's."""
+    floor = torch.tensor(x[0].numel()).double().rsqrt()
+    return (x - x.mean((1, 2, 3), keepdim=True)) / x.std((1, 2, 3), keepdim=True).maximum(floor)
+
+
 def write():
     table = Table()
     convolutions(table)
@@ -137,5 +143,11 @@ def write():
     norms(table)
     inputs = {"input": table.draw((3, 7)), "weight": table.draw((5, 7)), "bias": table.draw((5,))}
     table.add("with-bias", "linear", F.linear, inputs)
+    table.add("both-sides", "pad_channels", lambda x: F.pad(x, (0, 0, 0, 0, 2, 3)), {"input": table.draw((2, 3, 4, 5))},
+              before=2, after=3)
+    # The second image of "flat" varies by less than its floor, 1 / sqrt(n).
+    flat = table.draw((2, 3, 4, 5)) * torch.tensor([1.0, 0.0625]).double().view(2, 1, 1, 1)
+    for name, x in (("drawn", table.draw((3, 2, 5, 3))), ("flat", flat)):
+        table.add(name, "standardize", standardize, {"input": x})
     write_tensors("ops.safetensors", table.tensors)
     write_json("ops.json", {"cases": table.rows})

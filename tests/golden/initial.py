@@ -45,7 +45,7 @@ def fill(net, name, seed):
     """Initial values for the architecture `name`, in f64; running means 0, running variances 1."""
     net.double()
     for number, (_, owner, leaf, value) in enumerate(trainable(net)):
-        flat = initial_value(name.startswith("wrn-"), seed, number, owner, leaf, value.shape)
+        flat = initial_value(name.startswith(("wrn-", "mma-wrn-")), seed, number, owner, leaf, value.shape)
         value.copy_(torch.from_numpy(flat).view_as(value))
     return net
 

@@ -3,10 +3,13 @@
 `build(name, channels, size, classes)` returns a module. Input is (N, channels, size, size) in [0, 1], output (N, classes)
 logits. ReLU everywhere; pooling before the classifier is the mean over all positions. Sources:
 kuangliu/pytorch-cifar (resnet*, preact-resnet18, mobilenet-v2), yaodongyu/TRADES (wrn-*, small-cnn),
-VNN-COMP 2021 (resnet4b). `tiny-cnn` is this project's own.
+VNN-COMP 2021 (resnet4b), RobustBench (the forms of preact-resnet18, dm-*, ra-wrn-*, wrn-a-*, wrn-r-*, mma-wrn-*: written
+anew from its classes, beside which tools/robustbench_table.py lays the product itself). `tiny-cnn` is this project's own.
 """
+import re
+
 from torch import flatten, nn, tensor
-from torch.nn.functional import max_pool2d, relu
+from torch.nn.functional import max_pool2d, pad, relu, silu
 
 
 def conv(inputs, outputs, kernel, stride=1, groups=1, bias=False):
@@ -36,6 +39,38 @@ class Basic(nn.Module):
         return relu(inner + self.shortcut(x))
 
 
+class Padded(Basic):
+    """Option A: every second pixel of the input between channels of zeros."""
+
+    def __init__(self, inputs, outputs, stride):
+        super().__init__(inputs, outputs, stride)
+        self.shortcut = nn.Sequential()
+        self.more = (outputs - inputs) // 2
+
+    def forward(self, x):
+        inner = self.bn2(self.conv2(relu(self.bn1(self.conv1(x)))))
+        around = pad(x[:, :, ::2, ::2], (0, 0, 0, 0, self.more, self.more)) if self.more else x
+        return relu(inner + around)
+
+
+class Bottleneck(nn.Module):
+    def __init__(self, inputs, outputs, stride):
+        super().__init__()
+        inner = outputs // 4
+        self.conv1 = conv(inputs, inner, 1)
+        self.bn1 = nn.BatchNorm2d(inner)
+        self.conv2 = conv(inner, inner, 3, stride)
+        self.bn2 = nn.BatchNorm2d(inner)
+        self.conv3 = conv(inner, outputs, 1)
+        self.bn3 = nn.BatchNorm2d(outputs)
+        same = stride == 1 and inputs == outputs
+        self.shortcut = nn.Sequential() if same else projection(inputs, outputs, stride)
+
+    def forward(self, x):
+        inner = relu(self.bn2(self.conv2(relu(self.bn1(self.conv1(x))))))
+        return relu(self.bn3(self.conv3(inner)) + self.shortcut(x))
+
+
 class PreActivation(nn.Module):
     def __init__(self, inputs, outputs, stride):
         super().__init__()
@@ -48,8 +83,16 @@ class PreActivation(nn.Module):
 
     def forward(self, x):
         active = relu(self.bn1(x))
-        around = self.shortcut(active) if hasattr(self, "shortcut") else x
+        around = self.shortcut(self.entrance(x, active)) if hasattr(self, "shortcut") else x
         return self.conv2(relu(self.bn2(self.conv1(active)))) + around
+
+    def entrance(self, _x, active):
+        return active
+
+
+class RawPreActivation(PreActivation):
+    def entrance(self, x, _active):
+        return x
 
 
 def stage(block, inputs, outputs, count, stride):
@@ -58,19 +101,22 @@ def stage(block, inputs, outputs, count, stride):
 
 
 class Residual(nn.Module):
-    """conv1, layer1 .. layerN, linear; `bn1` only where the blocks are not pre-activated."""
+    """conv1, layer1 .. layerN, linear; `bn1` only where the blocks are not pre-activated, `bn` at the end where asked for."""
 
-    def __init__(self, block, widths, count, channels, classes):
+    def __init__(self, block, widths, counts, channels, classes, stem=None, final_norm=False):
         super().__init__()
-        self.conv1 = conv(channels, widths[0], 3)
-        if block is Basic:
-            self.bn1 = nn.BatchNorm2d(widths[0])
+        inputs = stem or widths[0]
+        self.conv1 = conv(channels, inputs, 3)
+        if not issubclass(block, PreActivation):
+            self.bn1 = nn.BatchNorm2d(inputs)
         self.stages = len(widths)
-        for number, outputs in enumerate(widths):
-            inputs = widths[max(number - 1, 0)]
+        for number, (outputs, count) in enumerate(zip(widths, counts)):
             layer = stage(block, inputs, outputs, count, 2 if number else 1)
             setattr(self, f"layer{number + 1}", layer)
-        self.linear = nn.Linear(widths[-1], classes)
+            inputs = outputs
+        if final_norm:
+            self.bn = nn.BatchNorm2d(inputs)
+        self.linear = nn.Linear(inputs, classes)
 
     def forward(self, x):
         x = self.conv1(x)
@@ -78,6 +124,8 @@ class Residual(nn.Module):
             x = relu(self.bn1(x))
         for number in range(self.stages):
             x = getattr(self, f"layer{number + 1}")(x)
+        if hasattr(self, "bn"):
+            x = relu(self.bn(x))
         return self.linear(pooled(x))
 
 
@@ -173,6 +221,176 @@ class WideResidual(nn.Module):
         return self.fc(pooled(relu(self.bn1(x))))
 
 
+class Standardized(WideResidual):
+    """MMA training's: each image less its mean, over its deviation, which is at least 1 / sqrt(n)."""
+
+    def forward(self, x):
+        floor = x[0].numel() ** -0.5
+        around = x - x.mean((1, 2, 3), keepdim=True)
+        return super().forward(around / x.std((1, 2, 3), keepdim=True).clamp(min=floor))
+
+
+class ShapedBlock(nn.Module):
+    """Huang's: ReLU and `convShortcut`, or SiLU and `shortcut.0`."""
+
+    def __init__(self, smooth):
+        super().__init__()
+        self.smooth = silu if smooth else relu
+
+    @staticmethod
+    def of(smooth, inputs, outputs, stride):
+        block = ShapedBlock(smooth)
+        block.bn1 = nn.BatchNorm2d(inputs)
+        block.conv1 = conv(inputs, outputs, 3, stride)
+        block.bn2 = nn.BatchNorm2d(outputs)
+        block.conv2 = conv(outputs, outputs, 3)
+        block.around = None
+        if inputs != outputs or stride != 1:
+            block.around = "shortcut" if smooth else "convShortcut"
+            project = conv(inputs, outputs, 1, stride)
+            setattr(block, block.around, nn.Sequential(project) if smooth else project)
+        return block
+
+    def forward(self, x):
+        active = self.smooth(self.bn1(x))
+        around = x if self.around is None else getattr(self, self.around)(active)
+        return self.conv2(self.smooth(self.bn2(self.conv1(active)))) + around
+
+
+class Shaped(nn.Module):
+    """stem_conv, blocks.S.layer.I, the last norm, fc; `stages` lists (blocks, channels)."""
+
+    def __init__(self, smooth, stages, channels, classes):
+        super().__init__()
+        self.smooth, self.last = smooth, "norm1" if smooth else "bn1"
+        self.stem_conv = conv(channels, 16, 3)
+        self.blocks, inputs = nn.ModuleList(), 16
+        for number, (count, outputs) in enumerate(stages):
+            group = nn.Module()
+            sizes = [(inputs, 2 if number else 1)] + [(outputs, 1)] * (count - 1)
+            group.layer = nn.Sequential(*(ShapedBlock.of(smooth, size, outputs, step) for size, step in sizes))
+            self.blocks.append(group)
+            inputs = outputs
+        setattr(self, self.last, nn.BatchNorm2d(inputs))
+        self.fc = nn.Linear(inputs, classes)
+
+    def forward(self, x):
+        x = self.stem_conv(x)
+        for group in self.blocks:
+            x = group.layer(x)
+        return self.fc(pooled((silu if self.smooth else relu)(getattr(self, self.last)(x))))
+
+
+def tensorflows(x, stride):
+    """Padding of a 3x3 convolution: at stride 2 to the right and below alone."""
+    return pad(x, (1, 1, 1, 1) if stride == 1 else (0, 1, 0, 1))
+
+
+class Excitation(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        inner = round(0.25 * width)
+        self.fc1 = nn.Conv2d(width, inner, 1)
+        self.fc2 = nn.Conv2d(inner, width, 1)
+
+    def forward(self, x):
+        return x * self.fc2(relu(self.fc1(x.mean((2, 3), keepdim=True)))).sigmoid()
+
+
+class DeepMindBlock(nn.Module):
+    def __init__(self, inputs, outputs, stride, excited=False, momentum=0.1):
+        super().__init__()
+        self.stride = stride
+        self.batchnorm_0 = nn.BatchNorm2d(inputs, momentum=momentum)
+        self.conv_0 = nn.Conv2d(inputs, outputs, 3, stride, bias=False)
+        self.batchnorm_1 = nn.BatchNorm2d(outputs, momentum=momentum)
+        self.conv_1 = conv(outputs, outputs, 3)
+        self.shortcut = None if inputs == outputs else conv(inputs, outputs, 1, stride)
+        self.se = Excitation(outputs) if excited else None
+
+    def forward(self, x):
+        active = silu(self.batchnorm_0(x))
+        around = x if self.shortcut is None else self.shortcut(active)
+        x = self.conv_1(silu(self.batchnorm_1(self.conv_0(tensorflows(active, self.stride)))))
+        return (x if self.se is None else self.se(x)) + around
+
+
+class DeepMindPreActivation(nn.Module):
+    def __init__(self, inputs, outputs, stride):
+        super().__init__()
+        self.stride = stride
+        self.batchnorm_0 = nn.BatchNorm2d(inputs)
+        self.conv_2d_1 = nn.Conv2d(inputs, outputs, 3, stride, bias=False)
+        self.batchnorm_1 = nn.BatchNorm2d(outputs)
+        self.conv_2d_2 = conv(outputs, outputs, 3)
+        if stride != 1 or inputs != outputs:
+            self.shortcut = nn.Conv2d(inputs, outputs, 3, stride, bias=False)
+
+    def forward(self, x):
+        around = self.shortcut(tensorflows(x, self.stride)) if hasattr(self, "shortcut") else x
+        x = self.conv_2d_1(tensorflows(silu(self.batchnorm_0(x)), self.stride))
+        return self.conv_2d_2(silu(self.batchnorm_1(x))) + around
+
+
+CIFAR10 = ((0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616))
+
+
+class Normalised(nn.Module):
+    """Constants that belong to the network and not to its state dict."""
+
+    def __init__(self):
+        super().__init__()
+        for name, values in zip(("mean", "std"), CIFAR10):
+            self.register_buffer(name, tensor(values).double().view(1, 3, 1, 1), persistent=False)
+
+    def normal(self, x):
+        return (x - self.mean) / self.std
+
+
+class DeepMindWide(Normalised):
+    """init_conv, layer.S.block.I, batchnorm, logits; `stages` lists (blocks, channels)."""
+
+    def __init__(self, stem, stages, channels, classes, excited=False):
+        super().__init__()
+        momentum = 0.01 if excited else 0.1
+        self.init_conv = conv(channels, stem, 3)
+        groups, inputs = [], stem
+        for number, (count, outputs) in enumerate(stages):
+            group = nn.Module()
+            sizes = [(inputs, 2 if number else 1)] + [(outputs, 1)] * (count - 1)
+            blocks = (DeepMindBlock(size, outputs, step, excited, momentum) for size, step in sizes)
+            group.block = nn.Sequential(*blocks)
+            groups.append(group)
+            inputs = outputs
+        self.layer = nn.Sequential(*groups)
+        self.batchnorm = nn.BatchNorm2d(inputs, momentum=momentum)
+        self.logits = nn.Linear(inputs, classes)
+
+    def forward(self, x):
+        x = self.init_conv(self.normal(x))
+        for group in self.layer:
+            x = group.block(x)
+        return self.logits(pooled(silu(self.batchnorm(x))))
+
+
+class DeepMindResidual(Normalised):
+    def __init__(self, widths, channels, classes):
+        super().__init__()
+        self.conv_2d = conv(channels, widths[0], 3)
+        inputs = widths[0]
+        for number, outputs in enumerate(widths):
+            setattr(self, f"layer_{number}", stage(DeepMindPreActivation, inputs, outputs, 2, 2 if number else 1))
+            inputs = outputs
+        self.batchnorm = nn.BatchNorm2d(inputs)
+        self.logits = nn.Linear(inputs, classes)
+
+    def forward(self, x):
+        x = self.conv_2d(self.normal(x))
+        for number in range(4):
+            x = getattr(self, f"layer_{number}")(x)
+        return self.logits(pooled(silu(self.batchnorm(x))))
+
+
 class SmallCnn(nn.Module):
     """TRADES' MNIST network without its dropout; 3x3 convolutions without padding."""
 
@@ -194,6 +412,21 @@ class SmallCnn(nn.Module):
         x = max_pool2d(relu(features.conv2(relu(features.conv1(x)))), 2)
         x = max_pool2d(relu(features.conv4(relu(features.conv3(x)))), 2)
         return head.fc3(relu(head.fc2(relu(head.fc1(flatten(x, 1))))))
+
+
+class LeNet5(nn.Module):
+    """Madry et al.'s MNIST network."""
+
+    def __init__(self, channels, size, classes):
+        super().__init__()
+        self.conv1 = conv(channels, 32, 5, bias=True)
+        self.conv2 = conv(32, 64, 5, bias=True)
+        self.linear1 = nn.Linear(64 * (size // 4) ** 2, 1024)
+        self.linear2 = nn.Linear(1024, classes)
+
+    def forward(self, x):
+        x = max_pool2d(relu(self.conv2(max_pool2d(relu(self.conv1(x)), 2))), 2)
+        return self.linear2(relu(self.linear1(flatten(x, 1))))
 
 
 class Plain(nn.Module):
@@ -241,20 +474,77 @@ class TinyCnn(nn.Module):
         return self.linear(pooled(x))
 
 
+def plain_stack(name, channels, size, classes):
+    """`sequential-CkKsSpP-..-F-..`."""
+    layers, features = [], None
+    for part in name.split("-")[1:]:
+        if "k" in part:
+            outputs, kernel, stride, padding = map(int, re.fullmatch(r"(\d+)k(\d+)s(\d+)p(\d+)", part).groups())
+            layers += [nn.Conv2d(channels, outputs, kernel, stride, padding), nn.ReLU()]
+            channels, size = outputs, (size + 2 * padding - kernel) // stride + 1
+            continue
+        if features is None:
+            layers.append(nn.Flatten())
+        layers += [nn.Linear(features or channels * size * size, int(part)), nn.ReLU()]
+        features = int(part)
+    return nn.Sequential(*layers, nn.Linear(features, classes))
+
+
+# Depths and widths of stages that have a name of their own.
+SHAPES = {"wrn-34-r": "wrn-r-5x320-5x640-5x512", "wrn-a4": "wrn-a-27x160-28x448-13x384",
+          "ra-wrn-70-16": "ra-wrn-96-30x216-31x432-10x864"}
+PYRAMID = (64, 128, 256, 512)
+
+
+def stages(parts):
+    return [tuple(int(number) for number in part.split("x")) for part in parts]
+
+
+def wide(name, channels, classes):
+    """Wide ResNets of every family."""
+    family, _, rest = SHAPES.get(name, name).partition("wrn-")
+    parts = rest.split("-")
+    if family == "ra-":
+        return DeepMindWide(int(parts[0]), stages(parts[1:]), channels, classes, excited=True)
+    if parts[0] in ("r", "a"):
+        return Shaped(parts[0] == "a", stages(parts[1:]), channels, classes)
+    depth, factor = (int(part) for part in parts)
+    if family == "dm-":
+        count = (depth - 4) // 6
+        return DeepMindWide(16, [(count, 16 * factor * 2 ** n) for n in range(3)], channels, classes)
+    return (Standardized if family == "mma-" else WideResidual)(depth, factor, channels, classes)
+
+
 def build(name, channels, size, classes):
     """The named network in f32 with arbitrary values; `initial.fill` gives it its values."""
-    if name.startswith("wrn-"):
-        depth, factor = (int(part) for part in name.split("-")[1:])
-        return WideResidual(depth, factor, channels, classes)
+    if "wrn-" in name:
+        return wide(name, channels, classes)
+    if name.startswith("sequential-"):
+        return plain_stack(name, channels, size, classes)
+    base, _, factor = name.partition("-x")
+    factor = float(factor or 1)
+    widths = [round(width * factor) for width in PYRAMID]
+    thin = (16, 32, 64)
+
+    def residual(block, counts, widths=widths, **more):
+        return Residual(block, widths, counts, channels, classes, **more)
+
     makers = {
-        "resnet8": lambda: Residual(Basic, (16, 32, 64), 1, channels, classes),
-        "resnet20": lambda: Residual(Basic, (16, 32, 64), 3, channels, classes),
-        "resnet18": lambda: Residual(Basic, (64, 128, 256, 512), 2, channels, classes),
-        "preact-resnet18": lambda: Residual(PreActivation, (64, 128, 256, 512), 2, channels, classes),
-        "mobilenet-v2": lambda: MobileNetV2(1, channels, classes),
-        "mobilenet-v2-x0.25": lambda: MobileNetV2(0.25, channels, classes),
+        "resnet8": lambda: residual(Basic, (1, 1, 1), thin),
+        "resnet20": lambda: residual(Basic, (3, 3, 3), thin),
+        "resnet20-a": lambda: residual(Padded, (3, 3, 3), thin),
+        "resnet18": lambda: residual(Basic, (2, 2, 2, 2)),
+        "resnet34": lambda: residual(Basic, (3, 4, 6, 3)),
+        "resnet50": lambda: residual(Bottleneck, (3, 4, 6, 3), [4 * width for width in widths], stem=widths[0]),
+        "preact-resnet18": lambda: residual(PreActivation, (2, 2, 2, 2)),
+        "preact-resnet18-raw": lambda: residual(RawPreActivation, (2, 2, 2, 2)),
+        "preact-resnet18-bn": lambda: residual(PreActivation, (2, 2, 2, 2), final_norm=True),
+        "preact-resnet18-raw-bn": lambda: residual(RawPreActivation, (2, 2, 2, 2), final_norm=True),
+        "dm-preact-resnet18": lambda: DeepMindResidual(widths, channels, classes),
+        "mobilenet-v2": lambda: MobileNetV2(factor, channels, classes),
         "small-cnn": lambda: SmallCnn(channels, size, classes),
+        "lenet5-madry": lambda: LeNet5(channels, size, classes),
         "resnet4b": lambda: ResNet4b(size, classes),
         "tiny-cnn": lambda: TinyCnn(channels, classes),
     }
-    return makers[name]()
+    return makers[base]()

@@ -150,6 +150,20 @@ architectures! {
     tiny_cnn "tiny-cnn",
     small_cnn "small-cnn",
     resnet4b "resnet4b",
+    lenet5_madry "lenet5-madry",
+    sequential "sequential-8k4s2p1-12k4s2p1-20",
+    resnet20_a "resnet20-a",
+    resnet34 "resnet34-x0.125",
+    resnet50 "resnet50-x0.125",
+    preact_resnet18_raw "preact-resnet18-raw-x0.25",
+    preact_resnet18_bn "preact-resnet18-bn-x0.25",
+    preact_resnet18_raw_bn "preact-resnet18-raw-bn-x0.25",
+    mma_wrn "mma-wrn-10-1",
+    wrn_r "wrn-r-1x20-1x24-1x16",
+    wrn_a "wrn-a-1x20-2x24-1x16",
+    dm_wrn "dm-wrn-10-1",
+    dm_preact_resnet18 "dm-preact-resnet18-x0.25",
+    ra_wrn "ra-wrn-8-1x16-2x20-1x24",
 }
 
 #[test]

@@ -27,6 +27,8 @@ struct Case {
     mode: Option<String>,
     eps: Option<f64>,
     momentum: Option<f64>,
+    before: Option<usize>,
+    after: Option<usize>,
 }
 
 #[derive(Deserialize)]
@@ -83,6 +85,10 @@ impl Case {
             "add" => Op::Add,
             "mul" => Op::Mul,
             "concat" => Op::Concat,
+            "pad_channels" => {
+                Op::PadChannels { before: self.before.unwrap(), after: self.after.unwrap() }
+            }
+            "standardize" => Op::Standardize,
             "batch_norm" => Op::BatchNorm { eps: self.eps.unwrap(), momentum: self.momentum.unwrap() },
             "linear" => Op::Linear { out: out(), bias },
             other => panic!("the engine has no operation for {other}"),

@@ -52,6 +52,7 @@ pub(super) static WRN_R: Architecture = Architecture {
 
 pub(super) static WRN_A: Architecture = Architecture {
     example: "wrn-a-1x20-2x24-1x16",
+    init: Init::WideResNet,
     names: |_, tensors| A.names(tensors),
     ..Architecture::new(
         "wrn-a4",

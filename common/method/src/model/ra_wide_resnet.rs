@@ -17,7 +17,7 @@ use super::stages::{self, Stages};
 const KNOWN: (&str, usize, Stages) = ("ra-wrn-70-16", 96, [(30, 216), (31, 432), (10, 864)]);
 
 pub(super) static ROW: Architecture = Architecture {
-    example: "ra-wrn-8-1x12-2x20-1x24",
+    example: "ra-wrn-8-1x16-2x20-1x24",
     names,
     ..Architecture::new(
         "ra-wrn-70-16",
