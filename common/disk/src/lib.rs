@@ -3,12 +3,13 @@
 //! Whatever rslad leaves whole goes through [`publish`]: label sets, checkpoints, students, reports; only a run's log
 //! grows by the line. A process that is killed at any moment leaves a file as it was, or as it was to become.
 
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, PersistError};
 
 /// What becomes of a file that stands where a new one is to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,13 +62,11 @@ pub fn probe(path: &Path) -> io::Result<()> {
 
 /// A hidden file that goes with the value.
 fn temporary_for(staging: &Path, path: &Path) -> io::Result<NamedTempFile> {
-    let name = path
-        .file_name()
+    let prefix = hidden(path, "")
         .ok_or_else(|| io::Error::new(io::ErrorKind::IsADirectory, "the path does not end in a file name"))?;
-    let mut prefix = std::ffi::OsString::from(".");
-    prefix.push(name);
+    let prefix = prefix.file_name().expect("it was made of a file name");
     let made = tempfile::Builder::new()
-        .prefix(&prefix)
+        .prefix(prefix)
         .suffix(".partial")
         // Temporary files are private by default; a published one is not.
         .permissions(fs::Permissions::from_mode(0o666))
@@ -80,11 +79,52 @@ fn place(temporary: NamedTempFile, path: &Path, existing: Existing) -> io::Resul
     if existing == Existing::Replace {
         return temporary.persist(path).map(drop).map_err(|refused| refused.error);
     }
-    let Err(refused) = temporary.persist_noclobber(path) else { return Ok(()) };
+    let Err(refused) = claim(temporary, path, |temporary| temporary.persist_noclobber(path)) else {
+        return Ok(());
+    };
     let same = existing == Existing::RefuseOther
         && refused.error.kind() == io::ErrorKind::AlreadyExists
         && same_bytes(refused.file.path(), path)?;
     if same { Ok(()) } else { Err(refused.error) }
+}
+
+/// Moves the file to a name that nobody has.
+///
+/// `at_once` does it by a rename that replaces nothing, else by a hard link. Mounts of object stores and some network
+/// file systems know neither: there we look, then rename, under a lock that keeps out other processes of ours. What
+/// appears is whole in any case; only a program that does not ask for the lock could lose a file that it makes between
+/// our look and our rename.
+fn claim(
+    temporary: NamedTempFile,
+    path: &Path,
+    at_once: impl FnOnce(NamedTempFile) -> Result<File, PersistError>,
+) -> Result<(), PersistError> {
+    let PersistError { error, file } = match at_once(temporary) {
+        Ok(_) => return Ok(()),
+        Err(refused) => refused,
+    };
+    if error.kind() == io::ErrorKind::AlreadyExists {
+        return Err(PersistError { error, file });
+    }
+    let lock_path = hidden(path, ".lock");
+    let lock = lock_path.as_deref().and_then(|lock| Lock::wait(lock).ok());
+    let placed = match fs::symlink_metadata(path) {
+        Ok(_) => Err(PersistError { error: io::ErrorKind::AlreadyExists.into(), file }),
+        Err(absent) if absent.kind() == io::ErrorKind::NotFound => file.persist(path).map(drop),
+        Err(error) => Err(PersistError { error, file }),
+    };
+    if let (Some(_), Some(lock)) = (&lock, lock_path) {
+        let _ = fs::remove_file(lock);
+    }
+    placed
+}
+
+/// The name of a file beside this one that lists do not show.
+fn hidden(path: &Path, ending: &str) -> Option<PathBuf> {
+    let mut name = OsString::from(".");
+    name.push(path.file_name()?);
+    name.push(ending);
+    Some(path.with_file_name(name))
 }
 
 fn same_bytes(a: &Path, b: &Path) -> io::Result<bool> {
@@ -105,9 +145,22 @@ fn same_bytes(a: &Path, b: &Path) -> io::Result<bool> {
     }
 }
 
-/// Makes a new, renamed or removed entry of a folder survive a power cut.
+/// Makes a new, renamed or removed entry of a folder survive a power cut. Some network file systems cannot sync a
+/// folder; they keep what they are told, or nothing that we could do would help.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
+    match File::open(folder)?.sync_all() {
+        Err(error) if matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::InvalidInput) => {
+            Ok(())
+        }
+        synced => synced,
+    }
+}
+
+/// Bytes that this user may still write to the file system of a folder; none where it does not say.
+pub fn free_space(folder: &Path) -> Option<u64> {
+    let system = rustix::fs::statvfs(folder).ok()?;
+    // Mounts of object stores report nothing, or no size at all.
+    (system.f_blocks > 0).then(|| system.f_bavail.saturating_mul(system.f_frsize))
 }
 
 fn folder_of(path: &Path) -> &Path {
@@ -129,12 +182,23 @@ impl Lock {
     /// The file's folder must be there. A holder may remove file and folder before it lets go: the next one then finds
     /// [`io::ErrorKind::NotFound`], or makes a file of its own.
     pub fn take(path: &Path) -> io::Result<Option<Self>> {
+        Self::locked(path, |file| match file.try_lock() {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(error)) => Err(error),
+        })
+    }
+
+    /// The same, once every holder is done.
+    fn wait(path: &Path) -> io::Result<Option<Self>> {
+        Self::locked(path, |file| file.lock().map(|()| true))
+    }
+
+    fn locked(path: &Path, lock: impl Fn(&File) -> io::Result<bool>) -> io::Result<Option<Self>> {
         loop {
             let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
-            match file.try_lock() {
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => return Ok(None),
-                Err(TryLockError::Error(error)) => return Err(error),
+            if !lock(&file)? {
+                return Ok(None);
             }
             // A holder that was done between our open and our lock may have removed the file: take the new one.
             let ours = file.metadata()?.ino();
@@ -230,6 +294,61 @@ mod tests {
             write(&path, Existing::RefuseOther, &bytes).unwrap_err().kind(),
             io::ErrorKind::AlreadyExists
         );
+    }
+
+    /// A file system that can neither rename without replacing nor make hard links, as mounts of object stores cannot.
+    fn claim_without_help(path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let mut temporary = temporary_for(folder_of(path), path)?;
+        temporary.write_all(bytes)?;
+        let refuse = |file| Err(PersistError { error: io::ErrorKind::Unsupported.into(), file });
+        claim(temporary, path, refuse).map_err(|refused| refused.error)
+    }
+
+    #[test]
+    fn where_neither_rename_without_replacing_nor_hard_links_work_there_is_a_third_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        claim_without_help(&path, b"first").unwrap();
+        let kind = claim_without_help(&path, b"second").unwrap_err().kind();
+        assert_eq!(kind, io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&path).unwrap(), b"first");
+        assert_eq!(
+            fs::read_dir(folder.path()).unwrap().count(),
+            1,
+            "neither lock nor temporary file is left"
+        );
+    }
+
+    #[test]
+    fn of_many_that_go_the_third_way_at_once_one_wins_and_its_file_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        for round in 0..20 {
+            let path = folder.path().join(format!("file{round}"));
+            let won: Vec<u8> = std::thread::scope(|scope| {
+                let racers: Vec<_> = (0..8u8)
+                    .map(|racer| {
+                        let path = &path;
+                        scope.spawn(move || claim_without_help(path, &[racer; 5000]).is_ok().then_some(racer))
+                    })
+                    .collect();
+                racers.into_iter().filter_map(|racer| racer.join().unwrap()).collect()
+            });
+            assert_eq!(won.len(), 1, "{won:?}");
+            assert!(fs::read(&path).unwrap() == vec![won[0]; 5000]);
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 20);
+    }
+
+    #[test]
+    fn a_file_system_says_what_is_free() {
+        let folder = tempfile::tempdir().unwrap();
+        let free = free_space(folder.path()).unwrap();
+        // What `df` says, in blocks of 1 KiB.
+        let df = std::process::Command::new("df").args(["-Pk"]).arg(folder.path()).output().unwrap();
+        let text = String::from_utf8(df.stdout).unwrap();
+        let available: u64 = text.lines().last().unwrap().split_whitespace().nth(3).unwrap().parse().unwrap();
+        assert!(free.abs_diff(available * 1024) < 1 << 30, "{free} and {available} KiB");
+        assert_eq!(free_space(&folder.path().join("absent")), None);
     }
 
     #[test]
