@@ -117,7 +117,7 @@ mod tests {
         let damage = labels::Error::ExtraFile { path: "x".into() };
         assert_eq!(Error::from(damage).exit(), Exit::Failed);
         assert_eq!(Error::from(EvalError::NonFinite).exit(), Exit::Failed);
-        let absent = labels::Error::NotALabelSet { dir: "x".into() };
+        let absent = labels::Error::NotALabelSet { dir: "x".into(), inside: None };
         assert_eq!(Error::from(absent).exit(), Exit::Refused);
         assert_eq!(Error::from(names::Unknown::new("fruit", "aple", ["apple"])).exit(), Exit::Refused);
         assert_eq!(Error::from(candle_core::Error::Msg("shape".into())).exit(), Exit::Bug);

@@ -67,14 +67,16 @@ pub enum Error {
     TooLargeForF16 { image: u64, view: u16, class: usize, value: f32 },
 
     // The folder and its manifest.
-    #[error("folder {} is not a label set: it has no manifest.json\nhint: pass the folder that `label run` wrote", dir.display())]
-    NotALabelSet { dir: PathBuf },
+    #[error("folder {} is not a label set: it has no manifest.json\nhint: pass {}", dir.display(), inside.as_ref().map_or("the folder that `label run` wrote".into(), |inside| inside.display().to_string()))]
+    NotALabelSet { dir: PathBuf, inside: Option<PathBuf> },
     #[error("label set {} is unfinished: it has .work but no manifest.json\nhint: run the same `label run` again, it goes on where it stopped", dir.display())]
     Unfinished { dir: PathBuf },
     #[error("manifest {}: {detail}\nhint: it is damaged or was not written by `label run`; fetch the label set again", path.display())]
     ManifestSyntax { path: PathBuf, detail: String },
     #[error("manifest {}: wanted format {wanted}, found {found}\nhint: a newer version of this program wrote it; update", path.display())]
     UnknownVersion { path: PathBuf, wanted: String, found: String },
+    #[error("manifest {}: its line ends were made CR LF, so that its id no longer holds\nhint: fetch the label set again with nothing converted (git: `git config core.autocrlf false`)", path.display())]
+    ManifestLineEnds { path: PathBuf },
     #[error("manifest {}: its bytes hash to id {wanted}, it says {found}\nhint: it was changed after it was written; fetch the label set again", path.display())]
     ManifestId { path: PathBuf, wanted: String, found: String },
     #[error("manifest {}: {field} is {found}, wanted {wanted}\nhint: it contradicts itself; fetch the label set again", path.display())]
@@ -83,20 +85,20 @@ pub enum Error {
     UnsafePath { path: PathBuf, entry: String },
 
     // Files.
-    #[error("{}: wanted a plain file or folder, found {found}\nhint: replace it by what it points to", path.display())]
-    NotPlain { path: PathBuf, found: &'static str },
+    #[error("{}: wanted {wanted}, found {found}\nhint: move it out of the label set, then fetch it again", path.display())]
+    NotPlain { path: PathBuf, wanted: &'static str, found: &'static str },
+    #[error("{}: it is a link to {}, and nothing is there\nhint: fetch the label set again, or bring back what the link points to", path.display(), target.display())]
+    BrokenLink { path: PathBuf, target: PathBuf },
+    #[error("{}: wanted {wanted} bytes, found a pointer of Git LFS: the file itself was not fetched\nhint: run `git lfs pull` in that folder, or fetch the label set with `hf download`", path.display())]
+    NotFetched { path: PathBuf, wanted: u64 },
     #[error("{}: the manifest lists it, wanted {wanted} bytes, found no file\nhint: fetch the label set again", path.display())]
     MissingFile { path: PathBuf, wanted: u64 },
-    #[error("{}: the manifest does not list it\nhint: move it out of the label set", path.display())]
+    #[error("{}: the manifest does not list it\nhint: move it out of the label set, or give it a name that starts with a dot", path.display())]
     ExtraFile { path: PathBuf },
     #[error("{}: wanted {wanted} bytes, found {found}\nhint: it was cut short or added to; fetch it again", path.display())]
     FileSize { path: PathBuf, wanted: u64, found: u64 },
     #[error("{}: BLAKE3 is {found}, manifest says {wanted}\nhint: the file changed after it was written; fetch it again", path.display())]
     FileHash { path: PathBuf, wanted: String, found: String },
-    #[error("{}: line {line} is `{found}`, wanted `{wanted}`\nhint: the file changed after it was written; fetch it again", path.display())]
-    Sums { path: PathBuf, line: usize, wanted: String, found: String },
-    #[error("card {}: wanted it to quote content_hash {wanted}, found none\nhint: it belongs to another label set; fetch it again", path.display())]
-    Card { path: PathBuf, wanted: String },
     #[error("shard {}: {what} is {found}, wanted {wanted}\nhint: the shard does not fit its manifest; fetch the label set again", path.display())]
     Structure { path: PathBuf, what: String, wanted: String, found: String },
     #[error("shard {}: cannot be decoded: {detail}\nhint: the shard is damaged; fetch the label set again", path.display())]

@@ -17,10 +17,10 @@ mod write;
 
 pub use error::{Error, Kind, Result};
 pub use folder::manifest::Manifest;
-pub use folder::records::{ClassCount, DatasetRecord, FileRecord, RightAnswers};
 pub use folder::teacher::Teacher;
 pub use read::check::Wanted;
 pub use read::lookup::{LabelSet, Row};
+pub use read::note::Note;
 pub use read::open::Check;
 pub use read::verify::{Report, verify};
 pub use row::augment::{Augment, View};

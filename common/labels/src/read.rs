@@ -1,7 +1,10 @@
-//! Reading: opening a published label set, comparing it with a run, looking rows up, verifying all of it.
+//! Reading: a label set is opened, checked against a run's images, and looked up row by row.
 
+mod beside;
 pub(crate) mod check;
+mod forms;
 pub(crate) mod lookup;
+pub(crate) mod note;
 pub(crate) mod open;
 mod strangers;
 pub(crate) mod verify;

@@ -57,6 +57,9 @@ impl Manifest {
         let id = head.id.ok_or_else(|| syntax("it has no id".into()))?;
         let computed = id_of(bytes, &id.to_string());
         if computed != Some(id) {
+            if id_of(&without_carriage_returns(bytes), &id.to_string()) == Some(id) {
+                return Err(Error::ManifestLineEnds { path: path.into() });
+            }
             return Err(Error::ManifestId {
                 path: path.into(),
                 wanted: computed
@@ -80,4 +83,9 @@ fn id_of(bytes: &[u8], id: &str) -> Option<Hex> {
     let mut zeroed = bytes.to_vec();
     zeroed[start..start + id.len()].fill(b'0');
     Some(Hex::blake3(&zeroed))
+}
+
+/// A manifest has none of its own; some programs put one before every line feed of what they take for text.
+fn without_carriage_returns(bytes: &[u8]) -> Vec<u8> {
+    bytes.iter().copied().filter(|&byte| byte != b'\r').collect()
 }

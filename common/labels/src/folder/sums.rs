@@ -1,8 +1,5 @@
 //! `SHA256SUMS`: for people who have `sha256sum -c` and not this program. Every file but itself.
 
-use std::path::Path;
-
-use crate::error::{Error, Result};
 use crate::row::digest::Hex;
 
 /// The file's text: digest, two spaces, path, sorted by path.
@@ -12,18 +9,18 @@ pub(crate) fn text(mut files: Vec<(String, Hex)>) -> String {
     lines.concat()
 }
 
-/// Compares a SHA256SUMS byte for byte with what it should say; digests of `None` are not known and not compared.
-pub(crate) fn check(path: &Path, found: &[u8], mut files: Vec<(String, Option<Hex>)>) -> Result<()> {
+/// The first line in which a SHA256SUMS differs from what it should say: its number from 1, what was wanted, what was
+/// found. Digests of `None` are not known and not compared.
+pub(crate) fn difference(
+    found: &[u8],
+    mut files: Vec<(String, Option<Hex>)>,
+) -> Option<(usize, String, String)> {
     files.sort();
     let found = String::from_utf8_lossy(found);
     let mut lines = found.split_inclusive('\n');
     let differs = |line: usize, wanted: &str, found: &str| {
-        Err(Error::Sums {
-            path: path.into(),
-            line: line + 1,
-            wanted: wanted.trim_end_matches('\n').into(),
-            found: found.escape_debug().to_string(),
-        })
+        let found = found.chars().take(200).collect::<String>();
+        Some((line + 1, wanted.trim_end_matches('\n').into(), found.escape_debug().to_string()))
     };
     for (number, (file, sha256)) in files.iter().enumerate() {
         let line = lines.next().unwrap_or("");
@@ -39,8 +36,5 @@ pub(crate) fn check(path: &Path, found: &[u8], mut files: Vec<(String, Option<He
             return differs(number, &wanted, line);
         }
     }
-    match lines.next() {
-        Some(line) => differs(files.len(), "the end", line),
-        None => Ok(()),
-    }
+    lines.next().and_then(|line| differs(files.len(), "the end", line))
 }

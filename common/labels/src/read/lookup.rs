@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::folder::manifest::Manifest;
+use crate::read::note::Note;
 use crate::row::dataset::ImageHash;
 use crate::row::dtype::Logits;
 use crate::shard::rows::Shard;
@@ -12,6 +13,7 @@ pub struct LabelSet {
     dir: PathBuf,
     manifest: Manifest,
     shards: Vec<Shard>,
+    notes: Vec<Note>,
     shard_images: usize,
     images: usize,
     /// Views of the augmentation: an image with this many rows has them all, and a view's id is its place.
@@ -33,7 +35,7 @@ pub struct Row<'a> {
 
 impl LabelSet {
     /// Shards in order, validated against the manifest.
-    pub(crate) fn new(dir: &Path, manifest: Manifest, shards: Vec<Shard>) -> LabelSet {
+    pub(crate) fn new(dir: &Path, manifest: Manifest, shards: Vec<Shard>, notes: Vec<Note>) -> LabelSet {
         LabelSet {
             dir: dir.into(),
             shard_images: manifest.shard_images.min(manifest.dataset.images) as usize,
@@ -41,6 +43,7 @@ impl LabelSet {
             views: manifest.augment.views() as usize,
             manifest,
             shards,
+            notes,
         }
     }
 
@@ -52,6 +55,11 @@ impl LabelSet {
     /// What the label set is.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// What is other than it was written and no reason to refuse: for the person who opened it.
+    pub fn notes(&self) -> &[Note] {
+        &self.notes
     }
 
     /// Number of images.

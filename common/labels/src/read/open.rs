@@ -1,15 +1,17 @@
 //! Opening a label set: manifest, files, hashes and rows, checked before anyone reads a logit.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::folder::manifest::Manifest;
-use crate::folder::names::{MANIFEST, SUMS, WORK};
-use crate::folder::plain::{map_plain, open_plain};
+use crate::folder::names::{CARD, MANIFEST, WORK};
+use crate::folder::plain::{map_plain, open_plain, visible};
 use crate::folder::records::FileRecord;
-use crate::folder::sums;
+use crate::read::beside::{check_card, check_sums};
+use crate::read::forms::Forms;
 use crate::read::lookup::LabelSet;
 use crate::read::strangers::strangers;
 use crate::row::dataset::identity;
@@ -26,7 +28,7 @@ const LARGEST_MANIFEST: u64 = 256 << 20;
 /// How much [`LabelSet::open`] checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Check {
-    /// Every byte of every file against the manifest, and every logit for NaN and infinities. The default: neither
+    /// Every byte of the manifest and of every shard, and every logit for NaN and infinities. The default: neither
     /// safetensors nor Parquet notices a flipped bit.
     Hashes,
     /// Names and lengths of the files, and the structure of the rows; logits are not looked at.
@@ -37,50 +39,62 @@ pub enum Check {
 impl LabelSet {
     /// Opens a published label set. Safetensors shards are mapped; a set of Parquet alone is decoded into memory.
     ///
+    /// What identifies a label set must be as it was written: its manifest and the shards of the forms that are there,
+    /// of which one suffices. What else differs is among the [`LabelSet::notes`].
+    ///
     /// Do not change a label set's files while it is open: truncating a mapped file ends the process.
     pub fn open(dir: &Path, check: Check) -> Result<LabelSet> {
-        let manifest = load_manifest(dir)?;
+        let (manifest, bytes) = load_manifest(dir)?;
         if let Some(stranger) = strangers(dir, &manifest)?.into_iter().next() {
             return Err(stranger);
         }
         let hashed = check == Check::Hashes;
-        let mut digests = Vec::with_capacity(manifest.files.len() + 1);
+        let mut notes = Vec::new();
+        let mut digests = vec![(CARD.into(), check_card(dir, &manifest, &mut notes)?)];
         let mut shards = Vec::with_capacity(manifest.shards());
-        for file in &manifest.files {
-            let form = form_of(&manifest, file);
-            let rows = match form {
-                Some(Form::Parquet) => !manifest.form.has_safetensors(),
-                Some(_) => true,
-                None => false,
-            };
-            let (storage, digest) = check_file(dir, file, hashed || (rows && form == Some(Form::Parquet)))?;
-            if form.is_none() {
-                check_card(dir, &manifest, &storage)?;
-            }
-            if rows {
-                let shard = read_shard(dir, &manifest, file, storage)?;
-                if hashed {
-                    shard.check_finite(&dir.join(&file.path))?;
+        let forms = Forms::of(dir, &manifest, &mut notes);
+        for (form, files) in forms.each() {
+            let read = form == forms.read();
+            for file in files {
+                let (storage, digest) = check_file(dir, file, hashed || (read && form == Form::Parquet))?;
+                if read {
+                    let shard = read_shard(dir, &manifest, form, file, storage)?;
+                    if hashed {
+                        shard.check_finite(&dir.join(&file.path))?;
+                    }
+                    shards.push(shard);
                 }
-                shards.push(shard);
+                digests.push((file.path.clone(), if hashed { digest } else { None }));
             }
-            digests.push((file.path.clone(), if hashed { digest } else { None }));
         }
-        check_sums(dir, &digests)?;
+        check_sums(dir, &bytes, &with_absent(&manifest, digests), &mut notes)?;
         check_dataset(dir, &manifest, &shards)?;
-        Ok(LabelSet::new(dir, manifest, shards))
+        Ok(LabelSet::new(dir, manifest, shards, notes))
     }
 }
 
-/// Reads the manifest of a published label set.
-pub(crate) fn load_manifest(dir: &Path) -> Result<Manifest> {
+/// The digests with those of the files that are not there, which nobody knows.
+pub(crate) fn with_absent(
+    manifest: &Manifest,
+    mut digests: Vec<(String, Option<FileDigest>)>,
+) -> Vec<(String, Option<FileDigest>)> {
+    let there: HashSet<String> = digests.iter().map(|(path, _)| path.clone()).collect();
+    let absent = manifest.files.iter().filter(|file| !there.contains(&file.path));
+    digests.extend(absent.map(|file| (file.path.clone(), None)));
+    digests
+}
+
+/// Reads the manifest of a published label set; gives its bytes too.
+pub(crate) fn load_manifest(dir: &Path) -> Result<(Manifest, Vec<u8>)> {
     let path = dir.join(MANIFEST);
     fs::read_dir(dir).map_err(Error::io("open label set", dir))?;
     let file = match open_plain(&path, 0) {
         Err(Error::MissingFile { .. }) if dir.join(WORK).exists() => {
             return Err(Error::Unfinished { dir: dir.into() });
         }
-        Err(Error::MissingFile { .. }) => return Err(Error::NotALabelSet { dir: dir.into() }),
+        Err(Error::MissingFile { .. }) => {
+            return Err(Error::NotALabelSet { dir: dir.into(), inside: label_set_inside(dir) });
+        }
         opened => opened?,
     };
     let mut bytes = Vec::new();
@@ -91,18 +105,18 @@ pub(crate) fn load_manifest(dir: &Path) -> Result<Manifest> {
             detail: format!("wanted at most {LARGEST_MANIFEST} bytes, found more"),
         });
     }
-    Manifest::parse(&path, &bytes)
+    Ok((Manifest::parse(&path, &bytes)?, bytes))
 }
 
-/// Which form a file belongs to; none for the card.
-pub(crate) fn form_of(manifest: &Manifest, file: &FileRecord) -> Option<Form> {
-    if std::ptr::eq(file, manifest.card()) {
-        None
-    } else if manifest.parquet_files().as_ptr_range().contains(&std::ptr::from_ref(file)) {
-        Some(Form::Parquet)
-    } else {
-        Some(Form::Safetensors)
-    }
+/// The one folder in this one, or in its `snapshots` as the hub's cache has them, that does hold a manifest.
+fn label_set_inside(dir: &Path) -> Option<PathBuf> {
+    let folders = [dir.to_path_buf(), dir.join("snapshots")];
+    let mut found = folders.iter().flat_map(|folder| {
+        let names = visible(folder).unwrap_or_default();
+        names.into_iter().map(|name| folder.join(name)).filter(|path| path.join(MANIFEST).exists())
+    });
+    let first = found.next()?;
+    found.next().is_none().then_some(first)
 }
 
 /// Maps a file after comparing its length, and its hash if asked to. What is hashed is what is read later: one mapping.
@@ -126,37 +140,18 @@ pub(crate) fn check_file(dir: &Path, file: &FileRecord, hash: bool) -> Result<(S
 pub(crate) fn read_shard(
     dir: &Path,
     manifest: &Manifest,
+    form: Form,
     file: &FileRecord,
     storage: Storage,
 ) -> Result<Shard> {
     let path = dir.join(&file.path);
     let (first, layout) = manifest.layout(file);
-    let shard = match form_of(manifest, file) {
-        Some(Form::Parquet) => parquet::read(&path, storage, layout, first, manifest.augment)?,
-        _ => Shard::read(&path, storage, layout, first)?,
+    let shard = match form {
+        Form::Parquet => parquet::read(&path, storage, layout, first, manifest.augment)?,
+        Form::Safetensors | Form::Both => Shard::read(&path, storage, layout, first)?,
     };
     shard.validate(&path, manifest.augment, manifest.views)?;
     Ok(shard)
-}
-
-/// The card must speak of this label set.
-pub(crate) fn check_card(dir: &Path, manifest: &Manifest, card: &[u8]) -> Result<()> {
-    let wanted = manifest.content_hash.to_string();
-    if card.windows(wanted.len()).any(|window| window == wanted.as_bytes()) {
-        return Ok(());
-    }
-    Err(Error::Card { path: dir.join(&manifest.card().path), wanted })
-}
-
-/// SHA256SUMS must say, line by line, what the files hash to.
-pub(crate) fn check_sums(dir: &Path, digests: &[(String, Option<FileDigest>)]) -> Result<()> {
-    let path = dir.join(SUMS);
-    let manifest = fs::read(dir.join(MANIFEST)).map_err(Error::io("read", &dir.join(MANIFEST)))?;
-    let mut files: Vec<(String, Option<Hex>)> =
-        digests.iter().map(|(path, digest)| (path.clone(), digest.map(|digest| digest.sha256))).collect();
-    files.push((MANIFEST.into(), Some(FileDigest::of(&manifest).sha256)));
-    let bytes = files.iter().map(|(path, _)| path.len() as u64 + 67).sum();
-    sums::check(&path, &map_plain(dir, SUMS, bytes)?, files)
 }
 
 /// Image hashes and labels over all shards must hash to the manifest's dataset.

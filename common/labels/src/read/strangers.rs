@@ -6,38 +6,33 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::folder::manifest::Manifest;
-use crate::folder::names::{DATA, MANIFEST, SHARDS, SUMS, WORK};
-use crate::folder::plain::{not_plain, read_dir};
+use crate::folder::names::{DATA, MANIFEST, SHARDS, SUMS};
+use crate::folder::plain::{not_plain, visible};
 
-/// What stands in the folder that the manifest does not list, or is a link. `.work` may remain from a writer that was
-/// interrupted after its commit.
+/// What stands in the folder, or among its shards, and the manifest does not list. Names that start with a dot are
+/// nobody's business: git, the hub's tools and file managers leave such, and no reader of either form takes them.
 pub(crate) fn strangers(dir: &Path, manifest: &Manifest) -> Result<Vec<Error>> {
     let listed: HashSet<&str> = manifest.files.iter().map(|file| file.path.as_str()).collect();
+    let folders = [(DATA, manifest.form.has_parquet()), (SHARDS, manifest.form.has_safetensors())];
+    let is_folder = |name: &str| folders.contains(&(name, true));
     let mut found = Vec::new();
-    let mut look = |folder: &str| -> Result<()> {
-        let at = dir.join(folder);
-        for (name, kind) in read_dir(&at)? {
-            let path = at.join(&name);
-            let inside = if folder.is_empty() { name.clone() } else { format!("{folder}/{name}") };
-            let is_folder = folder.is_empty()
-                && ((name == WORK)
-                    || (name == DATA && manifest.form.has_parquet())
-                    || (name == SHARDS && manifest.form.has_safetensors()));
-            let is_file = listed.contains(inside.as_str()) || inside == MANIFEST || inside == SUMS;
-            if !is_folder && !is_file {
-                found.push(Error::ExtraFile { path });
-            } else if (is_folder && !kind.is_dir()) || (is_file && !kind.is_file()) {
-                found.push(not_plain(&path, kind));
-            }
+    for name in visible(dir)? {
+        if !is_folder(&name) && !listed.contains(name.as_str()) && name != MANIFEST && name != SUMS {
+            found.push(Error::ExtraFile { path: dir.join(&name) });
         }
-        Ok(())
-    };
-    look("")?;
-    for (folder, present) in [(DATA, manifest.form.has_parquet()), (SHARDS, manifest.form.has_safetensors())]
-    {
-        // A link or an absent folder is reported by what should be inside it.
-        if present && fs::symlink_metadata(dir.join(folder)).is_ok_and(|meta| meta.is_dir()) {
-            look(folder)?;
+    }
+    for folder in [DATA, SHARDS].into_iter().filter(|folder| is_folder(folder)) {
+        let at = dir.join(folder);
+        // An absent folder is reported by what should be inside it.
+        let Ok(meta) = fs::metadata(&at) else { continue };
+        if !meta.is_dir() {
+            found.push(not_plain(&at, "a folder", meta.file_type()));
+            continue;
+        }
+        for name in visible(&at)? {
+            if !listed.contains(format!("{folder}/{name}").as_str()) {
+                found.push(Error::ExtraFile { path: at.join(&name) });
+            }
         }
     }
     Ok(found)

@@ -4,11 +4,12 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::folder::manifest::Manifest;
-use crate::folder::names::MANIFEST;
+use crate::folder::names::{CARD, MANIFEST};
 use crate::folder::records::RightAnswers;
-use crate::read::open::{
-    check_card, check_dataset, check_file, check_sums, content_hash, form_of, load_manifest, read_shard,
-};
+use crate::read::beside::{check_card, check_sums};
+use crate::read::forms::Forms;
+use crate::read::note::Note;
+use crate::read::open::{check_dataset, check_file, content_hash, load_manifest, read_shard, with_absent};
 use crate::read::strangers::strangers;
 use crate::row::digest::Hex;
 use crate::row::dtype::Form;
@@ -27,6 +28,8 @@ pub struct Report {
     pub content: Vec<(Form, Hex)>,
     /// Everything that is wrong; none for a sound label set.
     pub problems: Vec<Error>,
+    /// What is other than it was written and wrong with nothing: an edited card, a form that did not travel.
+    pub notes: Vec<Note>,
 }
 
 impl Report {
@@ -36,42 +39,47 @@ impl Report {
     }
 }
 
-/// Checks every byte and every row of a label set in all its forms.
+/// Checks every byte and every row of a label set in all the forms that are there.
 ///
 /// An error means that the manifest itself cannot be believed; what is wrong with the files is in [`Report::problems`].
 pub fn verify(dir: &Path) -> Result<Report> {
-    let manifest = load_manifest(dir)?;
-    manifest.form.require_compiled(|| format!("verifying every row of label set {}", dir.display()))?;
-    let mut problems = strangers(dir, &manifest)?;
-    let mut forms: [(Form, Vec<Shard>); 2] = [(Form::Parquet, vec![]), (Form::Safetensors, vec![])];
-    let (mut digests, mut files, mut bytes) = (Vec::new(), 0, 0);
-    for file in &manifest.files {
-        let (storage, digest) = match check_file(dir, file, true) {
-            Ok(checked) => checked,
-            Err(problem) => {
-                problems.push(problem);
-                digests.push((file.path.clone(), None));
-                continue;
-            }
-        };
-        (files, bytes) = (files + 1, bytes + file.bytes);
-        digests.push((file.path.clone(), digest));
-        let Some(form) = form_of(&manifest, file) else {
-            problems.extend(check_card(dir, &manifest, &storage).err());
-            continue;
-        };
-        let shard = read_shard(dir, &manifest, file, storage).and_then(|shard| {
-            shard.check_finite(&dir.join(&file.path))?;
-            Ok(shard)
-        });
-        match shard {
-            Ok(shard) => forms[usize::from(form == Form::Safetensors)].1.push(shard),
-            Err(problem) => problems.push(problem),
-        }
+    let (manifest, bytes_of_manifest) = load_manifest(dir)?;
+    let mut notes = Vec::new();
+    let forms = Forms::of(dir, &manifest, &mut notes);
+    for (form, _) in forms.each() {
+        form.require_compiled(|| format!("verifying every row of label set {}", dir.display()))?;
     }
-    problems.extend(check_sums(dir, &digests).err());
+    let mut problems = strangers(dir, &manifest)?;
+    let card = check_card(dir, &manifest, &mut notes)?;
+    let (mut files, mut bytes) = card.map_or((0, 0), |card| (1, card.bytes));
+    let mut digests = vec![(CARD.into(), card)];
+    let mut read: Vec<(Form, Vec<Shard>)> = Vec::new();
+    for (form, records) in forms.each() {
+        let mut shards = Vec::with_capacity(records.len());
+        for file in records {
+            let (storage, digest) = match check_file(dir, file, true) {
+                Ok(checked) => checked,
+                Err(problem) => {
+                    problems.push(problem);
+                    continue;
+                }
+            };
+            (files, bytes) = (files + 1, bytes + file.bytes);
+            digests.push((file.path.clone(), digest));
+            let shard = read_shard(dir, &manifest, form, file, storage).and_then(|shard| {
+                shard.check_finite(&dir.join(&file.path))?;
+                Ok(shard)
+            });
+            match shard {
+                Ok(shard) => shards.push(shard),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        read.push((form, shards));
+    }
+    check_sums(dir, &bytes_of_manifest, &with_absent(&manifest, digests), &mut notes)?;
     let mut content = Vec::new();
-    for (form, shards) in &forms {
+    for (form, shards) in &read {
         // Rows in order have a hash; a form with a damaged shard has been reported above.
         if shards.is_empty() || shards.len() < manifest.shards() {
             continue;
@@ -89,7 +97,7 @@ pub fn verify(dir: &Path) -> Result<Report> {
         problems.extend(check_dataset(dir, &manifest, shards).err());
         problems.extend(check_right(dir, &manifest, shards).err());
     }
-    Ok(Report { manifest, files, bytes, content, problems })
+    Ok(Report { manifest, files, bytes, content, problems, notes })
 }
 
 /// Counts the right answers again.

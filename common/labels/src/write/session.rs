@@ -71,7 +71,7 @@ impl Session {
             state,
         };
         if dir.join(MANIFEST).exists() {
-            let manifest = load_manifest(dir)?;
+            let (manifest, _) = load_manifest(dir)?;
             parameters.require(dir, Parameters::of(&manifest))?;
             // Published, but is it all still there?
             LabelSet::open(dir, Check::Sizes)?;
