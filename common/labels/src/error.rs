@@ -45,6 +45,8 @@ pub enum Error {
     // Writing.
     #[error("cannot {action} {}: {source}\nhint: {}", path.display(), io_hint(source))]
     Io { action: &'static str, path: PathBuf, source: io::Error },
+    #[error("cannot write label set {}: {source}: it takes {wanted} more bytes, {found} are free\nhint: free some space, or write to a disk with more by --out; --dtype f16, --format safetensors and fewer views take less", dir.display())]
+    NoRoom { dir: PathBuf, wanted: u64, found: u64, source: io::Error },
     #[error("label set {}: another process is writing it\nhint: wait for that process, or write to another --out", dir.display())]
     Locked { dir: PathBuf },
     #[error("folder {}: wanted an empty folder or an unfinished label set, found `{entry}`\nhint: write to another --out, or move what is there", dir.display())]
@@ -131,7 +133,7 @@ impl Error {
     /// What sort of failure this is.
     pub fn kind(&self) -> Kind {
         match self {
-            Error::Io { .. } => Kind::Io,
+            Error::Io { .. } | Error::NoRoom { .. } => Kind::Io,
             Error::UnknownAugment { .. }
             | Error::UnknownViews { .. }
             | Error::UnknownDtype { .. }

@@ -17,6 +17,7 @@ mod write;
 
 pub use error::{Error, Kind, Result};
 pub use folder::manifest::Manifest;
+pub use folder::records::{ClassCount, DatasetRecord, FileRecord, RightAnswers};
 pub use folder::teacher::Teacher;
 pub use read::check::Wanted;
 pub use read::lookup::{LabelSet, Row};
@@ -29,5 +30,6 @@ pub use row::digest::Hex;
 pub use row::dtype::{Dtype, Form, Logits};
 pub use row::table::RowTable;
 pub use row::views::Views;
+pub use write::answers::Answers;
 pub use write::session::{Session, ShardJob};
 pub use write::spec::{Spec, default_shard_images};

@@ -18,7 +18,7 @@ use crate::write::session::{Session, State};
 impl Session {
     /// Publishes the label set: card, SHA256SUMS, and last of all the manifest. Every shard must have been written.
     pub fn finish(self) -> Result<Manifest> {
-        if let State::Finished(manifest) = self.state {
+        if let State::Finished { manifest, .. } = self.state {
             return Ok(*manifest);
         }
         let pending = self.pending().len();
@@ -61,9 +61,8 @@ impl Session {
         publisher.publish_bytes(SUMS, sums::text(sums).as_bytes())?;
         // The commit. Everything it names is on the disk, synced, under its final name.
         publisher.publish_bytes(MANIFEST, &bytes)?;
-        match self.state {
-            State::Writing(work) => work.remove()?,
-            State::Finished(_) => unreachable!("returned above"),
+        if let State::Writing(work) = self.state {
+            work.remove();
         }
         Ok(manifest)
     }

@@ -9,13 +9,15 @@ use crate::error::{Error, Result};
 use crate::folder::manifest::Manifest;
 use crate::folder::names::{CARD, DATA, MANIFEST, SHARDS, SUMS, WORK, shard_path};
 use crate::folder::parameters::Parameters;
-use crate::folder::plain::read_dir;
-use crate::read::lookup::LabelSet;
-use crate::read::open::{Check, load_manifest};
+use crate::folder::plain::visible;
+use crate::read::note::Note;
+use crate::read::open::load_manifest;
+use crate::read::verify::verify;
 use crate::row::dtype::Form;
 use crate::shard::layout::Layout;
 use crate::shard::parquet;
 use crate::shard::rows::Shard;
+use crate::write::answers::Answers;
 use crate::write::publish::{Out, Publisher, sync_folder};
 use crate::write::spec::Spec;
 use crate::write::work::{ShardRecord, Work, remove_if_there};
@@ -45,53 +47,95 @@ pub struct Session {
 }
 
 pub(crate) enum State {
+    /// Not looked at yet.
+    Unknown,
     Writing(Work),
-    Finished(Box<Manifest>),
+    Finished {
+        manifest: Box<Manifest>,
+        notes: Vec<Note>,
+    },
 }
 
 impl Session {
     /// Begins a label set in an empty or absent folder, or goes on with one that the same spec began.
     ///
-    /// Finished shards are hashed again before they are trusted. If the folder is already published with this spec, nothing is
-    /// pending and [`Session::finish`] returns its manifest.
+    /// Finished shards are hashed again before they are trusted. If the folder is already published with this spec, every
+    /// byte and row of it is verified; then nothing is pending and [`Session::finish`] returns its manifest. A disk that
+    /// cannot hold what is missing is refused now rather than when it is full.
     pub fn open(dir: &Path, spec: Spec) -> Result<Session> {
         spec.validate()?;
         let shard_images = spec.shard_images();
         let parameters = spec.parameters(shard_images);
         fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
-        if !dir.join(WORK).exists() && !dir.join(MANIFEST).exists() {
-            refuse_occupied(dir, |_| false)?;
-        }
-        let session = |state| Session {
+        let mut session = Session {
             dir: dir.into(),
             spec,
-            parameters: parameters.clone(),
+            parameters,
             shard_images,
             done: BTreeMap::new(),
-            state,
+            state: State::Unknown,
         };
-        if dir.join(MANIFEST).exists() {
-            let (manifest, _) = load_manifest(dir)?;
-            parameters.require(dir, Parameters::of(&manifest))?;
-            // Published, but is it all still there?
-            LabelSet::open(dir, Check::Sizes)?;
-            if dir.join(WORK).exists() {
-                // A writer was interrupted between its commit and its tidying up.
-                Work::lock(dir)?.remove()?;
+        let published = || dir.join(MANIFEST).exists();
+        if !published() {
+            if !dir.join(WORK).exists() {
+                // Before anything is made in a folder that may be somebody else's.
+                refuse_occupied(dir, |_| false)?;
             }
-            return Ok(session(State::Finished(Box::new(manifest))));
+            let work = Work::lock(dir)?;
+            // What was seen above may be out of date: the lock's last holder may just have published.
+            if !published() {
+                session.begin(work)?;
+                return Ok(session);
+            }
+            work.remove();
         }
-        let work = Work::lock(dir)?;
+        session.inherit()?;
+        Ok(session)
+    }
+
+    /// Goes on with what the folder holds, under its lock.
+    fn begin(&mut self, work: Work) -> Result<()> {
         if let Some(begun) = work.parameters()? {
-            parameters.require(dir, begun)?;
+            self.parameters.require(&self.dir, begun)?;
             work.clear_temporary()?;
         } else {
-            refuse_occupied(dir, |name| name == WORK)?;
-            work.begin(&parameters)?;
+            refuse_occupied(&self.dir, |_| false)?;
+            work.begin(&self.parameters)?;
         }
-        let mut session = session(State::Writing(work));
-        session.take_stock()?;
-        Ok(session)
+        self.state = State::Writing(work);
+        self.take_stock()?;
+        self.require_room()
+    }
+
+    /// Takes the label set that is published for ours, if it is: the same parameters, and every row still there.
+    fn inherit(&mut self) -> Result<()> {
+        let (manifest, _) = load_manifest(&self.dir)?;
+        self.parameters.require(&self.dir, Parameters::of(&manifest))?;
+        let report = verify(&self.dir)?;
+        if let Some(problem) = report.problems.into_iter().next() {
+            return Err(problem);
+        }
+        // A writer may have been interrupted between its commit and its tidying up, or be at it now.
+        if self.dir.join(WORK).exists()
+            && let Ok(work) = Work::lock(&self.dir)
+        {
+            work.remove();
+        }
+        self.state = State::Finished { manifest: Box::new(manifest), notes: report.notes };
+        Ok(())
+    }
+
+    /// Whether the label set was there already, published with this spec; nothing is pending then.
+    pub fn is_finished(&self) -> bool {
+        matches!(self.state, State::Finished { .. })
+    }
+
+    /// What is other than it was written in a label set that was there already.
+    pub fn notes(&self) -> &[Note] {
+        match &self.state {
+            State::Finished { notes, .. } => notes,
+            State::Writing(_) | State::Unknown => &[],
+        }
     }
 
     /// The spec this session writes.
@@ -106,7 +150,7 @@ impl Session {
 
     /// The shards that have no logits yet, in order.
     pub fn pending(&self) -> Vec<ShardJob> {
-        if matches!(self.state, State::Finished(_)) {
+        if self.is_finished() {
             return Vec::new();
         }
         (0..self.shards())
@@ -115,13 +159,27 @@ impl Session {
             .collect()
     }
 
+    /// The answers to a shard's rows that an earlier writer kept, to be added to until every row has one.
+    ///
+    /// Answers that are kept survive this process; what is not written as a shard yet is all that a kill may cost.
+    pub fn answers(&self, job: &ShardJob) -> Result<Answers> {
+        let work = self.work()?;
+        Answers::open(work.answers(job.index), job.rows.len(), self.spec.dataset.classes)
+    }
+
+    fn work(&self) -> Result<&Work> {
+        match &self.state {
+            State::Writing(work) => Ok(work),
+            State::Finished { .. } | State::Unknown => Err(Error::Finished { dir: self.dir.clone() }),
+        }
+    }
+
     /// Writes one shard: its safetensors file, its Parquet twin, and the record that lets a resumed run skip it.
     ///
     /// `logits` are (rows, K), row after row in the order of the row table. Writing a finished shard again does nothing.
+    /// Answers that were kept of its rows go: they are in the shard now.
     pub fn write(&mut self, job: &ShardJob, logits: &[f32]) -> Result<()> {
-        let State::Writing(work) = &self.state else {
-            return Err(Error::Finished { dir: self.dir.clone() });
-        };
+        let work = self.work()?;
         if self.done.contains_key(&job.index) {
             return Ok(());
         }
@@ -150,6 +208,7 @@ impl Session {
         }
         let record = ShardRecord { files };
         work.store_shard(job.index, &record)?;
+        remove_if_there(&work.answers(job.index))?;
         self.done.insert(job.index, record);
         Ok(())
     }
@@ -157,7 +216,7 @@ impl Session {
     /// Finds the finished shards, and removes what belongs to none of them.
     fn take_stock(&mut self) -> Result<()> {
         let State::Writing(work) = &self.state else { return Ok(()) };
-        let mut ours: Vec<String> = vec![WORK.into(), CARD.into(), SUMS.into()];
+        let mut ours: Vec<String> = vec![CARD.into(), SUMS.into()];
         for (folder, present) in
             [(DATA, self.spec.form.has_parquet()), (SHARDS, self.spec.form.has_safetensors())]
         {
@@ -175,6 +234,7 @@ impl Session {
         }
         for index in 0..self.shards() {
             if let Some(record) = work.shard(index)? {
+                remove_if_there(&work.answers(index))?;
                 self.done.insert(index, record);
                 continue;
             }
@@ -186,7 +246,7 @@ impl Session {
         let done = self.done.values().flat_map(|record| record.files.iter().map(|(path, _)| path));
         let done: Vec<&String> = done.collect();
         for folder in ours.iter().filter(|name| [DATA, SHARDS].contains(&name.as_str())) {
-            for (name, _) in read_dir(&self.dir.join(folder))? {
+            for name in visible(&self.dir.join(folder))? {
                 let entry = format!("{folder}/{name}");
                 if !done.contains(&&entry) {
                     let dir = self.dir.clone();
@@ -230,9 +290,10 @@ impl Session {
     }
 }
 
+/// Refuses a folder with something in it that is not ours. Names that start with a dot are nobody's business.
 fn refuse_occupied(dir: &Path, ours: impl Fn(&str) -> bool) -> Result<()> {
-    match read_dir(dir)?.into_iter().find(|(name, _)| !ours(name)) {
+    match visible(dir)?.into_iter().find(|name| !ours(name)) {
         None => Ok(()),
-        Some((entry, _)) => Err(Error::Occupied { dir: dir.into(), entry }),
+        Some(entry) => Err(Error::Occupied { dir: dir.into(), entry }),
     }
 }

@@ -16,6 +16,7 @@ use crate::write::publish::{Publisher, sync_folder};
 
 const LOCK: &str = "lock";
 const PARAMETERS: &str = "parameters.json";
+const ANSWERS: &str = "answers-";
 
 /// The staging folder of a label set, locked against other writers for as long as this lives.
 pub(crate) struct Work {
@@ -62,7 +63,7 @@ impl Work {
 
     /// Removes what an interrupted writer left half-written.
     pub fn clear_temporary(&self) -> Result<()> {
-        self.clear(|name| name == PARAMETERS || name.starts_with("shard-"))
+        self.clear(|name| name == PARAMETERS || name.starts_with("shard-") || name.starts_with(ANSWERS))
     }
 
     fn clear(&self, keep: impl Fn(&str) -> bool) -> Result<()> {
@@ -99,13 +100,23 @@ impl Work {
         remove_if_there(&self.path.join(record_name(index)))
     }
 
-    /// Removes `.work`, after the commit.
-    pub fn remove(self) -> Result<()> {
+    /// Where the answers to a shard's rows are kept until it is written.
+    pub fn answers(&self, index: usize) -> PathBuf {
+        self.path.join(format!("{ANSWERS}{index:05}"))
+    }
+
+    /// Removes `.work`, after the commit. The label set is published by then and readers pass `.work` by, so what cannot
+    /// be removed stays: that is no failure of the commit.
+    pub fn remove(self) {
+        let (dir, path) = (self.dir.clone(), self.path.clone());
         // The lock goes last: whoever holds it may still assume that the rest is theirs.
-        self.clear(|_| false)?;
-        remove_if_there(&self.path.join(LOCK))?;
-        fs::remove_dir(&self.path).map_err(Error::io("remove", &self.path))?;
-        sync_folder(&self.dir)
+        let emptied = self.clear(|_| false).and_then(|()| remove_if_there(&path.join(LOCK)));
+        if emptied.is_err() {
+            return;
+        }
+        // NFS keeps a removed file under another name for as long as it is open.
+        drop(self);
+        let _ = fs::remove_dir(path).and_then(|()| disk::sync_folder(&dir));
     }
 
     /// Reads a JSON file of `.work`. One that does not parse is as good as none: it is only ever an interrupted run's.

@@ -1,0 +1,37 @@
+//! Whether the disk can hold what is still to be written, looked at before a teacher works for days.
+
+use crate::error::{Error, Result};
+use crate::write::session::Session;
+
+impl Session {
+    /// Refuses a disk that is certainly too small.
+    pub(crate) fn require_room(&self) -> Result<()> {
+        let Some(found) = disk::free_space(&self.dir) else { return Ok(()) };
+        let wanted = self.least_bytes();
+        if wanted <= found {
+            return Ok(());
+        }
+        // What the system would say, later.
+        let source = rustix::io::Errno::NOSPC.into();
+        Err(Error::NoRoom { dir: self.dir.clone(), wanted, found, source })
+    }
+
+    /// The least that the pending shards can take. Safetensors have the size that they have; Parquet is compressed, and
+    /// logits have never been seen to shrink to half. The answers to a shard are kept until it is written.
+    fn least_bytes(&self) -> u64 {
+        let (mut shards, mut answers) = (0u64, 0);
+        for job in self.pending() {
+            let layout = self.layout(&job);
+            let logits = (job.rows.len() * layout.classes) as u64;
+            if self.spec.form.has_safetensors() {
+                let tensors = layout.data_len().expect("shards that are to be written have a size");
+                shards += (layout.header().len() + tensors) as u64;
+            }
+            if self.spec.form.has_parquet() {
+                shards += logits * layout.dtype.size() as u64 / 2;
+            }
+            answers = logits.max(answers);
+        }
+        shards + 4 * answers
+    }
+}
