@@ -9,7 +9,7 @@ use labels::{Augment, Dtype, Form, RowTable, Spec, Teacher, Views};
 use method::model::Task;
 use method::view::ViewPlan;
 
-use crate::Result;
+use crate::{Error, Result};
 
 /// Which images.
 #[derive(Debug, Clone, Args)]
@@ -78,7 +78,7 @@ pub struct OutArgs {
     /// Files to write: both, safetensors or parquet
     #[arg(long, default_value = "both", value_name = "FORM")]
     pub format: Form,
-    /// Images per shard; an interrupted run repeats at most one shard [default: about 64 MiB]
+    /// Images per shard [default: about 64 MiB]
     #[arg(long, value_name = "N")]
     pub shard_images: Option<NonZeroUsize>,
     /// Licence of the label set, for its card
@@ -110,10 +110,46 @@ pub fn task(dataset: &Dataset) -> Task {
     Task { input: dataset.shape().input(), classes: dataset.classes() }
 }
 
+/// More rows than this are no plan that anybody carries out, and their list alone would not fit in memory.
+const MOST_ROWS: u64 = 1 << 31;
+
 /// The rows that a plan has of so many images.
 pub fn row_table(plan: ViewPlan, images: usize) -> Result<RowTable> {
+    let all = u64::from(plan.augment.views());
+    let each = match plan.views {
+        Views::All => all,
+        Views::Plan { epochs: most, .. } | Views::Random { k: most, .. } => all.min(most.into()),
+    };
+    let rows = each.saturating_mul(images as u64);
+    if rows > MOST_ROWS {
+        return Err(Error::Usage {
+            what: format!(
+                "{} of {} are up to {each} views of each of {images} images: {rows} rows, wanted at most {MOST_ROWS}",
+                plan.views, plan.augment
+            ),
+            hint: "choose fewer: --views random:K@SEED, a smaller crop, or --limit N".into(),
+        });
+    }
     Ok(match plan.views {
         Views::All => RowTable::all(images, plan.augment),
         _ => RowTable::from_views((0..images).map(|image| plan.rows(image)), plan.augment)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_of_more_rows_than_a_machine_can_list_is_refused_before_any_is_drawn() {
+        // 181 * 181 * 2 views of each image.
+        let plan =
+            |views: &str| ViewPlan { augment: "crop90+flip".parse().unwrap(), views: views.parse().unwrap() };
+        for views in ["all", "plan:4294967295@0", "random:4294967295@0"] {
+            let error = row_table(plan(views), 40_000).unwrap_err().to_string();
+            assert!(error.contains(views) && error.contains("2620880000 rows"), "{error}");
+            assert!(row_table(plan(views), usize::MAX).is_err());
+        }
+        assert_eq!(row_table(plan("random:3@0"), 40).unwrap().len(), 120);
+    }
 }

@@ -21,8 +21,8 @@ pub enum Error {
     Teacher(#[source] EngineError),
     #[error("the label set is finished, but its folder is not as it was left\n{0}")]
     Disturbed(labels::Error),
-    #[error("interrupted: {done} of {shards} shards of {} are on the disk\nhint: run the same command again to resume", dir.display())]
-    Interrupted { dir: PathBuf, done: usize, shards: usize },
+    #[error("interrupted: {done} of {rows} rows of {} are on the disk\nhint: run the same command again to resume", dir.display())]
+    Interrupted { dir: PathBuf, done: usize, rows: usize },
     /// `verify` found damage; each problem has been said.
     #[error("label set {}: {problems} problem(s) found\nhint: do not train on it; fetch or make it again", dir.display())]
     Damaged { dir: PathBuf, problems: usize },

@@ -75,7 +75,11 @@ impl Supply {
         }
         if let Some(folder) = &config.labels {
             let set = LabelSet::open(Path::new(folder), Check::Hashes)?;
-            let plan = Some((config.epochs as u32, config.seed));
+            for note in set.notes() {
+                cli::say(format_args!("note: {note}"));
+            }
+            // More epochs than fit are more than any plan has.
+            let plan = Some((u32::try_from(config.epochs).unwrap_or(u32::MAX), config.seed));
             set.check_against(&Wanted { dataset: &dataset.record(), augment: None, plan })?;
             let manifest = set.manifest();
             let plan = ViewPlan { augment: manifest.augment, views: manifest.views };

@@ -15,7 +15,7 @@ mod stop;
 pub use end::end;
 pub use error::Error;
 pub use exit::{Exit, Exits};
-pub use machine::{Machine, MachineArgs};
+pub use machine::{Machine, MachineArgs, one_to};
 pub use print::{json, print, say, show};
 pub use progress::Progress;
 pub use stop::Stop;

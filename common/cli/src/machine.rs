@@ -5,11 +5,18 @@ use std::num::NonZeroUsize;
 use clap::Args;
 use engine::{Engine, EngineError, Kind};
 
+/// Reads a whole number from 1 to MOST: for flags whose number is memory or threads, so that a slip of the finger is
+/// refused in words rather than by the system.
+pub fn one_to<const MOST: usize>(text: &str) -> Result<NonZeroUsize, String> {
+    let number = text.parse().ok().and_then(NonZeroUsize::new).filter(|number| number.get() <= MOST);
+    number.ok_or_else(|| format!("wanted a whole number from 1 to {MOST}"))
+}
+
 /// What a command runs on. No result depends on the threads.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub struct MachineArgs {
     /// Threads; no result depends on them [default: all processors]
-    #[arg(long, global = true, display_order = 900, value_name = "N")]
+    #[arg(long, global = true, display_order = 900, value_name = "N", value_parser = one_to::<1024>)]
     pub threads: Option<NonZeroUsize>,
     /// What runs the networks [default: cpu]
     #[arg(long, global = true, display_order = 901, value_name = "NAME", alias = "device")]

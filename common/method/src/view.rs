@@ -54,11 +54,18 @@ impl ViewPlan {
         match self.views {
             Views::All => (0..self.augment.views()).map(|view| view as u16).collect(),
             Views::Plan { epochs, seed } => {
-                let mut views: Vec<u16> =
-                    (0..epochs as usize).map(|epoch| drawn_view(self.augment, seed, epoch, image)).collect();
-                views.sort_unstable();
-                views.dedup();
-                views
+                let mut seen = vec![false; self.augment.views() as usize];
+                let mut unseen = seen.len();
+                for epoch in 0..epochs as usize {
+                    let view = drawn_view(self.augment, seed, epoch, image) as usize;
+                    unseen -= usize::from(!seen[view]);
+                    seen[view] = true;
+                    // A plan may name any number of epochs: once every view was drawn, more show nothing new.
+                    if unseen == 0 {
+                        break;
+                    }
+                }
+                (0..seen.len()).filter(|&view| seen[view]).map(|view| view as u16).collect()
             }
             Views::Random { k, seed } => picked_views(self.augment, k, seed, image),
         }
@@ -119,6 +126,21 @@ mod tests {
         // 162 * (1 - (161/162)^300) = 136.7 distinct views per image, 45.6 % of 300.
         let share = rows as f64 / (50.0 * 300.0);
         assert!((share - 0.456).abs() < 0.005, "{share}");
+    }
+
+    #[test]
+    fn a_plan_of_more_epochs_than_it_takes_to_see_every_view_holds_every_view() {
+        let plan = |epochs| ViewPlan { augment: CIFAR, views: Views::Plan { epochs, seed: 7 } };
+        let all: Vec<u16> = (0..162).collect();
+        for image in 0..20 {
+            // Draws 162 (ln 162 + 0.58) epochs on average until the last view: 5,000 are plenty, four billion no work.
+            assert_eq!(plan(5_000).rows(image), all);
+            assert_eq!(plan(u32::MAX).rows(image), all);
+            let mut drawn: Vec<u16> = (0..300).map(|epoch| drawn_view(CIFAR, 7, epoch, image)).collect();
+            drawn.sort_unstable();
+            drawn.dedup();
+            assert_eq!(plan(300).rows(image), drawn);
+        }
     }
 
     #[test]

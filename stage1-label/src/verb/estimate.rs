@@ -10,6 +10,7 @@ use clap::Args;
 use engine::cost;
 use labels::{Dtype, Views, default_shard_images};
 use method::model::{self, Task};
+use method::view::ViewPlan;
 use serde::Serialize;
 
 use super::inspect::bytes;
@@ -32,13 +33,13 @@ pub struct EstimateArgs {
     #[command(flatten)]
     pub data: DataArgs,
     /// Assume so many images and read none; for datasets whose image size is known by name
-    #[arg(long, value_name = "N", conflicts_with = "limit")]
+    #[arg(long, value_name = "N", conflicts_with = "limit", value_parser = cli::one_to::<1_000_000_000>)]
     pub images: Option<NonZeroUsize>,
     /// Which views of them.
     #[command(flatten)]
     pub views: ViewArgs,
     /// Epochs of a student's training
-    #[arg(long, value_name = "E")]
+    #[arg(long, value_name = "E", value_parser = cli::one_to::<1_000_000_000>)]
     pub epochs: NonZeroUsize,
     /// Print JSON
     #[arg(long)]
@@ -106,16 +107,13 @@ pub struct FormSizes {
     pub both: u64,
 }
 
-/// Counts rows exactly, by the same function that chooses them, and weighs the two networks.
+/// Counts rows by the function that chooses them, exactly up to a million images, and weighs the two networks.
 pub fn run(args: &EstimateArgs) -> Result<Estimate> {
     let (images, task) = images_and_task(args)?;
     let macs = |name: &str| Ok::<_, Error>(cost::network(&model::build(name, task)?.1).macs);
     let (teacher_macs, student_macs) = (macs(&args.teacher_arch)?, macs(&args.student)?);
     let plan = args.views.plan(&args.data.data);
-    let rows = match plan.views {
-        Views::All => images as u64 * u64::from(plan.augment.views()),
-        _ => (0..images).map(|image| plan.rows(image).len() as u64).sum(),
-    };
+    let rows = count_rows(plan, images as u64);
     let (images, epochs) = (images as u64, args.epochs.get() as u64);
     let online_forwards = images * epochs;
     let share = teacher_macs as f64 / (teacher_macs as f64 + STUDENT_FORWARDS * student_macs as f64);
@@ -143,6 +141,22 @@ pub fn run(args: &EstimateArgs) -> Result<Estimate> {
         saved_in_first_run: 100.0 * share * (1.0 - of_online),
         saved_in_later_runs: 100.0 * share,
     })
+}
+
+/// Images whose views are drawn one by one; of more, these stand for all.
+const COUNTED: u64 = 1_000_000;
+
+fn count_rows(plan: ViewPlan, images: u64) -> u64 {
+    let all = u64::from(plan.augment.views());
+    match plan.views {
+        Views::All => images * all,
+        Views::Random { k, .. } => images * all.min(k.into()),
+        Views::Plan { .. } => {
+            let counted = images.min(COUNTED);
+            let rows: u64 = (0..counted).map(|image| plan.rows(image as usize).len() as u64).sum();
+            (u128::from(rows) * u128::from(images) / u128::from(counted)) as u64
+        }
+    }
 }
 
 fn images_and_task(args: &EstimateArgs) -> Result<(usize, Task)> {

@@ -13,7 +13,7 @@ use crate::args::{OutArgs, row_table};
 use crate::npy::NpyLogits;
 use crate::rows_file::{Header, RowsFile};
 use crate::teacher::{RowId, check_storable};
-use crate::write::{Shard, Written, label_set};
+use crate::write::{Order, Written, label_set};
 use crate::{Error, Result};
 
 /// Rows checked together.
@@ -92,14 +92,9 @@ pub fn run(args: &ImportArgs, stop: &Stop, progress: &mut Progress) -> Result<Wr
     teacher.engine = format!("foreign (logits BLAKE3 {digest})");
     teacher.device = "foreign".into();
     let spec = args.out.spec(table, &dataset, plan, teacher);
-    label_set(&args.out.out, spec, progress, |shard: &Shard, progress: &mut Progress| {
-        if stop.requested() {
-            return Ok(None);
-        }
-        logits.seek(shard.job.rows.start)?;
-        let answers = logits.read(shard.rows.len())?;
-        progress.add(shard.rows.len() as u64);
-        Ok(Some(answers))
+    label_set(Order { out: &args.out.out, spec, batch: CHUNK, stop }, progress, |first, rows| {
+        logits.seek(first)?;
+        logits.read(rows.len())
     })
 }
 

@@ -117,6 +117,9 @@ pub struct Class {
 /// Reads every row of a label set, its hashes checked, and sums it up.
 pub fn run(args: &InspectArgs) -> Result<Summary> {
     let set = LabelSet::open(&args.dir, Check::Hashes)?;
+    for note in set.notes() {
+        cli::say(format_args!("note: {note}"));
+    }
     let manifest = set.manifest();
     let centre = manifest.augment.centre();
     let mut statistics = Statistics::new(set.classes());

@@ -8,7 +8,7 @@ use cli::{Machine, MachineArgs, Progress, Stop};
 use crate::Result;
 use crate::args::{DataArgs, OutArgs, TeacherArgs, ViewArgs, row_table, task};
 use crate::teacher::{Teacher, check_storable};
-use crate::write::{Shard, Written, label_set};
+use crate::write::{Order, Written, label_set};
 
 /// Flags of `label run`.
 #[derive(Debug, Clone, Args)]
@@ -25,8 +25,8 @@ pub struct RunArgs {
     /// What is written.
     #[command(flatten)]
     pub out: OutArgs,
-    /// Rows run together; changes no result [default: 64 per thread, at least 128]
-    #[arg(long, value_name = "N")]
+    /// The most rows run together; changes no result [default: 64 per thread, at least 128]
+    #[arg(long, value_name = "N", value_parser = cli::one_to::<1_000_000>)]
     pub batch: Option<NonZeroUsize>,
 }
 
@@ -39,30 +39,27 @@ impl RunArgs {
     }
 }
 
+/// Bytes of pixels that are cut out together, whatever the batch.
+const MOST_PIXELS: usize = 256 << 20;
+
 /// Runs the teacher over the rows that are not on the disk yet and publishes the label set.
 ///
 /// The folder's bytes depend on the flags but --batch, on the files they name and on the engine, not on threads, time or
-/// interruptions. Stopped between two batches, it leaves whole shards alone.
+/// interruptions. Stopped between two batches, it leaves what was answered.
 pub fn run(args: &RunArgs, machine: Machine, stop: &Stop, progress: &mut Progress) -> Result<Written> {
     let dataset = args.data.load()?;
     let TeacherArgs { teacher, arch } = &args.teacher;
     let teacher = Teacher::load(teacher, arch.as_deref(), task(&dataset), machine)?;
     let plan = args.views.plan(&args.data.data);
     let batch = args.batch.map_or_else(|| (64 * machine.threads).max(128), NonZeroUsize::get);
+    let pixels = 4 * task(&dataset).input.into_iter().product::<usize>();
+    let batch = batch.min(MOST_PIXELS / pixels.max(1)).max(1);
     let (classes, dtype) = (dataset.classes(), args.out.dtype);
     let rows = row_table(plan, dataset.len())?;
     let spec = args.out.spec(rows, &dataset, plan, teacher.record(&args.out.origin));
-    label_set(&args.out.out, spec, progress, |shard: &Shard, progress: &mut Progress| {
-        let mut logits = Vec::with_capacity(shard.rows.len() * classes);
-        for rows in shard.rows.chunks(batch) {
-            if stop.requested() {
-                return Ok(None);
-            }
-            let answers = teacher.logits(&dataset, plan.augment, rows)?;
-            check_storable(&answers, classes, rows, dtype)?;
-            logits.extend_from_slice(&answers);
-            progress.add(rows.len() as u64);
-        }
-        Ok(Some(logits))
+    label_set(Order { out: &args.out.out, spec, batch, stop }, progress, |_, rows| {
+        let answers = teacher.logits(&dataset, plan.augment, rows)?;
+        check_storable(&answers, classes, rows, dtype)?;
+        Ok(answers)
     })
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 use cli::{Machine, MachineArgs, print, say};
 use data::DatasetSpec;
-use labels::{Check, LabelSet, Report};
+use labels::{Check, Kind, LabelSet, Report};
 
 use crate::recompute::{Recomputed, Request, recompute};
 use crate::{Error, Result};
@@ -35,6 +35,9 @@ impl VerifyArgs {
     pub(super) fn run(&self, machine: MachineArgs) -> Result<()> {
         let (findings, result) = run(self, machine.machine());
         print(&findings.checked)?;
+        for note in &findings.notes {
+            say(format_args!("note: {note}"));
+        }
         for problem in &findings.problems {
             say(problem);
         }
@@ -47,6 +50,8 @@ impl VerifyArgs {
 pub struct Findings {
     /// Lines for stdout.
     pub checked: String,
+    /// What is other than it was written, and wrong with nothing.
+    pub notes: Vec<String>,
     /// Each thing that is wrong, worded with its hint.
     pub problems: Vec<String>,
 }
@@ -59,8 +64,16 @@ pub fn run(args: &VerifyArgs, machine: Machine) -> (Findings, Result<()>) {
 }
 
 fn check(args: &VerifyArgs, machine: Machine, findings: &mut Findings) -> Result<()> {
-    let report = labels::verify(&args.dir)?;
+    let mut report = labels::verify(&args.dir)?;
     describe(&report, &mut findings.checked);
+    findings.notes = report.notes.iter().map(ToString::to_string).collect();
+    // A file that cannot be read is no damage: the disk, or who may read it, is to be mended.
+    if report.problems.iter().all(|problem| problem.kind() == Kind::Io)
+        && let Some(unread) = report.problems.pop()
+    {
+        findings.problems = report.problems.iter().map(ToString::to_string).collect();
+        return Err(unread.into());
+    }
     findings.problems = report.problems.iter().map(ToString::to_string).collect();
     if !report.is_sound() {
         return Err(Error::Damaged { dir: args.dir.clone(), problems: report.problems.len() });

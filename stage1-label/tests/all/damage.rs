@@ -16,6 +16,15 @@ fn a_changed_byte_in_any_file_is_named_with_both_values() {
             changed[at] ^= 1;
             fs::write(&path, &changed).unwrap();
             let name = file.file_name().unwrap().to_str().unwrap();
+            if ["README.md", "SHA256SUMS"].contains(&name) {
+                // People edit cards: that is said, and the rows are what they were.
+                for command in ["verify", "inspect"] {
+                    let ended = label().arg(command).arg(&out).ends();
+                    let said = ended.stderr.contains(&format!("note: {}", path.display()));
+                    assert!(ended.code == Some(0) && said, "{name} at {at}: {}", ended.stderr);
+                }
+                continue;
+            }
             let ended = label().arg("verify").arg(&out).ends();
             // A manifest whose format or version was touched speaks of another program's files.
             let codes: &[i32] = if name == "manifest.json" { &[1, 2] } else { &[1] };
@@ -39,6 +48,43 @@ fn a_changed_byte_in_any_file_is_named_with_both_values() {
     let wanted = blake3::hash(&whole).to_hex().to_string();
     let found = blake3::hash(&changed).to_hex().to_string();
     label().arg("verify").arg(&out).fails(1, &[&wanted, &found, "problem(s) found"]);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_the_disks_fault_and_no_damage() {
+    let place = Place::new();
+    let out = place.path("labels");
+    place.run(&out, 9).succeeds();
+    let shard = out.join("shards/train-00001-of-00002.safetensors");
+    let bytes = fs::read(&shard).unwrap();
+    fs::remove_file(&shard).unwrap();
+    // A link to itself is what even a superuser cannot read.
+    std::os::unix::fs::symlink(&shard, &shard).unwrap();
+    let ended = label().arg("verify").arg(&out).fails(74, &["train-00001-of-00002.safetensors", "hint:"]);
+    assert!(!ended.stderr.contains("do not train"), "{}", ended.stderr);
+    label().arg("inspect").arg(&out).fails(74, &["train-00001-of-00002.safetensors"]);
+    // Damage elsewhere is damage all the same.
+    let other = out.join("data/train-00000-of-00002.parquet");
+    let whole = fs::read(&other).unwrap();
+    fs::write(&other, &whole[..whole.len() - 1]).unwrap();
+    label().arg("verify").arg(&out).fails(1, &["2 problem(s)", "do not train on it"]);
+    fs::write(&other, whole).unwrap();
+    fs::remove_file(&shard).unwrap();
+    fs::write(&shard, bytes).unwrap();
+    label().arg("verify").arg(&out).succeeds();
+}
+
+#[test]
+fn a_damaged_label_set_is_not_called_complete() {
+    let place = Place::new();
+    let out = place.path("labels");
+    place.run(&out, 9).succeeds();
+    let shard = out.join("shards/train-00001-of-00002.safetensors");
+    let mut bytes = fs::read(&shard).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&shard, bytes).unwrap();
+    let ended = place.run(&out, 9).fails(2, &["train-00001-of-00002.safetensors", "BLAKE3", "hint:"]);
+    assert!(!ended.stderr.contains("complete"), "{}", ended.stderr);
 }
 
 #[test]

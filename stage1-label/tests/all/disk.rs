@@ -51,6 +51,17 @@ fn a_full_disk_ends_with_74_and_the_run_goes_on_when_there_is_room() {
         run().fails(74, &["cannot write", "No space left", "hint: free some space"]);
         nothing_to_trust(&out);
     }
+    // That was seen before the teacher was asked anything.
+    assert!(!out.join(".work/answers-00000").exists());
+
+    // Room for the least that it can take: the disk fills up on the way.
+    let ended = run().ends();
+    let wanted: u64 =
+        ended.stderr.split("it takes ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    disk.remount(&format!("size={}k", wanted / 1024 + 60));
+    let ended = run().fails(74, &["cannot write", "No space left", "hint: free some space"]);
+    assert!(!ended.stderr.contains("it takes"), "{}", ended.stderr);
+    nothing_to_trust(&out);
     disk.remount("size=8m");
     run().succeeds();
     assert!(tree(&out) == tree(&whole));

@@ -33,10 +33,15 @@ impl Place {
 
     /// `label run` of `images` images of the sample with all 25 views, eight images a shard.
     pub fn run(&self, out: &Path, images: usize) -> Label {
+        self.run_in_shards(out, images, 8)
+    }
+
+    /// The same with so many images a shard.
+    pub fn run_in_shards(&self, out: &Path, images: usize, shard_images: usize) -> Label {
         label()
-            .args(["run", "--data", "sample", "--views", "all", "--shard-images", "8", "--teacher"])
+            .args(["run", "--data", "sample", "--views", "all", "--teacher"])
             .arg(self.teacher())
-            .args(["--limit", &images.to_string()])
+            .args(["--limit", &images.to_string(), "--shard-images", &shard_images.to_string()])
             .arg("--out")
             .arg(out)
     }

@@ -93,6 +93,62 @@ fn ctrl_c_and_sigterm_end_with_75_and_the_run_resumes() {
     assert!(tree(&out) == tree(&whole));
 }
 
+/// Bytes of the answers that are kept of a shard.
+fn kept(out: &Path) -> u64 {
+    fs::metadata(out.join(".work/answers-00000")).map_or(0, |meta| meta.len())
+}
+
+#[test]
+fn inside_a_shard_a_kill_costs_an_answer_and_an_interrupt_nothing() {
+    let place = Place::new();
+    let run = |out: &Path| place.run_in_shards(out, IMAGES, IMAGES).args(["--threads", "1"]);
+    let whole = place.path("whole");
+    run(&whole).succeeds();
+    let out = place.path("stopped");
+    let mut before = 0;
+    for signal in ["KILL", "INT", "KILL", "TERM"] {
+        let had = kept(&out);
+        let mut child = run(&out).args(["--batch", "1"]).start();
+        // An answer is 10 classes of 4 bytes and 20 bytes before them.
+        assert!(wait_for(&mut child, || kept(&out) >= had + 60 * 20), "caught alive");
+        assert!(
+            Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap().success()
+        );
+        let ended = ended(&child.wait_with_output().unwrap());
+        assert_eq!(kept(&out) % 60, 0, "an answer is written in one piece");
+        let rows = kept(&out) / 60;
+        assert!(rows >= before + 20, "{rows} rows after {before}");
+        if signal != "KILL" {
+            assert_eq!(ended.code, Some(75), "{}", ended.stderr);
+            assert!(ended.stderr.contains(&format!("interrupted: {rows} of 6000 rows")), "{}", ended.stderr);
+        }
+        before = rows;
+    }
+    run(&out).succeeds();
+    assert!(tree(&out) == tree(&whole));
+}
+
+#[test]
+fn answers_that_were_torn_by_a_crash_are_given_again() {
+    let place = Place::new();
+    let run = |out: &Path| place.run_in_shards(out, 40, 40).args(["--threads", "1"]);
+    let whole = place.path("whole");
+    run(&whole).succeeds();
+    let out = place.path("torn");
+    let mut child = run(&out).args(["--batch", "1"]).start();
+    assert!(wait_for(&mut child, || kept(&out) >= 60 * 50), "caught alive");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let answers = out.join(".work/answers-00000");
+    let mut bytes = fs::read(&answers).unwrap();
+    bytes.truncate(60 * 40 + 33);
+    bytes.extend([0; 4096]);
+    bytes[60 * 30 + 25] ^= 2;
+    fs::write(&answers, bytes).unwrap();
+    run(&out).succeeds();
+    assert!(tree(&out) == tree(&whole));
+}
+
 #[test]
 fn another_run_does_not_go_on_in_a_begun_folder() {
     let place = Place::new();

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use method::model::Task;
 
-use crate::fixture::{Place, label, save_teacher};
+use crate::fixture::{Place, inspect, label, save_teacher};
 
 #[test]
 fn help_lists_what_a_newcomer_can_name() {
@@ -74,6 +74,9 @@ fn slips_of_the_finger_get_a_suggestion() {
     run(&[("--split", "valid")]).fails(2, &["wanted train or test"]);
     run(&[("--limit", "0")]).fails(2, &["--limit"]);
     run(&[("--batch", "0")]).fails(2, &["--batch"]);
+    for (flag, number, most) in [("--batch", "1000000000", "1000000"), ("--threads", "5000", "1024")] {
+        run(&[(flag, number)]).fails(2, &[flag, number, &format!("wanted a whole number from 1 to {most}")]);
+    }
     run(&[("--device", "tpu")]).fails(2, &["cpu"]);
     label().arg("inspct").fails(2, &["inspect"]);
     label().fails(2, &["Usage"]);
@@ -111,6 +114,43 @@ fn an_unknown_architecture_is_answered_with_a_near_one() {
     let estimate =
         ["estimate", "--student", "resnet8", "--data", "sample", "--views", "all", "--epochs", "3"];
     label().args(estimate).args(["--teacher-arch", "resnet81"]).fails(2, &["did you mean `resnet18`?"]);
+}
+
+#[test]
+fn numbers_beyond_any_use_end_at_once_and_in_words() {
+    let place = Place::new();
+    let run = |views: &str, augment: &str, limit: &str| {
+        let run = label().args(["run", "--data", "sample", "--views", views, "--augment", augment]);
+        run.args(["--limit", limit, "--teacher"]).arg(place.teacher()).arg("--out").arg(place.path("labels"))
+    };
+    run("plan:4294967295@0", "crop2", "4").succeeds();
+    assert_eq!(inspect(&place.path("labels"))["rows"], 4 * 25);
+
+    let estimate = |images: &str, epochs: &str| {
+        let flags =
+            ["estimate", "--teacher-arch", "wrn-34-10", "--student", "resnet18", "--data", "cifar10:x"];
+        label()
+            .args(flags)
+            .args(["--views", "plan:4294967295@0", "--augment", "flip"])
+            .args(["--images", images, "--epochs", epochs, "--json"])
+    };
+    let most = "wanted a whole number from 1 to 1000000000";
+    estimate("1000000000000", "300").fails(2, &["--images", most]);
+    estimate("50000", "18446744073709551615").fails(2, &["--epochs", most]);
+    let found: serde_json::Value =
+        serde_json::from_str(&estimate("1000000000", "1000000000").succeeds()).unwrap();
+    assert_eq!((&found["rows"], &found["online_forwards"]), (&2_000_000_000.into(), &10u64.pow(18).into()));
+}
+
+#[test]
+fn an_out_that_is_or_lies_in_a_file_is_the_users_slip() {
+    let place = Place::new();
+    let file = place.path("file");
+    fs::write(&file, "mine").unwrap();
+    place.run(&file, 9).fails(2, &["file", "hint:"]);
+    place.run(&file.join("labels"), 9).fails(2, &["file", "hint:"]);
+    label().arg("verify").arg(&file).fails(2, &["file", "hint:"]);
+    assert_eq!(fs::read(&file).unwrap(), b"mine");
 }
 
 #[test]
