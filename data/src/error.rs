@@ -13,6 +13,11 @@ use crate::{ImageShape, Split};
 pub enum DataError {
     #[error(transparent)]
     UnknownDataset(#[from] names::Unknown),
+    /// A place, and no name before it.
+    #[error(
+        "dataset `{text}`: a path alone does not say what it holds\nhint: put a name before it, as in `cifar10:{text}`; known: {known}"
+    )]
+    Nameless { text: String, known: String },
     /// A known name with a wrong or missing place.
     #[error("dataset `{text}`: wanted `{wanted}`, found {found}\nhint: {hint}")]
     BadSpec { text: String, wanted: &'static str, found: &'static str, hint: &'static str },

@@ -16,6 +16,10 @@ pub enum Place {
     File,
 }
 
+/// How data sets without a reader of their own are read.
+const OTHERS: &str =
+    "it has no reader of its own: `parquet:FOLDER` reads Hugging Face's Parquet files, `npz:FILE` arrays";
+
 /// One known dataset.
 #[derive(Debug)]
 pub struct DatasetRow {
@@ -51,4 +55,18 @@ impl names::Row for DatasetRow {
     fn summary(&self) -> &'static str {
         self.about
     }
+
+    const ALIASES: &'static [(&'static str, &'static str)] =
+        &[("cifar-10", "cifar10"), ("cifar-100", "cifar100"), ("digits", "sample"), ("hf", "parquet")];
+
+    const SIGNPOSTS: &'static [(&'static str, &'static str)] = &[
+        ("cifar", "say which: `cifar10:FOLDER` or `cifar100:FOLDER`"),
+        ("svhn", OTHERS),
+        ("imagenet", OTHERS),
+        ("tiny-imagenet", OTHERS),
+        ("tinyimagenet", OTHERS),
+        ("fashion-mnist", OTHERS),
+        ("fashionmnist", OTHERS),
+        ("stl10", OTHERS),
+    ];
 }

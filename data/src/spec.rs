@@ -77,7 +77,14 @@ impl FromStr for DatasetSpec {
 
     fn from_str(text: &str) -> Result<Self, DataError> {
         let (name, place) = text.split_once(':').map_or((text, None), |(name, place)| (name, Some(place)));
-        let row = names::find(DATASETS, name)?;
+        let row = names::find(DATASETS, name).map_err(|unknown| {
+            // A path alone: the names are there to say what form it has.
+            if name.starts_with(['/', '.', '~']) || (place.is_none() && Path::new(name).exists()) {
+                DataError::Nameless { text: text.to_owned(), known: known() }
+            } else {
+                unknown.into()
+            }
+        })?;
         let bad =
             |found, hint| Err(DataError::BadSpec { text: text.to_owned(), wanted: row.form, found, hint });
         match (row.place, place) {

@@ -154,4 +154,16 @@ impl Row for EngineRow {
     fn summary(&self) -> &'static str {
         self.summary
     }
+
+    const SIGNPOSTS: &'static [(&'static str, &'static str)] = &[
+        ("cuda", NO_GPU),
+        ("cuda:0", NO_GPU),
+        ("gpu", NO_GPU),
+        ("mps", NO_GPU),
+        ("auto", "`cpu` is the fast one"),
+    ];
 }
+
+/// What there is in place of an engine for GPUs.
+const NO_GPU: &str = "no engine runs on a GPU yet: leave it out for the fast one on the processor; a teacher may answer \
+on a GPU through `label plan`, tools/label_with_pytorch.py and `label import`";

@@ -24,6 +24,9 @@ pub enum EngineError {
     Seeds { wanted: usize, found: usize },
     #[error("backward wants gradients of the {0}, but forward did not keep them")]
     NotKept(&'static str),
+    /// Somebody asked to stop; no engine says so by itself, but whoever wraps one may.
+    #[error("interrupted\nhint: nothing of it was kept; run the same command again")]
+    Interrupted,
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
     #[error("cannot start {threads} threads: {source}")]

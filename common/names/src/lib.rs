@@ -17,6 +17,13 @@ pub trait Row: Sync + 'static {
     /// What it is, in a line.
     fn summary(&self) -> &'static str;
 
+    /// Other names of rows, each with the row's own: what the field, or another program, calls the same thing. Written
+    /// as [`plain`] writes.
+    const ALIASES: &'static [(&'static str, &'static str)] = &[];
+
+    /// Names that people look for here and that no row has, each with where to go instead. Written as [`plain`] writes.
+    const SIGNPOSTS: &'static [(&'static str, &'static str)] = &[];
+
     /// How it is written, where a name is not all: `cifar10:FOLDER`.
     fn form(&self) -> &'static str {
         self.name()
@@ -38,19 +45,41 @@ pub struct Unknown {
     what: &'static str,
     name: String,
     hint: String,
+    /// Whether the hint is a signpost's.
+    has_way: bool,
 }
 
 impl Unknown {
     /// Of a name that is none of `known`.
     pub fn new<'a>(what: &'static str, name: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
         let known: Vec<(&str, &str)> = known.into_iter().map(|known| (known, known)).collect();
-        Self { what, name: name.into(), hint: hint(name, &known) }
+        Self { what, name: name.into(), hint: hint(name, &known), has_way: false }
     }
 
     /// Of a name that no row of a table answers to.
     pub fn among<R: Row>(table: &Table<R>, name: &str) -> Self {
         let known: Vec<(&str, &str)> = table.iter().map(|row| (row.name(), row.form())).collect();
-        Self { what: R::WHAT, name: name.into(), hint: hint(name, &known) }
+        let unknown = Self { what: R::WHAT, name: name.into(), hint: hint(name, &known), has_way: false };
+        unknown.or_way::<R>()
+    }
+
+    /// The same, where other names are known than the table's own.
+    pub fn beside<'a, R: Row>(_: &Table<R>, name: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
+        Self::new(R::WHAT, name, known).or_way::<R>()
+    }
+
+    /// With the hint of the signpost that stands for the name, where one does.
+    fn or_way<R: Row>(self) -> Self {
+        let plain = plain(&self.name);
+        match R::SIGNPOSTS.iter().find(|(wanted, _)| *wanted == plain) {
+            Some((_, way)) => Self { hint: format!("hint: {way}"), has_way: true, ..self },
+            None => self,
+        }
+    }
+
+    /// Where to go instead, where a signpost says so.
+    pub fn way(&self) -> Option<&str> {
+        self.has_way.then(|| self.hint.trim_start_matches("hint: "))
     }
 
     /// `hint: ..`, the second line of the message: for an error that says more in its first.
@@ -59,9 +88,21 @@ impl Unknown {
     }
 }
 
-/// The row called `name`.
+/// The row called `name`, in whatever case, with `_` for `-`, or by an alias.
 pub fn find<R: Row>(table: &Table<R>, name: &str) -> Result<&'static R, Unknown> {
-    find_map(table, name, |row| (row.name() == name).then_some(row))
+    let spelled = spelled::<R>(name);
+    find_map(table, name, |row| (plain(row.name()) == spelled).then_some(row))
+}
+
+/// A name in small letters, with `-` for `_` and blanks: the one spelling that names are compared in.
+pub fn plain(name: &str) -> String {
+    name.trim().to_lowercase().replace(['_', ' '], "-")
+}
+
+/// The name that a table of such rows has for `name`, as far as its aliases know.
+pub fn spelled<R: Row>(name: &str) -> String {
+    let plain = plain(name);
+    R::ALIASES.iter().find(|(alias, _)| *alias == plain).map_or(plain, |(_, own)| (*own).into())
 }
 
 /// What the first row gives that answers: for tables whose names are patterns.
@@ -86,10 +127,10 @@ pub fn help<R: Row>(table: &Table<R>) -> String {
 
 /// The known name most like `given`, where one is close enough to be meant. Capital letters are as good as small ones.
 pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let lower = given.to_lowercase();
+    let given = plain(given);
     known
         .into_iter()
-        .map(|name| (strsim::damerau_levenshtein(&lower, &name.to_lowercase()), name))
+        .map(|name| (strsim::damerau_levenshtein(&given, &plain(name)), name))
         .filter(|(distance, name)| *distance <= (name.len().max(given.len()) / 3).max(1))
         .min()
         .map(|(_, name)| name)
@@ -121,6 +162,9 @@ mod tests {
         fn summary(&self) -> &'static str {
             self.1
         }
+
+        const ALIASES: &'static [(&'static str, &'static str)] = &[("malus", "apple")];
+        const SIGNPOSTS: &'static [(&'static str, &'static str)] = &[("tomato", "look among the vegetables")];
     }
 
     const FRUITS: &Table<Fruit> = &[&Fruit("apple", "grows on trees"), &Fruit("melonN", "N of them")];
@@ -133,6 +177,20 @@ mod tests {
         };
         assert_eq!(melons("melon12"), Ok(12));
         assert!(melons("melons").is_err());
+    }
+
+    #[test]
+    fn a_row_is_found_in_any_case_and_by_its_alias() {
+        for name in ["Apple", "APPLE", "malus", "Malus"] {
+            assert_eq!(find(FRUITS, name).unwrap().0, "apple", "{name}");
+        }
+        assert_eq!(plain(" WRN_28 10"), "wrn-28-10");
+    }
+
+    #[test]
+    fn a_name_that_people_look_for_here_is_answered_with_where_it_is() {
+        let error = find(FRUITS, "Tomato").err().unwrap().to_string();
+        assert_eq!(error, "unknown fruit `Tomato`\nhint: look among the vegetables");
     }
 
     #[test]

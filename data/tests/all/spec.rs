@@ -35,11 +35,21 @@ fn augmentation_defaults_are_the_documented_ones() {
 
 #[test]
 fn a_wrong_name_lists_the_known_ones_and_suggests_the_nearest() {
-    let text = refused("cifar-10:data");
+    let text = refused("cifra10:data");
     let known = "known: sample, cifar10:FOLDER, cifar100:FOLDER, mnist:FOLDER, parquet:FOLDER, npz:FILE";
-    assert_eq!(text, format!("unknown dataset `cifar-10`\nhint: did you mean `cifar10:FOLDER`? {known}"));
-    assert!(refused("MNIST:x").ends_with(&format!("hint: did you mean `mnist:FOLDER`? {known}")));
-    assert!(refused("imagenet:x").ends_with(&format!("\nhint: {known}")));
+    assert_eq!(text, format!("unknown dataset `cifra10`\nhint: did you mean `cifar10:FOLDER`? {known}"));
+    assert!(refused("MNITS:x").ends_with(&format!("hint: did you mean `mnist:FOLDER`? {known}")));
+    assert!(refused("paintings:x").ends_with(&format!("\nhint: {known}")));
+}
+
+#[test]
+fn names_of_the_field_are_understood_and_what_is_not_here_is_answered_with_the_way() {
+    for (text, own) in [("CIFAR-10:x", "cifar10:x"), ("Cifar_100:x", "cifar100:x"), ("MNIST:x", "mnist:x")] {
+        assert_eq!(text.parse::<DatasetSpec>().unwrap().to_string(), own, "{text}");
+    }
+    assert!(refused("imagenet:x").contains("\nhint: it has no reader of its own: `parquet:FOLDER`"));
+    let path = refused("/data/cifar10");
+    assert!(path.contains("a path alone") && path.contains("as in `cifar10:/data/cifar10`"), "{path}");
 }
 
 #[test]

@@ -77,6 +77,8 @@ impl names::Row for Architecture {
     fn example(&self) -> &'static str {
         self.example
     }
+
+    const SIGNPOSTS: &'static [(&'static str, &'static str)] = Self::ELSEWHERE;
 }
 
 /// The width factor W of `BASE-xW`, or 1 for `BASE` itself; none for another name.

@@ -5,6 +5,7 @@ use engine::graph::GraphError;
 use names::Table;
 
 use super::architecture::{Architecture, Task};
+use super::spelling::spelled;
 use super::{
     bottleneck_resnet, dm_preact_resnet, dm_wide_resnet, huang_resnet, lenet5_madry, mma_wide_resnet,
     mobilenet_v2, padded_resnet, preact_resnet, ra_wide_resnet, resnet, resnet4b, sequential, small_cnn,
@@ -56,13 +57,22 @@ pub enum ModelError {
     },
 }
 
-/// The row of an architecture and the network it builds for `task`.
+/// The row of an architecture and the network it builds for `task`; the network has the zoo's spelling of the name.
 pub fn build(name: &str, task: Task) -> Result<(&'static Architecture, Network), ModelError> {
+    let own = spelled(name);
     let (row, network) =
-        names::find_map(ZOO, name, |row| (row.build)(name, task).map(|network| (row, network)))?;
+        names::find_map(ZOO, name, |row| (row.build)(&own, task).map(|network| (row, network)))?;
     let network =
         network.map_err(|source| ModelError::Graph { name: name.into(), task, source: Box::new(source) })?;
     Ok((row, network))
+}
+
+/// The zoo's spelling of a name that some row answers to.
+pub fn known(name: &str) -> Option<String> {
+    // Whether a row answers depends on the name alone.
+    let task = Task { input: [3, 32, 32], classes: 10 };
+    let own = spelled(name);
+    ZOO.iter().any(|row| (row.build)(&own, task).is_some()).then_some(own)
 }
 
 #[cfg(test)]

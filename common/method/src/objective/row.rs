@@ -245,6 +245,26 @@ impl names::Row for Row {
     fn summary(&self) -> &'static str {
         self.summary
     }
+
+    const ALIASES: &'static [(&'static str, &'static str)] = &[
+        ("at", "sat"),
+        ("pgd-at", "sat"),
+        ("madry", "sat"),
+        ("adversarial", "sat"),
+        ("standard", "natural"),
+        ("clean", "natural"),
+        ("ce", "natural"),
+        ("ada-ad", "adaad"),
+    ];
+
+    const SIGNPOSTS: &'static [(&'static str, &'static str)] = &[
+        ("iad", "IAD is not here; `adaad` asks a live teacher too, `rslad` learns from a label set"),
+        ("mart", "MART is not here; `trades` and `sat` train without a teacher"),
+        (
+            "kd",
+            "plain distillation does not attack; `ard` adds the attack, `rslad` learns from soft labels alone",
+        ),
+    ];
 }
 
 impl Tunable for Row {
