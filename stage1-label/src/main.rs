@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use cli::MachineArgs;
+use cli::{MachineArgs, TalkArgs};
 use stage1_label::verb::{Verb, tables};
 
 /// Runs a robust teacher once over views of clean images and shares its answers as a label set.
@@ -12,12 +12,15 @@ use stage1_label::verb::{Verb, tables};
 struct Label {
     #[command(flatten)]
     machine: MachineArgs,
+    #[command(flatten)]
+    talk: TalkArgs,
     #[command(subcommand)]
     verb: Verb,
 }
 
 fn main() -> ExitCode {
-    let label = Label::parse();
+    let label = cli::parse::<Label>();
+    label.talk.configure();
     label.machine.configure();
     cli::end(label.verb.run(label.machine))
 }

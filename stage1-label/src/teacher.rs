@@ -38,6 +38,11 @@ impl Teacher {
         Ok(Self { engine: machine.start(true).map_err(Error::Teacher)?, loaded })
     }
 
+    /// Its architecture, as the zoo spells it.
+    pub fn architecture(&self) -> &str {
+        self.loaded.network.architecture()
+    }
+
     /// Engine and build, as label sets record them.
     pub fn engine(&self) -> String {
         format!("{} {}", self.engine.name(), env!("CARGO_PKG_VERSION"))

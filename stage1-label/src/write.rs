@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use cli::{Progress, Stop, say};
+use cli::{Progress, Stop, note};
 use labels::{Answers, Kind, Manifest, Note, Session, ShardJob, Spec};
 
 use crate::teacher::RowId;
@@ -24,14 +24,14 @@ impl Written {
     /// Says what became of the label set in this folder.
     pub fn say(&self, dir: &Path) {
         let Self { manifest, already, notes } = self;
-        for note in notes {
-            say(format_args!("note: {note}"));
+        for other in notes {
+            note(format_args!("note: {other}"));
         }
         let state = if *already { "already complete" } else { "complete" };
         let right = &manifest.right;
         let share = 100.0 * right.right as f64 / right.rows as f64;
-        say(format_args!("{}: {state}, {} rows, right answers {share:.2} %", dir.display(), manifest.rows));
-        say(format_args!("content_hash {}", manifest.content_hash));
+        note(format_args!("{}: {state}, {} rows, right answers {share:.2} %", dir.display(), manifest.rows));
+        note(format_args!("content_hash {}", manifest.content_hash));
     }
 }
 

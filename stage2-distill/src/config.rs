@@ -7,12 +7,14 @@
 mod error;
 mod fields;
 mod layers;
+mod place;
 mod preset;
 mod record;
 mod setting;
 mod value;
 
 pub use error::ConfigError;
+pub(crate) use error::listed;
 pub use fields::Config;
 pub use layers::Layers;
 pub use preset::{PRESETS, Preset};
@@ -204,5 +206,79 @@ mod tests {
         layers.set("seed=1").unwrap();
         layers.set("labels=/elsewhere").unwrap();
         assert_eq!(first.differences(&layers.resolve().unwrap()), ["seed: 0, 1"]);
+    }
+
+    #[test]
+    fn equal_values_are_the_same_run_however_they_were_written() {
+        let with = |assignments: &[&str]| {
+            let mut layers = minimal();
+            for assignment in assignments {
+                layers.set(assignment).unwrap();
+            }
+            layers.resolve().unwrap()
+        };
+        let first = with(&["eps=1/10", "lr=0.10", "student=tiny-cnn-x2"]);
+        for same in [
+            with(&["eps=0.1", "lr=1e-1", "student=tiny_cnn_x2.0"]),
+            with(&["eps=0.10", "step-size=0.025", "student=Tiny-CNN-x02", "learning_rate=0.1"]),
+            with(&["eps=1/10", "step-size=1/40", "augment=crop2", "student=tiny-cnn-x2"]),
+        ] {
+            assert_eq!(first.differences(&same), [""; 0]);
+        }
+        let other = with(&["eps=0.11", "student=tiny-cnn-x2"]);
+        assert_eq!(first.differences(&other), ["eps: \"1/10\", \"0.11\"", "step-size: \"1/40\", \"0.0275\""]);
+    }
+
+    #[test]
+    fn seeds_have_sixty_four_bits_and_survive_their_file() {
+        for seed in [0, i64::MAX as u64, i64::MAX as u64 + 1, u64::MAX] {
+            let mut layers = minimal();
+            layers.set(&format!("seed={seed}")).unwrap();
+            let config = layers.resolve().unwrap();
+            assert_eq!(config.seed, seed);
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("config.toml");
+            std::fs::write(&path, toml::to_string(&config).unwrap()).unwrap();
+            let mut again = Layers::defaults();
+            again.file(&path).unwrap();
+            assert_eq!(again.resolve().unwrap().seed, seed);
+        }
+        assert!(minimal().set("seed=18446744073709551616").is_err());
+    }
+
+    #[test]
+    fn a_momentum_that_would_grow_without_end_is_refused() {
+        for (bad, wanted) in [
+            ("momentum=1.5", "less than 1"),
+            ("momentum=1", "less than 1"),
+            ("weight-decay=2", "less than 1"),
+        ] {
+            let error = minimal().set(bad).unwrap_err().to_string();
+            assert!(error.contains(wanted), "{error}");
+        }
+        minimal().set("momentum=0.99").unwrap();
+    }
+
+    #[test]
+    fn a_slip_in_a_file_is_shown_with_its_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.toml");
+        let refused = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            minimal().file(&path).unwrap_err().to_string()
+        };
+        let slip = refused("lr = 0.1\nepoch = 3\n");
+        assert!(
+            slip.contains("run.toml line 2: unknown setting `epoch`") && slip.contains("`epochs`"),
+            "{slip}"
+        );
+        let value = refused("\n\nepochs = 0\n");
+        assert!(value.contains("run.toml line 3: epochs = 0"), "{value}");
+        let form = refused("lr = 0.1\nthen decay\n");
+        assert!(
+            form.contains("run.toml: not TOML, line 2, column") && form.contains("\n2 | then decay\n"),
+            "{form}"
+        );
+        assert!(form.lines().count() <= 6, "{form}");
     }
 }

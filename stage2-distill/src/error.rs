@@ -1,6 +1,7 @@
 //! Why a command stopped, and the exit code that says so to scripts.
 
 use cli::{Exit, Exits};
+use engine::EngineError;
 
 use crate::config::ConfigError;
 use crate::folder::FolderError;
@@ -40,6 +41,7 @@ impl Exits for RunError {
             Self::Common(cli::Error::Labels(error)) if error.kind() == labels::Kind::Damage => Exit::Refused,
             Self::Common(error) => error.exit(),
             Self::Step(StepError::NotFinite(_) | StepError::Diverged) => Exit::Failed,
+            Self::Step(StepError::Engine(EngineError::Interrupted)) => Exit::Interrupted,
             Self::Step(StepError::Engine(_)) => Exit::Bug,
             Self::Folder(FolderError::Io { source, .. }) | Self::Config(ConfigError::Read { source, .. }) => {
                 Exit::of_io(source)

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use cli::MachineArgs;
+use cli::{MachineArgs, TalkArgs};
 use stage2_distill::verb::{Verb, tables};
 
 /// Trains small robust students from a teacher's soft labels, and judges them.
@@ -12,12 +12,15 @@ use stage2_distill::verb::{Verb, tables};
 struct Distill {
     #[command(flatten)]
     machine: MachineArgs,
+    #[command(flatten)]
+    talk: TalkArgs,
     #[command(subcommand)]
     verb: Verb,
 }
 
 fn main() -> ExitCode {
-    let distill = Distill::parse();
+    let distill = cli::parse::<Distill>();
+    distill.talk.configure();
     distill.machine.configure();
     cli::end(distill.verb.run(distill.machine))
 }

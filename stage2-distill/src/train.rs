@@ -5,6 +5,7 @@
 
 mod close;
 mod epoch;
+mod said;
 mod start;
 mod state;
 
@@ -106,14 +107,11 @@ impl Run<'_> {
     }
 
     fn go(&self, moving: Moving, state: State) -> Result<Summary, RunError> {
-        let total = self.config.epochs * self.train.len();
-        let in_epoch = (state.batches * self.config.batch).min(self.train.len());
-        let done_before = state.epoch * self.train.len() + in_epoch;
         let was_done = state.epoch == self.config.epochs;
         let metrics = Metrics::open(&self.folder, state.metrics_bytes)?;
         let mut progress = Progress::on_stderr("images");
         if !was_done {
-            progress.begin(done_before as u64, total as u64);
+            self.announce(&state, &mut progress);
         }
         let mut going = Going { moving, state, metrics, progress, saved: Instant::now() };
         while going.state.epoch < self.config.epochs {

@@ -4,7 +4,8 @@ use clap::{Args, Command, Subcommand};
 
 fn binaries() -> [Command; 2] {
     let binary = |name, command: Command| {
-        let mut command = cli::MachineArgs::augment_args(command.name(name)).term_width(80);
+        let command = cli::MachineArgs::augment_args(command.name(name));
+        let mut command = cli::TalkArgs::augment_args(command).term_width(80);
         command.build();
         command
     };
@@ -41,7 +42,12 @@ fn every_verb_takes_threads_and_engine() {
     for mut binary in binaries() {
         for verb in binary.get_subcommands_mut().filter(|verb| verb.get_name() != "help") {
             let long: Vec<&str> = verb.get_arguments().filter_map(clap::Arg::get_long).collect();
-            assert!(long.contains(&"threads") && long.contains(&"engine"), "{}", verb.get_name());
+            for flag in ["threads", "engine", "quiet", "verbose", "progress"] {
+                assert!(long.contains(&flag), "{} has --{flag}", verb.get_name());
+            }
+            let engine = verb.get_arguments().find(|arg| arg.get_long() == Some("engine")).unwrap();
+            assert_eq!(engine.get_all_aliases(), Some(vec!["device"]), "the field's name for it works too");
+            assert_eq!(engine.get_visible_aliases(), None, "and is not shown");
         }
     }
 }

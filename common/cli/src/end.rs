@@ -2,14 +2,15 @@
 
 use std::process::ExitCode;
 
-use crate::{Exits, say};
+use crate::Exits;
+use crate::screen::{self, Kind};
 
 /// Says why a command stopped, if it did, and gives the process's exit code: the last thing in `main`.
 pub fn end<E: Exits>(result: Result<(), E>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            say(format_args!("error: {error}"));
+            screen::write(Kind::Error, &error);
             ExitCode::from(error.exit() as u8)
         }
     }

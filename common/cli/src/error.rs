@@ -63,7 +63,10 @@ impl Exits for Error {
             Self::Eval(EvalError::NonFinite) | Self::Labels(labels::Error::TeacherNotFinite { .. }) => {
                 Exit::Failed
             }
-            Self::Eval(EvalError::Interrupted) => Exit::Interrupted,
+            Self::Engine(EngineError::Interrupted)
+            | Self::Eval(EvalError::Interrupted | EvalError::Engine(EngineError::Interrupted)) => {
+                Exit::Interrupted
+            }
             Self::Engine(_) | Self::Eval(_) => Exit::Bug,
             Self::Labels(error) if error.kind() == labels::Kind::Damage => Exit::Failed,
             _ => self.cause().map_or(Exit::Refused, Exit::of_io),

@@ -3,19 +3,28 @@
 //! A binary parses, chooses a verb and runs it; everything between that and the person before the terminal is here. No
 //! result depends on this crate.
 
+pub mod build;
 mod end;
 mod error;
 mod exit;
 pub mod help;
 mod machine;
+mod parse;
 mod print;
 mod progress;
+mod screen;
+mod signpost;
 mod stop;
+mod talk;
+mod words;
 
 pub use end::end;
 pub use error::Error;
 pub use exit::{Exit, Exits};
 pub use machine::{Machine, MachineArgs, one_to};
-pub use print::{json, print, say, show};
-pub use progress::Progress;
-pub use stop::Stop;
+pub use parse::{parse, whole};
+pub use print::{detail, json, note, print, say, show, warn};
+pub use progress::{Progress, rate_in_words, time_in_words, with_commas};
+pub use stop::{Interruptible, Stop};
+pub use talk::{Form, TalkArgs};
+pub use words::quoted;

@@ -6,6 +6,8 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use crate::Error;
+use crate::screen::{self, Kind};
+use crate::talk::talk;
 
 /// Writes to stdout. A reader that has seen enough, such as `head`, is no failure; a full disk is.
 pub fn print(text: &str) -> Result<(), Error> {
@@ -28,7 +30,26 @@ pub fn json<T: Serialize>(value: &T) -> String {
     serde_json::to_string_pretty(value).expect("what is reported is plain data") + "\n"
 }
 
-/// Writes a line to stderr. What cannot be said is not worth a run: a closed or full stderr is passed over.
+/// Writes a line to stderr, whatever was asked for: a finding.
 pub fn say(line: impl Display) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
+    screen::write(Kind::Note, &line);
+}
+
+/// Writes a line to stderr that `--quiet` spares its reader: what is done, and what came of it.
+pub fn note(line: impl Display) {
+    if !talk().quiet {
+        say(line);
+    }
+}
+
+/// Writes a line to stderr that only `--verbose` asks for: what was read, and from where.
+pub fn detail(line: impl Display) {
+    if talk().verbose {
+        say(line);
+    }
+}
+
+/// Writes `warning: ..` to stderr: the result stands, and is not what it may seem.
+pub fn warn(text: impl Display) {
+    screen::write(Kind::Warning, &text);
 }

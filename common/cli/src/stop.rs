@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
+use candle_core::Tensor;
+use engine::{Engine, EngineError, Grads, Keep, Network, NodeId, Norm, Params, Pass, Tape};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
+use signal_hook::iterator::Signals;
 
-use crate::{Error, Exit};
+use crate::{Error, Exit, note};
 
 /// Whether somebody asked this process to stop.
 #[derive(Debug, Clone, Default)]
@@ -18,20 +22,117 @@ impl Stop {
         Self::default()
     }
 
-    /// One that Ctrl-C and SIGTERM set. The second signal ends the process at once, which is safe: only whole files are
-    /// ever on the disk. SIGHUP keeps its meaning, so that `nohup` works.
+    /// One that Ctrl-C and SIGTERM set; says at once that what is under way is brought to its end first.
     pub fn on_signals() -> Result<Self, Error> {
+        Self::on_signals_after("what is under way")
+    }
+
+    /// [`Stop::on_signals`] with a name for what is brought to its end: `this step`.
+    ///
+    /// The second signal ends the process at once, which is safe: only whole files are ever on the disk. SIGHUP keeps
+    /// its meaning, so that `nohup` works.
+    pub fn on_signals_after(unit: &'static str) -> Result<Self, Error> {
         let stop = Self::default();
         for signal in [SIGINT, SIGTERM] {
             flag::register_conditional_shutdown(signal, Exit::Interrupted as i32, stop.0.clone())
                 .map_err(Error::Signals)?;
             flag::register(signal, stop.0.clone()).map_err(Error::Signals)?;
         }
+        // Whoever asked should hear it now, not when a step of minutes is done.
+        let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(Error::Signals)?;
+        let announce = move || {
+            if signals.forever().next().is_some() {
+                note(format_args!("stopping after {unit}; again to stop at once"));
+            }
+        };
+        thread::Builder::new().name("signals".into()).spawn(announce).map_err(Error::Signals)?;
         Ok(stop)
     }
 
     /// Whether to stop now.
     pub fn requested(&self) -> bool {
         self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// An engine that refuses to go on once somebody asked to stop: for work of which nothing is kept, so that nobody waits
+/// for the end of a batch.
+pub struct Interruptible<'a> {
+    engine: &'a dyn Engine,
+    stop: &'a Stop,
+}
+
+impl<'a> Interruptible<'a> {
+    /// This engine, until `stop`.
+    pub fn new(engine: &'a dyn Engine, stop: &'a Stop) -> Self {
+        Self { engine, stop }
+    }
+
+    fn go_on(&self) -> Result<(), EngineError> {
+        if self.stop.requested() { Err(EngineError::Interrupted) } else { Ok(()) }
+    }
+}
+
+impl Engine for Interruptible<'_> {
+    fn name(&self) -> &'static str {
+        self.engine.name()
+    }
+
+    fn forward(
+        &self,
+        network: &Network,
+        params: &Params,
+        images: &Tensor,
+        norm: Norm,
+        keep: Keep,
+        taps: &[NodeId],
+    ) -> Result<Pass, EngineError> {
+        self.go_on()?;
+        self.engine.forward(network, params, images, norm, keep, taps)
+    }
+
+    fn backward(
+        &self,
+        tape: Tape,
+        seeds: &[Option<Tensor>],
+        grads: Option<&mut Grads>,
+    ) -> Result<Option<Tensor>, EngineError> {
+        self.go_on()?;
+        self.engine.backward(tape, seeds, grads)
+    }
+
+    fn logits(&self, network: &Network, params: &Params, images: &Tensor) -> Result<Tensor, EngineError> {
+        self.go_on()?;
+        self.engine.logits(network, params, images)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Device};
+    use engine::Reference;
+    use engine::graph::{Builder, Op};
+    use engine::params::Precision;
+
+    use super::*;
+
+    #[test]
+    fn an_engine_that_is_asked_to_stop_refuses_its_next_pass() {
+        let (mut builder, input) = Builder::new([1, 2, 2]);
+        let flat = builder.node("flat", Op::Flatten, &[input]).unwrap();
+        builder.node("linear", Op::Linear { out: 2, bias: true }, &[flat]).unwrap();
+        let network = builder.finish("linear").unwrap();
+        let params = Params::zeros(network.layout(), Precision::F32);
+        let images = Tensor::zeros((3, 1, 2, 2), DType::F32, &Device::Cpu).unwrap();
+        let (reference, stop) = (Reference::new(1).unwrap(), Stop::never());
+        let engine = Interruptible::new(&reference, &stop);
+        let pass = || engine.forward(&network, &params, &images, Norm::Running, Keep::ForImage, &[]);
+        let Pass { logits, tape, .. } = pass().unwrap();
+        assert_eq!(engine.logits(&network, &params, &images).unwrap().dims(), logits.dims());
+        stop.0.store(true, Ordering::SeqCst);
+        assert!(matches!(pass().err(), Some(EngineError::Interrupted)));
+        let seed = logits.ones_like().unwrap();
+        assert!(matches!(engine.backward(tape, &[Some(seed)], None), Err(EngineError::Interrupted)));
+        assert!(matches!(engine.logits(&network, &params, &images), Err(EngineError::Interrupted)));
     }
 }

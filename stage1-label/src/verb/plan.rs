@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use clap::Args;
-use cli::say;
+use cli::note;
 use disk::Existing;
 
 use crate::args::{DataArgs, ViewArgs, row_table};
@@ -28,7 +28,7 @@ pub struct PlanArgs {
 impl PlanArgs {
     pub(super) fn run(&self) -> Result<()> {
         let header = run(self)?;
-        say(format_args!("{}: {} rows of {} images", self.out.display(), header.rows, header.images));
+        note(format_args!("{}: {} rows of {} images", self.out.display(), header.rows, header.images));
         Ok(())
     }
 }

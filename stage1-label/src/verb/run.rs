@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use clap::Args;
-use cli::{Machine, MachineArgs, Progress, Stop};
+use cli::{Machine, MachineArgs, Progress, Stop, note, with_commas};
 
 use crate::Result;
 use crate::args::{DataArgs, OutArgs, TeacherArgs, ViewArgs, row_table, task};
@@ -32,7 +32,7 @@ pub struct RunArgs {
 
 impl RunArgs {
     pub(super) fn run(&self, machine: MachineArgs) -> Result<()> {
-        let stop = Stop::on_signals()?;
+        let stop = Stop::on_signals_after("this batch")?;
         let written = run(self, machine.machine(), &stop, &mut Progress::on_stderr("rows"))?;
         written.say(&self.out.out);
         Ok(())
@@ -56,6 +56,19 @@ pub fn run(args: &RunArgs, machine: Machine, stop: &Stop, progress: &mut Progres
     let batch = batch.min(MOST_PIXELS / pixels.max(1)).max(1);
     let (classes, dtype) = (dataset.classes(), args.out.dtype);
     let rows = row_table(plan, dataset.len())?;
+    note(format_args!(
+        "{} answers to {} images of {} {}, into {}\n{} rows, views {} of {}, on {}, {} threads",
+        teacher.architecture(),
+        with_commas(dataset.len() as u64),
+        args.data.data,
+        args.data.split.name(),
+        args.out.out.display(),
+        with_commas(rows.len() as u64),
+        plan.views,
+        plan.augment,
+        teacher.engine(),
+        machine.threads
+    ));
     let spec = args.out.spec(rows, &dataset, plan, teacher.record(&args.out.origin));
     label_set(Order { out: &args.out.out, spec, batch, stop }, progress, |_, rows| {
         let answers = teacher.logits(&dataset, plan.augment, rows)?;

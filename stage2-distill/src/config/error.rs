@@ -3,6 +3,15 @@
 use method::objective::OptionError;
 use names::Unknown;
 
+/// Names in a row, `a, b and c`, each behind a prefix.
+pub(crate) fn listed(names: &[&str], prefix: &str) -> String {
+    let names: Vec<String> = names.iter().map(|name| format!("{prefix}{name}")).collect();
+    match names.as_slice() {
+        [first @ .., last] if !first.is_empty() => format!("{} and {last}", first.join(", ")),
+        _ => names.concat(),
+    }
+}
+
 /// Why a configuration was refused.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the message beside each variant says what its fields are")]
@@ -21,18 +30,19 @@ pub enum ConfigError {
     #[error(transparent)]
     Option(#[from] OptionError),
     #[error(
-        "{path}: not TOML: {why}\nhint: one `key = value` a line, as in the config.toml of any run's folder"
+        "{path}: not TOML, {what}\nhint: one `key = value` a line, as in the config.toml of any run's folder"
     )]
-    Toml { path: String, why: String },
+    Toml { path: String, what: String },
     #[error(
         "cannot read {path}: {source}\nhint: --config takes a TOML file of settings, such as a run's config.toml"
     )]
     Read { path: String, source: std::io::Error },
     #[error("--set {0}: wanted key=value\nhint: as in --set lr=0.05")]
     NoEquals(String),
-    /// A setting that has no default.
-    #[error("no {key} was given\nhint: pass --{key}, or a --preset or --config that sets it")]
-    Missing { key: &'static str },
+    /// Settings that have no default.
+    #[error("no {} {} given\nhint: pass {}, or a --preset or --config that sets it",
+        listed(.keys, ""), if .keys.len() == 1 { "was" } else { "were" }, listed(.keys, "--"))]
+    Missing { keys: Vec<&'static str> },
     /// Two settings that contradict each other.
     #[error("{0}")]
     Conflict(&'static str),

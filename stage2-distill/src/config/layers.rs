@@ -5,12 +5,17 @@ use std::path::Path;
 
 use method::objective::{self, OBJECTIVES, Options};
 use names::Unknown;
+use toml::de::{DeTable, DeValue};
 
 use super::error::ConfigError;
 use super::fields::Config;
+use super::place;
 use super::preset::PRESETS;
 use super::record::choices;
 use super::setting::{SETTINGS, Setting};
+
+/// What takes a setting of a lower layer back: its default, or nothing where it has none.
+const UNSET: &str = "unset";
 
 /// Settings as far as they are laid.
 #[derive(Debug)]
@@ -44,19 +49,21 @@ impl Layers {
         let shown = path.display().to_string();
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Read { path: shown.clone(), source })?;
-        let table: toml::Table = text.parse().map_err(|e: toml::de::Error| ConfigError::Toml {
+        let table = DeTable::parse(&text).map_err(|error| ConfigError::Toml {
             path: shown.clone(),
-            why: e.message().into(),
+            what: place::pointed_at(&text, &error),
         })?;
-        for (key, value) in table {
-            match value {
-                toml::Value::Table(options) if key == "options" => {
-                    let shown = format!("{shown} [options]");
+        let origin = |at: usize| format!("{shown} line {}", place::line(&text, at));
+        for (key, value) in table.get_ref() {
+            let line = origin(key.span().start);
+            match value.get_ref() {
+                DeValue::Table(options) if key.get_ref() == "options" => {
                     for (key, value) in options {
-                        self.put_option(&shown, &key, &as_written(&value))?;
+                        let line = format!("{} [options]", origin(key.span().start));
+                        self.put_option(&line, key.get_ref(), &as_written(value.get_ref()))?;
                     }
                 }
-                value => self.put(&shown, &key, &as_written(&value))?,
+                value => self.put(&line, key.get_ref(), &as_written(value))?,
             }
         }
         Ok(())
@@ -71,10 +78,26 @@ impl Layers {
 
     /// Lays one setting, or one option of an objective, over; a setting is checked against its row.
     pub fn put(&mut self, origin: &str, key: &str, value: &str) -> Result<(), ConfigError> {
-        let Some(setting) = SETTINGS.iter().find(|setting| setting.key == key) else {
+        let Ok(setting) = names::find(SETTINGS, key) else {
             return self.put_option(origin, key, value);
         };
-        let taken = setting.field(&mut self.config).take(value, setting.least);
+        let value = match (value == UNSET, setting.default) {
+            (true, Some(default)) => default,
+            (true, None) => {
+                setting.field(&mut self.config).clear();
+                return Ok(());
+            }
+            (false, _) => value,
+        };
+        let spelled = (setting.spelling)(value);
+        let field = setting.field(&mut self.config);
+        let taken = field.take(spelled.as_deref().unwrap_or(value), setting.least).and_then(|()| {
+            let number = field.toml().and_then(|number| number.as_float());
+            match setting.below.filter(|below| number.is_some_and(|number| number >= *below)) {
+                Some(below) => Err(format!("wanted a number from 0 to less than {below}")),
+                None => Ok(()),
+            }
+        });
         taken.map_err(|why| ConfigError::Value {
             origin: origin.into(),
             key: setting.key,
@@ -88,10 +111,14 @@ impl Layers {
     /// range for the objective that takes it.
     fn put_option(&mut self, origin: &str, key: &str, value: &str) -> Result<(), ConfigError> {
         let all = || OBJECTIVES.iter().flat_map(|row| row.options);
-        let Some(choice) = choices(&self.config.objective).chain(all()).find(|choice| choice.key == key)
+        let plain = names::plain(key);
+        let Some(choice) = choices(&self.config.objective).chain(all()).find(|choice| choice.key == plain)
         else {
             let settings = SETTINGS.iter().map(|setting| setting.key);
-            let hint = if settings.clone().any(|setting| setting == key) {
+            let unknown = Unknown::among(SETTINGS, key);
+            let hint = if unknown.way().is_some() {
+                unknown.hint().into()
+            } else if settings.clone().any(|setting| setting == key) {
                 "hint: it is a setting: write it above [options]".into()
             } else {
                 // Several objectives may have an option of one name.
@@ -100,6 +127,10 @@ impl Layers {
             };
             return Err(ConfigError::Unknown { origin: origin.into(), key: key.into(), hint });
         };
+        if value == UNSET {
+            self.config.options.remove(choice.key);
+            return Ok(());
+        }
         let number = value.parse().map_err(|_| ConfigError::Value {
             origin: origin.into(),
             key: choice.key,
@@ -107,7 +138,7 @@ impl Layers {
             why: "wanted a number".into(),
             help: choice.help,
         })?;
-        self.config.options.insert(key.into(), number);
+        self.config.options.insert(choice.key.into(), number);
         Ok(())
     }
 
@@ -116,11 +147,17 @@ impl Layers {
         self.config.value(setting)
     }
 
+    /// Settings that have no default and were not given.
+    pub fn missing(&mut self) -> Vec<&'static str> {
+        let missing = SETTINGS.iter().filter(|setting| setting.field(&mut self.config).is_missing());
+        missing.map(|setting| setting.key).collect()
+    }
+
     /// The whole configuration, checked for what must be there and what excludes each other.
     pub fn resolve(mut self) -> Result<Config, ConfigError> {
-        let missing = SETTINGS.iter().find(|setting| setting.field(&mut self.config).is_missing());
-        if let Some(setting) = missing {
-            return Err(ConfigError::Missing { key: setting.key });
+        let missing = self.missing();
+        if !missing.is_empty() {
+            return Err(ConfigError::Missing { keys: missing });
         }
         if !self.config.options.is_empty() {
             Options::of(objective::find(&self.config.objective)?, &self.config.options)?;
@@ -151,10 +188,17 @@ impl Layers {
     }
 }
 
-/// A TOML value as `--set` would have it.
-fn as_written(value: &toml::Value) -> String {
+/// A TOML value as `--set` would have it; lists have commas between their parts.
+fn as_written(value: &DeValue) -> String {
     match value {
-        toml::Value::String(text) => text.clone(),
-        other => other.to_string(),
+        DeValue::String(text) => text.to_string(),
+        DeValue::Integer(number) => number.to_string(),
+        DeValue::Float(number) => number.to_string(),
+        DeValue::Boolean(truth) => truth.to_string(),
+        DeValue::Datetime(time) => time.to_string(),
+        DeValue::Array(parts) => {
+            parts.iter().map(|part| as_written(part.get_ref())).collect::<Vec<_>>().join(",")
+        }
+        DeValue::Table(_) => "a table".into(),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use data::DatasetSpec;
 use method::objective::{Choice, OBJECTIVES};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
@@ -20,18 +21,33 @@ impl Config {
         setting.field(&mut self.clone()).toml()
     }
 
+    /// What a setting's value means; equal for equal values, however they were written.
+    fn meaning(&self, setting: &Setting) -> Option<toml::Value> {
+        setting.field(&mut self.clone()).meaning()
+    }
+
+    /// The augmentation of a run that names none and has no label set to take it from.
+    fn usual_augment(&self) -> Option<String> {
+        let spec: DatasetSpec = self.data.parse().ok()?;
+        self.labels.is_none().then(|| spec.default_augment().into())
+    }
+
     /// The settings in which `other` differs and that change the result, as `key: this, other`.
     ///
     /// Paths are left out: what they hold is compared by digest.
     pub fn differences(&self, other: &Self) -> Vec<String> {
         // What was left out is the same as its default written out.
-        let resolved = |config: &Self| Self { step_size: Some(config.step_size()), ..config.clone() };
+        let resolved = |config: &Self| Self {
+            step_size: Some(config.step_size()),
+            augment: config.augment.clone().or_else(|| config.usual_augment()),
+            ..config.clone()
+        };
         let (ours, theirs) = (resolved(self), resolved(other));
         let show =
             |value: Option<toml::Value>| value.map_or_else(|| "not set".into(), |value| value.to_string());
         let settings = SETTINGS
             .iter()
-            .filter(|setting| !setting.is_path)
+            .filter(|setting| !setting.is_path && ours.meaning(setting) != theirs.meaning(setting))
             .map(|setting| (setting.key, show(ours.value(setting)), show(theirs.value(setting))));
         let option = |config: &Self, key: &str| {
             let usual =

@@ -3,6 +3,7 @@
 //! A row has the field that it sets, so that neither can be without the other: to add a setting, add a field to
 //! [`Config`] and a row here. Flag, file, `--set`, help, check and record follow.
 
+use method::model::known;
 use names::{Row, Table};
 
 use super::fields::Config;
@@ -19,6 +20,10 @@ pub struct Setting {
     pub default: Option<&'static str>,
     /// The least that a whole number may be.
     pub least: u32,
+    /// What a number must be below.
+    pub below: Option<f64>,
+    /// How a name is written in the record, where people write it in several ways; none of a name that is unknown.
+    pub spelling: fn(&str) -> Option<String>,
     /// Whether it only says where something lies.
     pub is_path: bool,
     /// What it means, in a line.
@@ -36,6 +41,25 @@ impl Row for Setting {
     fn summary(&self) -> &'static str {
         self.help
     }
+
+    const ALIASES: &'static [(&'static str, &'static str)] = &[
+        ("learning-rate", "lr"),
+        ("batch-size", "batch"),
+        ("epsilon", "eps"),
+        ("num-steps", "steps"),
+        ("wd", "weight-decay"),
+        ("dataset", "data"),
+        ("model", "student"),
+        ("loss", "objective"),
+        ("device", "engine"),
+    ];
+
+    const SIGNPOSTS: &'static [(&'static str, &'static str)] = &[
+        ("optimizer", "students are trained by SGD: lr, momentum and weight-decay are its settings"),
+        ("threads", "it changes no result, so it is a flag alone: --threads N"),
+        ("out", "a run's folder is given by its flag alone: --out RUN"),
+        ("preset", "it is a flag alone: --preset NAME"),
+    ];
 }
 
 impl Setting {
@@ -57,7 +81,17 @@ const fn given(
     help: &'static str,
     field: fn(&mut Config) -> &mut dyn Value,
 ) -> Setting {
-    Setting { key, value, default: None, least: 0, is_path: false, help, field }
+    Setting {
+        key,
+        value,
+        default: None,
+        least: 0,
+        below: None,
+        spelling: as_given,
+        is_path: false,
+        help,
+        field,
+    }
 }
 
 /// The same, of something that lies somewhere.
@@ -78,6 +112,22 @@ impl Setting {
     const fn at_least(self, least: u32) -> Self {
         Self { least, ..self }
     }
+
+    const fn below(self, below: f64) -> Self {
+        Self { below: Some(below), ..self }
+    }
+
+    const fn spelled(self, spelling: fn(&str) -> Option<String>) -> Self {
+        Self { spelling, ..self }
+    }
+}
+
+fn as_given(_: &str) -> Option<String> {
+    None
+}
+
+fn objective(name: &str) -> Option<String> {
+    method::objective::find(name).ok().map(|row| row.name.into())
 }
 
 /// Every setting, in the order of `config.toml` and of help.
@@ -85,13 +135,14 @@ pub static SETTINGS: &Table<Setting> = &[
     &path("data", "DATASET", "Data set: `sample`, or like `cifar10:FOLDER`; the names are below", |c| {
         &mut c.data
     }),
-    &given("student", "NAME", "Architecture of the student", |c| &mut c.student),
-    &given("objective", "NAME", "What the student learns", |c| &mut c.objective),
+    &given("student", "NAME", "Architecture of the student", |c| &mut c.student).spelled(known),
+    &given("objective", "NAME", "What the student learns", |c| &mut c.objective).spelled(objective),
     &path("labels", "DIR", "Label set to learn from", |c| &mut c.labels),
     &path("teacher", "WEIGHTS", "Weights of a teacher to run online in place of a label set", |c| {
         &mut c.teacher
     }),
-    &given("arch", "NAME", "Architecture of the teacher, where its file does not say", |c| &mut c.arch),
+    &given("arch", "NAME", "Architecture of the teacher, where its file does not say", |c| &mut c.arch)
+        .spelled(known),
     &path("init", "FILE", "Weights to start from", |c| &mut c.init),
     &given("augment", "NAME", "Augmentation of a run without a label set, such as crop4+flip", |c| {
         &mut c.augment
@@ -120,9 +171,12 @@ pub static SETTINGS: &Table<Setting> = &[
     }),
     &given("steps", "N", "Attack steps", |c| &mut c.steps).usually("10").at_least(1),
     &given("lr", "X", "Base learning rate", |c| &mut c.lr).usually("0.1"),
-    &given("momentum", "X", "Share of the old velocity that is kept", |c| &mut c.momentum).usually("0.9"),
+    &given("momentum", "X", "Share of the old velocity that is kept", |c| &mut c.momentum)
+        .usually("0.9")
+        .below(1.0),
     &given("weight-decay", "X", "Pull of all parameters towards zero", |c| &mut c.weight_decay)
-        .usually("0.0002"),
+        .usually("0.0002")
+        .below(1.0),
     &given("schedule", "NAME", "How the learning rate falls: multistep or cosine", |c| &mut c.schedule)
         .usually("multistep"),
     &given(

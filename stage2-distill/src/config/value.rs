@@ -3,14 +3,21 @@
 use engine::Kind;
 use method::schedule::Schedule;
 use method::threat::Fraction;
+use names::Unknown;
 
 /// A field of a configuration, whatever its type.
 pub trait Value {
     /// Takes a text, or says what was wanted. `least` bounds whole numbers.
     fn take(&mut self, text: &str, least: u32) -> Result<(), String>;
 
+    /// Forgets what was taken.
+    fn clear(&mut self);
+
     /// As TOML; none where nothing was chosen.
     fn toml(&self) -> Option<toml::Value>;
+
+    /// What the value means, to be compared: 1/10 is 0.1.
+    fn meaning(&self) -> Option<toml::Value>;
 
     /// Whether its flag alone says everything.
     fn is_switch(&self) -> bool {
@@ -27,6 +34,11 @@ pub trait Value {
 trait Named: Sized {
     fn read(text: &str, least: u32) -> Result<Self, String>;
     fn write(&self) -> toml::Value;
+
+    /// Equal for equal values, however they were written.
+    fn meaning(&self) -> toml::Value {
+        self.write()
+    }
 }
 
 impl<T: Named> Value for Option<T> {
@@ -35,8 +47,16 @@ impl<T: Named> Value for Option<T> {
         Ok(())
     }
 
+    fn clear(&mut self) {
+        *self = None;
+    }
+
     fn toml(&self) -> Option<toml::Value> {
         self.as_ref().map(T::write)
+    }
+
+    fn meaning(&self) -> Option<toml::Value> {
+        self.as_ref().map(T::meaning)
     }
 }
 
@@ -49,8 +69,16 @@ macro_rules! always {
                 Ok(())
             }
 
+            fn clear(&mut self) {
+                *self = Self::default();
+            }
+
             fn toml(&self) -> Option<toml::Value> {
                 Some(self.write())
+            }
+
+            fn meaning(&self) -> Option<toml::Value> {
+                Some(Named::meaning(self))
             }
 
             $($($more)*)?
@@ -92,15 +120,15 @@ impl Named for usize {
     }
 }
 
-/// A seed; TOML's whole numbers have 63 bits and a sign.
+/// A seed, as in a label set's plan.
 impl Named for u64 {
     fn read(text: &str, _: u32) -> Result<Self, String> {
-        let seed = text.parse::<i64>().ok().and_then(|seed| u64::try_from(seed).ok());
-        seed.ok_or_else(|| "wanted a whole number from 0 to 2^63 - 1".into())
+        text.parse().map_err(|_| "wanted a whole number from 0 to 2^64 - 1".into())
     }
 
+    /// TOML's whole numbers have 63 bits and a sign: larger ones are written as text.
     fn write(&self) -> toml::Value {
-        (*self as i64).into()
+        i64::try_from(*self).map_or_else(|_| self.to_string().into(), Into::into)
     }
 }
 
@@ -148,6 +176,10 @@ impl Named for Fraction {
     fn write(&self) -> toml::Value {
         self.to_string().into()
     }
+
+    fn meaning(&self) -> toml::Value {
+        self.value().into()
+    }
 }
 
 impl Named for Schedule {
@@ -163,7 +195,10 @@ impl Named for Schedule {
 impl Named for Kind {
     fn read(text: &str, _: u32) -> Result<Self, String> {
         let known = || Kind::all().map(Kind::name).collect::<Vec<_>>().join(" or ");
-        text.parse().map_err(|_| format!("wanted {}", known()))
+        text.parse().map_err(|unknown: Unknown| match unknown.way() {
+            Some(way) => format!("wanted {}; {way}", known()),
+            None => format!("wanted {}", known()),
+        })
     }
 
     fn write(&self) -> toml::Value {

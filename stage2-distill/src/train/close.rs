@@ -29,7 +29,7 @@ impl Run<'_> {
             let standing = self.judge(going, epoch)?;
             let on = if self.config.paper_selection { "test" } else { "holdout" };
             let (clean, robust) = (standing.clean_percent(), standing.robust_percent());
-            said = format!("{said}, {on} clean {clean:.1} {} {robust:.1}", select::SELECTED_BY);
+            said = format!("{said}, clean {clean:.1} {} {robust:.1}", select::SELECTED_BY);
             line[format!("{on}_clean")] = json!(clean);
             line[format!("{on}_{}", select::SELECTED_BY)] = json!(robust);
             if standing.beats(going.state.best.as_ref()) {
@@ -48,6 +48,7 @@ impl Run<'_> {
         }
         going.state = State { epoch, batches: 0, loss_sum: 0.0, ..going.state.clone() };
         self.checkpoint(going)?;
+        self.pace(&mut said, seconds);
         going.progress.line(&said);
         Ok(())
     }
@@ -55,6 +56,7 @@ impl Run<'_> {
     fn judge(&self, going: &mut Going, epoch: usize) -> Result<Standing, RunError> {
         let victim = Victim::new(self.around.engine, &self.network, going.moving.published());
         let dataset = self.selection.test.as_ref().unwrap_or(&self.dataset);
+        going.progress.about(&format!("judging epoch {epoch}/{}", self.config.epochs));
         let stop = self.around.stop;
         let judged =
             select::judge(&victim, dataset, &self.selection.places, self.config, epoch, &mut |_, _| {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use cli::say;
+use cli::warn;
 use data::{Dataset, DatasetSpec, Split as DataSplit};
 use engine::params::Precision;
 use method::average::Average;
@@ -57,7 +57,7 @@ pub(super) fn start<'a>(
     folder.write("config.toml", &toml::to_string(config).expect("a configuration is a table"))?;
     let found = checkpoint::latest::<State>(&folder.checkpoints()?, &network, Precision::F32)?;
     for line in &found.damaged {
-        say(format_args!("warning: passed over {line}"));
+        warn(format_args!("passed over {line}"));
     }
     let mut state = State::fresh(inputs, objective.memory(dataset.classes()));
     let mut sgd = Sgd::new(&params, config.momentum, config.weight_decay);

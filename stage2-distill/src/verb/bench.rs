@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use clap::Args;
-use cli::{MachineArgs, Stop, show};
+use cli::{Interruptible, MachineArgs, Stop, note, show, whole};
 use method::model::Task;
 
 use crate::bench::{Bench, Mode, bench};
@@ -16,19 +16,19 @@ pub struct BenchArgs {
     #[arg(long, value_name = "NAME")]
     student: String,
     /// Images at a time
-    #[arg(long, value_name = "N", default_value = "128", value_parser = clap::value_parser!(u32).range(1..=65536))]
+    #[arg(long, value_name = "N", default_value = "128", value_parser = whole::<1, 65536>)]
     batch: u32,
     /// What is timed: forward, attack, train or step
     #[arg(long, value_name = "MODE", default_value = "step", hide_possible_values = true)]
     mode: Mode,
     /// Timed repetitions, after two to warm up
-    #[arg(long, value_name = "N", default_value = "7", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value = "7", value_parser = whole::<1, 100_000>)]
     repetitions: u32,
     /// Channels, height and width of an image
     #[arg(long, value_name = "CxHxW", default_value = "3x32x32")]
     input: ImageSize,
     /// Classes
-    #[arg(long, value_name = "K", default_value = "10", value_parser = clap::value_parser!(u32).range(2..=65536))]
+    #[arg(long, value_name = "K", default_value = "10", value_parser = whole::<2, 65536>)]
     classes: u32,
     /// No fast convolution that rounds more than a plain sum
     #[arg(long)]
@@ -40,17 +40,25 @@ pub struct BenchArgs {
 
 impl BenchArgs {
     pub(super) fn run(&self, machine: MachineArgs) -> Result<(), RunError> {
-        // As in the other verbs, the second Ctrl-C ends it.
-        let _stop = Stop::on_signals()?;
+        let stop = Stop::on_signals_after("this pass")?;
         let machine = machine.machine();
         let engine = machine.start(self.exact_conv)?;
+        note(format_args!(
+            "{}: {} + 2 times {:?} of {} images on {}, {} threads",
+            self.student,
+            self.repetitions,
+            self.mode,
+            self.batch,
+            engine.name(),
+            machine.threads
+        ));
         let timing = bench(&Bench {
             student: &self.student,
             task: Task { input: self.input.0, classes: self.classes as usize },
             batch: self.batch as usize,
             mode: self.mode,
             repetitions: self.repetitions as usize,
-            engine: engine.as_ref(),
+            engine: &Interruptible::new(engine.as_ref(), &stop),
             threads: machine.threads,
         })?;
         Ok(show(&timing, self.json)?)

@@ -1,11 +1,12 @@
 //! Flags of `distill train`: a few of its own, and one for every setting.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, ValueEnum};
-use cli::{Machine, MachineArgs, Stop, say};
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, ValueEnum};
+use cli::{Machine, MachineArgs, Stop, note, quoted};
+use method::objective::{self, Needs, Options};
 
-use crate::config::{Config, ConfigError, Layers, SETTINGS, Setting};
+use crate::config::{Config, ConfigError, Layers, SETTINGS, Setting, listed};
 use crate::error::RunError;
 use crate::train::{Summary, Surroundings, train};
 
@@ -14,7 +15,7 @@ use crate::train::{Summary, Surroundings, train};
 pub struct TrainArgs {
     /// Folder for everything the run leaves
     #[arg(long, value_name = "RUN")]
-    out: PathBuf,
+    out: Option<PathBuf>,
     #[command(flatten)]
     settings: SettingArgs,
     /// Named group of settings to begin with
@@ -23,7 +24,7 @@ pub struct TrainArgs {
     /// TOML file of settings, laid over the preset; keys are the flags' names
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// One setting, laid over the file; may be repeated
+    /// One setting, laid over the file; may be repeated; KEY=unset takes back what a preset or file says
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// Whether to go on with a run that is in the folder: auto, or never
@@ -62,20 +63,31 @@ impl TrainArgs {
         Ok(layers)
     }
 
-    fn config(&self, machine: MachineArgs) -> Result<Config, ConfigError> {
-        self.layers(machine)?.resolve()
+    /// The whole configuration and the folder; all that is missing of both is said at once.
+    fn config(&self, machine: MachineArgs) -> Result<(Config, &Path), RunError> {
+        let mut layers = self.layers(machine)?;
+        let mut missing = layers.missing();
+        let out = self.out.as_deref();
+        if out.is_none() {
+            missing.push("out");
+        }
+        match out.filter(|_| missing.is_empty()) {
+            Some(out) => Ok((layers.resolve()?, out)),
+            None => Err(RunError::Refused(incomplete(&layers, &missing))),
+        }
     }
 
     pub(super) fn run(&self, machine: MachineArgs) -> Result<(), RunError> {
-        let config = self.config(machine)?;
-        let stop = Stop::on_signals()?;
+        let (config, out) = self.config(machine)?;
+        refuse_inside_labels(&config, out)?;
+        let stop = Stop::on_signals_after("this step")?;
         let machine = Machine { engine: config.engine, ..machine.machine() };
         let engine = machine.start(config.exact_conv)?;
-        let words = std::env::args_os().map(|word| quoted(&word.to_string_lossy()));
+        let words = std::env::args().map(|word| quoted(&word));
         let summary = train(
             &config,
             &Surroundings {
-                out: &self.out,
+                out,
                 resume: self.resume == Resume::Auto,
                 engine: engine.as_ref(),
                 threads: machine.threads,
@@ -83,43 +95,94 @@ impl TrainArgs {
                 command: words.collect::<Vec<_>>().join(" "),
             },
         )?;
-        self.say(&summary);
+        tell(&summary, out);
         Ok(())
-    }
-
-    fn say(&self, summary: &Summary) {
-        let out = self.out.display();
-        if summary.was_done {
-            say(format_args!("{out}: the run is at its end already"));
-        }
-        say(format_args!(
-            "{out}/student.safetensors: after {} epochs of {} images",
-            summary.epochs, summary.train_images
-        ));
-        if let Some(best) = summary.best {
-            let on = if summary.selected_on_test {
-                "test images (selected on them, as the paper did)"
-            } else {
-                "held-out images"
-            };
-            say(format_args!(
-                "{out}/best.safetensors: epoch {}, clean {:.2} %, pgd20 {:.2} % of {} {on}",
-                best.epoch,
-                best.clean_percent(),
-                best.robust_percent(),
-                best.images
-            ));
-        }
     }
 }
 
-/// A word as a shell reads it back.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.into();
+/// Says what came of a run.
+fn tell(summary: &Summary, out: &Path) {
+    let out = out.display();
+    if summary.was_done {
+        note(format_args!("{out}: the run is at its end already"));
     }
-    format!("'{}'", word.replace('\'', "'\\''"))
+    note(format_args!(
+        "{out}/student.safetensors: after {} epochs of {} images",
+        summary.epochs, summary.train_images
+    ));
+    if let Some(best) = summary.best {
+        let on = if summary.selected_on_test {
+            "test images (selected on them, as the paper did)"
+        } else {
+            "held-out images"
+        };
+        note(format_args!(
+            "{out}/best.safetensors: epoch {}, clean {:.2} %, pgd20 {:.2} % of {} {on}",
+            best.epoch,
+            best.clean_percent(),
+            best.robust_percent(),
+            best.images
+        ));
+    }
+}
+
+/// Says which settings are missing, and the command that was given with something for each of them.
+fn incomplete(layers: &Layers, missing: &[&'static str]) -> String {
+    let value = |key: &str| {
+        let setting = SETTINGS.iter().find(|setting| setting.key == key)?;
+        layers.value(setting)?.as_str().map(str::to_owned).filter(|text| !text.is_empty())
+    };
+    let digits = value("data").is_none_or(|data| data == "sample" || data.starts_with("mnist"));
+    let taught = value("labels").or_else(|| value("teacher")).is_some();
+    let needs = value("objective").and_then(|name| {
+        let row = objective::find(&name).ok()?;
+        Some((row.make)(&Options::of(row, &std::collections::BTreeMap::new()).ok()?).needs())
+    });
+    let mut wanted = missing.to_vec();
+    match needs {
+        Some(Needs::CachedLabels) if !taught => wanted.push("labels"),
+        Some(Needs::LiveTeacher { .. }) if value("teacher").is_none() => wanted.push("teacher"),
+        _ => {}
+    }
+    let mut words: Vec<String> = std::env::args().skip(1).map(|word| quoted(&word)).collect();
+    for key in &wanted {
+        let example = match *key {
+            "data" => "sample",
+            "student" if digits => "tiny-cnn",
+            "student" => "resnet18",
+            "objective" if taught => "rslad",
+            "objective" => "sat",
+            "labels" => "labels",
+            "teacher" => "teacher.safetensors",
+            _ => "run",
+        };
+        words.push(format!("--{key} {example}"));
+    }
+    let was = if wanted.len() == 1 { "was" } else { "were" };
+    format!(
+        "no {} {was} given\nhint: pass {}, for example `distill {}`",
+        listed(&wanted, ""),
+        listed(&wanted, "--"),
+        words.join(" ")
+    )
+}
+
+/// A run's files among a label set's would make the label set one that is refused.
+fn refuse_inside_labels(config: &Config, out: &Path) -> Result<(), RunError> {
+    let Some(labels) = config.labels.as_ref().and_then(|labels| std::fs::canonicalize(labels).ok()) else {
+        return Ok(());
+    };
+    // What is there of --out; the rest of it is still to be made.
+    let Ok(absolute) = std::path::absolute(out) else { return Ok(()) };
+    let there = absolute.ancestors().find_map(|part| std::fs::canonicalize(part).ok());
+    if there.is_some_and(|there| there.starts_with(&labels)) {
+        return Err(RunError::Refused(format!(
+            "--out {} lies inside the label set {}, and a run's files there would spoil it\nhint: choose an --out beside it",
+            out.display(),
+            labels.display()
+        )));
+    }
+    Ok(())
 }
 
 /// The settings that were given as flags: [`SETTINGS`] is their only list.
@@ -135,10 +198,12 @@ fn flag(setting: &'static Setting) -> Arg {
     let default = setting.default.filter(|_| !setting.is_switch());
     let default = default.map_or_else(String::new, |default| format!(" [default: {default}]"));
     let arg = Arg::new(setting.key).long(setting.key).help(format!("{}{default}", setting.help));
+    let arg = arg.value_name(setting.value);
     if setting.is_switch() {
-        return arg.action(ArgAction::SetTrue);
+        // Alone it says true; `--flag=false` takes back what a preset or a file says.
+        return arg.num_args(0..=1).require_equals(true).default_missing_value("true");
     }
-    arg.value_name(setting.value)
+    arg
 }
 
 impl Args for SettingArgs {
@@ -154,11 +219,7 @@ impl Args for SettingArgs {
 impl FromArgMatches for SettingArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let given = flags().filter_map(|setting| {
-            let value = if setting.is_switch() {
-                matches.get_flag(setting.key).then(|| "true".into())
-            } else {
-                matches.get_one::<String>(setting.key).cloned()
-            };
+            let value = matches.get_one::<String>(setting.key).cloned();
             value.map(|value| (setting, value))
         });
         Ok(Self(given.collect()))
@@ -241,9 +302,25 @@ mod tests {
     }
 
     #[test]
-    fn words_are_quoted_as_a_shell_reads_them() {
-        assert_eq!(quoted("--eps=8/255"), "--eps=8/255");
-        assert_eq!(quoted("it's here"), "'it'\\''s here'");
-        assert_eq!(quoted(""), "''");
+    fn whatever_a_lower_layer_says_a_higher_one_can_take_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("settings.toml");
+        let file = |text: &str| {
+            std::fs::write(&file, text).unwrap();
+            file.to_str().unwrap().to_owned()
+        };
+        for setting in SETTINGS {
+            let (key, value) = (setting.key, other_value(setting));
+            let file = file(&format!("{key} = \"{value}\"\n"));
+            let words = ["--config", &file, "--set", &format!("{key}=unset")];
+            assert_eq!(layers(&words).unwrap().value(setting), Layers::defaults().value(setting), "{key}");
+        }
+        let file = file("paper-selection = true\nobjective = \"trades\"\n[options]\nbeta = 3\n");
+        let words = ["--preset", "quickstart", "--config", &file];
+        let config = layers(&words).unwrap().resolve().unwrap();
+        assert_eq!((config.paper_selection, config.options.len()), (true, 1));
+        let back = ["--paper-selection=false", "--set", "beta=unset", "--limit", "unset"];
+        let config = layers(&[&words[..], &back].concat()).unwrap().resolve().unwrap();
+        assert_eq!((config.paper_selection, config.options.len(), config.limit), (false, 0, None));
     }
 }

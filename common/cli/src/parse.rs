@@ -1,0 +1,266 @@
+//! From a command line to typed arguments, and what is said of one that will not do: what was found, and a hint.
+
+use std::error::Error as _;
+use std::ffi::OsString;
+use std::num::{IntErrorKind, ParseIntError};
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, Command, Parser};
+
+use crate::Exit;
+use crate::screen::{self, Kind};
+use crate::signpost::instead_of;
+use crate::talk::TalkArgs;
+use crate::words::quoted;
+
+/// Parses the process's command line, or says what is wrong with it and ends the process.
+pub fn parse<T: Parser>() -> T {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    T::try_parse_from(&words).unwrap_or_else(|error| {
+        let words: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        let mut command = T::command();
+        command.build();
+        let Some(message) = explain(&error, &command, &words) else { error.exit() };
+        TalkArgs::default().configure();
+        screen::write(Kind::Error, &message);
+        std::process::exit(Exit::Refused as i32)
+    })
+}
+
+/// A whole number of a flag, in words where it is none.
+pub fn whole<const LEAST: u32, const MOST: u32>(text: &str) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|number| (LEAST..=MOST).contains(number));
+    number.ok_or_else(|| match MOST {
+        u32::MAX => format!("wanted a whole number of at least {LEAST}"),
+        _ => format!("wanted a whole number from {LEAST} to {MOST}"),
+    })
+}
+
+/// What is wrong, and a hint; none for what clap says well by itself, such as help.
+fn explain(error: &clap::Error, root: &Command, words: &[String]) -> Option<String> {
+    let (command, path, rest) = subcommand(root, words);
+    let help = format!("`{path} --help` lists what it takes");
+    let text = |kind| match error.get(kind)? {
+        ContextValue::String(text) => Some(text.clone()),
+        ContextValue::Strings(texts) => Some(texts.join(", ")),
+        _ => None,
+    };
+    let flag = || text(ContextKind::InvalidArg).unwrap_or_default();
+    Some(match error.kind() {
+        ErrorKind::DisplayHelp
+        | ErrorKind::DisplayVersion
+        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+        | ErrorKind::MissingSubcommand => return None,
+        ErrorKind::UnknownArgument => {
+            let flag = flag();
+            let has = |name: &str| command.get_arguments().any(|arg| arg.get_long() == Some(name));
+            let near =
+                || text(ContextKind::SuggestedArg).map(|near| format!("did you mean `{near}`? {help}"));
+            let way = if flag.starts_with('-') {
+                instead_of(&flag, &has).or_else(near).unwrap_or(help)
+            } else {
+                format!("everything is given by flags; {help}")
+            };
+            format!("{path} has no {}\nhint: {way}", called(&flag))
+        }
+        ErrorKind::InvalidSubcommand => {
+            let given = text(ContextKind::InvalidSubcommand).unwrap_or_default();
+            let known = command.get_subcommands().map(Command::get_name).filter(|name| *name != "help");
+            names::Unknown::new("command", &given, known).to_string()
+        }
+        ErrorKind::MissingRequiredArgument => missing(error, command, &path, rest),
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
+            let (flag, value) = (flag(), text(ContextKind::InvalidValue).unwrap_or_default());
+            let name = flag.split(' ').next().unwrap_or_default();
+            if value.is_empty() {
+                return Some(format!("{name} wants a value: {}\nhint: {help}", flag.trim_end_matches("...")));
+            }
+            let wanted = match (error.source(), text(ContextKind::ValidValue)) {
+                (_, Some(known)) => format!("wanted one of {known}"),
+                (Some(source), None) => {
+                    source.downcast_ref().map_or_else(|| source.to_string(), |error| number(error).into())
+                }
+                (None, None) => "no such value".into(),
+            };
+            let hint =
+                if wanted.contains("\nhint: ") { String::new() } else { meaning(command, name, &help) };
+            format!("{name} {}: {wanted}{hint}", quoted(&value))
+        }
+        _ => {
+            // clap's own words, without its usage: the help has it.
+            let said = error.to_string();
+            let first = said.lines().next().unwrap_or_default();
+            format!("{}\nhint: {help}", first.trim_start_matches("error: "))
+        }
+    })
+}
+
+/// How a stray word is called: flags by their name, anything else in quotes.
+fn called(word: &str) -> String {
+    if word.starts_with('-') { word.into() } else { format!("place for `{word}`") }
+}
+
+/// The subcommand that the words lead to, what it is called from the shell, and the words after it.
+fn subcommand<'a, 'w>(root: &'a Command, words: &'w [String]) -> (&'a Command, String, &'w [String]) {
+    let found = words.iter().enumerate().skip(1).find_map(|(place, word)| {
+        let is = |command: &&Command| !word.is_empty() && command.get_name().starts_with(word.as_str());
+        root.get_subcommands().find(is).map(|command| (place, command))
+    });
+    match found {
+        Some((place, command)) => {
+            (command, format!("{} {}", root.get_name(), command.get_name()), &words[place + 1..])
+        }
+        None => (root, root.get_name().into(), &words[words.len().min(1)..]),
+    }
+}
+
+/// All that is missing, and the whole command with it.
+fn missing(error: &clap::Error, command: &Command, path: &str, given: &[String]) -> String {
+    let Some(ContextValue::Strings(missing)) = error.get(ContextKind::InvalidArg) else {
+        return format!("{path} wants more arguments\nhint: `{path} --help` lists them");
+    };
+    let mut whole: Vec<String> = given.iter().map(|word| quoted(word)).collect();
+    for wanted in missing {
+        let name = wanted.split(' ').next().unwrap_or_default();
+        let arg = argument(command, name);
+        let example = arg.map_or("..", example);
+        whole.push(if name.starts_with('-') { format!("{name} {example}") } else { example.into() });
+    }
+    format!("{path} wants {}\nhint: for example `{path} {}`", missing.join(", "), whole.join(" "))
+}
+
+/// The argument whose flag, or place, is called `name`.
+fn argument<'a>(command: &'a Command, name: &str) -> Option<&'a Arg> {
+    let long = name.trim_start_matches('-');
+    command.get_arguments().find(|arg| match arg.get_long() {
+        Some(own) => own == long,
+        None => arg.get_id().as_str().eq_ignore_ascii_case(long.trim_matches(['<', '>', '[', ']'])),
+    })
+}
+
+/// A value that the argument may well have.
+fn example(arg: &Arg) -> &'static str {
+    let value = arg.get_value_names().and_then(|names| names.first()).map_or("", |name| name.as_str());
+    match (arg.get_id().as_str(), value) {
+        ("teacher_arch", _) => "wrn-34-10",
+        ("student" | "arch", "NAME") => "resnet18",
+        ("student", _) => "run/student.safetensors",
+        ("teacher_name", _) => "my-teacher",
+        (_, "DATASET") => "sample",
+        (_, "WEIGHTS") => "teacher.safetensors",
+        (_, "SPEC") => "all",
+        (_, "DIR") | ("dir", _) => "labels",
+        (_, "RUN") => "run",
+        (_, "ROWS.parquet") => "rows.parquet",
+        (_, "FILE.npy") => "logits.npy",
+        (_, "E") => "300",
+        (_, "FRACTION") => "8/255",
+        (_, "N" | "S") => "1",
+        _ => "..",
+    }
+}
+
+/// `hint: ..` with what the flag means.
+fn meaning(command: &Command, name: &str, help: &str) -> String {
+    let line = argument(command, name).and_then(Arg::get_help).map(ToString::to_string);
+    match line {
+        Some(line) => format!("\nhint: {name}: {line}"),
+        None => format!("\nhint: {help}"),
+    }
+}
+
+/// Rust's words for a number that is none, in ours.
+fn number(error: &ParseIntError) -> &'static str {
+    match error.kind() {
+        IntErrorKind::Zero => "wanted a whole number of at least 1",
+        IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "wanted a smaller number",
+        _ => "wanted a whole number, in digits alone",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+
+    use clap::Subcommand;
+
+    use super::*;
+
+    #[derive(Parser)]
+    #[command(name = "tea", infer_subcommands = true)]
+    struct Tea {
+        #[command(subcommand)]
+        verb: Verb,
+    }
+
+    #[derive(Subcommand)]
+    enum Verb {
+        /// Brew it
+        Brew {
+            /// Leaves
+            #[arg(long, value_name = "DATASET")]
+            data: String,
+            /// Where it goes
+            #[arg(long, value_name = "DIR")]
+            out: String,
+            /// Cups
+            #[arg(long, value_name = "N")]
+            batch: Option<NonZeroUsize>,
+            /// Minutes
+            #[arg(long, value_name = "N", value_parser = whole::<2, 10>)]
+            minutes: Option<u32>,
+        },
+    }
+
+    fn said(words: &str) -> String {
+        let words: Vec<String> = words.split(' ').map(Into::into).collect();
+        let error = Tea::try_parse_from(&words).err().expect("it is wrong");
+        let mut command = <Tea as clap::CommandFactory>::command();
+        command.build();
+        explain(&error, &command, &words).expect("it is no help")
+    }
+
+    #[test]
+    fn all_that_is_missing_is_said_at_once_with_a_whole_command() {
+        assert_eq!(
+            said("tea brew --batch 3"),
+            "tea brew wants --data <DATASET>, --out <DIR>\nhint: for example `tea brew --batch 3 --data sample --out labels`"
+        );
+    }
+
+    #[test]
+    fn a_flag_from_elsewhere_is_called_by_its_name_here_and_a_slip_is_recognised() {
+        let flags = "--data x --out y";
+        assert_eq!(
+            said(&format!("tea brew {flags} --batch_size 3")),
+            "tea brew has no --batch_size\nhint: it is called --batch here"
+        );
+        let slip = said(&format!("tea brew {flags} --minuets 3"));
+        assert!(slip.starts_with("tea brew has no --minuets\nhint: did you mean `--minutes`?"), "{slip}");
+        let stray = said(&format!("tea brew {flags} green"));
+        assert!(
+            stray.starts_with("tea brew has no place for `green`\nhint: everything is given by"),
+            "{stray}"
+        );
+    }
+
+    #[test]
+    fn numbers_are_refused_in_words() {
+        for (words, wanted) in [
+            ("--batch 0", "--batch 0: wanted a whole number of at least 1\nhint: --batch: Cups"),
+            ("--batch 1e3", "--batch 1e3: wanted a whole number, in digits alone\nhint: --batch: Cups"),
+            (
+                "--batch 99999999999999999999",
+                "--batch 99999999999999999999: wanted a smaller number\nhint: --batch: Cups",
+            ),
+            ("--minutes 11", "--minutes 11: wanted a whole number from 2 to 10\nhint: --minutes: Minutes"),
+        ] {
+            assert_eq!(said(&format!("tea brew --data x --out y {words}")), wanted);
+        }
+    }
+
+    #[test]
+    fn a_command_that_is_not_there_is_answered_with_the_ones_that_are() {
+        assert_eq!(said("tea brwe"), "unknown command `brwe`\nhint: did you mean `brew`? known: brew");
+    }
+}

@@ -1,0 +1,117 @@
+//! The only way to stderr: lines that stay, and below them one line that is drawn again and again.
+//!
+//! Nothing here fails: what cannot be said is not worth a run, so a closed or full stderr is passed over.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::sync::{Mutex, PoisonError};
+
+use serde_json::json;
+
+use crate::talk::{Form, talk};
+
+/// The line that is drawn again, as it stands on the terminal; none where there is none.
+static DRAWN: Mutex<Option<String>> = Mutex::new(None);
+
+/// Back to the line's beginning, and what stands on it away.
+const WIPE: &str = "\r\x1b[K";
+
+/// What a line is to its reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Note,
+    Warning,
+    Error,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Note => "note",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+
+    /// clap's colours: its errors are bold red, what it suggests is green.
+    fn label(self, coloured: bool) -> String {
+        match (self, coloured) {
+            (Self::Note, _) => String::new(),
+            (Self::Warning, false) => "warning: ".into(),
+            (Self::Error, false) => "error: ".into(),
+            (Self::Warning, true) => "\x1b[1m\x1b[33mwarning:\x1b[0m ".into(),
+            (Self::Error, true) => "\x1b[1m\x1b[31merror:\x1b[0m ".into(),
+        }
+    }
+}
+
+/// Writes a line that stays, or the lines of a message; the drawn line moves below them.
+pub(crate) fn write(kind: Kind, text: &impl Display) {
+    let talk = talk();
+    let text = if talk.form == Form::Json {
+        json!({ "event": kind.name(), "text": text.to_string() }).to_string()
+    } else {
+        painted(kind, &text.to_string(), talk.coloured)
+    };
+    write_raw(&text);
+}
+
+/// Writes a line as it is.
+pub(crate) fn write_raw(text: &str) {
+    let drawn = DRAWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let line = match drawn.as_deref() {
+        Some(below) => format!("{WIPE}{text}\n{below}"),
+        None => format!("{text}\n"),
+    };
+    emit(&line);
+}
+
+/// Draws the line anew.
+pub(crate) fn draw(line: String) {
+    let mut drawn = DRAWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if drawn.as_ref() != Some(&line) {
+        emit(&format!("{WIPE}{line}"));
+    }
+    *drawn = Some(line);
+}
+
+/// Takes the drawn line away.
+pub(crate) fn wipe() {
+    let mut drawn = DRAWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if drawn.take().is_some() {
+        emit(WIPE);
+    }
+}
+
+/// In one piece, so that lines of two threads do not mix.
+fn emit(text: &str) {
+    let mut stderr = io::stderr().lock();
+    let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
+}
+
+/// The label, and the hint's label, in clap's colours.
+fn painted(kind: Kind, text: &str, coloured: bool) -> String {
+    let text = format!("{}{text}", kind.label(coloured));
+    if coloured { text.replace("\nhint:", "\n\x1b[32mhint:\x1b[0m") } else { text }
+}
+
+/// Columns of the terminal on stderr; 80 where it does not say.
+pub(crate) fn columns() -> usize {
+    let size = rustix::termios::tcgetwinsize(io::stderr()).ok();
+    size.map(|size| usize::from(size.ws_col)).filter(|&columns| columns > 0).unwrap_or(80)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_have_claps_colours_where_there_are_colours_and_none_elsewhere() {
+        let text = "no such thing\nhint: look elsewhere";
+        assert_eq!(painted(Kind::Error, text, false), format!("error: {text}"));
+        let coloured = painted(Kind::Error, text, true);
+        // What clap's own error begins with under `Styles::styled()`, its default.
+        assert!(coloured.starts_with("\x1b[1m\x1b[31merror:\x1b[0m no such thing\n"), "{coloured:?}");
+        assert!(coloured.ends_with("\x1b[32mhint:\x1b[0m look elsewhere"), "{coloured:?}");
+    }
+}

@@ -1,0 +1,98 @@
+//! Flags that people bring from other programs, and what they are called here.
+
+/// A foreign flag's name, in small letters with `-`, and the flags here that may be meant: the first that the command
+/// has.
+const FLAGS: &[(&[&str], &[&str])] = &[
+    (&["learning-rate", "lr-max", "base-lr", "rate"], &["lr"]),
+    (&["batch-size", "bs", "train-batch-size", "test-batch-size", "batchsize", "b"], &["batch"]),
+    (&["epsilon", "eps-linf", "linf", "radius"], &["eps"]),
+    (&["num-epochs", "n-epochs", "max-epochs", "epoch", "max-epoch"], &["epochs"]),
+    (&["stepsize", "pgd-alpha", "eps-step", "eps-iter"], &["step-size"]),
+    (
+        &["num-steps", "attack-steps", "iters", "attack-iters", "pgd-steps", "nb-iter", "perturb-steps"],
+        &["steps"],
+    ),
+    (&["wd", "decay", "l2"], &["weight-decay"]),
+    (&["lr-schedule", "scheduler", "lr-scheduler"], &["schedule"]),
+    (&["workers", "num-workers", "jobs", "j", "num-threads", "cpus"], &["threads"]),
+    (
+        &["output", "out-dir", "output-dir", "save-dir", "save", "log-dir", "o", "fname", "model-dir"],
+        &["out"],
+    ),
+    (&["dataset", "data-dir", "data-path", "dataroot", "root", "d"], &["data"]),
+    (&["model", "net", "network", "student-arch", "student-model"], &["student", "arch", "teacher"]),
+    (&["architecture", "teacher-arch", "teacher-model", "model-name"], &["arch", "teacher-arch", "student"]),
+    (&["checkpoint", "ckpt", "weights", "model-path", "teacher-path"], &["student", "teacher", "init"]),
+    (&["pretrained", "load", "finetune"], &["init", "student"]),
+    (&["label-set", "label-dir", "soft-labels", "teacher-labels"], &["labels"]),
+    (&["attacks", "adversary", "method"], &["attack", "objective"]),
+    (&["loss", "criterion"], &["objective"]),
+    (&["num-samples", "n-samples", "n-ex", "n-examples", "subset", "max-samples"], &["limit"]),
+    (&["random-seed", "manual-seed"], &["seed"]),
+    (&["augmentation", "transform", "aug"], &["augment"]),
+    (&["view", "num-views"], &["views"]),
+    (&["val-split", "val", "validation", "valid-size"], &["holdout"]),
+    (&["precision", "half", "fp16", "f16"], &["dtype"]),
+    (&["licence"], &["license"]),
+    (&["backend"], &["engine"]),
+    (&["no-progress", "disable-tqdm", "no-tqdm"], &["progress"]),
+    (&["silent", "s"], &["quiet"]),
+    (&["json-out", "report"], &["json"]),
+    (&["n-restarts", "num-restarts", "nb-restarts"], &["restarts"]),
+    (&["cfg", "config-file", "yaml"], &["config"]),
+];
+
+/// Foreign flags without a counterpart, and what to do.
+const WAYS: &[(&[&str], &str)] = &[
+    (&["gpu", "gpus", "cuda", "gpu-id", "no-cuda"], NO_GPU),
+    (
+        &["optimizer", "optim"],
+        "students are trained by SGD: --lr, --momentum and --weight-decay are its settings",
+    ),
+    (&["norm", "threat-model", "threat"], "attacks are in the l-infinity ball: --eps is its radius"),
+    (&["amp", "bf16", "mixed-precision", "channels-last"], "networks run in f32; there is no switch for it"),
+    (
+        &["force", "overwrite", "f"],
+        "nothing is ever written over: name another --out, or remove the old one yourself",
+    ),
+    (&["resume-from", "restart"], "the same command with the same --out goes on where it stopped"),
+    (&["download"], "nothing is downloaded: say where the files lie, as in --data cifar10:FOLDER"),
+];
+
+/// What there is in place of a GPU.
+pub(crate) const NO_GPU: &str =
+    "no engine runs on a GPU yet; a teacher can: `label plan`, tools/label_with_pytorch.py, `label import`";
+
+/// Where to go instead of a flag that the command does not have; `has` says which it has.
+pub(crate) fn instead_of(flag: &str, has: &dyn Fn(&str) -> bool) -> Option<String> {
+    let flag = names::plain(flag.trim_start_matches('-'));
+    let here = FLAGS.iter().filter(|(foreign, _)| foreign.contains(&flag.as_str()));
+    if let Some(own) = here.flat_map(|(_, own)| own.iter()).find(|own| has(own)) {
+        return Some(format!("it is called --{own} here"));
+    }
+    let options = method::objective::OBJECTIVES.iter().flat_map(|row| row.options);
+    if has("set")
+        && let Some(option) = options.into_iter().find(|choice| choice.key == flag)
+    {
+        return Some(format!("it is an option of an objective: --set {}={}", option.key, option.default));
+    }
+    WAYS.iter().find(|(foreign, _)| foreign.contains(&flag.as_str())).map(|(_, way)| (*way).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_flag_that_the_command_has_is_the_one_meant() {
+        let label = |flag: &str| ["teacher", "arch"].contains(&flag);
+        let distill = |flag: &str| ["student", "lr", "set"].contains(&flag);
+        assert_eq!(instead_of("--model", &label).unwrap(), "it is called --arch here");
+        assert_eq!(instead_of("--model", &distill).unwrap(), "it is called --student here");
+        assert_eq!(instead_of("--learning_rate", &distill).unwrap(), "it is called --lr here");
+        assert_eq!(instead_of("--learning_rate", &label), None);
+        assert!(instead_of("--beta", &distill).unwrap().contains("--set beta="));
+        assert_eq!(instead_of("--gpu", &label).unwrap(), NO_GPU);
+        assert_eq!(instead_of("--nonsense", &distill), None);
+    }
+}

@@ -1,0 +1,55 @@
+//! What a run says of itself: before its first step, and when an epoch is done.
+
+use std::fmt::Write;
+
+use cli::{Progress, note, rate_in_words, time_in_words, with_commas};
+
+use super::{Run, State};
+use crate::select::SELECTED_BY;
+
+impl Run<'_> {
+    /// What will run, on what, for how many steps, and where it begins; then the clock starts.
+    pub(super) fn announce(&self, state: &State, progress: &mut Progress) {
+        let config = self.config;
+        let images = self.train.len();
+        let steps = images.div_ceil(config.batch);
+        let eps = self.objective.inner().map_or_else(String::new, |_| format!(", eps {}", config.eps));
+        note(format_args!(
+            "{} learns {} on {}{eps}, into {}\n{} images, {} epochs of {} steps, on {}, {} threads",
+            self.network.architecture(),
+            config.objective,
+            config.data,
+            self.around.out.display(),
+            with_commas(images as u64),
+            config.epochs,
+            with_commas(steps as u64),
+            self.around.engine.name(),
+            self.around.threads,
+        ));
+        if !self.selection.places.is_empty() {
+            let which = if config.paper_selection { "test images" } else { "held-out images" };
+            let judges = with_commas(self.selection.places.len() as u64);
+            note(format_args!("each epoch is judged by {SELECTED_BY} on {judges} {which}"));
+        }
+        if state.step > 0 {
+            let all = (steps * config.epochs) as u64;
+            note(format_args!(
+                "resumed at step {} of {}, in epoch {} of {}",
+                with_commas(state.step as u64),
+                with_commas(all),
+                state.epoch + 1,
+                config.epochs
+            ));
+        }
+        let in_epoch = (state.batches * config.batch).min(images);
+        progress.about(&format!("epoch {}/{}", state.epoch + 1, config.epochs));
+        progress.begin_at((state.epoch * images + in_epoch) as u64, (config.epochs * images) as u64);
+    }
+
+    /// The end of an epoch's line: how long its steps took, and how fast they were.
+    pub(super) fn pace(&self, line: &mut String, seconds: f64) {
+        let rate = rate_in_words(self.train.len() as f64 / seconds.max(1e-9), "images");
+        let time = time_in_words(std::time::Duration::from_secs_f64(seconds));
+        write!(line, ", {time}, {rate}").expect("a string takes text");
+    }
+}
