@@ -3,17 +3,35 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use cli::{Progress, Stop};
-use data::{DatasetSpec, Split};
+use cli::{Progress, note, warn, with_commas};
+use data::{Dataset, DatasetSpec, Split};
 use engine::Engine;
 use engine::params::Precision;
 use method::attack::{self, Attack, Victim};
-use method::eval::{self, Report, Score, Settings};
+use method::eval::{self, Fate, Report, Score, Settings};
 use method::model;
 use method::threat::{Fraction, Threat};
 
 use crate::error::RunError;
 use crate::source::{self, Unchanged};
+
+/// A number, and who chose it: `given`, or the file of the run.
+#[derive(Clone, Debug)]
+pub struct Chosen {
+    /// The number as written.
+    pub value: Fraction,
+    /// Who chose it.
+    pub from: String,
+}
+
+/// How far attacks may go.
+#[derive(Clone, Debug)]
+pub struct Reach {
+    /// Radius of the ball.
+    pub eps: Chosen,
+    /// Change of a pixel per step.
+    pub step_size: Chosen,
+}
 
 /// What is judged, and how.
 pub struct Examination {
@@ -27,10 +45,10 @@ pub struct Examination {
     pub split: Split,
     /// Names of attacks; `clean` is always reported.
     pub attacks: Vec<String>,
-    /// Radius of the ball.
-    pub eps: Fraction,
-    /// Change of a pixel per step; a quarter of eps where not given.
-    pub step_size: Option<Fraction>,
+    /// How far they may go; there where any attacks.
+    pub reach: Option<Reach>,
+    /// The radius that the student was trained for, where its run is known.
+    pub trained_eps: Option<Fraction>,
     /// Runs of each attack from different starts.
     pub restarts: usize,
     /// Only the first images.
@@ -41,14 +59,21 @@ pub struct Examination {
     pub seed: u64,
 }
 
+/// The attacks of these names, once each; `clean` is none.
+pub fn attacks(names: &[String]) -> Result<Vec<Box<dyn Attack>>, RunError> {
+    let mut found: Vec<Box<dyn Attack>> = Vec::new();
+    for name in names.iter().filter(|name| names::plain(name) != "clean") {
+        let attack = attack::find(name)?;
+        if found.iter().all(|known| known.name() != attack.name()) {
+            found.push(attack);
+        }
+    }
+    Ok(found)
+}
+
 /// Judges a student.
-pub fn evaluate(exam: &Examination, engine: &dyn Engine, stop: &Stop) -> Result<Report, RunError> {
-    let attacks: Vec<Box<dyn Attack>> = exam
-        .attacks
-        .iter()
-        .filter(|name| *name != "clean")
-        .map(|name| attack::find(name).map_err(|error| RunError::Refused(error.to_string())))
-        .collect::<Result<_, _>>()?;
+pub fn evaluate(exam: &Examination, engine: &dyn Engine, threads: usize) -> Result<Report, RunError> {
+    let attacks = attacks(&exam.attacks)?;
     let spec: DatasetSpec = exam.data.parse()?;
     let mut dataset = spec.load(exam.split)?;
     if let Some(limit) = exam.limit {
@@ -57,42 +82,55 @@ pub fn evaluate(exam: &Examination, engine: &dyn Engine, stop: &Stop) -> Result<
     let task = source::task(&dataset);
     let loaded = model::load(&exam.student, exam.arch.as_deref(), task, Precision::F32)?;
     let victim = Victim::new(engine, &loaded.network, &loaded.params);
-    let step_size = exam.step_size.clone().unwrap_or_else(|| exam.eps.usual_step());
+    announce(exam, &dataset, loaded.network.architecture(), &attacks, engine, threads);
     let settings = Settings {
-        threat: Threat { eps: exam.eps.value() },
-        step_size: step_size.value(),
+        threat: Threat { eps: exam.reach.as_ref().map_or(0.0, |reach| reach.eps.value.value()) },
+        step_size: exam.reach.as_ref().map_or(0.0, |reach| reach.step_size.value.value()),
         restarts: exam.restarts,
         seed: exam.seed,
         batch: exam.batch,
     };
     let places: Vec<usize> = (0..dataset.len()).collect();
     let images = Unchanged(&dataset);
-    let judge =
-        |name: &str, work: &mut dyn FnMut(&mut eval::Progress) -> Result<Vec<bool>, eval::EvalError>| {
-            let mut progress = Progress::on_stderr("images");
-            progress.begin(0, dataset.len() as u64);
-            work(&mut |done, total| {
-                progress.of(total as u64);
-                progress.set(done as u64, name);
-                !stop.requested()
-            })
-        };
-    let clean =
-        judge("clean", &mut |progress| eval::clean(&victim, &images, &places, settings.batch, progress))?;
+    let watched = |name: &str, progress: &mut Progress, done: usize, total: usize| {
+        progress.of(total as u64);
+        progress.set(done as u64, name);
+        true
+    };
+    let mut progress = begun(&dataset, "clean");
+    let clean = eval::clean(&victim, &images, &places, settings.batch, &mut |done, total| {
+        watched("clean", &mut progress, done, total)
+    })?;
     let score = |right: &[bool]| Score::count(right, dataset.labels().iter().copied(), dataset.classes());
     let mut scores = vec![("clean".to_string(), score(&clean))];
+    let mut vanished = BTreeMap::new();
     for attack in &attacks {
         let name = attack.name();
-        if scores.iter().any(|(known, _)| *known == name) {
-            continue;
+        progress = begun(&dataset, &name);
+        let chain = [attack.as_ref()];
+        let fates =
+            eval::robust(&victim, &images, &places, &clean, &chain, &settings, &mut |done, total| {
+                watched(&name, &mut progress, done, total)
+            })?;
+        let right: Vec<bool> = fates.iter().map(|fate| fate.stands()).collect();
+        let blind = fates.iter().filter(|fate| **fate == Fate::Blind).count();
+        if blind > 0 && settings.threat.eps > 0.0 {
+            vanished.insert(name.clone(), blind);
         }
-        let right = judge(&name, &mut |progress| {
-            let attacks = [attack.as_ref()];
-            let fates = eval::robust(&victim, &images, &places, &clean, &attacks, &settings, progress)?;
-            Ok(fates.into_iter().map(eval::Fate::stands).collect())
-        })?;
         scores.push((name, score(&right)));
     }
+    drop(progress);
+    for (name, blind) in &vanished {
+        let standing = scores.iter().find(|(known, _)| known == name).map_or(0, |(_, score)| score.right);
+        warn(format_args!(
+            "{name}: the gradient vanished at {blind} of the {standing} images that count as right\n\
+             nothing was tried there, so the accuracy is too high: softmax saturates, as logits lie too far apart\n\
+             hint: divide the last layer's weight and bias by a constant (no decision changes), and judge that file"
+        ));
+    }
+    let reach = |choose: fn(&Reach) -> &Chosen| exam.reach.as_ref().map(choose);
+    let (eps, step_size) = (reach(|reach| &reach.eps), reach(|reach| &reach.step_size));
+    let from = |chosen: Option<&Chosen>| chosen.map_or_else(String::new, |chosen| chosen.from.clone());
     let report = Report {
         architecture: loaded.network.architecture().into(),
         parameters: engine::cost::network(&loaded.network).parameters,
@@ -100,14 +138,62 @@ pub fn evaluate(exam: &Examination, engine: &dyn Engine, stop: &Stop) -> Result<
         data: exam.data.clone(),
         split: exam.split.name().into(),
         images: dataset.len(),
-        eps: exam.eps.to_string(),
-        step_size: step_size.to_string(),
+        limit: exam.limit,
+        eps: eps.map(|eps| eps.value.to_string()),
+        eps_from: from(eps),
+        trained_eps: exam.trained_eps.as_ref().map(ToString::to_string),
+        step_size: step_size.map(|step| step.value.to_string()),
+        step_size_from: from(step_size),
         restarts: exam.restarts,
         seed: exam.seed,
+        engine: engine.name().into(),
+        version: cli::build::VERSION.into(),
+        commit: cli::build::commit().map(Into::into),
         scores,
+        interval_95: BTreeMap::new(),
+        vanished_gradients: vanished,
         class_names: dataset.class_names().to_vec(),
         per_class: BTreeMap::new(),
         worst_class: BTreeMap::new(),
     };
-    Ok(report.with_classes())
+    Ok(report.with_tables())
+}
+
+/// What will run, on what.
+fn announce(
+    exam: &Examination,
+    dataset: &Dataset,
+    architecture: &str,
+    attacks: &[Box<dyn Attack>],
+    engine: &dyn Engine,
+    threads: usize,
+) {
+    let mut names = vec!["clean".to_string()];
+    names.extend(attacks.iter().map(|attack| attack.name()));
+    note(format_args!(
+        "{}: {architecture}, {} images of {} {}\n{} on {}, {threads} threads",
+        exam.student.display(),
+        with_commas(dataset.len() as u64),
+        exam.data,
+        exam.split.name(),
+        names.join(", "),
+        engine.name(),
+    ));
+    if let (Some(reach), Some(trained)) = (&exam.reach, &exam.trained_eps)
+        && (reach.eps.value.value() - trained.value()).abs() > f64::EPSILON
+    {
+        let than = if reach.eps.value.value() > trained.value() { "larger" } else { "smaller" };
+        warn(format_args!(
+            "eps {} is {than} than the {trained} that the run trained with: compare such numbers with care",
+            reach.eps.value
+        ));
+    }
+}
+
+/// The progress of an attack, or of none.
+fn begun(dataset: &Dataset, name: &str) -> Progress {
+    let mut progress = Progress::on_stderr("images");
+    progress.about(name);
+    progress.begin_at(0, dataset.len() as u64);
+    progress
 }

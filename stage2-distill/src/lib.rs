@@ -12,4 +12,5 @@ pub mod select;
 pub mod source;
 pub mod step;
 pub mod train;
+pub mod trained;
 pub mod verb;

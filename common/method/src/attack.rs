@@ -26,8 +26,9 @@ pub const ATTACKS: &Table<Row> = &[&fgsm::ROW, &pgd::ROW];
 /// The attack called `name`.
 pub fn find(name: &str) -> Result<Box<dyn Attack>, Unknown> {
     // Clean accuracy is asked for by a name beside the attacks', so the list of known names has it too.
-    let known = || std::iter::once("clean").chain(ATTACKS.iter().map(|row| row.name));
-    ATTACKS.iter().find_map(|row| (row.make)(name)).ok_or_else(|| Unknown::new("attack", name, known()))
+    let known = std::iter::once("clean").chain(ATTACKS.iter().map(|row| row.name));
+    let found = ATTACKS.iter().find_map(|row| (row.make)(name));
+    found.ok_or_else(|| Unknown::beside(ATTACKS, name, known))
 }
 
 #[cfg(test)]

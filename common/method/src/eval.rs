@@ -7,10 +7,12 @@ mod report;
 
 pub use report::{Report, Score};
 
-use candle_core::{Device, Tensor};
+use std::cell::RefCell;
+
+use candle_core::{DType, Device, Tensor};
 use engine::EngineError;
 
-use crate::attack::{Aim, Attack, Starts, Victim};
+use crate::attack::{Aim, At, Attack, Starts, Victim};
 use crate::rng::Purpose;
 use crate::threat::{Threat, ThreatError};
 
@@ -32,7 +34,7 @@ pub enum EvalError {
     #[error("the student's logits are infinite or not numbers\nhint: the training that made it diverged")]
     NonFinite,
     /// The caller asked to stop.
-    #[error("interrupted")]
+    #[error("interrupted\nhint: nothing of it was kept; run the same command again")]
     Interrupted,
 }
 
@@ -98,12 +100,20 @@ pub enum Fate {
     },
     /// Right clean and under every attack.
     Standing,
+    /// The same, and every run of every attack met a gradient that vanished there: nothing was tried, and counting it as
+    /// right flatters.
+    Blind,
 }
+
+/// A gradient whose largest value is smaller has vanished: on its way through a network in f32, whose smallest normal
+/// number is 1.2e-38, most of what it says is rounded to zero. Softmax does that to logits that lie far apart, and PGD
+/// then counts images as robust that it never moved.
+const VANISHED: f64 = 1e-30;
 
 impl Fate {
     /// Whether it counts as right.
     pub fn stands(self) -> bool {
-        self == Self::Standing
+        matches!(self, Self::Standing | Self::Blind)
     }
 }
 
@@ -124,15 +134,17 @@ pub fn robust(
 ) -> Result<Vec<Fate>, EvalError> {
     let fate = |&right: &bool| if right { Fate::Standing } else { Fate::Wrong };
     let mut fates: Vec<Fate> = clean.iter().map(fate).collect();
+    let mut tried = vec![attacks.is_empty(); places.len()];
     for (by, attack) in attacks.iter().enumerate() {
         for restart in 0..settings.restarts.max(1) {
             let standing: Vec<usize> = (0..places.len()).filter(|&i| fates[i].stands()).collect();
             let mut done = 0;
             for part in standing.chunks(settings.batch.max(1)) {
                 let part_places: Vec<usize> = part.iter().map(|&i| places[i]).collect();
-                let right = withstood(victim, exam, &part_places, *attack, restart, settings)?;
-                for (&i, right) in part.iter().zip(right) {
-                    if !right {
+                let outcomes = withstood(victim, exam, &part_places, *attack, restart, settings)?;
+                for (&i, outcome) in part.iter().zip(outcomes) {
+                    tried[i] |= !outcome.blind;
+                    if !outcome.right {
                         fates[i] = Fate::Broken { by };
                     }
                 }
@@ -143,10 +155,22 @@ pub fn robust(
             }
         }
     }
+    for (fate, tried) in fates.iter_mut().zip(tried) {
+        if fate.stands() && !tried {
+            *fate = Fate::Blind;
+        }
+    }
     Ok(fates)
 }
 
-/// Which of a batch are right under one run of an attack.
+/// What one run of an attack did to an image.
+struct Outcome {
+    right: bool,
+    /// Whether it met a gradient that vanished.
+    blind: bool,
+}
+
+/// What becomes of a batch under one run of an attack.
 fn withstood(
     victim: &Victim,
     exam: &dyn Exam,
@@ -154,18 +178,28 @@ fn withstood(
     attack: &dyn Attack,
     restart: usize,
     settings: &Settings,
-) -> Result<Vec<bool>, EvalError> {
+) -> Result<Vec<Outcome>, EvalError> {
     let Settings { threat, step_size, seed, .. } = *settings;
     let images = exam.images(places)?;
     let labels = labels(exam, places);
     let classes = Tensor::new(labels.as_slice(), &Device::Cpu)?;
     let starts = Starts { seed, purpose: Purpose::Eval, epoch: restart, images: places };
-    let aim = Aim { classes: &classes, starts, threat, step_size };
+    let blind = RefCell::new(vec![false; places.len()]);
+    let watch = |at: &At| {
+        let largest = at.gradient.abs()?.flatten_from(1)?.max(1)?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+        for (blind, largest) in blind.borrow_mut().iter_mut().zip(largest) {
+            *blind |= largest < VANISHED;
+        }
+        Ok(())
+    };
+    let aim = Aim { classes: &classes, starts, threat, step_size, watch: &watch };
     let found = attack.perturb(victim, &images, &aim)?;
     let found = threat.project(&images, &found)?;
     let check = threat.check(&images, &found);
     check.map_err(|source| EvalError::Threat { attack: attack.name(), source })?;
-    correct(&victim.logits(&found)?, &labels)
+    let right = correct(&victim.logits(&found)?, &labels)?;
+    let outcome = |(right, blind)| Outcome { right, blind };
+    Ok(right.into_iter().zip(blind.into_inner()).map(outcome).collect())
 }
 
 fn labels(exam: &dyn Exam, places: &[usize]) -> Vec<u32> {
@@ -174,7 +208,7 @@ fn labels(exam: &dyn Exam, places: &[usize]) -> Vec<u32> {
 
 /// Whether the largest logit of each row is the label's; the first of equals counts.
 fn correct(logits: &Tensor, labels: &[u32]) -> Result<Vec<bool>, EvalError> {
-    let rows = logits.to_dtype(candle_core::DType::F64)?.to_vec2::<f64>()?;
+    let rows = logits.to_dtype(DType::F64)?.to_vec2::<f64>()?;
     if rows.iter().flatten().any(|logit| !logit.is_finite()) {
         return Err(EvalError::NonFinite);
     }
@@ -255,5 +289,33 @@ mod tests {
         assert_eq!(fates, [Fate::Wrong, broken(0), broken(1), Fate::Standing]);
         assert_eq!(*chain[0].1.lock().unwrap(), [1, 2, 3]);
         assert_eq!(*chain[1].1.lock().unwrap(), [2, 3]);
+    }
+
+    /// The logits of class 1 are a million times as large: what is decided stays, softmax saturates, and the gradient of
+    /// cross-entropy is exactly zero wherever the class is right by more than 1e-4.
+    #[test]
+    fn images_at_which_the_gradient_vanished_stand_and_are_told_apart() {
+        let (network, mut params) = threshold();
+        let engine = Reference::new(1).unwrap();
+        let exam = Pixels(vec![0.4, 0.55, 0.65, 0.9]);
+        let places = [0, 1, 2, 3];
+        let settings =
+            Settings { threat: Threat { eps: 0.1 }, step_size: 0.05, restarts: 2, seed: 0, batch: 3 };
+        let right = [false, true, true, true];
+        let fates = |params: &Params, attacks: &[&dyn Attack]| {
+            let victim = Victim::new(&engine, &network, params);
+            robust(&victim, &exam, &places, &right, attacks, &settings, &mut |_, _| true).unwrap()
+        };
+        let pgd = crate::attack::find("pgd5").unwrap();
+        let broken = Fate::Broken { by: 0 };
+        let seeing = fates(&params, &[pgd.as_ref()]);
+        assert_eq!(seeing, [Fate::Wrong, broken, Fate::Standing, Fate::Standing]);
+        params.trainable_mut().set(1, 1e6);
+        params.trainable_mut().set(3, -0.5e6);
+        assert_eq!(fates(&params, &[pgd.as_ref()])[2..], [Fate::Blind, Fate::Blind]);
+        assert!(Fate::Blind.stands());
+        // An attack that asks for no gradient has none that could vanish.
+        let darken = Darken(0.1, Mutex::default());
+        assert_eq!(fates(&params, &[pgd.as_ref(), &darken])[2..], [Fate::Standing, Fate::Standing]);
     }
 }

@@ -1,48 +1,52 @@
 //! Flags of `distill eval`.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use cli::{MachineArgs, Stop, json, show};
+use cli::{Interruptible, MachineArgs, Stop, json, show, whole};
 use disk::{Existing, publish};
 use method::threat::Fraction;
 
 use crate::error::RunError;
-use crate::evaluate::{Examination, evaluate};
+use crate::evaluate::{Chosen, Examination, Reach, attacks, evaluate};
+use crate::trained::{self, Trained};
 
 /// Flags of `distill eval`.
 #[derive(Args)]
 pub struct EvalArgs {
-    /// Weights of the student
-    #[arg(long, value_name = "FILE")]
-    student: PathBuf,
+    /// A run's folder, for its best student (its last one where it selected none), or a student's weights
+    #[arg(value_name = "RUN", required_unless_present = "student")]
+    run: Option<PathBuf>,
+    /// The same: weights of the student, or its run's folder
+    #[arg(long, value_name = "FILE", conflicts_with = "run")]
+    student: Option<PathBuf>,
     /// Architecture, where the file does not say
     #[arg(long, value_name = "NAME")]
     arch: Option<String>,
-    /// Data set: `sample`, or like `cifar10:FOLDER`; the names are below
+    /// Data set: `sample`, or like `cifar10:FOLDER`; the names are below [default: the run's]
     #[arg(long, value_name = "DATASET")]
-    data: String,
+    data: Option<String>,
     /// Part of the data set: train or test
     #[arg(long, default_value = "test", value_name = "SPLIT")]
     split: data::Split,
     /// Attacks, separated by commas; clean accuracy is always measured
     #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "clean,fgsm,pgd20")]
     attack: Vec<String>,
-    /// Radius of the attack
-    #[arg(long, value_name = "FRACTION", default_value = "8/255")]
-    eps: Fraction,
-    /// Change of a pixel per step of an iterated attack [default: eps / 4]
+    /// Radius of the attack, such as 8/255 [default: the run's]
+    #[arg(long, value_name = "FRACTION")]
+    eps: Option<Fraction>,
+    /// Change of a pixel per step of an iterated attack [default: the run's, or eps / 4 where --eps is given]
     #[arg(long, value_name = "FRACTION")]
     step_size: Option<Fraction>,
     /// Runs of each attack from different starts; an image must withstand all
-    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = whole::<1, 1000>)]
     restarts: u32,
     /// Only the first N images
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = whole::<1, { u32::MAX }>)]
     limit: Option<u32>,
     /// Images run together; changes no result
-    #[arg(long, value_name = "N", default_value = "128", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value = "128", value_parser = whole::<1, 65536>)]
     batch: u32,
     /// Keys the attacks' starts
     #[arg(long, value_name = "S", default_value = "0")]
@@ -55,34 +59,79 @@ pub struct EvalArgs {
     json: Option<PathBuf>,
 }
 
+/// The report would take the student's place.
+fn refuse_over_student(report: &Path, student: &Path) -> Result<(), RunError> {
+    let place = |path: &Path| std::fs::canonicalize(path).ok();
+    if place(report).is_some_and(|report| place(student) == Some(report)) {
+        return Err(RunError::Refused(format!(
+            "--json {}: that is the student itself\nhint: name another file for the report",
+            report.display()
+        )));
+    }
+    Ok(())
+}
+
 impl EvalArgs {
-    /// What is to be judged.
-    fn examination(&self) -> Examination {
-        Examination {
-            student: self.student.clone(),
+    /// What is to be judged, with what is not given taken from the run.
+    fn examination(&self) -> Result<Examination, RunError> {
+        let attacking = !attacks(&self.attack)?.is_empty();
+        let path = self.run.as_ref().or(self.student.as_ref()).expect("one of the two is required");
+        let trained = trained::find(path)?;
+        let student = trained.student.clone();
+        let shown = student.display();
+        let run = trained.run.as_ref();
+        let data = self.data.clone().or_else(|| run.map(|run| run.config.data.clone())).ok_or_else(|| {
+            RunError::Refused(format!(
+                "{shown}: no run's folder says on which data to judge it\nhint: add --data, as in --data cifar10:FOLDER"
+            ))
+        })?;
+        Ok(Examination {
             arch: self.arch.clone(),
-            data: self.data.clone(),
+            data,
             split: self.split,
             attacks: self.attack.clone(),
-            eps: self.eps.clone(),
-            step_size: self.step_size.clone(),
+            reach: if attacking { Some(self.reach(&trained)?) } else { None },
+            trained_eps: run.map(|run| run.config.eps.clone()),
             restarts: self.restarts as usize,
             limit: self.limit.map(|limit| limit as usize),
             batch: self.batch as usize,
             seed: self.seed,
+            student,
+        })
+    }
+
+    /// How far attacks may go: as given, else as the run trained. No constant is right for every student.
+    fn reach(&self, trained: &Trained) -> Result<Reach, RunError> {
+        let given = |value: &Fraction| Chosen { value: value.clone(), from: "given".into() };
+        let quarter = |eps: &Fraction| Chosen { value: eps.usual_step(), from: "eps / 4".into() };
+        if let Some(eps) = &self.eps {
+            let step_size = self.step_size.as_ref().map_or_else(|| quarter(eps), given);
+            return Ok(Reach { eps: given(eps), step_size });
         }
+        let Some(run) = &trained.run else {
+            return Err(RunError::Refused(format!(
+                "{}: no run's folder says for which eps it was trained\nhint: add --eps, as in --eps 8/255 for CIFAR or --eps 0.3 for MNIST",
+                trained.student.display()
+            )));
+        };
+        let of_run = |value: Fraction| Chosen { value, from: run.record.display().to_string() };
+        let step_size = self.step_size.as_ref().map_or_else(|| of_run(run.config.step_size()), given);
+        Ok(Reach { eps: of_run(run.config.eps.clone()), step_size })
     }
 
     pub(super) fn run(&self, machine: MachineArgs) -> Result<(), RunError> {
+        let exam = self.examination()?;
         let to_stdout = self.json.as_deref().is_some_and(|path| path.as_os_str() == "-");
         let file = self.json.as_deref().filter(|_| !to_stdout);
         if let Some(path) = file {
             // An evaluation may take hours, and its result must have somewhere to go.
+            refuse_over_student(path, &exam.student)?;
             disk::probe(path).map_err(cli::Error::io("write", path))?;
         }
-        let stop = Stop::on_signals()?;
-        let engine = machine.machine().start(self.exact_conv)?;
-        let report = evaluate(&self.examination(), engine.as_ref(), &stop)?;
+        let stop = Stop::on_signals_after("this pass")?;
+        let machine = machine.machine();
+        let engine = machine.start(self.exact_conv)?;
+        let report = evaluate(&exam, &Interruptible::new(engine.as_ref(), &stop), machine.threads)?;
         show(&report, to_stdout)?;
         if let Some(path) = file {
             let written = publish(path, Existing::Replace, |out| out.write_all(json(&report).as_bytes()));

@@ -178,7 +178,8 @@ fn raises_the_loss(images: &Images, engine: &Reference, attack: &dyn Attack, wha
         values(&cross_entropy(&logits, &classes).unwrap()).iter().sum::<f64>()
     };
     let starts = Starts { seed: 0, purpose: Purpose::Eval, epoch: 0, images: &PLACES };
-    let aim = Aim { classes: &classes, starts, threat: THREAT, step_size: THREAT.eps / 4.0 };
+    let aim =
+        Aim { classes: &classes, starts, threat: THREAT, step_size: THREAT.eps / 4.0, watch: &|_| Ok(()) };
     let found = attack.perturb(&victim, &pixels, &aim).unwrap();
     THREAT.check(&pixels, &found).unwrap();
     let (before, after) = (loss(&pixels), loss(&found));

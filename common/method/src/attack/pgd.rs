@@ -113,6 +113,6 @@ impl Attack for Signed {
         let pgd = Pgd { threat: aim.threat, steps: self.steps, step_size, start: self.start };
         let value = |answers: &Answers| cross_entropy(&answers.student, aim.classes);
         let field = Field { student: *victim, teacher: None, value: &value };
-        pgd.perturb(&field, images, &aim.starts, &mut |_| Ok(()))
+        pgd.perturb(&field, images, &aim.starts, &mut |at| (aim.watch)(at))
     }
 }

@@ -3,6 +3,7 @@
 use candle_core::Tensor;
 use engine::EngineError;
 
+use super::field::At;
 use super::start::Starts;
 use super::victim::Victim;
 use crate::threat::Threat;
@@ -17,6 +18,9 @@ pub struct Aim<'a> {
     pub threat: Threat,
     /// Change of a pixel per step, for attacks that do not find their own.
     pub step_size: f64,
+    /// To be shown every gradient that the attack climbs by, of all images of the batch in order: where one vanished, the
+    /// attack stood still, and the evaluator says so.
+    pub watch: &'a dyn Fn(&At) -> candle_core::Result<()>,
 }
 
 /// An attack that judges.
@@ -27,6 +31,10 @@ pub trait Attack: Send + Sync {
     /// Images that the student is to get wrong, from `images` `(N, C, H, W)`.
     fn perturb(&self, victim: &Victim, images: &Tensor, aim: &Aim) -> Result<Tensor, EngineError>;
 }
+
+/// What there is in its place.
+const AUTOATTACK: &str = "AutoAttack is not here yet; the strongest today is PGD from several starts, as in \
+`--attack pgd50 --restarts 5`; PyTorch loads student.safetensors for the rest";
 
 /// An attack that the command line knows.
 pub struct Row {
@@ -54,4 +62,21 @@ impl names::Row for Row {
     fn example(&self) -> &'static str {
         self.example
     }
+
+    const SIGNPOSTS: &'static [(&'static str, &'static str)] = &[
+        ("autoattack", AUTOATTACK),
+        ("aa", AUTOATTACK),
+        ("apgd", AUTOATTACK),
+        ("apgd-ce", AUTOATTACK),
+        ("apgd-dlr", AUTOATTACK),
+        ("apgd-t", AUTOATTACK),
+        ("fab", AUTOATTACK),
+        ("square", AUTOATTACK),
+        ("cw", "CW is not here yet; `pgdN` climbs cross-entropy, as in pgd20"),
+        ("pgd", "say how many steps: `pgd20` is PGD with 20 steps"),
+        ("pgd-20", "written in one word: `pgd20`"),
+        ("pgd-10", "written in one word: `pgd10`"),
+        ("bim", "`pgdN` starts at random within eps; `fgsm` is one step from the image"),
+        ("none", "`clean` is the accuracy without an attack"),
+    ];
 }

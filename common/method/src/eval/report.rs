@@ -32,6 +32,16 @@ impl Score {
         percent(self.right, self.images)
     }
 
+    /// Wilson's 95 % interval of the accuracy, in percent: between which values the accuracy on endless images of this
+    /// kind lies, as far as so many images can tell. Source: Wilson, JASA 22 (1927).
+    pub fn interval(&self) -> [f64; 2] {
+        const Z: f64 = 1.959_963_984_540_054;
+        let (n, p) = (self.images.max(1) as f64, self.right as f64 / self.images.max(1) as f64);
+        let centre = p + Z * Z / (2.0 * n);
+        let reach = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
+        [centre - reach, centre + reach].map(|end| 100.0 * (end / (1.0 + Z * Z / n)).clamp(0.0, 1.0))
+    }
+
     /// Accuracy in percent of each class; none for a class without images.
     pub fn per_class(&self) -> Vec<Option<f64>> {
         self.classes.iter().map(|&(right, all)| (all > 0).then(|| percent(right, all))).collect()
@@ -65,17 +75,35 @@ pub struct Report {
     pub split: String,
     /// Images judged.
     pub images: usize,
-    /// Radius of the ball, as written.
-    pub eps: String,
-    /// Step size of iterated attacks, as written.
-    pub step_size: String,
+    /// The `--limit` that chose them, where there was one.
+    pub limit: Option<usize>,
+    /// Radius of the ball, as written; none where nothing attacked.
+    pub eps: Option<String>,
+    /// Who chose it: `given`, or the run's file.
+    pub eps_from: String,
+    /// The radius that the student was trained for, where its run is known.
+    pub trained_eps: Option<String>,
+    /// Step size of iterated attacks, as written; none where nothing attacked.
+    pub step_size: Option<String>,
+    /// Who chose it.
+    pub step_size_from: String,
     /// Runs of each attack from different starts.
     pub restarts: usize,
     /// Keys the starts.
     pub seed: u64,
+    /// What ran the student.
+    pub engine: String,
+    /// The program's version.
+    pub version: String,
+    /// The commit that it was built from, where that is known.
+    pub commit: Option<String>,
     /// Accuracy in percent, keyed by attack (`clean`, `pgd20`, ...).
     #[serde(flatten, serialize_with = "percents")]
     pub scores: Vec<(String, Score)>,
+    /// Wilson's 95 % interval of each accuracy in percent, keyed by attack.
+    pub interval_95: std::collections::BTreeMap<String, [f64; 2]>,
+    /// Images that count as right though the attack's gradient vanished there, keyed by attack; only where there are any.
+    pub vanished_gradients: std::collections::BTreeMap<String, usize>,
     /// Names of the classes, for the two tables below.
     pub class_names: Vec<String>,
     /// Accuracy in percent per class, keyed by attack; null for a class without images.
@@ -85,10 +113,11 @@ pub struct Report {
 }
 
 impl Report {
-    /// Fills the tables per class from the scores.
+    /// Fills the tables per attack from the scores.
     #[must_use]
-    pub fn with_classes(mut self) -> Self {
+    pub fn with_tables(mut self) -> Self {
         for (name, score) in &self.scores {
+            self.interval_95.insert(name.clone(), score.interval());
             self.per_class.insert(name.clone(), score.per_class());
             if let Some((_, worst)) = score.worst_class() {
                 self.worst_class.insert(name.clone(), worst);
@@ -101,15 +130,20 @@ impl Report {
 impl fmt::Display for Report {
     /// A table at most 80 columns wide.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { architecture, data, split, images, eps, .. } = self;
-        writeln!(f, "{architecture} on {data} {split}: {images} images, eps {eps}")?;
-        writeln!(f, "{:<10} {:>8}   worst class", "attack", "accuracy")?;
+        let Self { architecture, data, split, images, .. } = self;
+        writeln!(f, "{architecture} on {data} {split}: {images} images")?;
+        if let (Some(eps), Some(step)) = (&self.eps, &self.step_size) {
+            writeln!(f, "eps {eps} ({}), steps of {step} ({})", self.eps_from, self.step_size_from)?;
+        }
+        writeln!(f, "{:<10} {:>8}   {:<15}   worst class", "attack", "accuracy", "95 % interval")?;
         for (name, score) in &self.scores {
             let worst = score.worst_class().map_or_else(String::new, |(class, percent)| {
                 let class = self.class_names.get(class).map_or("?", String::as_str);
                 format!("{percent:.2} % ({class})")
             });
-            writeln!(f, "{name:<10} {:>7.2}%   {worst}", score.percent())?;
+            let [low, high] = score.interval();
+            let interval = format!("{low:.2} to {high:.2}");
+            writeln!(f, "{name:<10} {:>7.2}%   {interval:<15}   {worst}", score.percent())?;
         }
         Ok(())
     }
@@ -122,6 +156,24 @@ fn percents<S: Serializer>(scores: &[(String, Score)], serializer: S) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// From `scipy.stats.binomtest(right, images).proportion_ci(method='wilson')`, SciPy 1.17.1.
+    const WILSON: [(usize, usize, [f64; 2]); 4] = [
+        (0, 50, [0.0, 7.134759913335873]),
+        (83, 100, [74.45199523239887, 89.10643388594006]),
+        (5149, 10_000, [50.51006900151541, 52.46878668333997]),
+        (200, 200, [98.11546736227335, 100.0]),
+    ];
+
+    #[test]
+    fn intervals_are_those_of_another_program() {
+        for (right, images, wanted) in WILSON {
+            let score = Score { right, images, classes: vec![] };
+            for (found, wanted) in score.interval().into_iter().zip(wanted) {
+                assert!((found - wanted).abs() < 1e-9, "{right} of {images}: {found}, wanted {wanted}");
+            }
+        }
+    }
 
     #[test]
     fn the_worst_class_is_the_lowest_accuracy_among_classes_that_have_images() {
