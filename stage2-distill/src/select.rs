@@ -4,6 +4,7 @@ use data::Dataset;
 use method::attack::{self, Victim};
 use method::eval::{self, Score, Settings};
 use method::rng::{Purpose, Stream};
+use method::schedule::{Milestones, Schedule};
 use method::threat::Threat;
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,10 @@ const ENOUGH_IMAGES: usize = 5_000;
 const HELD_OUT: usize = 1_000;
 /// The attack that selects.
 pub const SELECTED_BY: &str = "pgd20";
+/// RSLAD's authors judge the test split after every so many epochs, and after each from their first drop of the rate on.
+const PAPER_EVERY: usize = 20;
+/// Change of a pixel per step in their attack, for their eps of 8/255.
+const PAPER_STEP: f64 = 0.003;
 
 /// The images trained on and the images held out, both in ascending order.
 pub struct Split {
@@ -77,7 +82,34 @@ impl Standing {
     }
 }
 
+/// Whether the student is judged after this epoch, counted from 1.
+///
+/// On held-out images after every one. On the test split as often as RSLAD's authors do: after epochs 20, 40 .. 200 of
+/// 300 and after each from 215 on; in shorter runs the second part is scaled, as the drop of the rate that it begins
+/// with. The last epoch always is.
+pub fn judges(config: &Config, epoch: usize) -> bool {
+    let milestones = match config.schedule() {
+        Schedule::After(milestones) => milestones,
+        Schedule::Multistep | Schedule::Cosine => Milestones::of(config.epochs),
+    };
+    let dense = milestones.epochs().next().unwrap_or(config.epochs).min(config.epochs);
+    !config.paper_selection || epoch >= dense || epoch.is_multiple_of(PAPER_EVERY)
+}
+
+/// Change of a pixel per step: a quarter of eps; on the test split RSLAD's authors' 0.003, in proportion for another eps.
+fn step_size(config: &Config) -> f64 {
+    if config.paper_selection {
+        // The quotient is exactly 1 for their eps.
+        PAPER_STEP * (config.eps.value() / (8.0 / 255.0))
+    } else {
+        config.eps.usual_step().value()
+    }
+}
+
 /// Judges a student on the selection images. `progress` is told the share done and may stop.
+///
+/// Differences from RSLAD's authors: their attack's start is cut to [0, 1], here only what follows it is; and they attack
+/// images that are wrong clean, too, a few of which the attack puts right.
 pub fn judge(
     victim: &Victim,
     dataset: &Dataset,
@@ -90,7 +122,7 @@ pub fn judge(
     let attack = attack::find(SELECTED_BY).expect("the selecting attack is in the table");
     let settings = Settings {
         threat: Threat { eps: config.eps.value() },
-        step_size: config.eps.usual_step().value(),
+        step_size: step_size(config),
         restarts: 1,
         seed: config.seed,
         batch: config.batch,
@@ -107,6 +139,41 @@ pub fn judge(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Layers;
+
+    fn config(settings: &[&str]) -> Config {
+        let mut layers = Layers::defaults();
+        for setting in ["data=sample", "student=tiny-cnn", "objective=sat"].iter().chain(settings) {
+            layers.set(setting).unwrap();
+        }
+        layers.resolve().unwrap()
+    }
+
+    fn judged(settings: &[&str]) -> Vec<usize> {
+        let config = config(settings);
+        (1..=config.epochs).filter(|&epoch| judges(&config, epoch)).collect()
+    }
+
+    /// zibojia/RSLAD, resnet18_rslad_cifar10.py: `epoch % 20 == 0 and epoch < 215`, or `epoch >= 215`; 96 in all.
+    #[test]
+    fn the_papers_selection_judges_when_its_authors_do() {
+        let theirs: Vec<usize> = (1..=10).map(|k| 20 * k).chain(215..=300).collect();
+        assert_eq!(judged(&["paper-selection=true"]), theirs);
+        assert_eq!(theirs.len(), 96);
+        assert_eq!(judged(&["paper-selection=true", "epochs=10"]), [7, 8, 9, 10]);
+        assert_eq!(judged(&["paper-selection=true", "epochs=1"]), [1]);
+        let late = ["paper-selection=true", "epochs=45", "milestones=74,89,99"];
+        assert_eq!(judged(&late), [20, 40, 45], "the last one always");
+        assert_eq!(judged(&["epochs=3"]), [1, 2, 3], "held-out images are judged after every epoch");
+    }
+
+    #[test]
+    fn the_papers_selection_steps_by_its_authors_0_003() {
+        let of = |settings: &[&str]| step_size(&config(settings));
+        assert_eq!(of(&["paper-selection=true"]).to_bits(), 0.003f64.to_bits());
+        assert!((of(&["paper-selection=true", "eps=4/255"]) - 0.0015).abs() < 1e-15);
+        assert_eq!(of(&[]).to_bits(), (2.0f64 / 255.0).to_bits());
+    }
 
     #[test]
     fn ties_go_to_the_later_epoch() {

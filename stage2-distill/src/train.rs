@@ -149,7 +149,7 @@ impl Run<'_> {
 
     /// The epoch with this number, from 0.
     fn at(&self, number: usize) -> Epoch {
-        Epoch { number, of: self.config.epochs, schedule: self.config.schedule }
+        Epoch { number, of: self.config.epochs, schedule: self.config.schedule() }
     }
 
     fn checkpoint(&self, going: &mut Going) -> Result<(), RunError> {

@@ -1,5 +1,8 @@
 //! The learning rate of each epoch.
 
+use std::fmt;
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
 /// How the learning rate falls over a run.
@@ -12,18 +15,81 @@ pub enum Schedule {
     Multistep,
     /// Half a cosine from the full rate to 0 at the end of the run.
     Cosine,
+    /// x0.1 after each of these epochs, whatever the run's length. Its name is that of [`Self::Multistep`].
+    #[serde(skip)]
+    After(Milestones),
 }
 
 impl Schedule {
     /// The factor on the base rate during `epoch` (from 0) of `epochs`.
     pub fn factor(self, epoch: usize, epochs: usize) -> f64 {
-        match self {
-            Self::Multistep => {
-                let drops = [215, 260, 285].iter().filter(|&&drop| epoch >= epochs * drop / 300).count();
-                0.1f64.powi(drops as i32)
+        let milestones = match self {
+            Self::Multistep => Milestones::of(epochs),
+            Self::After(milestones) => milestones,
+            Self::Cosine => {
+                return 0.5 * (1.0 + libm::cos(std::f64::consts::PI * epoch as f64 / epochs as f64));
             }
-            Self::Cosine => 0.5 * (1.0 + libm::cos(std::f64::consts::PI * epoch as f64 / epochs as f64)),
+        };
+        0.1f64.powi(milestones.epochs().filter(|&drop| epoch >= drop).count() as i32)
+    }
+}
+
+/// Epochs after which the learning rate falls tenfold: at most eight, ascending, none before the first epoch's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Milestones {
+    /// What is not used is 0.
+    after: [u32; MOST],
+}
+
+/// The most that there are of them.
+const MOST: usize = 8;
+
+impl Milestones {
+    /// RSLAD's, 215, 260 and 285 of 300, scaled to a run of so many epochs and rounded down.
+    ///
+    /// A drop that would come before the first epoch does not count: it would only be another base rate.
+    pub fn of(epochs: usize) -> Self {
+        let mut after = [0; MOST];
+        for (place, of_300) in after.iter_mut().zip([215, 260, 285]) {
+            *place = (epochs.saturating_mul(of_300) / 300) as u32;
         }
+        Self { after }
+    }
+
+    /// The epochs, each with those done before the drop.
+    pub fn epochs(&self) -> impl Iterator<Item = usize> {
+        self.after.into_iter().filter(|&after| after > 0).map(|after| after as usize)
+    }
+}
+
+impl fmt::Display for Milestones {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all: Vec<String> = self.epochs().map(|after| after.to_string()).collect();
+        f.write_str(&all.join(","))
+    }
+}
+
+/// A text that names no milestones.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("wanted up to 8 epochs of at least 1, ascending, as in 74,89,99")]
+pub struct NoMilestones;
+
+/// Numbers with commas between them, in brackets or not.
+impl FromStr for Milestones {
+    type Err = NoMilestones;
+
+    fn from_str(text: &str) -> Result<Self, NoMilestones> {
+        let text = text.trim();
+        let text = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+        let mut after = [0; MOST];
+        let mut before = 0;
+        for (place, number) in text.split(',').enumerate() {
+            let epoch =
+                number.trim().parse().ok().filter(|&epoch: &u32| epoch > before).ok_or(NoMilestones)?;
+            *after.get_mut(place).ok_or(NoMilestones)? = epoch;
+            before = epoch;
+        }
+        Ok(Self { after })
     }
 }
 
@@ -31,24 +97,53 @@ impl Schedule {
 mod tests {
     use super::*;
 
+    fn is(schedule: Schedule, epochs: usize, rates: &[(usize, f64)]) {
+        for &(epoch, expected) in rates {
+            let found = schedule.factor(epoch, epochs);
+            assert!((found - expected).abs() < 1e-12, "epoch {epoch} of {epochs}: {found}");
+        }
+    }
+
     #[test]
     fn multistep_drops_after_epochs_215_260_and_285_of_300() {
-        let rate = |epoch| Schedule::Multistep.factor(epoch, 300);
-        for (epoch, expected) in
-            [(0, 1.0), (214, 1.0), (215, 0.1), (259, 0.1), (260, 0.01), (284, 0.01), (285, 0.001)]
-        {
-            assert!((rate(epoch) - expected).abs() < 1e-12, "epoch {epoch}: {}", rate(epoch));
-        }
+        let rates = [(0, 1.0), (214, 1.0), (215, 0.1), (259, 0.1), (260, 0.01), (284, 0.01), (285, 0.001)];
+        is(Schedule::Multistep, 300, &rates);
     }
 
     #[test]
     fn drops_that_fall_together_multiply() {
         // floor(2 * 215/300) = floor(2 * 260/300) = floor(2 * 285/300) = 1
-        assert!((Schedule::Multistep.factor(1, 2) - 1e-3).abs() < 1e-15);
-        assert!(
-            (Schedule::Multistep.factor(0, 1) - 1e-3).abs() < 1e-15,
-            "all three drops come before epoch 0 ends"
-        );
+        is(Schedule::Multistep, 2, &[(0, 1.0), (1, 1e-3)]);
+    }
+
+    #[test]
+    fn no_drop_comes_before_the_first_epoch() {
+        is(Schedule::Multistep, 1, &[(0, 1.0)]);
+        for epochs in 1..=300 {
+            is(Schedule::Multistep, epochs, &[(0, 1.0)]);
+        }
+    }
+
+    /// yaodongyu/TRADES, train_trades_cifar10.py: with epochs counted from 1, x0.1 from the 75th on, x0.01 from the 90th,
+    /// x0.001 from the 100th.
+    #[test]
+    fn milestones_are_counted_as_epochs_done_and_stay_where_they_are() {
+        let trades = Schedule::After("74,89,99".parse().unwrap());
+        let rates = [(0, 1.0), (73, 1.0), (74, 0.1), (88, 0.1), (89, 0.01), (98, 0.01), (99, 0.001)];
+        for epochs in [100, 300] {
+            is(trades, epochs, &rates);
+        }
+    }
+
+    #[test]
+    fn milestones_are_read_as_they_are_written_and_slips_are_refused() {
+        for text in ["74,89,99", " 74, 89 ,99 ", "[74, 89, 99]"] {
+            assert_eq!(text.parse::<Milestones>().unwrap().to_string(), "74,89,99");
+        }
+        assert_eq!("1".parse::<Milestones>().unwrap().epochs().collect::<Vec<_>>(), [1]);
+        for bad in ["", "0", "5,5", "9,5", "1,2,3,4,5,6,7,8,9", "a", "74;89", "-1", "[5", "1.5"] {
+            assert_eq!(bad.parse::<Milestones>(), Err(NoMilestones), "{bad}");
+        }
     }
 
     #[test]

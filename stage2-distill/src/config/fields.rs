@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use engine::Kind;
-use method::schedule::Schedule;
+use method::schedule::{Milestones, Schedule};
 use method::threat::Fraction;
 
 use super::value::Share;
@@ -53,6 +53,8 @@ pub struct Config {
     pub weight_decay: f64,
     /// How the learning rate falls.
     pub schedule: Schedule,
+    /// Epochs after which it falls tenfold; RSLAD's, scaled to the run, where not given.
+    pub milestones: Option<Milestones>,
     /// Share that a moving average of the weights keeps at each step; judged and published where it is given.
     pub average: Option<Share>,
     /// What runs the networks: other engines round differently.
@@ -64,6 +66,14 @@ pub struct Config {
 }
 
 impl Config {
+    /// How the learning rate falls, at the milestones given or at the usual ones.
+    pub fn schedule(&self) -> Schedule {
+        match (self.schedule, self.milestones) {
+            (Schedule::Multistep, Some(milestones)) => Schedule::After(milestones),
+            (schedule, _) => schedule,
+        }
+    }
+
     /// The attack's step size: as given, or a quarter of eps.
     pub fn step_size(&self) -> Fraction {
         self.step_size.clone().unwrap_or_else(|| self.eps.usual_step())

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use method::objective::{self, OBJECTIVES, Options};
+use method::schedule::Schedule;
 use names::Unknown;
 use toml::de::{DeTable, DeValue};
 
@@ -179,6 +180,10 @@ impl Layers {
             (
                 config.paper_selection && config.holdout.is_some_and(|holdout| holdout > 0),
                 "both paper-selection and holdout were given\nhint: selection is on the test split or on held-out images",
+            ),
+            (
+                config.milestones.is_some() && config.schedule != Schedule::Multistep,
+                "milestones were given to a schedule that has none\nhint: drop them, or choose --schedule multistep",
             ),
         ];
         match conflicts.into_iter().find(|(found, _)| *found) {

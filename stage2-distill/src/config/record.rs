@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use data::DatasetSpec;
 use method::objective::{Choice, OBJECTIVES};
+use method::schedule::Milestones;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::fields::Config;
@@ -40,6 +41,7 @@ impl Config {
         let resolved = |config: &Self| Self {
             step_size: Some(config.step_size()),
             augment: config.augment.clone().or_else(|| config.usual_augment()),
+            milestones: config.milestones.filter(|given| *given != Milestones::of(config.epochs)),
             ..config.clone()
         };
         let (ours, theirs) = (resolved(self), resolved(other));

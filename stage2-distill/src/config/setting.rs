@@ -180,6 +180,12 @@ pub static SETTINGS: &Table<Setting> = &[
     &given("schedule", "NAME", "How the learning rate falls: multistep or cosine", |c| &mut c.schedule)
         .usually("multistep"),
     &given(
+        "milestones",
+        "EPOCHS",
+        "Epochs after which it falls tenfold, as 74,89,99 [default: 215,260,285 of 300, scaled]",
+        |c| &mut c.milestones,
+    ),
+    &given(
         "average",
         "X",
         "Judge and publish a moving average of the weights that keeps this share at each step",

@@ -1,7 +1,7 @@
 //! What a field of a configuration can hold: how it is read from a text, checked, and written as TOML.
 
 use engine::Kind;
-use method::schedule::Schedule;
+use method::schedule::{Milestones, Schedule};
 use method::threat::Fraction;
 use names::Unknown;
 
@@ -189,6 +189,16 @@ impl Named for Schedule {
 
     fn write(&self) -> toml::Value {
         toml::Value::try_from(self).expect("a schedule is its name")
+    }
+}
+
+impl Named for Milestones {
+    fn read(text: &str, _: u32) -> Result<Self, String> {
+        text.parse().map_err(|error| format!("{error}"))
+    }
+
+    fn write(&self) -> toml::Value {
+        self.to_string().into()
     }
 }
 

@@ -25,7 +25,7 @@ impl Run<'_> {
         let step = going.state.step;
         let mut line = json!({"epoch": epoch, "step": step, "loss": loss, "lr": rate, "seconds": seconds});
         let mut said = format!("epoch {epoch}/{} loss {loss:.4}", self.config.epochs);
-        if !self.selection.places.is_empty() {
+        if !self.selection.places.is_empty() && select::judges(self.config, epoch) {
             let standing = self.judge(going, epoch)?;
             let on = if self.config.paper_selection { "test" } else { "holdout" };
             let (clean, robust) = (standing.clean_percent(), standing.robust_percent());

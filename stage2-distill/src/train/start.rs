@@ -8,7 +8,8 @@ use engine::params::Precision;
 use method::average::Average;
 use method::objective::{self, Objective, Options};
 use method::optim::Sgd;
-use method::{checkpoint, model};
+use method::checkpoint;
+use method::model::{self, Task};
 
 use super::{Run, Selection, State, Surroundings};
 use crate::config::Config;
@@ -35,6 +36,7 @@ pub(super) fn start<'a>(
     let split = select::split(&dataset, config)?;
     let selection = if config.paper_selection {
         let test = spec.load(DataSplit::Test)?;
+        refuse_other_test(task, source::task(&test))?;
         Selection { places: (0..test.len()).collect(), test: Some(test) }
     } else {
         Selection { places: split.held_out, test: None }
@@ -91,6 +93,16 @@ fn inputs(dataset: &Dataset, selection: &Selection, supply: &Supply) -> Vec<Stri
     inputs.push(format!("views {} of {}", supply.plan.views, supply.plan.augment));
     inputs.extend(supply.identity());
     inputs
+}
+
+/// The student is judged on the test split after its first epochs: found before them.
+fn refuse_other_test(train: Task, test: Task) -> Result<(), RunError> {
+    if train == test {
+        return Ok(());
+    }
+    Err(RunError::Refused(format!(
+        "--paper-selection: the test split has {test}, the training split {train}\nhint: bring both splits of one data set, or select on held-out images"
+    )))
 }
 
 fn refuse_other_run(config: &Config, around: &Surroundings, known: &Config) -> Result<(), RunError> {
