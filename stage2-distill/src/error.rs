@@ -23,9 +23,19 @@ pub enum RunError {
     Refused(String),
     #[error(transparent)]
     Step(#[from] StepError),
+    /// A run whose numbers are none any more.
+    #[error("epoch {epoch}, step {step}: {}\nleft: {left}\nhint: train again with a lower --lr and another --out, or check the data and the teacher",
+        complaint(.error))]
+    Diverged { epoch: usize, step: usize, error: StepError, left: String },
     /// Asked to stop; everything is saved.
     #[error("interrupted after step {step}\nhint: run the same command again to go on")]
     Interrupted { step: usize },
+}
+
+/// An error without its hint, where another one is better.
+fn complaint(error: &StepError) -> String {
+    let text = error.to_string();
+    text.split("\nhint:").next().unwrap_or_default().into()
 }
 
 impl<E: Into<cli::Error>> From<E> for RunError {
@@ -40,7 +50,7 @@ impl Exits for RunError {
             // `label verify` finds damage; a run only refuses what it was given.
             Self::Common(cli::Error::Labels(error)) if error.kind() == labels::Kind::Damage => Exit::Refused,
             Self::Common(error) => error.exit(),
-            Self::Step(StepError::NotFinite(_) | StepError::Diverged) => Exit::Failed,
+            Self::Diverged { .. } | Self::Step(StepError::NotFinite(_) | StepError::Diverged) => Exit::Failed,
             Self::Step(StepError::Engine(EngineError::Interrupted)) => Exit::Interrupted,
             Self::Step(StepError::Engine(_)) => Exit::Bug,
             Self::Folder(FolderError::Io { source, .. }) | Self::Config(ConfigError::Read { source, .. }) => {

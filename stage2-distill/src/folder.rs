@@ -39,34 +39,58 @@ pub struct RunFolder {
 /// The lock's file; it stays, empty.
 const LOCK: &str = ".lock";
 
+/// What was asked of the run: what makes a folder a run's.
+const CONFIG: &str = "config.toml";
+/// Where it ran.
+const ENVIRONMENT: &str = "env.json";
+/// The student after its last epoch.
+const STUDENT: &str = "student.safetensors";
+/// The student after its best epoch.
+const BEST: &str = "best.safetensors";
+/// What happened, by the step and by the epoch.
+const METRICS: &str = "metrics.jsonl";
+/// The folder of checkpoints.
+const CHECKPOINTS: &str = "checkpoints";
+
 impl RunFolder {
+    /// What the run in a folder was asked, as far as can be told without its lock: to refuse early what would be
+    /// refused under it.
+    pub fn peek(path: &Path) -> Result<Option<Config>, FolderError> {
+        let path = path.join(CONFIG);
+        if path.exists() { read_config(&path).map(Some) } else { Ok(None) }
+    }
+
     /// Opens or makes the folder and locks it. Gives the configuration of the run that is in it, if there is one.
+    ///
+    /// Of the files that are replaced whole, what killed processes began goes.
     pub fn open(path: &Path) -> Result<(Self, Option<Config>), FolderError> {
         std::fs::create_dir_all(path).map_err(io("make", path))?;
-        let entries = std::fs::read_dir(path).map_err(io("list", path))?;
-        let mut names: Vec<String> =
-            entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-        names.sort();
-        let has_run = names.iter().any(|name| name == "config.toml");
-        // A run killed in its first moments leaves the lock and perhaps a temporary file, both hidden.
-        if let Some(found) = names.iter().find(|name| !name.starts_with('.')).filter(|_| !has_run) {
-            return Err(FolderError::Occupied { path: path.display().to_string(), found: found.clone() });
-        }
+        // Not even a lock's file belongs into a folder that holds something else.
+        refuse_occupied(path)?;
         let lock_path = path.join(LOCK);
         let lock = Lock::take(&lock_path).map_err(io("lock", &lock_path))?;
         let lock = lock.ok_or_else(|| FolderError::Locked { path: path.display().to_string() })?;
+        let has_run = refuse_occupied(path)?;
         let folder = Self { path: path.into(), _lock: lock };
-        let config = if has_run { Some(folder.read_config()?) } else { None };
+        folder.sweep()?;
+        let config = if has_run { Some(read_config(&folder.file(CONFIG))?) } else { None };
         Ok((folder, config))
     }
 
-    fn read_config(&self) -> Result<Config, FolderError> {
-        let path = self.file("config.toml");
-        let mut layers = Layers::defaults();
-        layers.file(&path).and_then(|()| layers.resolve()).map_err(|source| FolderError::Config {
-            path: path.display().to_string(),
-            source: Box::new(source),
-        })
+    fn sweep(&self) -> Result<(), FolderError> {
+        let whole = [CONFIG, ENVIRONMENT, STUDENT, BEST];
+        disk::sweep(&self.path, |name| whole.contains(&name)).map_err(io("list", &self.path))?;
+        let checkpoints = self.checkpoints();
+        if checkpoints.is_dir() {
+            disk::sweep(&checkpoints, |_| true).map_err(io("list", &checkpoints))?;
+        }
+        Ok(())
+    }
+
+    /// The file that shows that a run has come past its first checkpoint, which every run writes before its first step.
+    pub fn trace(&self) -> Option<PathBuf> {
+        let holds = |path: &PathBuf| path.metadata().is_ok_and(|metadata| metadata.len() > 0);
+        [STUDENT, BEST, METRICS].map(|name| self.file(name)).into_iter().find(holds)
     }
 
     /// A file in the folder.
@@ -74,15 +98,33 @@ impl RunFolder {
         self.path.join(name)
     }
 
-    /// Where the checkpoints lie; made when first asked for.
-    pub fn checkpoints(&self) -> Result<PathBuf, FolderError> {
-        let path = self.file("checkpoints");
-        std::fs::create_dir_all(&path).map_err(io("make", &path))?;
-        Ok(path)
+    /// The student after its last epoch.
+    pub fn student(&self) -> PathBuf {
+        self.file(STUDENT)
+    }
+
+    /// The student after its best epoch.
+    pub fn best(&self) -> PathBuf {
+        self.file(BEST)
+    }
+
+    /// Where the checkpoints lie.
+    pub fn checkpoints(&self) -> PathBuf {
+        self.file(CHECKPOINTS)
+    }
+
+    /// Records what was asked.
+    pub fn write_config(&self, config: &Config) -> Result<(), FolderError> {
+        self.write(CONFIG, &toml::to_string(config).expect("a configuration is a table"))
+    }
+
+    /// Records where it runs.
+    pub fn write_environment(&self, environment: &serde_json::Value) -> Result<(), FolderError> {
+        self.write(ENVIRONMENT, &cli::json(environment))
     }
 
     /// Replaces a small text file in one step.
-    pub fn write(&self, name: &str, text: &str) -> Result<(), FolderError> {
+    fn write(&self, name: &str, text: &str) -> Result<(), FolderError> {
         let path = self.file(name);
         disk::publish(&path, Existing::Replace, |out| out.write_all(text.as_bytes()))
             .map_err(io("write", &path))
@@ -109,7 +151,7 @@ pub struct Metrics {
 impl Metrics {
     /// Opens the file and cuts it back to its first `bytes` bytes, which the checkpoint knows to be whole lines.
     pub fn open(folder: &RunFolder, bytes: u64) -> Result<Self, FolderError> {
-        let path = folder.file("metrics.jsonl");
+        let path = folder.file(METRICS);
         let open = || -> std::io::Result<File> {
             let mut file = OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
             // A file that somebody shortened stays as it is: its lost lines are no reason to stop.
@@ -135,6 +177,31 @@ impl Metrics {
         self.file.sync_data().map_err(io("write", &self.path))?;
         Ok(self.bytes)
     }
+}
+
+/// Whether a folder holds a run; refuses one that holds something else.
+///
+/// A run killed in its first moments leaves the lock and perhaps a temporary file, both hidden.
+fn refuse_occupied(path: &Path) -> Result<bool, FolderError> {
+    let entries = std::fs::read_dir(path).map_err(io("list", path))?;
+    let mut names: Vec<String> =
+        entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    if names.iter().any(|name| name == CONFIG) {
+        return Ok(true);
+    }
+    names.sort();
+    match names.into_iter().find(|name| !name.starts_with('.')) {
+        Some(found) => Err(FolderError::Occupied { path: path.display().to_string(), found }),
+        None => Ok(false),
+    }
+}
+
+fn read_config(path: &Path) -> Result<Config, FolderError> {
+    let mut layers = Layers::defaults();
+    layers
+        .file(path)
+        .and_then(|()| layers.resolve())
+        .map_err(|source| FolderError::Config { path: path.display().to_string(), source: Box::new(source) })
 }
 
 fn io(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> FolderError {

@@ -5,6 +5,7 @@
 
 mod close;
 mod epoch;
+mod part;
 mod said;
 mod start;
 mod state;
@@ -12,12 +13,13 @@ mod state;
 use std::path::Path;
 use std::time::Instant;
 
-use cli::{Progress, Stop};
+use cli::{Progress, Stop, say};
 use data::Dataset;
 use engine::{Engine, Network};
 use method::average::Average;
+use method::checkpoint::Store;
+use method::model;
 use method::objective::{Epoch, Objective};
-use method::{checkpoint, model};
 use serde::Serialize;
 use serde_json::json;
 
@@ -28,6 +30,7 @@ use crate::select::Standing;
 use crate::source::Supply;
 use crate::step::Moving;
 
+use part::Part;
 use state::{Going, State};
 
 /// What `train` needs besides the configuration; none of it changes the student.
@@ -85,14 +88,14 @@ struct Selection {
 
 /// Trains a student as `config` says; everything it leaves is in the folder.
 pub fn train(config: &Config, around: &Surroundings) -> Result<Summary, RunError> {
-    let (run, moving, state) = start::start(config, around)?;
-    run.record(&state)?;
-    run.go(moving, state)
+    let (run, moving, state, store) = start::start(config, around)?;
+    run.go(moving, state, store)
 }
 
 impl Run<'_> {
-    /// Writes what was asked and where it runs.
+    /// Writes what was asked and where it runs. Nothing that can be refused is left to check.
     fn record(&self, state: &State) -> Result<(), RunError> {
+        self.folder.write_config(self.config)?;
         self.folder.append("command.txt", &self.around.command)?;
         let environment = json!({
             "distill": env!("CARGO_PKG_VERSION"),
@@ -100,32 +103,42 @@ impl Run<'_> {
             "threads": self.around.threads,
             "target": format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
             "inputs": state.inputs,
+            "parts": state.parts,
             "resumed_at_step": state.step,
         });
-        let text = serde_json::to_string_pretty(&environment).expect("the environment is plain data");
-        Ok(self.folder.write("env.json", &format!("{text}\n"))?)
+        Ok(self.folder.write_environment(&environment)?)
     }
 
-    fn go(&self, moving: Moving, state: State) -> Result<Summary, RunError> {
+    fn go(&self, moving: Moving, mut state: State, store: Store) -> Result<Summary, RunError> {
         let was_done = state.epoch == self.config.epochs;
+        if !was_done {
+            let here = Part::here(self.around.engine, state.step);
+            if let Some(note) = Part::join(&mut state.parts, here) {
+                say(note);
+            }
+        }
+        self.record(&state)?;
         let metrics = Metrics::open(&self.folder, state.metrics_bytes)?;
         let mut progress = Progress::on_stderr("images");
         if !was_done {
             self.announce(&state, &mut progress);
         }
-        let mut going = Going { moving, state, metrics, progress, saved: Instant::now() };
+        let mut going = Going { moving, state, store, metrics, progress, saved: Instant::now() };
+        if going.store.newest().is_none() {
+            // Before the first step, so that whoever finds anything else of a run and no checkpoint knows that one is lost.
+            self.checkpoint(&mut going)?;
+        }
         while going.state.epoch < self.config.epochs {
-            let began = Instant::now();
             self.epoch(&mut going)?;
-            self.close_epoch(&mut going, began)?;
+            self.close_epoch(&mut going)?;
             going.saved = Instant::now();
         }
         let Going { moving, state, progress, .. } = going;
         drop(progress);
         if was_done {
             // The same bytes again, should somebody have moved the file away.
-            model::save(&self.folder.file("student.safetensors"), &self.network, moving.published())?;
-            if state.best.is_some() && !self.folder.file("best.safetensors").exists() {
+            model::save(&self.folder.student(), &self.network, moving.published())?;
+            if state.best.is_some() && !self.folder.best().exists() {
                 return Err(RunError::Refused(format!(
                     "{}: best.safetensors is gone, and no checkpoint holds it\nhint: bring it back, or train again with another --out",
                     self.around.out.display()
@@ -153,12 +166,11 @@ impl Run<'_> {
     }
 
     fn checkpoint(&self, going: &mut Going) -> Result<(), RunError> {
-        let Going { moving, state, metrics, .. } = going;
+        let Going { moving, state, store, metrics, .. } = going;
         state.metrics_bytes = metrics.sync()?;
         state.objective = moving.memory.clone();
-        let folder = self.folder.checkpoints()?;
         let Moving { params, sgd, average, .. } = moving;
         let average = average.as_ref().map(Average::params);
-        Ok(checkpoint::save(&folder, state.step, params, sgd.velocity(), average, state)?)
+        Ok(store.save(state.step, params, sgd.velocity(), average, state)?)
     }
 }

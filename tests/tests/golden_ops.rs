@@ -85,9 +85,7 @@ impl Case {
             "add" => Op::Add,
             "mul" => Op::Mul,
             "concat" => Op::Concat,
-            "pad_channels" => {
-                Op::PadChannels { before: self.before.unwrap(), after: self.after.unwrap() }
-            }
+            "pad_channels" => Op::PadChannels { before: self.before.unwrap(), after: self.after.unwrap() },
             "standardize" => Op::Standardize,
             "batch_norm" => Op::BatchNorm { eps: self.eps.unwrap(), momentum: self.momentum.unwrap() },
             "linear" => Op::Linear { out: out(), bias },

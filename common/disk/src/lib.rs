@@ -60,6 +60,32 @@ pub fn probe(path: &Path) -> io::Result<()> {
     temporary_for(folder_of(path), path).map(drop)
 }
 
+/// Removes what killed processes left of files with these names in a folder whose lock the caller holds; gives how many.
+///
+/// Without the lock it would take a living writer's file from under it. What cannot be removed stays: it is in nobody's
+/// way.
+pub fn sweep(folder: &Path, names: impl Fn(&str) -> bool) -> io::Result<usize> {
+    let mut removed = 0;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let of = name.to_str().and_then(temporary_of);
+        removed += usize::from(of.is_some_and(&names) && fs::remove_file(entry.path()).is_ok());
+    }
+    Ok(removed)
+}
+
+/// Whose temporary file a name is: `.NAME`, six random characters, `.partial`.
+fn temporary_of(name: &str) -> Option<&str> {
+    let name = name.strip_prefix('.')?.strip_suffix(PARTIAL)?;
+    name.split_at_checked(name.len().checked_sub(RANDOM)?).map(|(of, _)| of)
+}
+
+/// How temporary names end.
+const PARTIAL: &str = ".partial";
+/// How many characters of a temporary name are drawn.
+const RANDOM: usize = 6;
+
 /// A hidden file that goes with the value.
 fn temporary_for(staging: &Path, path: &Path) -> io::Result<NamedTempFile> {
     let prefix = hidden(path, "")
@@ -67,7 +93,8 @@ fn temporary_for(staging: &Path, path: &Path) -> io::Result<NamedTempFile> {
     let prefix = prefix.file_name().expect("it was made of a file name");
     let made = tempfile::Builder::new()
         .prefix(prefix)
-        .suffix(".partial")
+        .suffix(PARTIAL)
+        .rand_bytes(RANDOM)
         // Temporary files are private by default; a published one is not.
         .permissions(fs::Permissions::from_mode(0o666))
         .tempfile_in(staging);
@@ -257,6 +284,28 @@ mod tests {
         assert_eq!(failed.unwrap_err().kind(), io::ErrorKind::StorageFull);
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_sweep_takes_what_dead_writers_left_of_the_names_asked_for_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        // What a killed writer leaves is the temporary file that a living one has.
+        for name in ["ours", "theirs"] {
+            temporary_for(folder.path(), &path(name)).unwrap().keep().unwrap();
+        }
+        for name in ["ours", ".ours", ".partial", ".hidden", "ours123456.partial"] {
+            fs::write(path(name), "").unwrap();
+        }
+        assert_eq!(sweep(folder.path(), |name| name == "ours").unwrap(), 1);
+        let mut left: Vec<String> = fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        left.sort();
+        assert_eq!(left.len(), 6, "{left:?}");
+        assert!(left[3].starts_with(".theirs") && left[3].ends_with(".partial"), "{left:?}");
+        assert_eq!(sweep(folder.path(), |_| true).unwrap(), 1, "the other's too, once its name is asked for");
     }
 
     #[test]

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use engine::params::{Arena, Precision};
 use engine::{Network, Params};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
 use crate::model::{self, NamedTensor};
 use weights::{StateDict, WeightsError};
@@ -22,12 +22,6 @@ const VELOCITY: &str = "velocity/";
 const AVERAGE: &str = "average/";
 /// How many checkpoints are kept.
 const KEPT: usize = 2;
-
-#[derive(Serialize, Deserialize)]
-struct Envelope<S> {
-    digest: String,
-    state: S,
-}
 
 /// A checkpoint that was found whole.
 pub struct Restored<S> {
@@ -43,35 +37,91 @@ pub struct Restored<S> {
     pub path: PathBuf,
 }
 
-/// What [`latest`] found.
-pub struct Found<S> {
-    /// The newest checkpoint that is whole.
-    pub restored: Option<Restored<S>>,
-    /// Newer files that are not, and why: each is one line for the user.
-    pub damaged: Vec<String>,
+/// Why a checkpoint's file is none to go on from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unusable {
+    /// Cut short, changed, of another network, or not a checkpoint at all.
+    Damaged(String),
+    /// Whole, with a state that is not this program's.
+    OtherVersion(String),
 }
 
-/// Writes the checkpoint of `step` into `folder`, then removes all but the last two.
-pub fn save<S: Serialize>(
-    folder: &Path,
-    step: usize,
-    params: &Params,
-    velocity: &Arena,
-    average: Option<&Params>,
-    state: &S,
-) -> Result<(), WeightsError> {
-    let all = tensors(params, velocity, average);
-    let text = serde_json::to_string(state).expect("a run's state is plain data");
-    let digest = digest(all.iter().map(|(name, _, _, bytes)| (name.as_str(), &**bytes)), &text);
-    let envelope = Envelope { digest, state };
-    let metadata = serde_json::to_string(&envelope).expect("a run's state is plain data");
-    weights::write(&folder.join(file_name(step)), all, Some((KEY, &metadata)))?;
-    let mut files = files(folder)?;
-    files.truncate(files.len().saturating_sub(KEPT));
-    for (_, path) in files {
-        std::fs::remove_file(&path).map_err(|source| io(&path, "remove", source))?;
+/// What [`Store::latest`] found.
+pub struct Found<S> {
+    /// The newest checkpoint to go on from.
+    pub restored: Option<Restored<S>>,
+    /// Newer files that are none, the newest first.
+    pub unusable: Vec<(PathBuf, Unusable)>,
+}
+
+/// The folder of a run's checkpoints, and which of them this process knows to be whole.
+#[derive(Debug)]
+pub struct Store {
+    folder: PathBuf,
+    /// Steps, the oldest first; no more than are kept.
+    whole: Vec<usize>,
+}
+
+impl Store {
+    /// The store in this folder, which need not be there.
+    pub fn at(folder: &Path) -> Self {
+        Self { folder: folder.into(), whole: Vec::new() }
     }
-    Ok(())
+
+    /// The step of the newest checkpoint that this process restored or wrote.
+    pub fn newest(&self) -> Option<usize> {
+        self.whole.last().copied()
+    }
+
+    /// Finds the newest checkpoint to go on from, for `network`.
+    pub fn latest<S: DeserializeOwned>(
+        &mut self,
+        network: &Network,
+        precision: Precision,
+    ) -> Result<Found<S>, WeightsError> {
+        let mut unusable = Vec::new();
+        for (step, path) in files(&self.folder)?.into_iter().rev() {
+            match restore(&path, network, precision) {
+                Ok(restored) => {
+                    self.whole = vec![step];
+                    return Ok(Found { restored: Some(restored), unusable });
+                }
+                Err(why) => unusable.push((path, why)),
+            }
+        }
+        Ok(Found { restored: None, unusable })
+    }
+
+    /// Writes the checkpoint of `step`, making the folder if need be, then removes what it takes the place of: all that
+    /// is older but the one before it.
+    pub fn save<S: Serialize>(
+        &mut self,
+        step: usize,
+        params: &Params,
+        velocity: &Arena,
+        average: Option<&Params>,
+        state: &S,
+    ) -> Result<(), WeightsError> {
+        std::fs::create_dir_all(&self.folder).map_err(|source| io(&self.folder, "make", source))?;
+        let all = tensors(params, velocity, average);
+        let state = serde_json::to_string(state).expect("a run's state is plain data");
+        let envelope = envelope(&digest(&all, &state), &state);
+        weights::write(&self.folder.join(file_name(step)), all, Some((KEY, &envelope)))?;
+        self.whole.retain(|&known| known < step);
+        self.whole.push(step);
+        self.whole.drain(..self.whole.len().saturating_sub(KEPT));
+        self.tidy(step);
+        Ok(())
+    }
+
+    /// By what is known to be whole, not by the number in a name: files that a run passed over may have higher ones, and
+    /// stay until it has come as far. What cannot be removed is tried again after the next checkpoint; this one stands.
+    fn tidy(&self, step: usize) {
+        let old = files(&self.folder).unwrap_or_default().into_iter();
+        for (_, path) in old.filter(|(of, _)| *of < step && !self.whole.contains(of)) {
+            let _ = std::fs::remove_file(path);
+        }
+    }
 }
 
 /// Everything a checkpoint holds, under the names it has there.
@@ -83,31 +133,15 @@ fn tensors<'a>(params: &'a Params, velocity: &'a Arena, average: Option<&'a Para
         .collect()
 }
 
-/// The newest whole checkpoint in `folder`, for `network`.
-pub fn latest<S: Serialize + DeserializeOwned>(
-    folder: &Path,
-    network: &Network,
-    precision: Precision,
-) -> Result<Found<S>, WeightsError> {
-    let mut damaged = Vec::new();
-    for (_, path) in files(folder)?.into_iter().rev() {
-        match restore(&path, network, precision) {
-            Ok(restored) => return Ok(Found { restored: Some(restored), damaged }),
-            Err(why) => damaged.push(format!("{}: {why}", path.display())),
-        }
-    }
-    Ok(Found { restored: None, damaged })
-}
-
-fn restore<S: Serialize + DeserializeOwned>(
+fn restore<S: DeserializeOwned>(
     path: &Path,
     network: &Network,
     precision: Precision,
-) -> Result<Restored<S>, String> {
-    let file = weights::read(path).map_err(|e| e.to_string())?;
-    let metadata = file.metadata.get(KEY).ok_or("not a checkpoint")?;
-    let envelope: Envelope<S> =
-        serde_json::from_str(metadata).map_err(|e| format!("its state is unreadable: {e}"))?;
+) -> Result<Restored<S>, Unusable> {
+    let damaged = |why: String| Unusable::Damaged(first_line(&why));
+    let file = weights::read(path).map_err(|error| damaged(error.to_string()))?;
+    let metadata = file.metadata.get(KEY).ok_or_else(|| damaged("not a checkpoint".into()))?;
+    let (wanted, state) = opened(metadata).ok_or_else(|| damaged("its state is unreadable".into()))?;
     let [mut values, mut motion, mut averaged] = std::array::from_fn(|_| StateDict::default());
     for (name, tensor) in file.iter() {
         let (section, name) = if let Some(name) = name.strip_prefix(VELOCITY) {
@@ -120,36 +154,54 @@ fn restore<S: Serialize + DeserializeOwned>(
         section.insert(name.into(), tensor.clone());
     }
     let fill = |state: &StateDict| {
-        model::fill(network, state, &[], precision).map_err(|mismatch| mismatch.to_string())
+        model::fill(network, state, &[], precision).map_err(|error| damaged(error.to_string()))
     };
     let params = fill(&values)?;
     let average = if averaged.is_empty() { None } else { Some(fill(&averaged)?) };
     let mut velocity = Arena::zeros(network.layout().trainable_len(), precision);
     for entry in network.layout().trainable() {
         let tensor = motion.get(&entry.name).filter(|tensor| tensor.shape() == entry.shape);
-        let tensor =
-            tensor.ok_or_else(|| format!("no velocity of shape {:?} for {}", entry.shape, entry.name))?;
+        let tensor = tensor
+            .ok_or_else(|| damaged(format!("no velocity of shape {:?} for {}", entry.shape, entry.name)))?;
         for (place, value) in entry.range.clone().zip(tensor.to_f64()) {
             velocity.set(place, value);
         }
     }
-    let text = serde_json::to_string(&envelope.state).map_err(|e| e.to_string())?;
     let all = tensors(&params, &velocity, average.as_ref());
-    let found = digest(all.iter().map(|(name, _, _, bytes)| (name.as_str(), &**bytes)), &text);
-    if found != envelope.digest {
-        return Err(format!(
-            "its digest is {}.., its contents have {}..",
-            &envelope.digest[..8.min(envelope.digest.len())],
-            &found[..8]
-        ));
+    let found = digest(&all, state);
+    if found != wanted {
+        let wanted = &wanted[..8.min(wanted.len())];
+        return Err(damaged(format!("its digest is {wanted}.., its contents have {}..", &found[..8])));
     }
     drop(all);
-    Ok(Restored { params, velocity, average, state: envelope.state, path: path.into() })
+    // Its bytes are as they were written, so that it was another program that wrote them.
+    let state = serde_json::from_str(state)
+        .map_err(|error| Unusable::OtherVersion(format!("its state is not this version's: {error}")))?;
+    Ok(Restored { params, velocity, average, state, path: path.into() })
 }
 
-fn digest<'a>(tensors: impl Iterator<Item = (&'a str, &'a [u8])>, state: &str) -> String {
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().into()
+}
+
+/// Digest and state in one JSON object.
+fn envelope(digest: &str, state: &str) -> String {
+    format!("{OPENING}{digest}{MIDDLE}{state}{CLOSING}")
+}
+
+/// Both again. The state is the text that was written, not what this program would make of it: a state of another
+/// version has its digest too.
+fn opened(envelope: &str) -> Option<(&str, &str)> {
+    envelope.strip_prefix(OPENING)?.strip_suffix(CLOSING)?.split_once(MIDDLE)
+}
+
+const OPENING: &str = "{\"digest\":\"";
+const MIDDLE: &str = "\",\"state\":";
+const CLOSING: &str = "}";
+
+fn digest(tensors: &[NamedTensor], state: &str) -> String {
     let mut hasher = blake3::Hasher::new();
-    for (name, bytes) in tensors {
+    for (name, _, _, bytes) in tensors {
         hasher.update(name.as_bytes()).update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
     }
     hasher.update(state.as_bytes());

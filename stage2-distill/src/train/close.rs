@@ -1,8 +1,7 @@
 //! What is done with an epoch when its steps are: judged, published, remembered.
 
-use std::time::Instant;
-
 use method::attack::Victim;
+use method::checkpoint::Store;
 use method::eval::EvalError;
 use method::model;
 use serde_json::json;
@@ -15,14 +14,15 @@ use crate::step::{Moving, StepError};
 impl Run<'_> {
     /// Judges the epoch, writes the student, the best student where this is it, and the checkpoint, in this order: what
     /// a checkpoint speaks of is on the disk before it.
-    pub(super) fn close_epoch(&self, going: &mut Going, began: Instant) -> Result<(), RunError> {
-        self.refuse_diverged(&going.moving)?;
-        let seconds = began.elapsed().as_secs_f64();
+    pub(super) fn close_epoch(&self, going: &mut Going) -> Result<(), RunError> {
+        if !self.is_finite(&going.moving)? {
+            return Err(self.failed(StepError::Diverged, &going.state, &going.store));
+        }
         let at = self.at(going.state.epoch);
         let epoch = at.number + 1;
         let loss = going.state.loss_sum / self.train.len() as f64;
         let rate = self.rate(at);
-        let step = going.state.step;
+        let State { step, seconds, .. } = going.state;
         let mut line = json!({"epoch": epoch, "step": step, "loss": loss, "lr": rate, "seconds": seconds});
         let mut said = format!("epoch {epoch}/{} loss {loss:.4}", self.config.epochs);
         if !self.selection.places.is_empty() && select::judges(self.config, epoch) {
@@ -33,20 +33,19 @@ impl Run<'_> {
             line[format!("{on}_clean")] = json!(clean);
             line[format!("{on}_{}", select::SELECTED_BY)] = json!(robust);
             if standing.beats(going.state.best.as_ref()) {
-                let path = self.folder.file("best.safetensors");
-                model::save(&path, &self.network, going.moving.published())?;
+                model::save(&self.folder.best(), &self.network, going.moving.published())?;
                 going.state.best = Some(standing);
                 said += " (best)";
             }
         }
-        model::save(&self.folder.file("student.safetensors"), &self.network, going.moving.published())?;
+        model::save(&self.folder.student(), &self.network, going.moving.published())?;
         going.metrics.add(&line)?;
         // Here, not before the judging: an epoch that is judged again must not be learned from again.
         self.objective.close_epoch(at, &mut going.moving.memory);
         if !going.moving.memory.is_finite() {
-            return Err(StepError::Diverged.into());
+            return Err(self.failed(StepError::Diverged, &going.state, &going.store));
         }
-        going.state = State { epoch, batches: 0, loss_sum: 0.0, ..going.state.clone() };
+        going.state = State { epoch, batches: 0, loss_sum: 0.0, seconds: 0.0, ..going.state.clone() };
         self.checkpoint(going)?;
         self.pace(&mut said, seconds);
         going.progress.line(&said);
@@ -72,16 +71,34 @@ impl Run<'_> {
         }
     }
 
-    /// The loss is seen before a step moves the weights; what the epoch's last step did shows only here.
-    fn refuse_diverged(&self, moving: &Moving) -> Result<(), RunError> {
+    /// Whether there is anything to publish: the loss is seen before a step moves the weights, and what the epoch's last
+    /// step did shows only here.
+    fn is_finite(&self, moving: &Moving) -> Result<bool, RunError> {
         let images = self.supply.images(&self.dataset, &self.train[..1], self.config.seed, self.at(0))?;
         let logits = self.around.engine.logits(&self.network, &moving.params, &images)?;
         let largest = logits.abs()?.max_all()?.to_scalar::<f32>()?;
         let values = [moving.params.trainable(), moving.params.statistics()];
-        let finite = largest.is_finite() && moving.memory.is_finite();
-        if !finite || values.iter().any(|arena| arena.has_non_finite()) {
-            return Err(StepError::Diverged.into());
+        let finite = values.iter().all(|arena| !arena.has_non_finite());
+        Ok(largest.is_finite() && moving.memory.is_finite() && finite)
+    }
+
+    /// A step's failure, where in the run it was, and what the run leaves behind.
+    pub(super) fn failed(&self, error: StepError, state: &State, store: &Store) -> RunError {
+        if matches!(error, StepError::Engine(_)) {
+            return error.into();
         }
-        Ok(())
+        let out = self.around.out.display();
+        let mut left = Vec::new();
+        if state.epoch > 0 {
+            left.push(format!("{out}/student.safetensors is of epoch {}", state.epoch));
+        }
+        if let Some(best) = state.best {
+            left.push(format!("{out}/best.safetensors of epoch {}", best.epoch));
+        }
+        if let Some(step) = store.newest() {
+            left.push(format!("the last checkpoint of step {step}"));
+        }
+        let left = left.join(", ");
+        RunError::Diverged { epoch: state.epoch + 1, step: state.step + 1, error, left }
     }
 }

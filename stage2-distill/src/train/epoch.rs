@@ -33,13 +33,16 @@ impl Run<'_> {
         let rate = self.rate(epoch);
         let order = epoch_order(config.seed, epoch.number, &self.train);
         let done_epochs = epoch.number * self.train.len();
+        let (before, began) = (going.state.seconds, Instant::now());
         for places in order.chunks(config.batch).skip(going.state.batches) {
             let batch = self.supply.batch(self.around.engine, &self.dataset, places, config.seed, epoch)?;
-            let outcome = step.run(&mut going.moving, batch, rate)?;
+            let outcome = step.run(&mut going.moving, batch, rate);
+            let outcome = outcome.map_err(|error| self.failed(error, &going.state, &going.store))?;
             let state = &mut going.state;
             state.step += 1;
             state.batches += 1;
             state.loss_sum += outcome.loss * places.len() as f64;
+            state.seconds = before + began.elapsed().as_secs_f64();
             let seen = (state.batches * config.batch).min(self.train.len());
             let mean_loss = state.loss_sum / seen as f64;
             if state.step.is_multiple_of(STEPS_PER_LINE) {

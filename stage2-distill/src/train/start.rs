@@ -6,10 +6,10 @@ use cli::warn;
 use data::{Dataset, DatasetSpec, Split as DataSplit};
 use engine::params::Precision;
 use method::average::Average;
+use method::checkpoint::{Found, Store, Unusable};
+use method::model::{self, Task};
 use method::objective::{self, Objective, Options};
 use method::optim::Sgd;
-use method::checkpoint;
-use method::model::{self, Task};
 
 use super::{Run, Selection, State, Surroundings};
 use crate::config::Config;
@@ -19,11 +19,15 @@ use crate::select;
 use crate::source::{self, Supply};
 use crate::step::Moving;
 
-/// The run, what moves in it, and where it stands.
+/// The run, what moves in it, where it stands, and where that is kept.
 pub(super) fn start<'a>(
     config: &'a Config,
     around: &'a Surroundings<'a>,
-) -> Result<(Run<'a>, Moving, State), RunError> {
+) -> Result<(Run<'a>, Moving, State, Store), RunError> {
+    // Reading images and hashing a label set takes minutes; this is found at once.
+    if let Some(known) = RunFolder::peek(around.out)? {
+        refuse_other_run(config, around, &known)?;
+    }
     let objective = objective_of(config)?;
     let spec: DatasetSpec = config.data.parse()?;
     let mut dataset = spec.load(DataSplit::Train)?;
@@ -55,12 +59,9 @@ pub(super) fn start<'a>(
     if let Some(known) = known {
         refuse_other_run(config, around, &known)?;
     }
-    // Before anything else lies in the folder: from here on it is a run's.
-    folder.write("config.toml", &toml::to_string(config).expect("a configuration is a table"))?;
-    let found = checkpoint::latest::<State>(&folder.checkpoints()?, &network, Precision::F32)?;
-    for line in &found.damaged {
-        warn(format_args!("passed over {line}"));
-    }
+    let mut store = Store::at(&folder.checkpoints());
+    let found = store.latest::<State>(&network, Precision::F32)?;
+    refuse_lost(around, &folder, &found)?;
     let mut state = State::fresh(inputs, objective.memory(dataset.classes()));
     let mut sgd = Sgd::new(&params, config.momentum, config.weight_decay);
     let decay = config.average.map(|share| share.0);
@@ -68,13 +69,20 @@ pub(super) fn start<'a>(
     if let Some(restored) = found.restored {
         refuse_other_inputs(around, &restored.state, &state)?;
         *sgd.velocity_mut() = restored.velocity;
-        average = decay.zip(restored.average).map(|(decay, values)| Average::resumed(decay, values));
+        if restored.state.step > 0 {
+            average = decay.zip(restored.average).map(|(decay, values)| Average::resumed(decay, values));
+        }
         (params, state) = (restored.params, restored.state);
+    }
+    for (path, why) in &found.unusable {
+        if let Unusable::Damaged(why) = why {
+            warn(format_args!("passed over {}: {why}", path.display()));
+        }
     }
     let moving = Moving { average, ..Moving::new(params, sgd, state.objective.clone()) };
     let train = split.train;
     let run = Run { config, around, dataset, selection, train, network, objective, supply, folder };
-    Ok((run, moving, state))
+    Ok((run, moving, state, store))
 }
 
 /// The objective with its options.
@@ -119,6 +127,34 @@ fn refuse_other_run(config: &Config, around: &Surroundings, known: &Config) -> R
     Err(RunError::Refused(format!(
         "{out}: holds a run with other settings (there, now):\n  {}\nhint: choose another --out, or repeat the run's own settings",
         differences.join("\n  ")
+    )))
+}
+
+/// Unusable is not absent: where a run has been, it is not begun again over what it left.
+fn refuse_lost(around: &Surroundings, folder: &RunFolder, found: &Found<State>) -> Result<(), RunError> {
+    let out = around.out.display();
+    for (path, why) in &found.unusable {
+        if let Unusable::OtherVersion(why) = why {
+            return Err(RunError::Refused(format!(
+                "{}: {why}\nhint: go on with the version of distill that wrote it ({out}/env.json names it), or choose another --out",
+                path.display()
+            )));
+        }
+    }
+    if found.restored.is_some() {
+        return Ok(());
+    }
+    let what = match (found.unusable.as_slice(), folder.trace()) {
+        ([], None) => return Ok(()),
+        ([], Some(trace)) => format!("no checkpoint, yet {} shows that there was one", trace.display()),
+        ([(path, why), rest @ ..], _) => {
+            let (Unusable::Damaged(why) | Unusable::OtherVersion(why)) = why;
+            let others = if rest.is_empty() { String::new() } else { format!(", nor {} more", rest.len()) };
+            format!("no usable checkpoint: not {} ({why}){others}", path.display())
+        }
+    };
+    Err(RunError::Refused(format!(
+        "{out}: holds a run with {what}\nhint: bring {out}/checkpoints back; to train from the beginning, choose another --out or remove this one"
     )))
 }
 

@@ -3,9 +3,11 @@
 use std::time::Instant;
 
 use cli::Progress;
+use method::checkpoint::Store;
 use method::objective::Memory;
 use serde::{Deserialize, Serialize};
 
+use super::part::Part;
 use crate::folder::Metrics;
 use crate::select::Standing;
 use crate::step::Moving;
@@ -24,6 +26,9 @@ pub(super) struct State {
     pub step: usize,
     /// Sum of the losses of the current epoch, each times its images.
     pub loss_sum: f64,
+    /// Seconds spent on those batches, by all processes that did them.
+    #[serde(default)]
+    pub seconds: f64,
     /// Length of metrics.jsonl.
     pub metrics_bytes: u64,
     /// The best epoch so far.
@@ -31,12 +36,26 @@ pub(super) struct State {
     /// What the objective remembers; a section of its own, left out by objectives that remember nothing.
     #[serde(default, skip_serializing_if = "Memory::is_empty")]
     pub objective: Memory,
+    /// What ran which steps.
+    #[serde(default)]
+    pub parts: Vec<Part>,
 }
 
 impl State {
     /// Before the first step.
     pub fn fresh(inputs: Vec<String>, objective: Memory) -> Self {
-        Self { inputs, epoch: 0, batches: 0, step: 0, loss_sum: 0.0, metrics_bytes: 0, best: None, objective }
+        Self {
+            inputs,
+            epoch: 0,
+            batches: 0,
+            step: 0,
+            loss_sum: 0.0,
+            seconds: 0.0,
+            metrics_bytes: 0,
+            best: None,
+            objective,
+            parts: Vec::new(),
+        }
     }
 }
 
@@ -44,6 +63,7 @@ impl State {
 pub(super) struct Going {
     pub moving: Moving,
     pub state: State,
+    pub store: Store,
     pub metrics: Metrics,
     pub progress: Progress,
     /// When the last checkpoint was.
