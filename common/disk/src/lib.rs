@@ -126,10 +126,7 @@ fn claim(
     path: &Path,
     at_once: impl FnOnce(NamedTempFile) -> Result<File, PersistError>,
 ) -> Result<(), PersistError> {
-    let PersistError { error, file } = match at_once(temporary) {
-        Ok(_) => return Ok(()),
-        Err(refused) => refused,
-    };
+    let Err(PersistError { error, file }) = at_once(temporary) else { return Ok(()) };
     if error.kind() == io::ErrorKind::AlreadyExists {
         return Err(PersistError { error, file });
     }

@@ -51,12 +51,13 @@ pub(crate) fn check_sums(
     match read_small(&path, bytes + 1)? {
         None => notes.push(Note::Absent { path }),
         Some(found) => {
-            notes.extend(sums::difference(&found, files).map(|(line, wanted, found)| Note::SumsChanged {
+            let differs = sums::difference(&found, files);
+            notes.extend(differs.map(|(line, wanted, found)| Note::SumsChanged {
                 path,
                 line,
                 wanted,
                 found,
-            }))
+            }));
         }
     }
     Ok(())

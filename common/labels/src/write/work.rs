@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::folder::names::WORK;
 use crate::folder::parameters::Parameters;
-use crate::folder::plain::{map_plain, read_dir};
+use crate::folder::plain::{map_plain, nothing_at, read_dir};
 use crate::row::digest::FileDigest;
 use crate::write::publish::{Publisher, sync_folder};
 
@@ -38,7 +38,16 @@ impl Work {
         let path = dir.join(WORK);
         let lock_path = path.join(LOCK);
         loop {
-            fs::create_dir_all(&path).map_err(Error::io("create", &path))?;
+            match fs::create_dir_all(&path) {
+                // It was there, and a writer that finished just now has removed it.
+                Err(error)
+                    if error.kind() == io::ErrorKind::AlreadyExists
+                        && (path.is_dir() || nothing_at(&path)) =>
+                {
+                    continue;
+                }
+                made => made.map_err(Error::io("create", &path))?,
+            }
             match Lock::take(&lock_path) {
                 Ok(Some(lock)) => return Ok(Work { dir: dir.into(), path, _lock: lock }),
                 Ok(None) => return Err(Error::Locked { dir: dir.into() }),
