@@ -77,9 +77,13 @@ impl Session {
         };
         let published = || dir.join(MANIFEST).exists();
         if !published() {
-            if !dir.join(WORK).exists() {
-                // Before anything is made in a folder that may be somebody else's.
-                refuse_occupied(dir, |_| false)?;
+            // Before anything is made in a folder that may be somebody else's. A writer that published meanwhile has
+            // taken .work away.
+            if !dir.join(WORK).exists()
+                && let Err(occupied) = refuse_occupied(dir, |_| false)
+                && !published()
+            {
+                return Err(occupied);
             }
             let work = Work::lock(dir)?;
             // What was seen above may be out of date: the lock's last holder may just have published.
