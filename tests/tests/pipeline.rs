@@ -8,6 +8,7 @@ use clap::Parser;
 use cli::{Exit, Exits, Machine, Progress, Stop};
 use engine::params::Precision;
 use engine::{Engine, Kind};
+use method::checkpoint::Store;
 use method::model::{self, Task};
 use method::objective::{Needs, OBJECTIVES, Options};
 use stage2_distill::config::{Config, Layers};
@@ -164,6 +165,27 @@ fn an_objective_that_asks_a_live_teacher_is_refused_a_label_set_and_learns_from_
     }
     let student = scene.train("adaad", &[adaad, ("teacher", &scene.text("teacher.safetensors"))]).unwrap();
     assert_ne!(student, scene.online());
+}
+
+#[test]
+fn a_run_of_another_version_is_refused_with_a_way_on_and_not_begun_again() {
+    let scene = Scene::new();
+    scene.train("run", &[("objective", "sat")]).unwrap();
+    let before = student(&scene.path("run"));
+    // As a version that remembers something else would leave it: the last checkpoint's values, whole, another state.
+    let (_, network) = model::build("tiny-cnn", Task { input: [1, 28, 28], classes: 10 }).unwrap();
+    let mut store = Store::at(&scene.path("run/checkpoints"));
+    let found = store.latest::<serde_json::Value>(&network, Precision::F32).unwrap();
+    let last = found.restored.unwrap();
+    let mut state = last.state;
+    state["temper"] = "even".into();
+    store.save(state["step"].as_u64().unwrap() as usize, &last.params, &last.velocity, None, &state).unwrap();
+    let error = scene.train("run", &[("objective", "sat")]).unwrap_err();
+    assert_eq!(error.exit(), Exit::Refused);
+    let words =
+        ["step-00000000", "its state is not this version's", "hint: go on with the version", "env.json"];
+    assert!(words.iter().all(|word| error.to_string().contains(word)), "{error}");
+    assert_eq!(student(&scene.path("run")), before);
 }
 
 #[test]

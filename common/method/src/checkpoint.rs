@@ -235,3 +235,92 @@ fn files(folder: &Path) -> Result<Vec<(usize, PathBuf)>, WeightsError> {
 fn io(path: &Path, doing: &'static str, source: std::io::Error) -> WeightsError {
     WeightsError::Io { path: path.display().to_string(), doing, source }
 }
+
+#[cfg(test)]
+mod tests {
+    use engine::graph::{Builder, Op};
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Serialize, Deserialize, Debug, PartialEq)]
+    #[serde(deny_unknown_fields)]
+    struct Now {
+        loss: f64,
+    }
+
+    #[derive(Serialize)]
+    struct Later {
+        loss: f64,
+        mood: &'static str,
+    }
+
+    fn network() -> (Network, Params) {
+        let (mut builder, input) = Builder::new([1, 1, 1]);
+        let flat = builder.node("flat", Op::Flatten, &[input]).unwrap();
+        builder.node("linear", Op::Linear { out: 2, bias: true }, &[flat]).unwrap();
+        let network = builder.finish("line").unwrap();
+        let params = Params::zeros(network.layout(), Precision::F32);
+        (network, params)
+    }
+
+    fn save<S: Serialize>(store: &mut Store, step: usize, state: &S) {
+        let (network, params) = network();
+        let velocity = Arena::zeros(network.layout().trainable_len(), Precision::F32);
+        store.save(step, &params, &velocity, None, state).unwrap();
+    }
+
+    fn latest(folder: &Path) -> Found<Now> {
+        Store::at(folder).latest(&network().0, Precision::F32).unwrap()
+    }
+
+    fn steps(folder: &Path) -> Vec<usize> {
+        files(folder).unwrap().into_iter().map(|(step, _)| step).collect()
+    }
+
+    #[test]
+    fn the_last_two_written_are_kept_whatever_other_files_call_themselves() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        for step in [2, 7, 9] {
+            std::fs::write(folder.join(file_name(step)), "garbage").unwrap();
+        }
+        let mut store = Store::at(folder);
+        for (step, left) in
+            [(1, vec![1, 2, 7, 9]), (3, vec![1, 3, 7, 9]), (5, vec![3, 5, 7, 9]), (8, vec![5, 8, 9])]
+        {
+            save(&mut store, step, &Now { loss: 0.1 });
+            assert_eq!(steps(folder), left, "after step {step}");
+        }
+        let found = latest(folder);
+        assert_eq!(found.restored.unwrap().state, Now { loss: 0.1 });
+        assert!(matches!(found.unusable.as_slice(), [(_, Unusable::Damaged(_))]));
+    }
+
+    #[test]
+    fn a_state_of_another_version_is_told_from_a_damaged_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let mut store = Store::at(folder);
+        save(&mut store, 4, &Later { loss: 0.1, mood: "sunny" });
+        let [(path, Unusable::OtherVersion(why))] = &latest(folder).unusable[..] else {
+            panic!("whole, and not ours")
+        };
+        assert!(why.contains("unknown field `mood`"), "{why}");
+        let text = std::fs::read(path).unwrap();
+        let at = text.windows(5).position(|bytes| bytes == b"sunny").unwrap();
+        let mut changed = text.clone();
+        changed[at] ^= 1;
+        std::fs::write(path, changed).unwrap();
+        assert!(
+            matches!(&latest(folder).unusable[..], [(_, Unusable::Damaged(why))] if why.contains("digest"))
+        );
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_holds_no_checkpoint() {
+        let folder = tempfile::tempdir().unwrap();
+        let found = latest(&folder.path().join("absent"));
+        assert!(found.restored.is_none() && found.unusable.is_empty());
+    }
+}

@@ -1,7 +1,6 @@
 //! What is done with an epoch when its steps are: judged, published, remembered.
 
 use method::attack::Victim;
-use method::checkpoint::Store;
 use method::eval::EvalError;
 use method::model;
 use serde_json::json;
@@ -16,7 +15,7 @@ impl Run<'_> {
     /// a checkpoint speaks of is on the disk before it.
     pub(super) fn close_epoch(&self, going: &mut Going) -> Result<(), RunError> {
         if !self.is_finite(&going.moving)? {
-            return Err(self.failed(StepError::Diverged, &going.state, &going.store));
+            return Err(self.failed(StepError::Diverged, going.state.step, going));
         }
         let at = self.at(going.state.epoch);
         let epoch = at.number + 1;
@@ -43,7 +42,7 @@ impl Run<'_> {
         // Here, not before the judging: an epoch that is judged again must not be learned from again.
         self.objective.close_epoch(at, &mut going.moving.memory);
         if !going.moving.memory.is_finite() {
-            return Err(self.failed(StepError::Diverged, &going.state, &going.store));
+            return Err(self.failed(StepError::Diverged, going.state.step, going));
         }
         going.state = State { epoch, batches: 0, loss_sum: 0.0, seconds: 0.0, ..going.state.clone() };
         self.checkpoint(going)?;
@@ -82,11 +81,12 @@ impl Run<'_> {
         Ok(largest.is_finite() && moving.memory.is_finite() && finite)
     }
 
-    /// A step's failure, where in the run it was, and what the run leaves behind.
-    pub(super) fn failed(&self, error: StepError, state: &State, store: &Store) -> RunError {
-        if matches!(error, StepError::Engine(_)) {
+    /// The failure of the step with this number, where in the run it was, and what the run leaves behind.
+    pub(super) fn failed(&self, error: StepError, step: usize, going: &Going) -> RunError {
+        if !matches!(error, StepError::NotFinite(_) | StepError::Diverged) {
             return error.into();
         }
+        let Going { state, store, .. } = going;
         let out = self.around.out.display();
         let mut left = Vec::new();
         if state.epoch > 0 {
@@ -95,10 +95,10 @@ impl Run<'_> {
         if let Some(best) = state.best {
             left.push(format!("{out}/best.safetensors of epoch {}", best.epoch));
         }
-        if let Some(step) = store.newest() {
-            left.push(format!("the last checkpoint of step {step}"));
+        if let Some(saved) = store.newest() {
+            left.push(format!("the last checkpoint of step {saved}"));
         }
         let left = left.join(", ");
-        RunError::Diverged { epoch: state.epoch + 1, step: state.step + 1, error, left }
+        RunError::Diverged { epoch: state.epoch + 1, step, error, left }
     }
 }

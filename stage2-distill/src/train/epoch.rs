@@ -37,7 +37,7 @@ impl Run<'_> {
         for places in order.chunks(config.batch).skip(going.state.batches) {
             let batch = self.supply.batch(self.around.engine, &self.dataset, places, config.seed, epoch)?;
             let outcome = step.run(&mut going.moving, batch, rate);
-            let outcome = outcome.map_err(|error| self.failed(error, &going.state, &going.store))?;
+            let outcome = outcome.map_err(|error| self.failed(error, going.state.step + 1, going))?;
             let state = &mut going.state;
             state.step += 1;
             state.batches += 1;

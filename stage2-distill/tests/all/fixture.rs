@@ -97,3 +97,13 @@ pub fn checkpoints(run: &Path) -> Vec<PathBuf> {
     files.sort();
     files
 }
+
+/// The run's own state in a checkpoint.
+pub fn state_of(checkpoint: &Path) -> serde_json::Value {
+    let bytes = std::fs::read(checkpoint).unwrap();
+    let (length, rest) = bytes.split_at(8);
+    let header = &rest[..u64::from_le_bytes(length.try_into().unwrap()) as usize];
+    let header: serde_json::Value = serde_json::from_slice(header).unwrap();
+    let state = header["__metadata__"]["rslad-checkpoint"].as_str().unwrap();
+    serde_json::from_str::<serde_json::Value>(state).unwrap()["state"].clone()
+}

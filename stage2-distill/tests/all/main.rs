@@ -3,4 +3,5 @@
 mod evaluation;
 mod fixture;
 mod interruption;
+mod lost;
 mod refusals;

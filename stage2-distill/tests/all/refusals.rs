@@ -71,7 +71,20 @@ fn a_run_with_other_settings_is_refused_naming_both() {
 #[test]
 fn a_run_that_goes_wrong_exits_1_and_keeps_its_last_checkpoint() {
     let scene = Scene::new();
-    scene.train("run", &["--set", "lr=1e30"]).refused(1, &["the loss is", "hint:"]);
+    let diverged = scene.train("run", &["--set", "lr=1e30"]);
+    // The first step is taken at finite weights, and the second finds what it made of them.
+    diverged.refused(1, &["epoch 1, step 2: the loss is", "left: the last checkpoint of step 0\n", "hint:"]);
+}
+
+#[test]
+fn a_divergence_names_the_files_that_are_left() {
+    let scene = Scene::new();
+    // One step an epoch: the first epoch ends whole, and its step ruins the second.
+    let more = ["--batch", "130", "--holdout", "0", "--set", "lr=1e6"];
+    let diverged = scene.train("run", &more);
+    let left = "left: run/student.safetensors is of epoch 1, the last checkpoint of step 1\n";
+    diverged.refused(1, &["epoch 2, step 2: the training diverged", left]);
+    assert!(scene.path("run/student.safetensors").exists());
 }
 
 #[test]
