@@ -1,7 +1,7 @@
 //! One training step: attack the student, run its forwards, go back, move the weights.
 
 use candle_core::{Tensor, Var};
-use engine::{Engine, EngineError, Grads, Keep, Network, Norm, Params};
+use engine::{BatchStats, Engine, EngineError, Grads, Keep, Network, Norm, Params, Pass, Tape};
 use method::attack::{Answers, At, Field, Starts, Victim};
 use method::average::Average;
 use method::objective::{Epoch, Forward, Inner, Marks, Memory, Needs, Objective, Said, Targets, UNLABELLED};
@@ -122,6 +122,14 @@ pub struct Outcome {
     pub adversarial: Option<Tensor>,
 }
 
+/// What the student said in a training forward.
+struct Answer {
+    forward: Forward,
+    leaf: Var,
+    tape: Tape,
+    stats: BatchStats,
+}
+
 impl TrainStep<'_> {
     /// One step at learning rate `rate`.
     pub fn run(&self, moving: &mut Moving, batch: Batch, rate: f64) -> Result<Outcome, StepError> {
@@ -173,21 +181,20 @@ impl TrainStep<'_> {
             }
         }
 
-        let (mut tapes, mut leaves, mut said) = (Vec::new(), Vec::new(), Said::default());
+        let (mut answers, mut said) = (Vec::<Answer>::new(), Said::default());
         for &forward in self.objective.forwards() {
-            let pass = self.engine.forward(
-                self.network,
-                &moving.params,
-                of(forward),
-                Norm::Batch,
-                Keep::ForParams,
-                &[],
-            )?;
-            pass.stats.update(self.network, &mut moving.params);
-            tapes.push(pass.tape);
-            let leaf = Var::from_tensor(&pass.logits)?;
+            let place = match answers.iter().position(|answer| answer.forward == forward) {
+                // Under the batch's own statistics the same images get the same answer. All that a second forward does
+                // is to move the running statistics again.
+                Some(place) => place,
+                None => {
+                    answers.push(self.answer(&moving.params, forward, of(forward))?);
+                    answers.len() - 1
+                }
+            };
+            let Answer { leaf, stats, .. } = &answers[place];
+            stats.update(self.network, &mut moving.params);
             said.push(forward, leaf.as_tensor().clone());
-            leaves.push(leaf);
         }
         let loss = self.objective.loss(&said, &targets)?;
         let value = loss.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()?;
@@ -196,7 +203,7 @@ impl TrainStep<'_> {
         }
         let gradients = loss.backward()?;
         moving.grads.clear();
-        for (tape, leaf) in tapes.into_iter().zip(&leaves) {
+        for Answer { tape, leaf, .. } in answers {
             // A forward may be there for its statistics alone, as the clean one of a loss that gives it no weight.
             if let Some(seed) = gradients.get(leaf.as_tensor()).cloned() {
                 self.engine.backward(tape, &[Some(seed)], Some(&mut moving.grads))?;
@@ -204,6 +211,14 @@ impl TrainStep<'_> {
         }
         self.objective.note(&said, &targets, &mut moving.memory)?;
         Ok(Outcome { loss: value, adversarial })
+    }
+
+    /// A training forward. Its statistics have moved nothing yet.
+    fn answer(&self, params: &Params, forward: Forward, images: &Tensor) -> Result<Answer, StepError> {
+        let (norm, keep) = (Norm::Batch, Keep::ForParams);
+        let Pass { logits, tape, stats, .. } =
+            self.engine.forward(self.network, params, images, norm, keep, &[])?;
+        Ok(Answer { forward, leaf: Var::from_tensor(&logits)?, tape, stats })
     }
 
     /// The second half: moves the weights by what lies in `moving.grads`, which others may have added to or scaled;

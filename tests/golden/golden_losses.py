@@ -49,7 +49,7 @@ def losses_of(table):
     loss = methods.rslad(teacher, adversarial, natural)
     yield {"loss": "rslad", **differentiated(loss, natural=natural, adversarial=adversarial)}
     natural, adversarial = leaf("natural"), leaf("adversarial")
-    loss = methods.trades(natural, adversarial, labels)
+    loss = methods.trades(natural, natural, adversarial, labels)
     yield {"loss": "trades", **differentiated(loss, natural=natural, adversarial=adversarial)}
     adversarial = leaf("adversarial")
     yield {"loss": "sat", **differentiated(methods.sat(adversarial, labels), adversarial=adversarial)}

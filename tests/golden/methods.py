@@ -18,9 +18,9 @@ def rslad(teacher, adversarial, natural, kl_scale=0.1):
     return kl_scale * (5 / 6 * kl(teacher, adversarial).mean() + 1 / 6 * kl(teacher, natural).mean())
 
 
-def trades(natural, adversarial, labels, beta=6.0):
-    """Averages over the batch; the gradient also flows through the target of the KL."""
-    return cross_entropy(natural, labels) + beta * kl(natural, adversarial).mean()
+def trades(natural, again, adversarial, labels, beta=6.0):
+    """Averages over the batch. The target of the KL is a second forward of the natural images, with a gradient too."""
+    return cross_entropy(natural, labels) + beta * kl(again, adversarial).mean()
 
 
 def sat(adversarial, labels):
@@ -106,8 +106,8 @@ def attack(net, x, loss_of, start, gradients_seen, teacher=None, training=False)
 def step(method, net, x, labels, teacher, start, gradients_seen, live=None, temperatures=None):
     """(loss, adversarial images) of one training step; the caller backpropagates and updates.
 
-    RSLAD, ARD and ABSLD forward the adversarial images first, TRADES and AdaAD the natural ones: the running statistics
-    see that order. `live` is AdaAD's teacher in eval mode, `temperatures` are ABSLD's.
+    RSLAD, ARD and ABSLD forward the adversarial images first, TRADES and AdaAD the natural ones, TRADES once more at the
+    end: the running statistics see that order. `live` is AdaAD's teacher in eval mode, `temperatures` are ABSLD's.
     """
     if method == "ard":
         climbed = lambda z: cross_entropy(z, labels, reduction="none")
@@ -137,7 +137,8 @@ def step(method, net, x, labels, teacher, start, gradients_seen, live=None, temp
             target = net(x)
         adversarial = attack(net, x, lambda z: kl(target, z), start, gradients_seen)
         natural = net(x)
-        return trades(natural, net(adversarial), labels), adversarial
+        hard = net(adversarial)
+        return trades(natural, net(x), hard, labels), adversarial
     if method == "sat":
         adversarial = attack(net, x, lambda z: cross_entropy(z, labels, reduction="none"), start, gradients_seen)
         return sat(net(adversarial), labels), adversarial

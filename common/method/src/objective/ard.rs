@@ -39,8 +39,9 @@ pub(super) static ROW: Row = Row {
 /// `alpha t^2 / K mean KL(T(x) / t || S(x') / t) + (1 - alpha) mean CE(S(x), y)`, means over the batch. The forwards are
 /// the adversarial one, then the clean one, which counts for the running statistics even where alpha is 1.
 ///
-/// As in its authors' code, the KL is averaged over batch *and* classes, hence the 1 / K; the paper's sum is K times as
-/// large. The released learning rate falls later than the code's text says; ours follows the schedule it is given.
+/// As in its authors' code (goldblum/AdversariallyRobustDistillation, main.py), the KL is averaged over batch *and*
+/// classes, hence the 1 / K; the paper's sum is K times as large. That code trains 200 epochs and means to lower the rate
+/// after 100 and 150, but lowers it from the first rate each time: only the drop after 100 acts (`--milestones 100`).
 #[derive(Clone, Copy, Debug)]
 pub struct Ard {
     /// Weight of the teacher's term.
