@@ -173,3 +173,24 @@ fn channels_by_the_hundred() {
     };
     test(build());
 }
+
+#[test]
+fn channels_between_zeros_and_standardised_images() {
+    let build = || {
+        let (mut b, x) = Builder::new([3, 12, 10]);
+        let x = b.node("standardize", Op::Standardize, &[x])?;
+        let x = b.conv("stem", Conv2d::new(18, 3).padding(1), x)?;
+        let stem = b.relu(x)?;
+        let pixels = b.node("pixels", Op::AvgPool(Pool { kernel: [1, 1], stride: [2, 2] }), &[stem])?;
+        let padded = b.node("pad", Op::PadChannels { before: 3, after: 15 }, &[pixels])?;
+        let y = b.conv("down", Conv2d::new(36, 3).stride(2).padding(1), stem)?;
+        let x = b.node("sum", Op::Add, &[y, padded])?;
+        let x = b.relu(x)?;
+        // In the middle of a network, of a value that others read as well.
+        let again = b.node("again", Op::Standardize, &[x])?;
+        let x = b.node("twice", Op::Mul, &[x, again])?;
+        let x = b.node("none", Op::PadChannels { before: 0, after: 0 }, &[x])?;
+        classify(b, x, "padded", vec![padded, again])
+    };
+    test(build());
+}

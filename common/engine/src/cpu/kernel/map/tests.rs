@@ -112,6 +112,73 @@ fn joined_channels_part_again_whatever_their_numbers() {
 }
 
 #[test]
+fn channels_lie_between_zeros() {
+    for (channels, first, total) in [(16, 8, 32), (3, 2, 8), (20, 0, 21), (1, 16, 33)] {
+        let map = floats(6 * padded(channels), 4);
+        let mut wide = vec![f32::NAN; 6 * padded(total)];
+        channels_between_zeros(&map, channels, &mut wide, padded(total), first);
+        for (map, wide) in map.chunks_exact(padded(channels)).zip(wide.chunks_exact(padded(total))) {
+            assert_eq!(wide[first..first + channels], map[..channels]);
+            assert!(wide[..first].iter().chain(&wide[first + channels..]).all(|&v| v == 0.0));
+        }
+    }
+}
+
+/// The gradient is that of the formula in f64, by central differences.
+#[test]
+fn images_are_standardised_one_by_one_and_their_gradient_is_the_slope() {
+    for size in [[3, 4, 5], [1, 2, 2], [20, 3, 3]] {
+        let [channels, height, width] = size;
+        let (len, pixel) = (channels * height * width, padded(channels));
+        // Of two images the second varies by less than 1 / sqrt(n), the least that counts.
+        let images: Vec<f64> = normals(2 * len, 5)
+            .into_iter()
+            .enumerate()
+            .map(|(i, v)| f64::from((if i < len { v } else { v * 0.2 / (len as f64).sqrt() } + 0.3) as f32))
+            .collect();
+        let formula = |image: &[f64]| -> Vec<f64> {
+            let count = len as f64;
+            let mean = image.iter().sum::<f64>() / count;
+            let variance = image.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (count - 1.0);
+            image.iter().map(|v| (v - mean) / variance.sqrt().max(1.0 / count.sqrt())).collect()
+        };
+        let upstream = normals(2 * len, 6);
+        let slope = |image: &[f64], upstream: &[f64], i: usize| {
+            let at = |step: f64| {
+                let mut image = image.to_vec();
+                image[i] += step;
+                formula(&image).iter().zip(upstream).map(|(y, g)| y * g).sum::<f64>()
+            };
+            (at(1e-5) - at(-1e-5)) / 2e-5
+        };
+        let as_map = |images: &[f64]| -> Vec<f32> {
+            images.chunks_exact(len).flat_map(|image| channels_last(image, size, pixel)).collect()
+        };
+        let back = |map: &[f32]| -> Vec<f64> {
+            map.chunks_exact(pixel * height * width).flat_map(|m| channels_first(m, size, pixel)).collect()
+        };
+        let shape = Images { channels, pixel, positions: height * width };
+        let (map, gradient) = (as_map(&images), as_map(&upstream));
+        let wanted: Vec<f64> = images.chunks_exact(len).flat_map(formula).collect();
+        let slopes: Vec<f64> = images
+            .chunks_exact(len)
+            .zip(upstream.chunks_exact(len))
+            .flat_map(|(image, upstream)| (0..len).map(move |i| slope(image, upstream, i)))
+            .collect();
+        for isa in Isa::available() {
+            let mut to = vec![f32::NAN; map.len()];
+            standardize(isa, &map, shape, &mut to);
+            assert!(relative_rms(&back(&to), &wanted) < TOLERANCE, "{isa:?} {size:?}");
+            let mut to = vec![1.0; map.len()];
+            let epilogue = Epilogue::new().accumulate(true);
+            standardize_gradient(isa, &gradient, &map, shape, &mut to, &epilogue);
+            let found: Vec<f64> = back(&to).iter().map(|v| v - 1.0).collect();
+            assert!(relative_rms(&found, &slopes) < 1e-5, "{isa:?} {size:?}");
+        }
+    }
+}
+
+#[test]
 fn maps_are_copied_added_multiplied_and_gated() {
     let (pixel, len) = (48, 5 * 48);
     let (a, b) = (floats(len, 1), floats(len, 2));
