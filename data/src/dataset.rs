@@ -29,6 +29,15 @@ impl Split {
             Self::Test => "test",
         }
     }
+
+    /// The other of the two.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::Train => Self::Test,
+            Self::Test => Self::Train,
+        }
+    }
 }
 
 impl fmt::Display for Split {
@@ -94,6 +103,8 @@ pub(crate) struct Rows {
     pub class_names: Option<Vec<String>>,
     /// The file or folder that later errors name.
     pub origin: PathBuf,
+    /// What a reader of these rows should hear.
+    pub notes: Vec<String>,
 }
 
 /// One split in memory: u8 pixels in NHWC order, a label per image, class names.
@@ -108,6 +119,7 @@ pub struct Dataset {
     labels: Vec<i32>,
     class_names: Vec<String>,
     hashes: OnceLock<Vec<[u8; 16]>>,
+    notes: Vec<String>,
 }
 
 impl Dataset {
@@ -139,7 +151,27 @@ impl Dataset {
             checked_label(Path::new(name), row, i64::from(label), class_names.len())?;
         }
         let name = name.to_owned();
-        Ok(Self { name, split, shape, images, labels, class_names, hashes: OnceLock::new() })
+        Ok(Self {
+            name,
+            split,
+            shape,
+            images,
+            labels,
+            class_names,
+            hashes: OnceLock::new(),
+            notes: Vec::new(),
+        })
+    }
+
+    /// The same dataset with something to be said of it.
+    #[must_use]
+    pub(crate) fn with_notes(self, notes: Vec<String>) -> Self {
+        Self { notes, ..self }
+    }
+
+    /// What is to be said of this dataset before it is used, a line each: where it is not quite what its name promises.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// The dataset's name, as `cifar10`, without its place. It informs; identity is in the hashes and labels.

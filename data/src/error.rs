@@ -35,6 +35,12 @@ pub enum DataError {
     /// Some files of a form are there and others are not.
     #[error("{}: part {missing} is missing, though {found} is there\nhint: unpack or download the dataset again", folder.display())]
     MissingPart { folder: PathBuf, missing: String, found: String },
+    /// Files that hold the whole part stand beside others that do, too.
+    #[error("{}: wanted one set of files for the {split} part, found {found} beside {other}\nhint: the part would be read twice; move one of them away", folder.display())]
+    TwoSets { folder: PathBuf, split: Split, found: String, other: String },
+    /// The second half of the part is the first half again.
+    #[error("{}: wanted {half} images, found the same {half} images and labels twice\nhint: the part lies there in two copies; move one away", path.display())]
+    Doubled { path: PathBuf, half: usize },
     /// The operating system failed.
     #[error("{}: {source}\nhint: check that the file is readable and the disk is well", path.display())]
     Io { path: PathBuf, source: io::Error },
@@ -65,9 +71,15 @@ pub enum DataError {
     /// The dataset has another number of classes than its name says.
     #[error("{}: wanted the {wanted} classes of {dataset}, found {found}\nhint: name the right dataset, or read it as `parquet:`", path.display())]
     WrongClasses { path: PathBuf, dataset: &'static str, wanted: usize, found: usize },
+    /// Two files number the same classes differently.
+    #[error("{}: class {class} is `{found}`, in {other} it is `{wanted}`\nhint: a label means another class in each; bring the labels to one order of class names", path.display())]
+    ClassesDiffer { path: PathBuf, other: String, class: usize, wanted: String, found: String },
     /// There are more images than labels, or fewer.
     #[error("{}: wanted one label per image, found {images} images and {labels} labels\nhint: the files belong to different parts of the dataset", path.display())]
     CountsDiffer { path: PathBuf, images: usize, labels: usize },
+    /// The pixels do not fit in memory.
+    #[error("{}: wanted memory for {bytes} bytes of pixels, found less\nhint: resize the images, or read fewer of them from a folder of their own", path.display())]
+    TooLarge { path: PathBuf, bytes: u64 },
     /// The split has no rows.
     #[error("{}: wanted images in the {split} part, found none\nhint: choose the other split, or download the dataset again", path.display())]
     EmptySplit { path: PathBuf, split: Split },
@@ -76,6 +88,17 @@ pub enum DataError {
 impl DataError {
     pub(crate) fn io(path: &Path, source: io::Error) -> Self {
         Self::Io { path: path.to_owned(), source }
+    }
+
+    /// The error of a file that is of another form: by its name where that is recognised, never "damaged".
+    pub(crate) fn other_form(path: &Path, wanted: &str, head: &[u8], hint: &'static str) -> Self {
+        let kind = weights::kind_of(head);
+        let found = kind.map_or_else(
+            || format!("bytes that begin {:02x?}", &head[..head.len().min(8)]),
+            |kind| kind.name.to_owned(),
+        );
+        let hint = kind.and_then(|kind| kind.hint).unwrap_or(hint);
+        Self::WrongContent { path: path.to_owned(), wanted: wanted.to_owned(), found, hint }
     }
 
     pub(crate) fn damaged(path: &Path, form: &'static str, reason: &dyn Display) -> Self {

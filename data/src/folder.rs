@@ -15,13 +15,16 @@ pub(crate) fn roots(folder: &Path, inside: &[&str]) -> Result<Vec<PathBuf>, Data
     Ok(std::iter::once(folder.to_owned()).chain(inside).collect())
 }
 
-/// The names in a folder, sorted.
+/// The names in a folder, sorted. Those that begin with a dot are nobody's business: systems and tools leave them.
 pub(crate) fn names(folder: &Path) -> Result<Vec<String>, DataError> {
     let entries = fs::read_dir(folder).map_err(|source| DataError::io(folder, source))?;
     let mut names = Vec::new();
     for entry in entries {
         let entry = entry.map_err(|source| DataError::io(folder, source))?;
-        names.push(entry.file_name().to_string_lossy().into_owned());
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !name.starts_with('.') {
+            names.push(name);
+        }
     }
     names.sort();
     Ok(names)

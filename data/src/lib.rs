@@ -16,6 +16,7 @@ mod dataset;
 mod error;
 mod folder;
 mod form;
+mod published;
 mod read;
 mod row;
 mod spec;

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::dataset::Rows;
+use crate::published::Published;
 use crate::{DataError, ImageShape, Split};
 
 /// What stands after the colon.
@@ -37,6 +38,8 @@ pub struct DatasetRow {
     pub shape: Option<ImageShape>,
     /// The classes, where the dataset has them by definition; names in the files win over these.
     pub class_names: &'static [&'static str],
+    /// What is known of it as it was published.
+    pub(crate) published: Option<&'static Published>,
     /// Reads a split from the place: decoded pixels, every label checked.
     pub(crate) read: fn(&Path, Split) -> Result<Rows, DataError>,
 }

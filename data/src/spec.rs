@@ -9,6 +9,9 @@ use crate::form::DATASETS;
 use crate::row::{DatasetRow, Place};
 use crate::{DataError, Dataset, Split};
 
+/// So few images may well be alike.
+const FEW: usize = 8;
+
 /// A dataset by name and place, as `cifar10:FOLDER`. Parsing it touches no file.
 #[derive(Clone, Debug)]
 pub struct DatasetSpec {
@@ -41,8 +44,10 @@ impl DatasetSpec {
     ///
     /// Errors name the file and the row; every image and label is checked, so a dataset that loads is whole.
     pub fn load(&self, split: Split) -> Result<Dataset, DataError> {
-        let rows = (self.row.read)(&self.path, split)?;
+        let mut rows = (self.row.read)(&self.path, split)?;
         self.check(&rows, split)?;
+        let mut notes = std::mem::take(&mut rows.notes);
+        notes.extend(self.row.published.and_then(|published| published.note(&rows, split)));
         let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
         let class_names = match rows.class_names {
             Some(class_names) => class_names,
@@ -52,7 +57,8 @@ impl DatasetSpec {
                 (0..=rows.labels.iter().copied().max().unwrap_or(0)).map(|class| class.to_string()).collect()
             }
         };
-        Dataset::new(self.row.name, split, rows.shape, rows.images, rows.labels, class_names)
+        let dataset = Dataset::new(self.row.name, split, rows.shape, rows.images, rows.labels, class_names)?;
+        Ok(dataset.with_notes(notes))
     }
 
     /// What the dataset's name promises.
@@ -68,7 +74,39 @@ impl DatasetSpec {
         if wanted > 0 && found > 0 && wanted != found {
             return Err(DataError::WrongClasses { path, dataset: self.row.name, wanted, found });
         }
+        if let Some(names) = &rows.class_names {
+            self.check_order(names, &path)?;
+        }
+        let (labels, images) = (&rows.labels, &rows.images);
+        let half = labels.len() / 2;
+        if half > FEW
+            && labels.len().is_multiple_of(2)
+            && labels[..half] == labels[half..]
+            && images[..images.len() / 2] == images[images.len() / 2..]
+        {
+            return Err(DataError::Doubled { path, half });
+        }
         Ok(())
+    }
+
+    /// Refuses the dataset's own class names in another order: its labels would mean other classes.
+    fn check_order(&self, names: &[String], path: &Path) -> Result<(), DataError> {
+        let plain = |name: &str| name.replace(['_', '-', ' '], "").to_lowercase();
+        let known: Vec<String> = self.row.class_names.iter().map(|name| plain(name)).collect();
+        let found: Vec<String> = names.iter().map(|name| plain(name)).collect();
+        if !found.iter().all(|name| known.contains(name)) {
+            return Ok(());
+        }
+        match known.iter().zip(&found).position(|(known, found)| known != found) {
+            None => Ok(()),
+            Some(class) => Err(DataError::ClassesDiffer {
+                path: path.to_owned(),
+                other: format!("the published {}", self.row.name),
+                class,
+                wanted: self.row.class_names[class].to_owned(),
+                found: names[class].clone(),
+            }),
+        }
     }
 }
 

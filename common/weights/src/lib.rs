@@ -12,6 +12,7 @@ mod error;
 mod file;
 mod fit;
 mod foreign;
+mod kind;
 mod nesting;
 pub mod npy;
 pub mod pickle;
@@ -27,6 +28,7 @@ mod write;
 pub use error::{Problem, WeightsError};
 pub use file::WeightsFile;
 pub use fit::{Mismatch, Misshapen, Wanted, fit};
+pub use kind::{Kind, kind_of};
 pub use state::{Dtype, StateDict, TensorData};
 pub use write::{Entry, blake3_of_file, write};
 

@@ -37,8 +37,8 @@ pub(super) fn read(folder: &Path, split: Split, batches: &Batches) -> Result<Row
         if let Some(paths) = all_or_none(&root, stems)? {
             return cifar_python::read(&paths, SHAPE, label_key, classes, root);
         }
-        if let Some(paths) = parquet::shards(&root, split)? {
-            return parquet::read_files(&paths, Some(classes), root);
+        if let Some(rows) = parquet::read_split(&root, split, Some(classes))? {
+            return Ok(rows);
         }
     }
     let (binary, python) = (binary.join(", "), stems.join(", "));

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::cifar::{self, Batches};
 use crate::dataset::Rows;
+use crate::published::Published;
 use crate::row::{DatasetRow, Place};
 use crate::{DataError, Split};
 
@@ -15,8 +16,11 @@ pub(crate) static ROW: DatasetRow = DatasetRow {
     augment: "crop4+flip",
     shape: Some(cifar::SHAPE),
     class_names: &CLASS_NAMES,
+    published: Some(&PUBLISHED),
     read,
 };
+
+static PUBLISHED: Published = Published { name: "CIFAR-100", images: [50_000, 10_000], prints: None };
 
 /// CIFAR-100's fine classes, as in its `meta`.
 #[rustfmt::skip]

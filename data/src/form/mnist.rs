@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::dataset::Rows;
 use crate::folder::{all_or_none, nothing, roots};
+use crate::published::Published;
 use crate::read::{idx, parquet};
 use crate::row::{DatasetRow, Place};
 use crate::{DataError, ImageShape, Split};
@@ -16,7 +17,15 @@ pub(crate) static ROW: DatasetRow = DatasetRow {
     augment: "crop2",
     shape: Some(ImageShape::new(28, 28, 1)),
     class_names: &DIGITS,
+    published: Some(&PUBLISHED),
     read,
+};
+
+/// The prints are those of what NumPy reads of the original idx files.
+static PUBLISHED: Published = Published {
+    name: "MNIST",
+    images: [60_000, 10_000],
+    prints: Some([0x63ecaa4d81b267e3e97b5c544d402478, 0x97cdf6e14951127b7a8a08762ab0af9b]),
 };
 
 /// The classes, in the order of the labels.
@@ -42,8 +51,8 @@ fn read(folder: &Path, split: Split) -> Result<Rows, DataError> {
                 }
             }
         }
-        if let Some(paths) = parquet::shards(&root, split)? {
-            return parquet::read_files(&paths, Some(DIGITS.len()), root);
+        if let Some(rows) = parquet::read_split(&root, split, Some(DIGITS.len()))? {
+            return Ok(rows);
         }
     }
     let idx = format!("{stem}-images-idx3-ubyte and {stem}-labels-idx1-ubyte, plain or .gz");

@@ -5,9 +5,11 @@
 //! | `x_train`, `y_train` | `x_test`, `y_test` |
 //! | `train_images`, `train_labels` | `test_images`, `test_labels` |
 //! | `images`, `labels` | `images`, `labels`: the whole file is the split that is asked for |
+//!
+//! A single array, as the corruptions of CIFAR-10-C are stored, is read with the `labels.npy` beside it.
 
-use std::fs::File;
-use std::io::{BufReader, Read};
+use std::fs::{self, File};
+use std::io::{BufReader, Read, Seek};
 use std::path::Path;
 
 use zip::ZipArchive;
@@ -26,8 +28,11 @@ pub(crate) static ROW: DatasetRow = DatasetRow {
     augment: "none",
     shape: None,
     class_names: &[],
+    published: None,
     read,
 };
+
+const SAVE: &str = "save images and labels in one file with numpy.savez(FILE, images=.., labels=..)";
 
 type Archive = ZipArchive<BufReader<File>>;
 
@@ -46,7 +51,16 @@ fn read(path: &Path, split: Split) -> Result<Rows, DataError> {
         let found = if path.exists() { "a folder" } else { "nothing" };
         return Err(DataError::WrongPlace { path: path.to_owned(), wanted: "file", found });
     }
-    let file = File::open(path).map_err(|source| DataError::io(path, source))?;
+    let mut file = File::open(path).map_err(|source| DataError::io(path, source))?;
+    let mut head = Vec::new();
+    file.by_ref().take(1024).read_to_end(&mut head).map_err(|source| DataError::io(path, source))?;
+    if head.starts_with(b"\x93NUMPY") {
+        return single(path);
+    }
+    if !head.starts_with(b"PK") {
+        return Err(DataError::other_form(path, "an .npz archive", &head, SAVE));
+    }
+    file.rewind().map_err(|source| DataError::io(path, source))?;
     let mut zip = ZipArchive::new(BufReader::new(file)).map_err(|error| failed(path, error))?;
 
     let pair = pairs(split).into_iter().find(|(images, _)| zip.index_for_name(&entry(images)).is_some());
@@ -56,12 +70,7 @@ fn read(path: &Path, split: Split) -> Result<Rows, DataError> {
             (0..zip.len()).filter_map(|at| zip.name_for_index(at)?.ok().map(String::from)).take(8);
         let found = found.by_ref().collect::<Vec<_>>().join(", ");
         let found = if found.is_empty() { "no arrays".to_owned() } else { found };
-        return Err(DataError::WrongContent {
-            path: path.to_owned(),
-            wanted,
-            found,
-            hint: "save the arrays with numpy.savez under one of these pairs of names",
-        });
+        return Err(DataError::WrongContent { path: path.to_owned(), wanted, found, hint: SAVE });
     };
 
     let images = npy::images(&inflate(&mut zip, &images_name, path)?, &path.join(entry(&images_name)))?;
@@ -73,6 +82,23 @@ fn read(path: &Path, split: Split) -> Result<Rows, DataError> {
         .map(|(_, name)| labels_in(&mut zip, name, path))
         .transpose()?;
     npy::rows(images, &labels, &other.unwrap_or_default(), &path.join(entry(&labels_name)), path.to_owned())
+}
+
+/// Images in an array of their own, with the labels in `labels.npy` beside it: they are whichever split is asked for.
+fn single(path: &Path) -> Result<Rows, DataError> {
+    let beside = path.with_file_name("labels.npy");
+    if !beside.is_file() {
+        return Err(DataError::WrongContent {
+            path: path.to_owned(),
+            wanted: "an .npz archive, or labels.npy beside this array".to_owned(),
+            found: "a NumPy array (.npy) alone".to_owned(),
+            hint: SAVE,
+        });
+    }
+    let bytes = |path: &Path| fs::read(path).map_err(|source| DataError::io(path, source));
+    let images = npy::images(&bytes(path)?, path)?;
+    let labels = npy::labels(&bytes(&beside)?, &beside)?;
+    npy::rows(images, &labels, &[], &beside, path.to_owned())
 }
 
 fn labels_in(zip: &mut Archive, name: &str, path: &Path) -> Result<Vec<i64>, DataError> {
@@ -108,6 +134,12 @@ fn failed(path: &Path, error: ZipError) -> DataError {
         ZipError::Io(source) if source.kind() != std::io::ErrorKind::UnexpectedEof => {
             DataError::io(path, source)
         }
+        ZipError::UnsupportedArchive(what) => DataError::WrongContent {
+            path: path.to_owned(),
+            wanted: "arrays that are stored or deflated, as NumPy stores them".to_owned(),
+            found: what.to_owned(),
+            hint: SAVE,
+        },
         other => DataError::damaged(path, "zip", &other),
     }
 }

@@ -16,13 +16,14 @@ pub(crate) static ROW: DatasetRow = DatasetRow {
     augment: "none",
     shape: None,
     class_names: &[],
+    published: None,
     read,
 };
 
 fn read(folder: &Path, split: Split) -> Result<Rows, DataError> {
     for root in roots(folder, &["data"])? {
-        if let Some(paths) = parquet::shards(&root, split)? {
-            return parquet::read_files(&paths, None, root);
+        if let Some(rows) = parquet::read_split(&root, split, None)? {
+            return Ok(rows);
         }
     }
     Err(nothing(folder, "parquet", split, &parquet::file_names(split), &["data"]))

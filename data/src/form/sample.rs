@@ -18,6 +18,7 @@ pub(crate) static ROW: DatasetRow = DatasetRow {
     augment: "crop2",
     shape: Some(ImageShape::new(28, 28, 1)),
     class_names: &DIGITS,
+    published: None,
     read,
 };
 
@@ -29,5 +30,5 @@ fn read(_: &Path, split: Split) -> Result<Rows, DataError> {
         Split::Train => (TRAIN, "sample/train.parquet"),
         Split::Test => (TEST, "sample/test.parquet"),
     };
-    parquet::read_bytes(Bytes::from_static(file), Path::new(name))
+    parquet::read_bytes(Bytes::from_static(file), Path::new(name), DIGITS.len())
 }

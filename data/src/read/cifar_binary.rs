@@ -23,6 +23,10 @@ pub(crate) fn read(
     for path in batches {
         let bytes = fs::read(path).map_err(|source| DataError::io(path, source))?;
         if bytes.is_empty() || bytes.len() % record != 0 {
+            if !bytes.is_empty() && weights::kind_of(&bytes).is_some() {
+                let hint = "it is no batch of CIFAR's binary version under this name";
+                return Err(DataError::other_form(path, "a batch of records", &bytes, hint));
+            }
             let wanted = format!("a multiple of {record}");
             return Err(DataError::WrongLength {
                 path: path.clone(),
@@ -35,5 +39,12 @@ pub(crate) fn read(
             planar.extend_from_slice(&record[labels..]);
         }
     }
-    Ok(Rows { shape, images: interleave(&planar, shape), labels: kept, class_names: None, origin })
+    Ok(Rows {
+        shape,
+        images: interleave(&planar, shape),
+        labels: kept,
+        class_names: None,
+        origin,
+        notes: Vec::new(),
+    })
 }

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use weights::npy::Element;
-use weights::pickle::{self, Item};
+use weights::pickle::{self, Item, PickleError};
 
 use super::interleave;
 use crate::dataset::{Rows, checked_label};
@@ -25,7 +25,7 @@ pub(crate) fn read(
     let mut labels = Vec::new();
     for path in batches {
         let bytes = fs::read(path).map_err(|source| DataError::io(path, source))?;
-        let batch = pickle::load(&bytes).map_err(|reason| DataError::damaged(path, "pickle", &reason))?;
+        let batch = pickle::load(&bytes).map_err(|reason| unreadable(path, &bytes, &reason))?;
         let pixels = pixels(batch.root(), shape, path)?;
         let count = pixels.len() / shape.values();
         let list = batch.root().get(label_key).and_then(Item::integers);
@@ -39,7 +39,14 @@ pub(crate) fn read(
         }
         planar.extend_from_slice(&pixels);
     }
-    Ok(Rows { shape, images: interleave(&planar, shape), labels, class_names: None, origin })
+    Ok(Rows {
+        shape,
+        images: interleave(&planar, shape),
+        labels,
+        class_names: None,
+        origin,
+        notes: Vec::new(),
+    })
 }
 
 /// The values of `data`, an array of u8 with a row of planes per image.
@@ -60,6 +67,18 @@ fn pixels<'a>(batch: Item<'a>, shape: ImageShape, path: &Path) -> Result<Cow<'a,
         let wanted = format!("{rows} rows of {columns}");
         DataError::WrongLength { path: path.to_owned(), wanted, found }
     })
+}
+
+/// Why a file is no pickle: it is another form by name, or it is one that is damaged.
+fn unreadable(path: &Path, bytes: &[u8], reason: &PickleError) -> DataError {
+    let another = weights::kind_of(bytes).is_some_and(|kind| kind.name != "a Python pickle");
+    // A pickle of protocol 0 or 1 has no start of its own: what ends too early may be one.
+    let pickle = bytes.first() == Some(&0x80) || matches!(reason, PickleError::Truncated { .. });
+    if bytes.is_empty() || pickle && !another {
+        return DataError::damaged(path, "pickle", reason);
+    }
+    let hint = "it is no batch of CIFAR's python version under this name";
+    DataError::other_form(path, "a pickled batch", bytes, hint)
 }
 
 fn wrong(path: &Path, wanted: String, found: &str) -> DataError {

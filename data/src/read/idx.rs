@@ -22,7 +22,14 @@ pub(crate) fn read(images: &Path, labels: &Path, classes: usize, origin: PathBuf
     let checked =
         values.iter().enumerate().map(|(row, &label)| checked_label(labels, row, i64::from(label), classes));
     let labels = checked.collect::<Result<_, _>>()?;
-    Ok(Rows { shape: ImageShape::new(height, width, 1), images: pixels, labels, class_names: None, origin })
+    Ok(Rows {
+        shape: ImageShape::new(height, width, 1),
+        images: pixels,
+        labels,
+        class_names: None,
+        origin,
+        notes: Vec::new(),
+    })
 }
 
 /// Sizes and bytes of an array of u8 with `D` dimensions.
@@ -39,7 +46,12 @@ fn array<const D: usize>(path: &Path, magic: &'static str) -> Result<([usize; D]
     bytes.by_ref().take(header_len as u64).read_to_end(&mut header).map_err(failed)?;
     if header.get(..4) != Some(&[0, 0, 8, D as u8]) {
         let found = header.iter().take(4).map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ");
-        let found = if found.is_empty() { "an empty file".to_owned() } else { found };
+        let kind = weights::kind_of(&header).map(|kind| kind.name);
+        let found = match kind {
+            None => found,
+            Some(kind) if found.is_empty() => kind.to_owned(),
+            Some(kind) => format!("{found}, {kind}"),
+        };
         return Err(DataError::WrongMagic { path: path.to_owned(), wanted: magic, found });
     }
     let wrong_length = |wanted: u64, found: String| {

@@ -6,6 +6,7 @@ pub(crate) mod encoded;
 pub(crate) mod idx;
 mod jpeg;
 pub(crate) mod npy;
+mod orientation;
 pub(crate) mod parquet;
 mod png;
 

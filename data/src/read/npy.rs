@@ -5,11 +5,13 @@
 
 use std::path::{Path, PathBuf};
 
-use weights::npy::{Element, Header};
+use weights::npy::{Element, Header, NpyError};
 
 use super::interleave;
 use crate::dataset::{MOST_CLASSES, Rows, checked_label};
 use crate::{DataError, ImageShape};
+
+const SAVE: &str = "save the array with numpy.save";
 
 /// Decoded pixels of `count` images, HWC.
 pub(crate) struct Images {
@@ -63,11 +65,19 @@ pub(crate) fn rows(
     let checked = labels.iter().enumerate().map(|(row, &label)| checked_label(place, row, label, classes));
     let labels = checked.collect::<Result<_, _>>()?;
     let class_names = Some((0..classes).map(|class| class.to_string()).collect());
-    Ok(Rows { shape, images: values, labels, class_names, origin })
+    Ok(Rows { shape, images: values, labels, class_names, origin, notes: Vec::new() })
 }
 
 /// The size of each image, and whether its channels are planes.
 fn layout(shape: &[usize], place: &Path) -> Result<(ImageShape, bool), DataError> {
+    if shape.iter().skip(1).any(|&side| side == 0) {
+        return Err(DataError::WrongContent {
+            path: place.to_owned(),
+            wanted: "images with pixels".to_owned(),
+            found: format!("{shape:?}: a side is 0"),
+            hint: "save the array again: its images were lost",
+        });
+    }
     let channels = |size: usize| size == 1 || size == 3;
     match *shape {
         [_, height, width] => Ok((ImageShape::new(height, width, 1), false)),
@@ -89,7 +99,24 @@ fn layout(shape: &[usize], place: &Path) -> Result<(ImageShape, bool), DataError
 /// The head of an array file and its elements, exactly as many bytes as the head says where they are numbers.
 fn parsed<'a>(file: &'a [u8], place: &Path) -> Result<(Header, &'a [u8]), DataError> {
     let mut elements = file;
-    let header = Header::read(&mut elements).map_err(|error| DataError::damaged(place, "npy", &error))?;
+    let header = Header::read(&mut elements).map_err(|error| match error {
+        NpyError::Head(what) => DataError::WrongContent {
+            path: place.to_owned(),
+            wanted: "a plain array".to_owned(),
+            found: format!("another: {what}"),
+            hint: "save one array of numbers with numpy.save, without named fields",
+        },
+        NpyError::Magic { found } => DataError::other_form(place, "a NumPy array (.npy)", &found, SAVE),
+        error => DataError::damaged(place, "npy", &error),
+    })?;
+    if header.descr.ends_with('O') {
+        return Err(DataError::WrongContent {
+            path: place.to_owned(),
+            wanted: "an array of numbers".to_owned(),
+            found: "an object array: pickled Python objects".to_owned(),
+            hint: "convert it before it is saved: numpy.stack(images).astype(\"uint8\"), labels.astype(\"int64\")",
+        });
+    }
     if header.fortran {
         return Err(DataError::WrongContent {
             path: place.to_owned(),

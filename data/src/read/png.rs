@@ -4,6 +4,7 @@ use std::io::Cursor;
 
 use png::{BitDepth, ColorType, Decoder, Limits, Reader, Transformations};
 
+use super::orientation::Orientation;
 use crate::ImageShape;
 
 /// How every PNG begins.
@@ -49,8 +50,13 @@ impl<'a> Png<'a> {
         Ok(Self { reader, shape: ImageShape::new(height, width, channels) })
     }
 
+    /// The size as it is stored, before the image is turned.
     pub(super) fn shape(&self) -> ImageShape {
         self.shape
+    }
+
+    pub(super) fn orientation(&self) -> Orientation {
+        Orientation::of(self.reader.info().exif_metadata.as_deref(), None)
     }
 
     /// Decodes into a slice of the shape's size, (H, W, C).

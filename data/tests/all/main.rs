@@ -4,9 +4,12 @@
 mod cifar;
 mod damage;
 mod identity;
+mod jpeg;
 mod mnist;
 mod npz;
+mod odd;
 mod parquet;
+mod published;
 mod sample;
 mod spec;
 mod views;

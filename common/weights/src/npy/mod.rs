@@ -12,6 +12,9 @@ use std::io::{self, Read};
 
 pub use element::Element;
 
+/// How every array file begins.
+const MAGIC: &[u8] = b"\x93NUMPY";
+
 /// An array whose head says more than this is none: NumPy itself stops at 10,000 bytes.
 const LONGEST_HEAD: u64 = 1 << 20;
 
@@ -27,6 +30,9 @@ pub enum NpyError {
         /// What stands there, at most six bytes.
         found: Vec<u8>,
     },
+    /// The file ends inside its head.
+    #[error("the header is cut short")]
+    Short,
     /// The head breaks a rule.
     #[error("{0}")]
     Head(&'static str),
@@ -43,13 +49,15 @@ pub struct Header {
     pub shape: Vec<usize>,
     /// Bytes before the first element.
     pub start: u64,
+    /// What stands behind a `#` after the dictionary, which NumPy passes over.
+    pub comment: Option<String>,
 }
 
 impl Header {
     /// Reads the head of an array file of versions 1 to 3, and not a byte more.
     pub fn read(from: &mut impl Read) -> Result<Self, NpyError> {
         let magic = exactly_or_less(from, 6)?;
-        if magic != b"\x93NUMPY" {
+        if magic != MAGIC {
             return Err(NpyError::Magic { found: magic });
         }
         let version = exactly_or_less(from, 2)?;
@@ -63,7 +71,7 @@ impl Header {
         let length = u64::from(u32::from_le_bytes(length.try_into().expect("resized to four")));
         let text = exactly_or_less(from, length.min(LONGEST_HEAD))?;
         if (text.len() as u64) < length.min(LONGEST_HEAD) {
-            return Err(NpyError::Head("the header is cut short"));
+            return Err(NpyError::Short);
         }
         if length > LONGEST_HEAD {
             return Err(NpyError::Head("the header is longer than any array's"));
@@ -79,6 +87,9 @@ impl Header {
                 .and_then(tuple)
                 .ok_or(NpyError::Head("the header has no `shape` of sizes"))?,
             start: 8 + width + length,
+            comment: text
+                .split_once("}")
+                .and_then(|(_, after)| Some(after.trim_start().strip_prefix('#')?.trim().to_owned())),
         })
     }
 
@@ -92,6 +103,18 @@ impl Header {
         let size = self.element()?.size() as u64;
         self.shape.iter().try_fold(size, |product, &side| product.checked_mul(side as u64))
     }
+}
+
+/// The head of an array in C order: what stands before the elements.
+pub fn head(descr: &str, shape: &[usize]) -> Vec<u8> {
+    let comma = if shape.len() == 1 { "," } else { "" };
+    let shape = shape.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+    let text = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({shape}{comma}), }}");
+    // Elements begin at a multiple of 64 bytes, and the text ends in a line's end.
+    let padded = (MAGIC.len() + 4 + text.len() + 1).next_multiple_of(64) - MAGIC.len() - 4;
+    let mut head = [MAGIC, &[1, 0], &(padded as u16).to_le_bytes()].concat();
+    head.extend(format!("{text:<width$}\n", width = padded - 1).into_bytes());
+    head
 }
 
 /// The next `count` bytes, or all where there are fewer. Nothing is reserved on the count's word.

@@ -104,3 +104,26 @@ fn a_length_that_overflows_and_objects_have_none() {
         assert_eq!(length(descr, "(1,)"), None, "{descr}");
     }
 }
+
+/// NumPy 2.4 reads such a file with `numpy.load`, mapped or not, and passes over the comment.
+#[test]
+fn a_comment_after_the_dictionary_is_kept_and_changes_nothing() {
+    let dictionary = "{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }";
+    let said = file(1, &format!("{dictionary}  # rslad {{\"shape\": 7}}"), &[0; 4]);
+    let (header, _) = parsed(&said);
+    assert_eq!((header.shape, header.comment.as_deref()), (vec![1], Some("rslad {\"shape\": 7}")));
+    assert_eq!(parsed(&file(1, dictionary, &[0; 4])).0.comment, None);
+}
+
+/// From `numpy.lib.format.header_data_from_array_1_0` and its alignment: the text ends in a line's end at 64 bytes.
+#[test]
+fn a_head_that_is_written_is_read_and_aligned() {
+    for (shape, text) in [(&[5][..], "(5,)"), (&[60_000, 28, 28, 1], "(60000, 28, 28, 1)")] {
+        let head = head("|u1", shape);
+        assert_eq!((head.len() % 64, head.last()), (0, Some(&b'\n')));
+        let header = Header::read(&mut head.as_slice()).unwrap();
+        assert_eq!((header.shape.as_slice(), header.start), (shape, head.len() as u64));
+        assert_eq!((header.descr.as_str(), header.fortran), ("|u1", false));
+        assert!(String::from_utf8_lossy(&head).contains(&format!("'shape': {text}, }}")));
+    }
+}
