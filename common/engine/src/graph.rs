@@ -168,6 +168,19 @@ impl Network {
         Ok(self)
     }
 
+    /// The same network on images as they are: without the normalisation that it begins with, where it begins with one.
+    pub fn plain(mut self) -> Self {
+        let is_first = |node: &Node| matches!(node.op, Op::Normalize { .. }) && node.inputs == [NodeId(0)];
+        if self.nodes.get(1).is_some_and(is_first) {
+            self.nodes.remove(1);
+            for input in self.nodes.iter_mut().flat_map(|node| &mut node.inputs) {
+                input.0 = input.0.saturating_sub(1);
+            }
+            self.layout = Arc::new(Layout::of(&self.nodes));
+        }
+        self
+    }
+
     /// Whether any node's value for an image depends, under batch statistics, on the other images of the batch.
     pub fn has_batch_norm(&self) -> bool {
         self.nodes.iter().any(|node| matches!(node.op, Op::BatchNorm { .. }))

@@ -220,6 +220,9 @@ mod tests {
         let names = |n: &Network| n.layout().trainable().iter().map(|e| e.name.clone()).collect::<Vec<_>>();
         assert_eq!(names(&once), names(&plain().unwrap()));
 
+        let bare = once.clone().plain();
+        assert_eq!((bare.normalisation(), bare.nodes()), (None, plain().unwrap().nodes()));
+        assert_eq!(bare.layout(), plain().unwrap().layout());
         let twice = once.normalised(&[0.1, 0.1], &[1.0, 1.0]).unwrap();
         assert_eq!(twice.nodes().len(), 6);
         assert_eq!(twice.normalisation(), Some((&[0.1, 0.1][..], &[1.0, 1.0][..])));
