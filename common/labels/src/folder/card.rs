@@ -87,7 +87,12 @@ fn describe(card: &mut String, manifest: &Manifest) -> std::fmt::Result {
     line("teacher", plain(&teacher.architecture))?;
     line("teacher's weights, BLAKE3", weights)?;
     line("teacher's origin", or_unknown(&teacher.origin))?;
-    let normalisation = if teacher.mean.is_empty() {
+    if let Some(key) = &teacher.weights_key {
+        line("teacher's part of the file", format!("`{}`", plain(key)))?;
+    }
+    let normalisation = if let Some(said) = &teacher.normalisation {
+        plain(said)
+    } else if teacher.mean.is_empty() {
         "none".into()
     } else {
         format!("mean {}, std {}", plain(&teacher.mean.join(" ")), plain(&teacher.std.join(" ")))

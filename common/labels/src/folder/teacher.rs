@@ -23,6 +23,14 @@ pub struct Teacher {
     pub weights_blake3: Option<Hex>,
     /// Where the weights come from: an address or a sentence; may be empty.
     pub origin: String,
+    /// The keys and names that lead to the network in the weight file, like `state_dict.module`; none where it is the
+    /// whole file, or nobody said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights_key: Option<String>,
+    /// `unknown` where answers were imported and nobody said what the teacher's pixels were normalised with; none where
+    /// `mean` and `std` say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub normalisation: Option<String>,
     /// Mean subtracted from each channel inside the teacher, as written; empty for none.
     pub mean: Vec<String>,
     /// What each channel is then divided by, as written; empty for none.
@@ -42,6 +50,8 @@ impl Teacher {
         Teacher {
             architecture: architecture.into(),
             weights_blake3: None,
+            weights_key: None,
+            normalisation: None,
             origin: String::new(),
             mean: Vec::new(),
             std: Vec::new(),
