@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
+use cli::NetworkArgs;
 use data::{Dataset, DatasetSpec, Split};
 use labels::{Augment, Dtype, Form, RowTable, Spec, Teacher, Views};
 use method::model::Task;
@@ -61,9 +62,9 @@ pub struct TeacherArgs {
     /// The teacher's weights: .safetensors, .pt or .pth; nothing in it is executed
     #[arg(long, value_name = "WEIGHTS")]
     pub teacher: PathBuf,
-    /// The teacher's architecture; files written by `distill` name their own
-    #[arg(long, value_name = "NAME")]
-    pub arch: Option<String>,
+    /// What is said of its file.
+    #[command(flatten)]
+    pub network: NetworkArgs,
 }
 
 /// The label set to write.

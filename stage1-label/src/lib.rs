@@ -10,6 +10,7 @@ pub mod npy;
 pub mod recompute;
 pub mod rows_file;
 pub mod teacher;
+mod trust;
 pub mod verb;
 mod write;
 

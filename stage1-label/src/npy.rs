@@ -33,7 +33,7 @@ impl NpyLogits {
             NpyError::Magic { found } => {
                 Error::input(path, "start of the file", "that of a .npy file", format!("{found:02x?}"), SAVE)
             }
-            NpyError::Head(what) => Error::input(path, "header", "NumPy's", what, SAVE),
+            error => Error::input(path, "header", "NumPy's", error, SAVE),
         })?;
         let wanted = [rows, classes];
         if header.shape != wanted {

@@ -7,10 +7,11 @@ use cli::Machine;
 use data::DatasetSpec;
 use half::f16;
 use labels::{Dtype, Hex, LabelSet, Wanted};
+use method::model::{Foreign, Inputs, Normalisation};
 use weights::WeightsFile;
 
 use crate::args::task;
-use crate::teacher::{RowId, Teacher};
+use crate::teacher::{FOREIGN, RowId, Teacher};
 use crate::{Error, Result};
 
 /// Part of a row's largest |logit| that two engines, devices or builds may differ by.
@@ -58,8 +59,8 @@ pub struct Request<'a> {
     pub rows: usize,
     /// The teacher's weights.
     pub weights: &'a Path,
-    /// The teacher's architecture; none takes the recorded one.
-    pub arch: Option<&'a str>,
+    /// What is said of its file; where nothing is, what the label set records.
+    pub said: &'a Foreign,
     /// The labelled dataset.
     pub data: &'a DatasetSpec,
     /// What runs the teacher.
@@ -83,8 +84,8 @@ pub fn recompute(set: &LabelSet, request: &Request) -> Result<Recomputed> {
     }
     let dataset = request.data.load(manifest.dataset.split.parse()?)?.limit(set.images());
     set.check_against(&Wanted { dataset: &dataset.record(), augment: None, plan: None })?;
-    let arch = request.arch.unwrap_or(&manifest.teacher.architecture);
-    let teacher = Teacher::from_file(weights, Some(arch), task(&dataset), request.machine)?;
+    let said = as_recorded(request.said, &manifest.teacher);
+    let teacher = Teacher::from_file(&weights, &said, task(&dataset), request.machine)?;
 
     let mut result = Recomputed { engine: teacher.engine(), ..Recomputed::default() };
     let classes = set.classes();
@@ -97,6 +98,24 @@ pub fn recompute(set: &LabelSet, request: &Request) -> Result<Recomputed> {
         }
     }
     Ok(result)
+}
+
+/// What is said of the teacher's file, and where nothing is, what the label set records of it.
+fn as_recorded(said: &Foreign, recorded: &labels::Teacher) -> Foreign {
+    let numbers = |texts: &[String]| texts.iter().map(|text| text.parse().ok()).collect::<Option<Vec<f64>>>();
+    let constants = numbers(&recorded.mean).zip(numbers(&recorded.std));
+    let inputs = match constants {
+        // Of answers from elsewhere, none may mean that nobody said.
+        Some((mean, _)) if mean.is_empty() && recorded.device == FOREIGN => None,
+        Some((mean, _)) if mean.is_empty() => Some(Inputs::Plain),
+        Some((mean, std)) => Normalisation::new(mean, std).ok().map(Inputs::Normalised),
+        None => None,
+    };
+    Foreign {
+        architecture: said.architecture.clone().or_else(|| Some(recorded.architecture.clone())),
+        weights_key: said.weights_key.clone().or_else(|| recorded.weights_key.clone()),
+        inputs: said.inputs.clone().or(inputs),
+    }
 }
 
 impl Recomputed {

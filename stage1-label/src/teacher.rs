@@ -9,7 +9,7 @@ use engine::params::Precision;
 use engine::{Engine, EngineError};
 use half::f16;
 use labels::{Augment, Dtype};
-use method::model::{self, Loaded, Task};
+use method::model::{self, Foreign, Loaded, Task};
 use weights::WeightsFile;
 
 use crate::{Error, Result};
@@ -20,6 +20,9 @@ pub type RowId = (usize, u16);
 /// Where teachers run, as label sets record it: every engine of today runs on the processor.
 const DEVICE: &str = "cpu";
 
+/// The same of answers that came from elsewhere.
+pub const FOREIGN: &str = "foreign";
+
 /// A loaded teacher.
 pub struct Teacher {
     engine: Box<dyn Engine>,
@@ -27,14 +30,15 @@ pub struct Teacher {
 }
 
 impl Teacher {
-    /// Loads f32 weights for `task`. `arch` is needed for files that do not name their architecture.
-    pub fn load(path: &Path, arch: Option<&str>, task: Task, machine: Machine) -> Result<Self> {
-        Self::from_file(WeightsFile::read(path)?, arch, task, machine)
+    /// Loads f32 weights for `task`. `said` is what the file does not say of itself.
+    pub fn load(path: &Path, said: &Foreign, task: Task, machine: Machine) -> Result<Self> {
+        Self::from_file(&WeightsFile::read(path)?, said, task, machine)
     }
 
     /// [`Teacher::load`] from a file that was read already.
-    pub fn from_file(file: WeightsFile, arch: Option<&str>, task: Task, machine: Machine) -> Result<Self> {
-        let loaded = model::load_from(file, arch, task, Precision::F32)?;
+    pub fn from_file(file: &WeightsFile, said: &Foreign, task: Task, machine: Machine) -> Result<Self> {
+        let loaded = model::load_from(file, said, task, Precision::F32)?;
+        cli::say_notes(Path::new(file.path()), &loaded.notes);
         Ok(Self { engine: machine.start(true).map_err(Error::Teacher)?, loaded })
     }
 
@@ -54,6 +58,7 @@ impl Teacher {
         let text = |values: &[f64]| values.iter().map(f64::to_string).collect();
         let mut record = labels::Teacher::named(self.loaded.network.architecture());
         record.weights_blake3 = Some(self.loaded.blake3.parse().expect("a digest is 64 hexadecimal digits"));
+        record.weights_key = Some(self.loaded.part.clone()).filter(|part| !part.is_empty());
         record.origin = origin.into();
         record.mean = text(mean);
         record.std = text(std);

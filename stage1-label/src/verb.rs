@@ -51,5 +51,5 @@ impl Verb {
 
 /// The names that --arch and --data know.
 pub fn tables() -> String {
-    help::after([help::architectures(), help::datasets()])
+    help::after([help::architectures(), help::normalisations(), help::datasets()])
 }

@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use cli::{Progress, Stop, note};
+use cli::{Progress, Stop, note, warn};
 use labels::{Answers, Kind, Manifest, Note, Session, ShardJob, Spec};
 
 use crate::teacher::RowId;
+use crate::trust;
 use crate::{Error, Result};
 
 /// A published label set.
@@ -32,6 +33,10 @@ impl Written {
         let share = 100.0 * right.right as f64 / right.rows as f64;
         note(format_args!("{}: {state}, {} rows, right answers {share:.2} %", dir.display(), manifest.rows));
         note(format_args!("content_hash {}", manifest.content_hash));
+        let data = &manifest.dataset;
+        if let Some(doubt) = trust::doubt(right, data.images, &data.name) {
+            warn(doubt);
+        }
     }
 }
 

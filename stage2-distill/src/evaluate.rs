@@ -9,7 +9,7 @@ use engine::Engine;
 use engine::params::Precision;
 use method::attack::{self, Attack, Victim};
 use method::eval::{self, Fate, Report, Score, Settings};
-use method::model;
+use method::model::{self, Foreign};
 use method::threat::{Fraction, Threat};
 
 use crate::error::RunError;
@@ -37,8 +37,8 @@ pub struct Reach {
 pub struct Examination {
     /// The student's weights.
     pub student: PathBuf,
-    /// Its architecture, where the file does not say.
-    pub arch: Option<String>,
+    /// What is said of its file.
+    pub said: Foreign,
     /// The data set, as given.
     pub data: String,
     /// The split.
@@ -80,7 +80,8 @@ pub fn evaluate(exam: &Examination, engine: &dyn Engine, threads: usize) -> Resu
         dataset = dataset.limit(limit);
     }
     let task = source::task(&dataset);
-    let loaded = model::load(&exam.student, exam.arch.as_deref(), task, Precision::F32)?;
+    let loaded = model::load(&exam.student, &exam.said, task, Precision::F32)?;
+    cli::say_notes(&exam.student, &loaded.notes);
     let victim = Victim::new(engine, &loaded.network, &loaded.params);
     announce(exam, &dataset, loaded.network.architecture(), &attacks, engine, threads);
     let settings = Settings {

@@ -50,6 +50,13 @@ impl Supply {
         dataset: &Dataset,
         task: Task,
     ) -> Result<Self, RunError> {
+        let said = [&config.weights_key, &config.mean, &config.std, &config.normalize];
+        if config.teacher.is_none() && said.iter().any(|said| said.is_some()) {
+            return Err(RunError::Refused(
+                "weights-key, mean, std and normalize say what a teacher's file does not, and no teacher is run\nhint: add --teacher WEIGHTS, or drop them; a label set records its own teacher's"
+                    .into(),
+            ));
+        }
         let (needs, views) = (objective.needs(), objective.views());
         let teacherless = config.labels.is_none() && config.teacher.is_none();
         match needs {
@@ -89,12 +96,13 @@ impl Supply {
         let augment: Augment = config.augment.as_deref().unwrap_or(spec.default_augment()).parse()?;
         let source = match &config.teacher {
             None => Source::Nobody,
-            Some(path) => Source::Online(Box::new(model::load(
-                Path::new(path),
-                config.arch.as_deref(),
-                task,
-                Precision::F32,
-            )?)),
+            Some(path) => {
+                let (key, inputs) = (&config.weights_key, [&config.mean, &config.std, &config.normalize]);
+                let said = cli::foreign(config.arch.clone(), key.clone(), inputs)?;
+                let loaded = model::load(Path::new(path), said, task, Precision::F32)?;
+                cli::say_notes(Path::new(path), &loaded.notes);
+                Source::Online(Box::new(loaded))
+            }
         };
         Ok(Self { source, plan: ViewPlan::all(augment), about_clean: needs.clean_labels(), views })
     }

@@ -17,7 +17,12 @@ pub enum Verb {
     #[command(after_help = tables())]
     Train(Box<train::TrainArgs>),
     /// Measure a student's clean and robust accuracy
-    #[command(after_help = help::after([help::architectures(), help::attacks(), help::datasets()]))]
+    #[command(after_help = help::after([
+        help::architectures(),
+        help::normalisations(),
+        help::attacks(),
+        help::datasets(),
+    ]))]
     Eval(Box<eval::EvalArgs>),
     /// Time a student on this machine
     #[command(after_help = help::after([help::architectures()]))]
@@ -41,6 +46,7 @@ pub fn tables() -> String {
         help::objectives(),
         help::options(),
         help::architectures(),
+        help::normalisations(),
         help::attacks(),
         help::section("Presets", &names::help(PRESETS)),
         help::datasets(),

@@ -79,11 +79,7 @@ def files():
 def find(value, path):
     for name in path:
         value = value[name]
-    tensors = {key: one.detach() for key, one in value.items() if torch.is_tensor(one)}
-    for prefix in ["module.", "model."]:
-        if all(key.startswith(prefix) for key in tensors):
-            tensors = {key[len(prefix):]: one for key, one in tensors.items()}
-    return tensors
+    return {key: one.detach() for key, one in value.items() if torch.is_tensor(one)}
 
 
 def written(tensors, path):

@@ -14,6 +14,11 @@ pub fn architectures() -> String {
     section("Architectures", &names::help(model::ZOO))
 }
 
+/// Every normalisation that has a name.
+pub fn normalisations() -> String {
+    section("Normalisations", &names::help(model::NORMALISATIONS))
+}
+
 /// Every objective.
 pub fn objectives() -> String {
     section("Objectives", &names::help(objective::OBJECTIVES))
@@ -101,7 +106,8 @@ mod tests {
 
     #[test]
     fn every_table_fits_eighty_columns_and_names_all_its_rows() {
-        let tables = [architectures(), objectives(), attacks(), datasets(), engines(), options()];
+        let tables =
+            [architectures(), normalisations(), objectives(), attacks(), datasets(), engines(), options()];
         for table in &tables {
             assert!(table.lines().all(|line| line.chars().count() <= COLUMNS), "{table}");
         }

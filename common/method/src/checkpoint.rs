@@ -154,7 +154,7 @@ fn restore<S: DeserializeOwned>(
         section.insert(name.into(), tensor.clone());
     }
     let fill = |state: &StateDict| {
-        model::fill(network, state, &[], precision).map_err(|error| damaged(error.to_string()))
+        model::fill(network, state, precision).map_err(|error| damaged(error.to_string()))
     };
     let params = fill(&values)?;
     let average = if averaged.is_empty() { None } else { Some(fill(&averaged)?) };

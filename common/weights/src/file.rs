@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::error::WeightsError;
-use super::state::StateDict;
+use super::checkpoint::Checkpoint;
+use super::error::{Problem, WeightsError};
 
 /// The bytes of a weights file, and their digest: whoever asks for certain weights can refuse others before they are
 /// decoded, and what was hashed is what is decoded.
@@ -39,10 +39,15 @@ impl WeightsFile {
         self.blake3
     }
 
-    /// The state dict in the file, as [`crate::read`] finds it.
+    /// Lists what the file holds.
     ///
     /// Errors: [`WeightsError::Content`].
-    pub fn decode(self) -> Result<StateDict, WeightsError> {
-        crate::decode(&self.bytes).map_err(|problem| WeightsError::Content { path: self.path, problem })
+    pub fn open(&self) -> Result<Checkpoint<'_>, WeightsError> {
+        Checkpoint::open(&self.bytes).map_err(|problem| self.refuse(problem))
+    }
+
+    /// What is wrong with this file's content.
+    pub fn refuse(&self, problem: Problem) -> WeightsError {
+        WeightsError::Content { path: self.path.clone(), problem }
     }
 }

@@ -5,6 +5,8 @@ use super::error::{Problem, SAVE_STATE_DICT};
 const PAGE: &str =
     "the link led to a page (a login, a confirmation, an error), not to the file; download the file itself";
 const UNPACK: &str = "unpack it, then pass the file inside";
+/// The hint for networks of other frameworks.
+pub(super) const ANOTHER_FRAMEWORK: &str = "pass the PyTorch weights it was made from, or let it answer where it runs: `label plan`, then `label import`";
 
 /// Says what bytes are that no reader took.
 pub(super) fn recognise(bytes: &[u8]) -> Problem {
@@ -36,6 +38,16 @@ pub(super) fn recognise(bytes: &[u8]) -> Problem {
         )
     } else if head.starts_with(b"\x89HDF") {
         ("an HDF5 file (Keras or TensorFlow)", "convert it to safetensors first")
+    } else if head.get(4..8) == Some(b"TFL3") {
+        ("a TensorFlow Lite model", ANOTHER_FRAMEWORK)
+    } else if is_onnx(head) {
+        ("an ONNX model", ANOTHER_FRAMEWORK)
+    } else if head.starts_with(b"\x93NUMPY") {
+        ("a NumPy array (.npy)", "a network is many tensors; pass the file that torch.save wrote")
+    } else if head.starts_with(b"GGUF") {
+        ("a GGUF file", ANOTHER_FRAMEWORK)
+    } else if head.starts_with(b"MATLAB ") {
+        ("a MATLAB file (.mat)", ANOTHER_FRAMEWORK)
     } else if head.starts_with(b"\x80") && head.get(1).is_some_and(|&protocol| protocol <= 5) {
         ("a Python pickle that torch.save did not write", SAVE_STATE_DICT)
     } else {
@@ -45,4 +57,18 @@ pub(super) fn recognise(bytes: &[u8]) -> Problem {
         };
     };
     Problem::NotWeights { found: found.into(), hint }
+}
+
+/// Whether bytes begin like ONNX's `ModelProto`: its version as field 1, then the producer, the domain, the graph or the
+/// operator sets. Protocol buffers have no magic number.
+fn is_onnx(head: &[u8]) -> bool {
+    let &[0x08, version @ 1..=32, tag, length, ref rest @ ..] = head else { return false };
+    let name = &rest[..rest.len().min(usize::from(length))];
+    match tag {
+        // producer_name, producer_version, domain
+        0x12 | 0x1a | 0x22 => version > 0 && name.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' '),
+        // graph, opset_import
+        0x3a | 0x42 => true,
+        _ => false,
+    }
 }

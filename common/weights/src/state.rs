@@ -4,9 +4,6 @@ use std::collections::BTreeMap;
 
 use half::{bf16, f16};
 
-/// Prefixes that wrappers put before every name: `DataParallel`, hand-written wrappers, `torch.compile`.
-pub(super) const PREFIXES: [&str; 3] = ["module.", "model.", "_orig_mod."];
-
 /// The type of a tensor's elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Dtype {
@@ -41,6 +38,11 @@ impl Dtype {
             Self::I32 | Self::F32 => 4,
             Self::I64 | Self::F64 => 8,
         }
+    }
+
+    /// Whether the elements are floating-point numbers.
+    pub fn is_float(self) -> bool {
+        matches!(self, Self::F16 | Self::BF16 | Self::F32 | Self::F64)
     }
 }
 
@@ -150,39 +152,6 @@ impl StateDict {
     pub fn is_empty(&self) -> bool {
         self.tensors.is_empty()
     }
-
-    /// Removes the wrappers' prefixes that every name carries.
-    pub(super) fn strip_prefixes(&mut self) {
-        let names: Vec<&str> = self.tensors.iter().map(|(name, _)| name.as_str()).collect();
-        let length = shared_prefix(&names, |_| false);
-        if length > 0 {
-            for (name, _) in &mut self.tensors {
-                name.drain(..length);
-            }
-            self.places =
-                self.tensors.iter().enumerate().map(|(place, (name, _))| (name.clone(), place)).collect();
-        }
-    }
-}
-
-/// Bytes of the wrappers' prefixes that all `names` carry. A prefix that `keep` claims belongs to the network
-/// itself.
-pub(super) fn shared_prefix(names: &[&str], keep: impl Fn(&str) -> bool) -> usize {
-    let mut length = 0;
-    while !names.is_empty() {
-        // A name that is nothing but the prefix would become empty.
-        let carried = |prefix: &&str| {
-            !keep(prefix)
-                && names
-                    .iter()
-                    .all(|name| name[length..].len() > prefix.len() && name[length..].starts_with(*prefix))
-        };
-        match PREFIXES.iter().find(|prefix| carried(prefix)) {
-            Some(prefix) => length += prefix.len(),
-            None => break,
-        }
-    }
-    length
 }
 
 #[cfg(test)]
@@ -196,15 +165,5 @@ mod tests {
         assert!(TensorData::new(Dtype::F32, vec![usize::MAX, 2], vec![]).is_none());
         assert!(TensorData::new(Dtype::F32, vec![usize::MAX, 2, 0], vec![]).is_some());
         assert!(TensorData::new(Dtype::I64, vec![], vec![0; 8]).is_some());
-    }
-
-    #[test]
-    fn prefixes_go_only_where_every_name_carries_them() {
-        assert_eq!(shared_prefix(&["module.model.a", "module.model.b"], |_| false), 13);
-        assert_eq!(shared_prefix(&["module.module.a"], |_| false), 14);
-        assert_eq!(shared_prefix(&["module.a", "mu"], |_| false), 0);
-        assert_eq!(shared_prefix(&["model.a", "model.b"], |p| p == "model."), 0);
-        assert_eq!(shared_prefix(&["module."], |_| false), 0);
-        assert_eq!(shared_prefix(&[], |_| false), 0);
     }
 }

@@ -1,14 +1,16 @@
 //! What PyTorch's checkpoints have in common: tensors as recorded calls over storages that lie outside the
 //! pickle.
 
-use std::borrow::Cow;
-
-use super::error::{Problem, SAVE_STATE_DICT};
+use super::error::Problem;
 use super::nesting;
+use super::part::{Listing, Part, Place};
 use super::pickle::{Item, Pickle};
-use super::state::{Dtype, StateDict, TensorData};
+use super::state::Dtype;
 use super::strided::Strided;
-use super::tensor_call::tensor_call;
+use super::tensor_call::{TensorCall, tensor_call};
+
+const CONVERT: &str =
+    "make it a dense float tensor in PyTorch (`.resolve_neg().clone()`), and save the state dict again";
 
 /// One storage as the pickle refers to it.
 pub(super) struct Storage<'p> {
@@ -24,93 +26,48 @@ pub(super) struct Storage<'p> {
     part: Option<(usize, usize)>,
 }
 
-/// Where a tensor's values lie.
-struct Placement<'p> {
-    name: &'p str,
-    key: &'p str,
-    storage_bytes: usize,
-    dtype: Dtype,
-    shape: Vec<usize>,
-    view: Strided,
-}
-
-/// How a file holds the bytes of its storages.
-pub(super) trait Storages {
-    /// The file's form, for messages.
-    const FORM: &'static str;
-    /// Whether numbers have their most significant byte first.
-    fn big_endian(&self) -> bool;
-    /// The bytes of a storage, which the pickle says are `wanted`: more or fewer are an error.
-    fn bytes(&mut self, key: &str, wanted: usize) -> Result<Cow<'_, [u8]>, Problem>;
-}
-
-/// Gathers the state dict of a pickle out of a file of `file_length` bytes.
-pub(super) fn gather<S: Storages>(
-    pickle: &Pickle,
-    storages: &mut S,
-    file_length: usize,
-) -> Result<StateDict, Problem> {
-    let found = nesting::find(pickle.root())?;
-    let placements: Vec<Placement> =
-        found.tensors.iter().map(|&(name, item)| place::<S>(name, item)).collect::<Result<_, _>>()?;
-
-    // Tied tensors and expanded views make more bytes than the file has; without a limit a few bytes make
-    // terabytes.
-    let limit = file_length.saturating_mul(8).saturating_add(16 << 20);
-    let total = placements.iter().fold(0_usize, |sum, one| sum.saturating_add(one.view.bytes()));
-    if total > limit {
-        return Err(Problem::Unsupported {
-            what: format!("the tensors take {total} bytes, out of a file of {file_length}"),
-            hint: SAVE_STATE_DICT,
-        });
-    }
-
-    // Tensors of one storage together, so that each storage is fetched once.
-    let mut order: Vec<usize> = (0..placements.len()).collect();
-    order.sort_by_key(|&place| placements[place].key);
-    let mut gathered: Vec<Option<TensorData>> = vec![None; placements.len()];
-    let big_endian = storages.big_endian();
-    for group in order.chunk_by(|&a, &b| placements[a].key == placements[b].key) {
-        let first = &placements[group[0]];
-        let bytes = storages.bytes(first.key, first.storage_bytes)?;
-        for &place in group {
-            let Placement { name, storage_bytes, dtype, shape, view, .. } = &placements[place];
-            if *storage_bytes != bytes.len() {
-                let what = format!(
-                    "tensor {name}: wanted a storage of {storage_bytes} bytes, found {}",
-                    bytes.len()
-                );
-                return Err(Problem::damaged(S::FORM, what));
-            }
-            let mut values = view.gather(&bytes);
-            if big_endian {
-                values.chunks_exact_mut(dtype.size()).for_each(<[u8]>::reverse);
-            }
-            gathered[place] = TensorData::new(*dtype, shape.clone(), values);
+/// The parts of a pickle: every mapping of tensors, and the lists of several mappings beside them.
+pub(super) fn list(pickle: &Pickle, form: &'static str) -> Result<Listing, Problem> {
+    let walk = nesting::walk(pickle.root())?;
+    let part = |group: nesting::Group| {
+        let mut part = Part::at(group.path);
+        for (name, item) in group.tensors {
+            part.insert(name, place(form, name, item));
         }
-    }
-
-    let mut state = StateDict::default();
-    state.nesting = found.path;
-    for (placement, tensor) in placements.iter().zip(gathered) {
-        state.insert(placement.name.to_owned(), tensor.expect("a view gathers what its shape asks for"));
-    }
-    Ok(state)
+        part
+    };
+    Ok(Listing { parts: walk.groups.into_iter().map(part).collect(), lists: walk.lists })
 }
 
-fn place<'p, S: Storages>(name: &'p str, item: Item<'p>) -> Result<Placement<'p>, Problem> {
-    let damaged = |what: &str| Problem::damaged(S::FORM, format!("tensor {name}: {what}"));
-    let call = tensor_call(item).expect("only tensors were collected");
-    let plain = matches!(call.name, "_rebuild_tensor" | "_rebuild_tensor_v2" | "_rebuild_tensor_v3");
-    if !plain {
-        return Err(Problem::Unsupported {
-            what: format!("tensor {name} is not a plain dense tensor ({}.{})", call.module, call.name),
-            hint: "convert it to a dense float tensor in PyTorch and save the state dict again",
-        });
-    }
-    let arguments: Vec<Item> = call.arguments.elements().map(|all| all.take(7).collect()).unwrap_or_default();
+fn place(form: &'static str, name: &str, item: Item) -> Result<Place, Problem> {
+    let damaged = |what: &str| Problem::damaged(form, format!("tensor {name}: {what}"));
+    let TensorCall { call, strange } = tensor_call(item).expect("only tensors were collected");
+    // How many of its arguments come before the flags: (storage, offset, shape, strides, requires_grad, hooks[, dtype]).
+    let known = match call.name {
+        "_rebuild_tensor" => 4,
+        "_rebuild_tensor_v2" => 6,
+        "_rebuild_tensor_v3" => 7,
+        _ => {
+            return Err(Problem::Unsupported {
+                what: format!("tensor {name} is not a plain dense tensor ({}.{})", call.module, call.name),
+                hint: CONVERT,
+            });
+        }
+    };
+    let arguments: Vec<Item> = call.arguments.elements().map(|all| all.take(9).collect()).unwrap_or_default();
     let &[stored, offset, shape, strides] =
         arguments.first_chunk().ok_or_else(|| damaged("too few arguments"))?;
+    let strange =
+        strange.or_else(|| (arguments.len() > known + 1).then_some("more arguments than are known"));
+    let negated = match (strange, arguments.get(known)) {
+        (Some(strange), _) => Err(strange),
+        (None, Some(&flags)) => is_negated(flags),
+        (None, None) => Ok(false),
+    };
+    let negated = negated.map_err(|strange| Problem::Unsupported {
+        what: format!("tensor {name} was saved with {strange}, which may change its values"),
+        hint: CONVERT,
+    })?;
     let storage = storage(stored).ok_or_else(|| damaged("no storage"))?.map_err(|what| damaged(&what))?;
     let offset = offset.as_int().and_then(|offset| usize::try_from(offset).ok());
     let offset = offset.ok_or_else(|| damaged("an offset that is not a count"))?;
@@ -128,6 +85,9 @@ fn place<'p, S: Storages>(name: &'p str, item: Item<'p>) -> Result<Placement<'p>
         what: format!("tensor {name} holds {kind} elements"),
         hint: "convert the weights to float32 in PyTorch and save the state dict again",
     })?;
+    if negated && !dtype.is_float() {
+        return Err(damaged("a sign to be turned in numbers without one"));
+    }
     let storage_bytes =
         storage.count.checked_mul(storage.width).ok_or_else(|| damaged("an endless storage"))?;
     let (first, count) = storage.part.unwrap_or((0, storage_bytes / dtype.size()));
@@ -135,7 +95,26 @@ fn place<'p, S: Storages>(name: &'p str, item: Item<'p>) -> Result<Placement<'p>
     let end = end.ok_or_else(|| damaged("a part that leaves its storage"))?;
     let offset = offset.checked_add(first).ok_or_else(|| damaged("an endless offset"))?;
     let view = Strided::new(&shape, &strides, offset, dtype.size(), end).map_err(|what| damaged(&what))?;
-    Ok(Placement { name, key: storage.key, storage_bytes, dtype, shape, view })
+    Ok(Place { key: storage.key.to_owned(), storage_bytes, dtype, shape, view, negated })
+}
+
+/// Whether the flags that PyTorch saves beside a tensor say that its storage holds the other sign, as it does for
+/// `.conj().imag`. Flags that are not known may say anything.
+fn is_negated(flags: Item) -> Result<bool, &'static str> {
+    if flags.is_none() {
+        return Ok(false);
+    }
+    let entries = flags.entries().ok_or("flags that are no dict")?;
+    let mut negated = false;
+    for (key, value) in entries {
+        negated = match (key.as_str(), value.as_bool()) {
+            (Some("neg"), Some(value)) => value,
+            (Some("conj"), Some(false)) => negated,
+            (Some("conj"), _) => return Err("a lazy conjugation"),
+            _ => return Err("flags that are not known"),
+        };
+    }
+    Ok(negated)
 }
 
 /// The storage a value refers to: `('storage', type, key, location, count[, part])`. `None` where it refers

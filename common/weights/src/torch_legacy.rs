@@ -4,13 +4,15 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+use super::checkpoint::Storages;
 use super::error::{Problem, SAVE_STATE_DICT};
+use super::part::Listing;
 use super::pickle::{self, Pickle};
-use super::state::StateDict;
-use super::torch::{self, Storages};
+use super::torch;
 
 /// 0x1950a86a20f9469cfc6c, little-endian.
 const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
+const FORM: &str = "PyTorch pickle checkpoint";
 const PROTOCOL_VERSION: i64 = 1001;
 
 /// Whether the bytes begin with the pickled magic number.
@@ -21,11 +23,11 @@ pub(super) fn looks_like(bytes: &[u8]) -> bool {
     pickle::load(start).is_ok_and(|magic| magic.root().as_big_int() == Some(&MAGIC))
 }
 
-/// The state dict of a checkpoint of that form.
-pub(super) fn decode(bytes: &[u8]) -> Result<StateDict, Problem> {
+/// What a checkpoint of that form holds, and where its storages lie.
+pub(super) fn open(bytes: &[u8]) -> Result<(Listing, Raw<'_>), Problem> {
     let mut at = 0;
     let mut next = || -> Result<Pickle, Problem> {
-        let pickle = pickle::load(&bytes[at..]).map_err(|error| Problem::of_pickle(Raw::FORM, &error))?;
+        let pickle = pickle::load(&bytes[at..]).map_err(|error| Problem::of_pickle(FORM, &error))?;
         at += pickle.length();
         Ok(pickle)
     };
@@ -44,10 +46,11 @@ pub(super) fn decode(bytes: &[u8]) -> Result<StateDict, Problem> {
     let keys = next()?;
     let mut raw = Raw { bytes, places: HashMap::new() };
     raw.locate(&object, &keys, at)?;
-    torch::gather(&object, &mut raw, bytes.len())
+    Ok((torch::list(&object, FORM)?, raw))
 }
 
-struct Raw<'a> {
+/// The storages behind the pickles.
+pub(super) struct Raw<'a> {
     bytes: &'a [u8],
     /// First byte and length of each storage.
     places: HashMap<String, (usize, usize)>,
@@ -56,7 +59,7 @@ struct Raw<'a> {
 impl Raw<'_> {
     /// Finds the storages. Only the object says how wide their elements are.
     fn locate(&mut self, object: &Pickle, keys: &Pickle, mut at: usize) -> Result<(), Problem> {
-        let broken = |what: String| Problem::damaged(Self::FORM, what);
+        let broken = |what: String| Problem::damaged(FORM, what);
         let mut referred = HashMap::new();
         for storage in object.values().filter_map(torch::storage) {
             let storage = storage.map_err(broken)?;
@@ -85,16 +88,19 @@ impl Raw<'_> {
 }
 
 impl Storages for Raw<'_> {
-    const FORM: &'static str = "PyTorch pickle checkpoint";
+    fn form(&self) -> &'static str {
+        FORM
+    }
 
     fn big_endian(&self) -> bool {
         false
     }
 
     fn bytes(&mut self, key: &str, _wanted: usize) -> Result<Cow<'_, [u8]>, Problem> {
-        let &(first, length) = self.places.get(key).ok_or_else(|| {
-            Problem::damaged(Self::FORM, format!("storage {key} is not in the list of storages"))
-        })?;
+        let &(first, length) = self
+            .places
+            .get(key)
+            .ok_or_else(|| Problem::damaged(FORM, format!("storage {key} is not in the list of storages")))?;
         Ok(Cow::Borrowed(&self.bytes[first..][..length]))
     }
 }

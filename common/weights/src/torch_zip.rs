@@ -5,18 +5,22 @@ use std::io::{Cursor, Read};
 
 use zip::ZipArchive;
 
+use super::checkpoint::Storages;
 use super::error::{Problem, SAVE_STATE_DICT};
+use super::foreign::ANOTHER_FRAMEWORK;
+use super::part::Listing;
 use super::pickle;
-use super::state::StateDict;
-use super::torch::{self, Storages};
+use super::torch;
+
+const FORM: &str = "PyTorch zip checkpoint";
 
 /// Whether the bytes begin like a zip archive.
 pub(super) fn looks_like(bytes: &[u8]) -> bool {
     bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"PK\x05\x06")
 }
 
-/// The state dict of a zip checkpoint.
-pub(super) fn decode(bytes: &[u8]) -> Result<StateDict, Problem> {
+/// What a zip checkpoint holds, and the archive to read it from.
+pub(super) fn open(bytes: &[u8]) -> Result<(Listing, Archive<'_>), Problem> {
     let zip = ZipArchive::new(Cursor::new(bytes)).map_err(|error| damaged("the archive", &error))?;
     let names: Vec<String> = zip.file_names().filter_map(|name| Some(name.ok()?.into_owned())).collect();
     let folder = names.iter().find_map(|name| match name.strip_suffix("data.pkl")? {
@@ -24,6 +28,10 @@ pub(super) fn decode(bytes: &[u8]) -> Result<StateDict, Problem> {
         folder => folder.strip_suffix('/').filter(|top| !top.contains('/')).map(|_| folder),
     });
     let Some(folder) = folder else {
+        if names.iter().any(|name| name == "model.weights.h5") {
+            let found = "a Keras model (.keras)".into();
+            return Err(Problem::NotWeights { found, hint: ANOTHER_FRAMEWORK });
+        }
         let found = if names.iter().any(|name| name.contains(".npy")) {
             "a numpy .npz archive".into()
         } else {
@@ -41,7 +49,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<StateDict, Problem> {
     }
     // PyTorch stores without compression; whatever an entry claims, no more than this is unpacked from it.
     let limit = bytes.len().saturating_mul(8).saturating_add(16 << 20);
-    let mut archive = Archive { zip, folder, limit, big_endian: false };
+    let mut archive = Archive { zip, folder: folder.to_owned(), limit, big_endian: false };
     let program = archive.entry("data.pkl", limit)?;
     if names.iter().any(|name| name.strip_prefix(folder) == Some("byteorder")) {
         archive.big_endian = match archive.entry("byteorder", 16)?.as_slice() {
@@ -49,17 +57,18 @@ pub(super) fn decode(bytes: &[u8]) -> Result<StateDict, Problem> {
             b"big" => true,
             other => {
                 let what = format!("byteorder is {:?}", String::from_utf8_lossy(other));
-                return Err(Problem::damaged(Archive::FORM, what));
+                return Err(Problem::damaged(FORM, what));
             }
         };
     }
-    let pickle = pickle::load(&program).map_err(|error| Problem::of_pickle(Archive::FORM, &error))?;
-    torch::gather(&pickle, &mut archive, bytes.len())
+    let pickle = pickle::load(&program).map_err(|error| Problem::of_pickle(FORM, &error))?;
+    Ok((torch::list(&pickle, FORM)?, archive))
 }
 
-struct Archive<'a> {
+/// The archive, and the folder in it that PyTorch wrote.
+pub(super) struct Archive<'a> {
     zip: ZipArchive<Cursor<&'a [u8]>>,
-    folder: &'a str,
+    folder: String,
     /// What may still be unpacked.
     limit: usize,
     big_endian: bool,
@@ -85,7 +94,7 @@ impl Archive<'_> {
         taken.map_err(|error| damaged(&path, &error))?;
         if bytes.len() != declared {
             let what = format!("entry {path}: wanted {declared} bytes, found {}", bytes.len());
-            return Err(Problem::damaged(Self::FORM, what));
+            return Err(Problem::damaged(FORM, what));
         }
         self.limit -= declared;
         Ok(bytes)
@@ -93,7 +102,9 @@ impl Archive<'_> {
 }
 
 impl Storages for Archive<'_> {
-    const FORM: &'static str = "PyTorch zip checkpoint";
+    fn form(&self) -> &'static str {
+        FORM
+    }
 
     fn big_endian(&self) -> bool {
         self.big_endian
@@ -103,12 +114,12 @@ impl Storages for Archive<'_> {
         let bytes = self.entry(&format!("data/{key}"), wanted)?;
         if bytes.len() != wanted {
             let what = format!("storage {key}: wanted {wanted} bytes, found {}", bytes.len());
-            return Err(Problem::damaged(Self::FORM, what));
+            return Err(Problem::damaged(FORM, what));
         }
         Ok(Cow::Owned(bytes))
     }
 }
 
 fn damaged(what: &str, error: &dyn std::fmt::Display) -> Problem {
-    Problem::damaged(Archive::FORM, format!("{what}: {error}"))
+    Problem::damaged(FORM, format!("{what}: {error}"))
 }

@@ -3,16 +3,18 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use cli::{Progress, Stop};
+use cli::{Progress, Stop, say};
 use data::DatasetSpec;
-use labels::Hex;
+use labels::{Hex, RightAnswers};
+use method::model::{Inputs, LoadError};
 use method::view::ViewPlan;
 use weights::blake3_of_file;
 
 use crate::args::{OutArgs, row_table};
 use crate::npy::NpyLogits;
 use crate::rows_file::{Header, RowsFile};
-use crate::teacher::{RowId, check_storable};
+use crate::teacher::{FOREIGN, RowId, check_storable};
+use crate::trust::{self, Probabilities};
 use crate::write::{Order, Written, label_set};
 use crate::{Error, Result};
 
@@ -37,6 +39,15 @@ pub struct ImportArgs {
     /// The teacher's weights file, to record its hash
     #[arg(long, value_name = "FILE")]
     pub teacher_weights: Option<PathBuf>,
+    /// Mean of each channel that the teacher's images had taken away, to record it
+    #[arg(long, value_name = "A,B,C", requires = "std", conflicts_with = "normalize")]
+    pub mean: Option<String>,
+    /// What each channel was then divided by, to record it
+    #[arg(long, value_name = "A,B,C", requires = "mean", conflicts_with = "normalize")]
+    pub std: Option<String>,
+    /// The same by name: cifar10, imagenet .. or none [default: unknown]
+    #[arg(long, value_name = "NAME")]
+    pub normalize: Option<String>,
     /// What is written.
     #[command(flatten)]
     pub out: OutArgs,
@@ -56,6 +67,8 @@ impl ImportArgs {
 /// Every logit is looked at before the folder is touched. The manifest records the logits file's BLAKE3 with the engine,
 /// so that other answers never go on in a folder that these began.
 pub fn run(args: &ImportArgs, stop: &Stop, progress: &mut Progress) -> Result<Written> {
+    let inputs = Inputs::parse(args.mean.as_deref(), args.std.as_deref(), args.normalize.as_deref());
+    let inputs = inputs.map_err(LoadError::from)?;
     let file = RowsFile::open(&args.rows)?;
     let split = file.header.split.parse()?;
     let dataset = args.data.load(split)?.limit(file.header.images);
@@ -68,6 +81,8 @@ pub fn run(args: &ImportArgs, stop: &Stop, progress: &mut Progress) -> Result<Wr
     let rows: Vec<RowId> = (0..dataset.len())
         .flat_map(|image| table.views_of(image).iter().map(move |&view| (image, view)))
         .collect();
+    let mut right = RightAnswers::none(classes);
+    let mut probabilities = Probabilities::of(logits.precision());
     for rows in rows.chunks(CHUNK) {
         let answers = logits.read(rows.len())?;
         check_storable(&answers, classes, rows, dtype).map_err(|error| match error {
@@ -80,8 +95,21 @@ pub fn run(args: &ImportArgs, stop: &Stop, progress: &mut Progress) -> Result<Wr
             }
             error => error,
         })?;
+        for (&(image, _), answer) in rows.iter().zip(answers.chunks_exact(classes)) {
+            right.add(dataset.labels()[image], trust::answer(answer));
+            probabilities.watch(answer);
+        }
     }
     drop(rows);
+    if probabilities.are_all() {
+        return Err(Error::Usage {
+            what: format!("{}: every row sums to 1: these are probabilities, not logits", args.logits.display()),
+            hint: "save what the network gives before its softmax; the logarithm of the probabilities will do, too".into(),
+        });
+    }
+    if let Some(doubt) = trust::doubt(&right, dataset.len() as u64, &dataset.record().name) {
+        say(doubt);
+    }
 
     let digest = blake3_of_file(&args.logits)?.to_hex();
     let weights = args.teacher_weights.as_deref().map(blake3_of_file).transpose()?;
@@ -90,7 +118,15 @@ pub fn run(args: &ImportArgs, stop: &Stop, progress: &mut Progress) -> Result<Wr
     teacher.origin.clone_from(&args.out.origin);
     teacher.precision = logits.precision().into();
     teacher.engine = format!("foreign (logits BLAKE3 {digest})");
-    teacher.device = "foreign".into();
+    teacher.device = FOREIGN.into();
+    match inputs.as_ref().map(Inputs::constants) {
+        None => teacher.normalisation = Some("unknown".into()),
+        Some(None) => {}
+        Some(Some((mean, std))) => {
+            let text = |values: &[f64]| values.iter().map(f64::to_string).collect();
+            (teacher.mean, teacher.std) = (text(mean), text(std));
+        }
+    }
     let spec = args.out.spec(table, &dataset, plan, teacher);
     label_set(Order { out: &args.out.out, spec, batch: CHUNK, stop }, progress, |first, rows| {
         logits.seek(first)?;

@@ -3,11 +3,15 @@
 use std::num::NonZeroUsize;
 
 use clap::Args;
-use cli::{Machine, MachineArgs, Progress, Stop, note, with_commas};
+use cli::{Machine, MachineArgs, Progress, Stop, note, warn, with_commas};
+use data::Dataset;
+use labels::RightAnswers;
+use method::view::ViewPlan;
 
 use crate::Result;
 use crate::args::{DataArgs, OutArgs, TeacherArgs, ViewArgs, row_table, task};
-use crate::teacher::{Teacher, check_storable};
+use crate::teacher::{RowId, Teacher, check_storable};
+use crate::trust::{self, FIRST_LOOK};
 use crate::write::{Order, Written, label_set};
 
 /// Flags of `label run`.
@@ -48,8 +52,8 @@ const MOST_PIXELS: usize = 256 << 20;
 /// interruptions. Stopped between two batches, it leaves what was answered.
 pub fn run(args: &RunArgs, machine: Machine, stop: &Stop, progress: &mut Progress) -> Result<Written> {
     let dataset = args.data.load()?;
-    let TeacherArgs { teacher, arch } = &args.teacher;
-    let teacher = Teacher::load(teacher, arch.as_deref(), task(&dataset), machine)?;
+    let TeacherArgs { teacher, network } = &args.teacher;
+    let teacher = Teacher::load(teacher, &network.foreign()?, task(&dataset), machine)?;
     let plan = args.views.plan(&args.data.data);
     let batch = args.batch.map_or_else(|| (64 * machine.threads).max(128), NonZeroUsize::get);
     let pixels = 4 * task(&dataset).input.into_iter().product::<usize>();
@@ -70,9 +74,38 @@ pub fn run(args: &RunArgs, machine: Machine, stop: &Stop, progress: &mut Progres
         machine.threads
     ));
     let spec = args.out.spec(rows, &dataset, plan, teacher.record(&args.out.origin));
+    let mut is_new = true;
     label_set(Order { out: &args.out.out, spec, batch, stop }, progress, |_, rows| {
+        if std::mem::take(&mut is_new) {
+            first_look(&teacher, &dataset, plan, batch, stop)?;
+        }
         let answers = teacher.logits(&dataset, plan.augment, rows)?;
         check_storable(&answers, classes, rows, dtype)?;
         Ok(answers)
     })
+}
+
+/// Asks the teacher about a few images all over the data set, and says so where it can hardly be what was meant: before
+/// hours of work, not after. Small label sets are looked at when they are done.
+fn first_look(teacher: &Teacher, dataset: &Dataset, plan: ViewPlan, batch: usize, stop: &Stop) -> Result<()> {
+    if dataset.len() < 4 * FIRST_LOOK {
+        return Ok(());
+    }
+    let places = trust::spread(dataset.len(), FIRST_LOOK);
+    let rows: Vec<RowId> =
+        places.iter().filter_map(|&image| Some((image, *plan.rows(image).first()?))).collect();
+    let mut right = RightAnswers::none(dataset.classes());
+    for rows in rows.chunks(batch) {
+        if stop.requested() {
+            return Ok(());
+        }
+        let logits = teacher.logits(dataset, plan.augment, rows)?;
+        for (&(image, _), logits) in rows.iter().zip(logits.chunks_exact(dataset.classes())) {
+            right.add(dataset.labels()[image], trust::answer(logits));
+        }
+    }
+    if let Some(doubt) = trust::doubt(&right, rows.len() as u64, &dataset.record().name) {
+        warn(format_args!("of the first {} images looked at:\n{doubt}", rows.len()));
+    }
+    Ok(())
 }

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
-use cli::{Machine, MachineArgs, print, say};
+use cli::{Machine, MachineArgs, NetworkArgs, print, say};
 use data::DatasetSpec;
 use labels::{Check, Kind, LabelSet, Report};
 
@@ -23,9 +23,9 @@ pub struct VerifyArgs {
     /// The teacher's weights, for --recompute
     #[arg(long, value_name = "WEIGHTS", requires = "recompute")]
     pub teacher: Option<PathBuf>,
-    /// The teacher's architecture, for --recompute [default: the one that the label set records]
-    #[arg(long, value_name = "NAME", requires = "recompute")]
-    pub arch: Option<String>,
+    /// What is said of its file, for --recompute; what the label set records where nothing is.
+    #[command(flatten)]
+    pub network: NetworkArgs,
     /// The labelled dataset, for --recompute
     #[arg(long, value_name = "DATASET", requires = "recompute")]
     pub data: Option<DatasetSpec>,
@@ -64,6 +64,12 @@ pub fn run(args: &VerifyArgs, machine: Machine) -> (Findings, Result<()>) {
 }
 
 fn check(args: &VerifyArgs, machine: Machine, findings: &mut Findings) -> Result<()> {
+    if let (None, Some(flag)) = (args.recompute, args.network.given()) {
+        return Err(Error::Usage {
+            what: format!("{flag} says something of a teacher, and none is run"),
+            hint: "add --recompute N with --teacher and --data, or drop it".into(),
+        });
+    }
     let mut report = labels::verify(&args.dir)?;
     describe(&report, &mut findings.checked);
     findings.notes = report.notes.iter().map(ToString::to_string).collect();
@@ -82,8 +88,8 @@ fn check(args: &VerifyArgs, machine: Machine, findings: &mut Findings) -> Result
         return Ok(());
     };
     let set = LabelSet::open(&args.dir, Check::Sizes)?;
-    let arch = args.arch.as_deref();
-    let result = recompute(&set, &Request { rows: rows.get(), weights, arch, data, machine })?;
+    let said = args.network.foreign()?;
+    let result = recompute(&set, &Request { rows: rows.get(), weights, said: &said, data, machine })?;
     describe_recomputed(&report, &result, &mut findings.checked);
     match result.worst {
         None => Ok(()),

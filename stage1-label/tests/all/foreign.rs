@@ -144,6 +144,56 @@ fn logits_that_do_not_fit_are_refused_before_anything_is_written() {
 }
 
 #[test]
+fn probabilities_are_no_logits_and_their_logarithms_are() {
+    let place = Place::new();
+    let (rows, file, out) = (place.path("rows.parquet"), place.path("logits.npy"), place.path("labels"));
+    plan("sample", &rows).succeeds();
+    // numpy.exp(l) / numpy.exp(l).sum() for l = 0..9.
+    let sum: f32 = (0..10u8).map(|l| f32::from(l).exp()).sum();
+    let row: Vec<f32> = (0..10u8).map(|l| f32::from(l).exp() / sum).collect();
+    let softmax: Vec<f32> = row.iter().copied().cycle().take(ROWS * 10).collect();
+    npy(&file, "<f4", false, [ROWS, 10], &bytes(&softmax));
+    import(&rows, &file, &out).fails(2, &["probabilities, not logits", "hint: save what the network gives"]);
+    let halves: Vec<u8> = softmax.iter().flat_map(|&p| f16::from_f32(p).to_le_bytes()).collect();
+    npy(&file, "<f2", false, [ROWS, 10], &halves);
+    import(&rows, &file, &out).fails(2, &["probabilities, not logits"]);
+    assert!(!out.exists());
+    let logarithms: Vec<f32> = softmax.iter().map(|p| p.ln()).collect();
+    npy(&file, "<f4", false, [ROWS, 10], &bytes(&logarithms));
+    import(&rows, &file, &out).succeeds();
+}
+
+#[test]
+fn what_a_foreign_teacher_normalised_with_is_recorded_or_unknown() {
+    let place = Place::new();
+    let (rows, file) = (place.path("rows.parquet"), place.path("logits.npy"));
+    plan("sample", &rows).succeeds();
+    npy(&file, "<f4", false, [ROWS, 10], &bytes(&[0.25; ROWS * 10]));
+    for (flags, said, mean, card) in [
+        (&[][..], Some("unknown"), &[][..], "| teacher's normalisation | unknown |"),
+        (&["--normalize", "none"], None, &[], "| teacher's normalisation | none |"),
+        (
+            &["--mean", "0.5", "--std", "0.25"],
+            None,
+            &["0.5"],
+            "| teacher's normalisation | mean 0.5, std 0.25 |",
+        ),
+    ] {
+        let out = place.path(&format!("labels{}", flags.concat()));
+        import(&rows, &file, &out).args(flags).succeeds();
+        let teacher = &inspect(&out)["teacher"];
+        assert_eq!(teacher["normalisation"].as_str(), said);
+        assert_eq!(teacher["mean"], serde_json::json!(mean));
+        let text = fs::read_to_string(out.join("README.md")).unwrap();
+        assert!(text.contains(card), "{text}");
+        label().arg("verify").arg(&out).succeeds();
+    }
+    let out = place.path("refused");
+    import(&rows, &file, &out).args(["--normalize", "cifar"]).fails(2, &["unknown normalisation `cifar`"]);
+    assert!(!out.exists());
+}
+
+#[test]
 fn rows_that_do_not_belong_to_the_dataset_are_refused() {
     let place = Place::new();
     let (rows, file, out) = (place.path("rows.parquet"), place.path("logits.npy"), place.path("labels"));

@@ -23,6 +23,14 @@ pub struct Config {
     pub teacher: Option<String>,
     /// The teacher's architecture, where its file does not say.
     pub arch: Option<String>,
+    /// Which part of the teacher's checkpoint.
+    pub weights_key: Option<String>,
+    /// Mean that the teacher's images have taken away, per channel with commas between.
+    pub mean: Option<String>,
+    /// What they are then divided by.
+    pub std: Option<String>,
+    /// The same by the name of a data set.
+    pub normalize: Option<String>,
     /// Weights to start from in place of fresh ones.
     pub init: Option<String>,
     /// The augmentation of a run without a label set; the data set's usual one where it is not given.

@@ -143,6 +143,14 @@ pub static SETTINGS: &Table<Setting> = &[
     }),
     &given("arch", "NAME", "Architecture of the teacher, where its file does not say", |c| &mut c.arch)
         .spelled(known),
+    &given("weights-key", "KEY", "Part of the teacher's checkpoint to take, such as `ema`", |c| {
+        &mut c.weights_key
+    }),
+    &given("mean", "A,B,C", "Mean of each channel that the teacher's images have taken away", |c| {
+        &mut c.mean
+    }),
+    &given("std", "A,B,C", "What each channel is then divided by", |c| &mut c.std),
+    &given("normalize", "NAME", "The same by name: cifar10, imagenet .. or none", |c| &mut c.normalize),
     &path("init", "FILE", "Weights to start from", |c| &mut c.init),
     &given("augment", "NAME", "Augmentation of a run without a label set, such as crop4+flip", |c| {
         &mut c.augment

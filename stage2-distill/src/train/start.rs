@@ -49,7 +49,14 @@ pub(super) fn start<'a>(
     let mut params = match &config.init {
         None => model::initialise(&network, architecture.init, config.seed, Precision::F32),
         Some(path) => {
-            let loaded = model::load(Path::new(path), Some(&config.student), task, Precision::F32)?;
+            let loaded = model::load(Path::new(path), Some(config.student.as_str()), task, Precision::F32)?;
+            cli::say_notes(Path::new(path), &loaded.notes);
+            if loaded.network.normalisation() != network.normalisation() {
+                return Err(RunError::Refused(format!(
+                    "{path}: its network normalises its images, and the student {} does not\nhint: begin with weights of a network that sees pixels as they are",
+                    config.student
+                )));
+            }
             inputs.push(format!("init {}", loaded.blake3));
             loaded.params
         }

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use cli::{Interruptible, MachineArgs, Stop, json, show, whole};
+use cli::{Interruptible, MachineArgs, NetworkArgs, Stop, json, show, whole};
 use disk::{Existing, publish};
 use method::threat::Fraction;
 
@@ -21,9 +21,8 @@ pub struct EvalArgs {
     /// The same: weights of the student, or its run's folder
     #[arg(long, value_name = "FILE", conflicts_with = "run")]
     student: Option<PathBuf>,
-    /// Architecture, where the file does not say
-    #[arg(long, value_name = "NAME")]
-    arch: Option<String>,
+    #[command(flatten)]
+    network: NetworkArgs,
     /// Data set: `sample`, or like `cifar10:FOLDER`; the names are below [default: the run's]
     #[arg(long, value_name = "DATASET")]
     data: Option<String>,
@@ -86,7 +85,7 @@ impl EvalArgs {
             ))
         })?;
         Ok(Examination {
-            arch: self.arch.clone(),
+            said: self.network.foreign()?,
             data,
             split: self.split,
             attacks: self.attack.clone(),

@@ -3,28 +3,36 @@
 //! A file of ours carries its architecture in one metadata key, so it loads by itself; a foreign file needs the
 //! architecture's name and the task. Nothing about the run is in a student's file: equal training gives equal bytes.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use engine::params::Precision;
+use engine::params::{Precision, Role};
 use engine::{Network, Params};
 use serde::{Deserialize, Serialize};
 
-use weights::{Mismatch, StateDict, WeightsError, WeightsFile};
+use weights::{LocateError, Mismatch, WeightsError, WeightsFile};
 
 use super::architecture::Task;
-use super::state::{fill, tensors};
-use super::zoo::{ModelError, ZOO, build};
+use super::foreign::{self, Foreign};
+use super::normalise::{Inputs, Normalisation, NormalisationError};
+use super::state::tensors;
+use super::zoo::{ModelError, build};
 
 /// The metadata key of our files.
 const KEY: &str = "rslad";
 
 /// What a file of ours says about its network. Fields in alphabetical order: they are written as declared.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Description {
     architecture: String,
     classes: usize,
     input: [usize; 3],
+    /// Of a normalisation that is not the architecture's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mean: Option<Vec<f64>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    std: Option<Vec<f64>>,
 }
 
 /// A network with its values, and the digest of the file they came from.
@@ -36,6 +44,10 @@ pub struct Loaded {
     pub params: Params,
     /// BLAKE3 of the file.
     pub blake3: String,
+    /// The keys and names that lead to the network in the file, such as `state_dict.module`; empty where it is all of it.
+    pub part: String,
+    /// What was found and done, a sentence each, for the user to see.
+    pub notes: Vec<String>,
 }
 
 /// Why a network could not be loaded.
@@ -48,25 +60,59 @@ pub enum LoadError {
     #[error(transparent)]
     Model(#[from] ModelError),
     /// The file's tensors are not the architecture's.
-    #[error("{path}: not the weights of {architecture} for {input} images and {classes} classes\n{mismatch}")]
+    #[error("{path}: not the weights of {architecture} for {task}: {mismatch}\nhint: {hint}")]
     Mismatch {
         /// The file.
         path: String,
         /// The architecture wanted.
         architecture: String,
-        /// `C x H x W`.
-        input: String,
-        /// Classes wanted.
-        classes: usize,
+        /// What it was wanted for.
+        task: Task,
         /// Every difference.
         mismatch: Box<Mismatch>,
+        /// What to do about it.
+        hint: String,
     },
-    /// A foreign file, and no architecture was named.
-    #[error("{path}: does not say which architecture it holds\nhint: pass --arch with one of: {}",
-        ZOO.iter().map(|row| row.name).collect::<Vec<_>>().join(", "))]
-    Nameless {
+    /// The network is not where it was looked for, or in two places.
+    #[error("{path}: {error}")]
+    Locate {
         /// The file.
         path: String,
+        /// What is wrong.
+        error: Box<LocateError>,
+    },
+    /// What the network's images are normalised with is not known.
+    #[error("{path}: {what}")]
+    Inputs {
+        /// The file.
+        path: String,
+        /// What is wrong, and what to do about it.
+        what: String,
+    },
+    /// What was said of a normalisation is none.
+    #[error(transparent)]
+    Normalisation(#[from] NormalisationError),
+    /// A foreign file, no architecture was named, and its tensors fit none.
+    #[error(
+        "{path}: its tensors are those of no architecture that rslad knows, for {task}\n  it holds {holds}\nhint: {hint}"
+    )]
+    Unknown {
+        /// The file.
+        path: String,
+        /// What it was wanted for.
+        task: Task,
+        /// The first of its tensors.
+        holds: String,
+        /// What to do about it.
+        hint: String,
+    },
+    /// A foreign file, no architecture was named, and its tensors fit several.
+    #[error("{path}: its tensors are those of {}, which compute different things with them, and the file does not say which it is\nhint: name the one it was trained as: --arch {}", fitting.join(" and of "), fitting.join(" or --arch "))]
+    Ambiguous {
+        /// The file.
+        path: String,
+        /// The architectures.
+        fitting: Vec<String>,
     },
     /// The file names another architecture than the caller, or the metadata is damaged.
     #[error("{path}: {what}\nhint: drop --arch for files of ours, or pass the weights that were meant")]
@@ -90,80 +136,112 @@ pub enum LoadError {
         /// What the data has.
         wanted: String,
     },
-    /// A value is infinite or not a number.
-    #[error(
-        "{path}: holds values that are infinite or not numbers\nhint: the training that made it diverged"
-    )]
+    /// A value is infinite or not a number, or a variance is negative.
+    #[error("{path}: {name} holds {found}\nhint: the training that made it diverged, or the file is damaged")]
     NonFinite {
         /// The file.
         path: String,
+        /// The tensor.
+        name: String,
+        /// What it holds.
+        found: &'static str,
     },
 }
 
-/// Loads weights for `task`. `architecture` is needed for files that are not ours, and checked against ours.
+/// Loads weights for `task`. What is said of a file is needed where it is not ours, and checked against ours; `None` and
+/// `Some("resnet18")` say an architecture and nothing else.
 pub fn load(
     path: &Path,
-    architecture: Option<&str>,
+    said: impl Into<Foreign>,
     task: Task,
     precision: Precision,
 ) -> Result<Loaded, LoadError> {
-    load_from(WeightsFile::read(path)?, architecture, task, precision)
+    load_from(&WeightsFile::read(path)?, said, task, precision)
 }
 
 /// [`load`] for a file that was read already.
 pub fn load_from(
-    file: WeightsFile,
-    architecture: Option<&str>,
+    file: &WeightsFile,
+    said: impl Into<Foreign>,
     task: Task,
     precision: Precision,
 ) -> Result<Loaded, LoadError> {
-    let (path, blake3) = (file.path().to_owned(), file.blake3().to_hex().to_string());
-    let shown = || path.clone();
-    let state = file.decode()?;
-    let name = match description(&state).map_err(|what| LoadError::Metadata { path: shown(), what })? {
+    let (mut said, mut notes) = (said.into(), Vec::new());
+    let path = || file.path().to_owned();
+    let checkpoint = file.open()?;
+    let own = description(&checkpoint.metadata).map_err(|what| LoadError::Metadata { path: path(), what })?;
+    let name = match own {
         Some(own) => {
-            if let Some(wanted) = architecture.filter(|wanted| *wanted != own.architecture) {
+            if let Some(wanted) = said.architecture.filter(|wanted| *wanted != own.architecture) {
                 let what = format!("holds a {}; --arch says {wanted}", own.architecture);
-                return Err(LoadError::Metadata { path: shown(), what });
+                return Err(LoadError::Metadata { path: path(), what });
             }
             let found = Task { input: own.input, classes: own.classes };
             if found != task {
                 let (found, wanted) = (found.to_string(), task.to_string());
-                return Err(LoadError::Task { path: shown(), architecture: own.architecture, found, wanted });
+                return Err(LoadError::Task { path: path(), architecture: own.architecture, found, wanted });
+            }
+            if let (Some(mean), Some(std), None) = (own.mean, own.std, &said.inputs) {
+                let by = Normalisation::new(mean, std);
+                let by = by.map_err(|error| LoadError::Metadata { path: path(), what: error.to_string() })?;
+                said.inputs = Some(Inputs::Normalised(by));
             }
             own.architecture
         }
-        None => architecture.ok_or_else(|| LoadError::Nameless { path: shown() })?.to_string(),
+        None => match said.architecture.take() {
+            Some(name) => name,
+            None => {
+                let name = foreign::recognise(file, &checkpoint, task)?;
+                notes.push(format!("recognised as {name} by its tensors"));
+                name
+            }
+        },
     };
-    let (row, network) = build(&name, task)?;
-    let params = fill(&network, &state, row.unused, precision).map_err(|mismatch| {
-        let [c, h, w] = task.input;
-        let input = format!("{c}x{h}x{w}");
-        LoadError::Mismatch {
-            path: shown(),
-            architecture: name,
-            input,
-            classes: task.classes,
-            mismatch: Box::new(mismatch),
-        }
-    })?;
-    if params.trainable().has_non_finite() || params.statistics().has_non_finite() {
-        return Err(LoadError::NonFinite { path: shown() });
-    }
-    Ok(Loaded { network, params, blake3 })
+    said.architecture = None;
+    let mut loaded = foreign::find(file, checkpoint, &name, &said, task, precision)?;
+    notes.append(&mut loaded.notes);
+    loaded.notes = notes;
+    check_values(&loaded).map_err(|(name, found)| LoadError::NonFinite { path: path(), name, found })?;
+    Ok(loaded)
 }
 
-fn description(state: &StateDict) -> Result<Option<Description>, String> {
-    let Some(text) = state.metadata.get(KEY) else { return Ok(None) };
+/// The first tensor whose values no network can have.
+fn check_values(loaded: &Loaded) -> Result<(), (String, &'static str)> {
+    let layout = loaded.params.layout();
+    let arenas =
+        [(layout.trainable(), loaded.params.trainable()), (layout.statistics(), loaded.params.statistics())];
+    for (entries, arena) in arenas {
+        for entry in entries {
+            let mut values = entry.range.clone().map(|place| arena.get(place));
+            if values.clone().any(|value| !value.is_finite()) {
+                return Err((entry.name.clone(), "values that are infinite or not numbers (NaN)"));
+            }
+            if entry.role == Role::RunningVar && values.any(|value| value < 0.0) {
+                return Err((entry.name.clone(), "a negative variance"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn description(metadata: &BTreeMap<String, String>) -> Result<Option<Description>, String> {
+    let Some(text) = metadata.get(KEY) else { return Ok(None) };
     serde_json::from_str(text).map(Some).map_err(|e| format!("its `{KEY}` metadata is not a network's: {e}"))
 }
 
 /// Writes a network as safetensors: PyTorch's names, and one metadata key with the architecture, input and classes.
 pub fn save(path: &Path, network: &Network, params: &Params) -> Result<(), WeightsError> {
+    let task = Task { input: network.input(), classes: network.classes() };
+    // What every network of the architecture does needs no mention.
+    let usual = build(network.architecture(), task).ok().map(|(_, usual)| usual);
+    let usual = usual.as_ref().and_then(Network::normalisation);
+    let own = network.normalisation().filter(|own| Some(*own) != usual);
     let description = Description {
         architecture: network.architecture().into(),
         classes: network.classes(),
         input: network.input(),
+        mean: own.map(|(mean, _)| mean.into()),
+        std: own.map(|(_, std)| std.into()),
     };
     let text = serde_json::to_string(&description).expect("a description is plain data");
     weights::write(path, tensors(params), Some((KEY, &text)))

@@ -6,23 +6,33 @@ use engine::params::{Arena, Precision};
 use engine::{Network, Params};
 use weights::{Dtype, Mismatch, StateDict, Wanted};
 
-/// Lays a state dict into fresh parameters.
-pub fn fill(
-    network: &Network,
-    state: &StateDict,
-    unused: &[&str],
-    precision: Precision,
-) -> Result<Params, Mismatch> {
+/// What a network wants of a file: parameters, statistics, and counters where they are there.
+pub(super) fn wanted(network: &Network) -> Vec<Wanted> {
     let layout = network.layout();
     let tensors = layout.trainable().iter().chain(layout.statistics());
     let counter = |name: &String| Wanted { name: name.clone(), shape: vec![], optional: true };
-    let wanted: Vec<Wanted> = tensors
+    tensors
         .map(|entry| Wanted { name: entry.name.clone(), shape: entry.shape.clone(), optional: false })
         .chain(layout.counters().iter().map(counter))
-        .collect();
+        .collect()
+}
+
+/// Lays a state dict, names as they are, into fresh parameters.
+pub fn fill(network: &Network, state: &StateDict, precision: Precision) -> Result<Params, Mismatch> {
+    let wanted = wanted(network);
+    Ok(lay(network, weights::fit(state, &wanted)?, precision))
+}
+
+/// Fresh parameters with tensors laid in, each by its place among what the network [`wanted`].
+pub(super) fn lay<'t>(
+    network: &Network,
+    tensors: impl IntoIterator<Item = (usize, &'t weights::TensorData)>,
+    precision: Precision,
+) -> Params {
+    let layout = network.layout();
     let mut params = Params::zeros(layout, precision);
     let (trainable, statistics) = (layout.trainable().len(), layout.statistics().len());
-    for (index, tensor) in weights::fit(state, &wanted, unused)? {
+    for (index, tensor) in tensors {
         if index < trainable {
             copy(tensor, params.trainable_mut(), layout.trainable()[index].range.start);
         } else if index < trainable + statistics {
@@ -31,7 +41,7 @@ pub fn fill(
             params.batches_tracked_mut()[index - trainable - statistics] = tensor.to_f64()[0] as i64;
         }
     }
-    Ok(params)
+    params
 }
 
 fn copy(tensor: &weights::TensorData, arena: &mut Arena, start: usize) {

@@ -65,7 +65,9 @@ fn a_whole_pickled_network_is_named_and_refused() {
 fn what_people_save_as_weights_by_mistake_is_recognised() {
     let mut tar = vec![0; 600];
     tar[257..262].copy_from_slice(b"ustar");
-    let cases: [(&[u8], &str, &str); 13] = [
+    // As TensorFlow Lite's FlatBuffers and ONNX's protocol buffers begin.
+    let onnx = b"\x08\x06\x12\x07pytorch\x1a\x052.0.0:\x05";
+    let cases: [(&[u8], &str, &str); 18] = [
         (b"", "an empty file", "fetch the file again"),
         (b"\n <!DOCTYPE html><html><head>", "an HTML page", "the link led to a page"),
         (b"\xef\xbb\xbf<HTML lang=en>", "an HTML page", "the link led to a page"),
@@ -77,6 +79,11 @@ fn what_people_save_as_weights_by_mistake_is_recognised() {
         (b"BZh91AY", "a compressed file", "unpack it"),
         (&tar, "a tar archive", "unpack it"),
         (b"\x89HDF\r\n\x1a\n", "an HDF5 file", "safetensors"),
+        (b"\x1c\0\0\0TFL3\x14\0 \0", "a TensorFlow Lite model", "label import"),
+        (onnx, "an ONNX model", "label import"),
+        (b"\x08\x07:\xff\x01\n", "an ONNX model", "label import"),
+        (b"\x93NUMPY\x01\0v\0{", "a NumPy array (.npy)", "torch.save"),
+        (b"MATLAB 5.0 MAT-file", "a MATLAB file", "label import"),
         (b"\x80\x03}q\0.", "a Python pickle that torch.save did not write", "state_dict()"),
         (b"MZ\x90\0", "unknown bytes that begin [4d, 5a, 90, 00]", "safetensors"),
     ];
@@ -116,6 +123,11 @@ fn other_zip_archives_are_named() {
         }
     }
     assert!(message(&other).contains("a numpy .npz archive"));
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for name in ["metadata.json", "config.json", "model.weights.h5"] {
+        zip.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+    }
+    assert!(message(&zip.finish().unwrap().into_inner()).contains("a Keras model"));
 }
 
 #[test]
@@ -238,6 +250,55 @@ fn elements_we_have_no_type_for_are_named() {
     let sparse = call("torch._utils", "_rebuild_sparse_tensor", &[]);
     let text = message(&zipped(&program(&dict(&[("w", sparse)])), &[]));
     assert!(text.contains("tensor w is not a plain dense tensor"), "{text}");
+}
+
+#[test]
+fn a_negated_tensor_has_the_sign_that_pytorch_gives_it() {
+    // What `torch.save` writes for `torch.complex(a, -b).conj().imag`: b's storage with the other sign, and a flag.
+    let flagged = |flags: Vec<u8>| {
+        let sizes = |n: i64| tuple(&[int(n)]);
+        let stored = storage("FloatStorage", "0", 2, None);
+        let arguments = [stored, int(0), sizes(2), sizes(1), vec![0x89], b"N".to_vec(), flags];
+        let tensor = call("torch._utils", "_rebuild_tensor_v2", &arguments);
+        zipped(&program(&dict(&[("w", tensor)])), &[("data/0", &ONE_TWO)])
+    };
+    let values = |flags| decode(&flagged(flags)).map(|state| state.get("w").unwrap().to_f32());
+    let truth = || vec![0x88];
+    assert_eq!(values(dict(&[("neg", truth())])).unwrap(), [-1.0, -2.0]);
+    assert_eq!(values(dict(&[("neg", vec![0x89]), ("conj", vec![0x89])])).unwrap(), [1.0, 2.0]);
+    assert_eq!(values(b"N".to_vec()).unwrap(), [1.0, 2.0]);
+    for (flags, found) in [
+        (dict(&[("conj", truth())]), "a lazy conjugation"),
+        (dict(&[("scaled", truth())]), "flags that are not known"),
+        (text("neg"), "flags that are no dict"),
+    ] {
+        let text = values(flags).unwrap_err().to_string();
+        assert!(text.contains("tensor w was saved with") && text.contains(found), "{text}");
+        assert!(text.contains("\nhint: "), "{text}");
+    }
+}
+
+#[test]
+fn arguments_that_no_version_of_pytorch_writes_are_refused() {
+    let sizes = |n: i64| tuple(&[int(n)]);
+    let stored = || storage("FloatStorage", "0", 2, None);
+    let known = || vec![stored(), int(0), sizes(2), sizes(1), vec![0x89], b"N".to_vec(), b"N".to_vec()];
+    let more = call("torch._utils", "_rebuild_tensor_v2", &[known(), vec![int(2)]].concat());
+    let parameter = [honest(), vec![0x88], b"N".to_vec(), b"N".to_vec()];
+    let class = b"cmine\nScaled\n".to_vec();
+    let rebuild = b"ctorch._utils\n_rebuild_tensor_v2\n".to_vec();
+    let subclass =
+        call("torch._tensor", "_rebuild_from_type_v2", &[rebuild, class, tuple(&known()), b"N".to_vec()]);
+    let restated = [honest(), tuple(&[int(1)]), b"b".to_vec()].concat();
+    for (tensor, found) in [
+        (more, "more arguments than are known"),
+        (call("torch._utils", "_rebuild_parameter", &parameter), "an argument of its parameter"),
+        (subclass, "a tensor class of its own"),
+        (restated, "a state that is set after it was rebuilt"),
+    ] {
+        let text = message(&zipped(&program(&dict(&[("w", tensor)])), &[("data/0", &ONE_TWO)]));
+        assert!(text.contains("tensor w was saved with") && text.contains(found), "{text}");
+    }
 }
 
 proptest! {

@@ -3,6 +3,7 @@
 
 mod forged;
 mod hostile;
+mod places;
 mod publish;
 mod pytorch;
 mod teachers;

@@ -66,7 +66,12 @@ impl fmt::Display for Card {
         let weights = teacher.weights_blake3.map_or("not recorded".to_owned(), |hash| hash.to_string());
         fact(f, "weights", &weights)?;
         fact(f, "origin", &or_unknown(&teacher.origin))?;
-        let normalisation = if teacher.mean.is_empty() {
+        if let Some(key) = &teacher.weights_key {
+            fact(f, "part of the file", key)?;
+        }
+        let normalisation = if let Some(said) = &teacher.normalisation {
+            said.clone()
+        } else if teacher.mean.is_empty() {
             "none".to_owned()
         } else {
             format!("mean {}, std {}", teacher.mean.join(" "), teacher.std.join(" "))

@@ -1,0 +1,338 @@
+//! Finding a network in a file of others: the part and the prefix under which everything it wants lies, what lies
+//! beside it, and whether that matters.
+
+use std::collections::HashMap;
+
+use super::checkpoint::Checkpoint;
+use super::error::Problem;
+use super::fit::{Mismatch, Wanted};
+use super::leftover::{harmless, hidden_member, some};
+use super::nesting::several;
+use super::normaliser::{Normaliser, Pair, pairs, per_channel};
+use super::part::{Listed, Part};
+use super::spot::{Spot, spots};
+use super::state::TensorData;
+
+/// What is looked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Sought<'w> {
+    /// What the network wants.
+    pub wanted: &'w [Wanted],
+    /// Prefixes of tensors in published files that it does not use.
+    pub unused: &'w [&'w str],
+    /// Channels of its images, for a normalisation.
+    pub channels: usize,
+    /// Where to look, where the user says.
+    pub key: Option<&'w str>,
+}
+
+/// A network's tensors, and what was seen on the way.
+#[derive(Debug)]
+pub struct Located {
+    /// Index into what was wanted, and the tensor.
+    pub tensors: Vec<(usize, TensorData)>,
+    /// The keys and names that lead to the network, such as `state_dict.module`; empty for a bare state dict.
+    pub part: String,
+    /// The normalisation whose constants lie in the network's own part.
+    pub normaliser: Option<Normaliser>,
+    /// Constants of a normalisation in another part: nothing says whether the network applies them.
+    pub beside: Option<Normaliser>,
+    /// A member of the sequence that the network is in, before it and without any tensor.
+    pub hidden: Option<String>,
+    /// What was left over and is harmless, in words.
+    pub left: Vec<String>,
+}
+
+/// Why a network was not found.
+#[derive(Debug, thiserror::Error)]
+pub enum LocateError {
+    /// It was found, and cannot be read; or the file holds nothing of the kind.
+    #[error(transparent)]
+    Problem(#[from] Problem),
+    /// Nothing in the file fits it.
+    #[error("{0}")]
+    Mismatch(Mismatch),
+    /// Two parts fit, and hold other numbers.
+    #[error("{} fit the network and differ: {}\nhint: name the one that is meant: --weights-key {}", count(.0.len()), .0.join(", "), .0.join(" or --weights-key "))]
+    Several(Vec<String>),
+    /// The part that was asked for is not there.
+    #[error("no part `{key}` of it fits the network\nhint: parts that are there: {}", there.join(", "))]
+    Key {
+        /// What was asked for.
+        key: String,
+        /// What there is, with what fits first.
+        there: Vec<String>,
+    },
+    /// Tensors beside the network that may act on its answers.
+    #[error(
+        "the network lies in `{part}`, and beside it what may change its answers: {names}\nhint: if it does not, say so with --weights-key {part}; if it does, let PyTorch answer: `label plan`, tools/label_with_pytorch.py, `label import`"
+    )]
+    Beside {
+        /// Where the network is.
+        part: String,
+        /// Some of their names.
+        names: String,
+    },
+    /// The file normalises twice, or with numbers that are none.
+    #[error("{what}\nhint: say what the network takes: --mean and --std, or --normalize none")]
+    Normaliser {
+        /// What was found.
+        what: String,
+    },
+}
+
+fn count(parts: usize) -> String {
+    if parts == 2 { "two parts".into() } else { format!("{parts} parts") }
+}
+
+impl Checkpoint<'_> {
+    /// Finds what is sought, reads it, and judges what else is there.
+    ///
+    /// Names are seen through one common prefix, whatever it is (`module.`, `net.`, `1.`), and through `_orig_mod.`
+    /// anywhere. Equal copies are one; two parts that fit and differ are an error until a key names one.
+    ///
+    /// Errors: [`LocateError`].
+    pub fn locate(&mut self, sought: &Sought) -> Result<Located, LocateError> {
+        let all = spots(&self.parts, sought.wanted);
+        let fitting: Vec<Spot> = all.iter().filter(|spot| self.fits(spot, sought)).cloned().collect();
+        if fitting.is_empty() {
+            return Err(self.nothing_fits(&all, sought));
+        }
+        let meant = match sought.key {
+            None => fitting.clone(),
+            Some(key) => self.named(&fitting, key)?,
+        };
+        let chosen = meant[0].clone();
+        let tensors = self.tensors(&chosen, sought)?;
+        let mut copies = Vec::new();
+        for other in fitting.iter().filter(|other| **other != chosen) {
+            if self.tensors(other, sought)? == tensors {
+                copies.push(other.clone());
+            } else if meant.contains(other) {
+                let parts = meant.iter().take(4).map(|spot| self.shown(spot)).collect();
+                return Err(LocateError::Several(parts));
+            }
+        }
+        let part = self.shown(&chosen);
+        let is_named = sought.key.is_some_and(|key| !chosen.prefix.is_empty() && plain(key) == part);
+        let mut located = Located {
+            tensors,
+            hidden: hidden_member(&self.parts[chosen.part], &chosen.prefix),
+            part,
+            normaliser: None,
+            beside: None,
+            left: Vec::new(),
+        };
+        self.judge(&chosen, &copies, sought, is_named, &mut located)?;
+        Ok(located)
+    }
+
+    /// Where something may lie, the spots with most tensors first: for whoever looks for an architecture.
+    pub fn spots(&self) -> Vec<Spot> {
+        Spot::every(&self.parts)
+    }
+
+    /// The first names and shapes of the part with most tensors, in a line.
+    pub fn beginning(&self) -> String {
+        let part = self.parts.iter().max_by_key(|part| part.tensors.len());
+        let tensors = part.map_or(&[][..], |part| &part.tensors);
+        let shown = |one: &Listed| {
+            let name: String = one.name.chars().take(60).collect();
+            format!("{name} {:?}", one.shape().unwrap_or_default())
+        };
+        let first: Vec<String> = tensors.iter().take(3).map(shown).collect();
+        let more = tensors.len().saturating_sub(first.len());
+        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+        format!("{}{more}", first.join("; "))
+    }
+
+    /// The shape of the tensor of that bare name at a spot.
+    pub fn shape_at(&self, spot: &Spot, name: &str) -> Option<Vec<usize>> {
+        let part = &self.parts[spot.part];
+        let place = part.find(&format!("{}{name}", spot.prefix))?;
+        part.tensors[place].shape().map(<[usize]>::to_vec)
+    }
+
+    /// The keys and names that lead to a spot.
+    pub fn shown(&self, spot: &Spot) -> String {
+        let mut words = self.parts[spot.part].path.clone();
+        words.extend(spot.prefix.strip_suffix('.').map(str::to_owned));
+        words.join(".")
+    }
+
+    /// A tensor that cannot be read counts as there: reading it says why it cannot.
+    fn fits(&self, spot: &Spot, sought: &Sought) -> bool {
+        let part = &self.parts[spot.part];
+        sought.wanted.iter().all(|one| match part.find(&format!("{}{}", spot.prefix, one.name)) {
+            Some(place) => part.tensors[place].shape().is_none_or(|shape| one.takes(shape)),
+            None => one.may_be_missing(),
+        })
+    }
+
+    fn tensors(&mut self, spot: &Spot, sought: &Sought) -> Result<Vec<(usize, TensorData)>, Problem> {
+        let part = &self.parts[spot.part];
+        let find = |(index, one): (usize, &Wanted)| {
+            Some((index, part.find(&format!("{}{}", spot.prefix, one.name))?))
+        };
+        let (indices, places): (Vec<usize>, Vec<usize>) =
+            sought.wanted.iter().enumerate().filter_map(find).unzip();
+        Ok(indices.into_iter().zip(self.read(spot.part, &places)?).collect())
+    }
+
+    /// The spots that a key names: by all that leads to them, by how that begins, or by any part of it.
+    fn named(&self, fitting: &[Spot], key: &str) -> Result<Vec<Spot>, LocateError> {
+        let key = plain(key);
+        let rules: [&dyn Fn(&str) -> bool; 3] = [
+            &|shown| shown == key,
+            &|shown| shown.strip_prefix(&key).is_some_and(|rest| rest.starts_with('.')),
+            &|shown| format!(".{shown}.").contains(&format!(".{key}.")),
+        ];
+        let by = |rule: &&dyn Fn(&str) -> bool| -> Option<Vec<Spot>> {
+            let found: Vec<Spot> = fitting.iter().filter(|spot| rule(&self.shown(spot))).cloned().collect();
+            (!found.is_empty()).then_some(found)
+        };
+        rules.iter().find_map(by).ok_or_else(|| {
+            let fits = fitting.iter().map(|spot| format!("{} (fits)", self.shown(spot)));
+            let others = self.parts.iter().map(|part| part.path.join("."));
+            let there = fits.chain(others).filter(|shown| !shown.is_empty() && shown != " (fits)");
+            let mut there: Vec<String> = there.take(6).collect();
+            if there.is_empty() {
+                there.push("none but the file itself; drop --weights-key".into());
+            }
+            LocateError::Key { key, there }
+        })
+    }
+
+    fn nothing_fits(&self, all: &[Spot], sought: &Sought) -> LocateError {
+        let most = |part: &Part| part.tensors.len();
+        let nearest = all.first().cloned().unwrap_or_else(|| {
+            // Nothing of any wanted name: the largest part is what was meant.
+            let part = (0..self.parts.len()).rev().max_by_key(|&part| most(&self.parts[part])).unwrap_or(0);
+            Spot { part, prefix: String::new() }
+        });
+        if let (true, Some((path, count))) = (all.is_empty(), self.lists.first()) {
+            return several(path, *count).into();
+        }
+        let part = &self.parts[nearest.part];
+        let listed = |name: &str| {
+            let place = part.find(&format!("{}{name}", nearest.prefix))?;
+            part.tensors[place].shape()
+        };
+        let under = part.tensors.iter().filter_map(|one| {
+            let name = one.bare.strip_prefix(&nearest.prefix)?;
+            let counts =
+                harmless(one).is_none() && !sought.unused.iter().any(|unused| name.starts_with(unused));
+            counts.then_some((name, one.shape().unwrap_or_default()))
+        });
+        LocateError::Mismatch(Mismatch::between(sought.wanted, listed, under))
+    }
+
+    /// Says of everything beside the network why it is harmless, or refuses.
+    fn judge(
+        &mut self,
+        chosen: &Spot,
+        copies: &[Spot],
+        sought: &Sought,
+        is_named: bool,
+        located: &mut Located,
+    ) -> Result<(), LocateError> {
+        let part = &self.parts[chosen.part];
+        let (copied, elsewhere): (Vec<&Spot>, Vec<&Spot>) =
+            copies.iter().partition(|copy| copy.part == chosen.part);
+        let wants = |name: &str| sought.wanted.iter().any(|one| one.name == name);
+        let is_used = |one: &Listed, spot: &Spot| {
+            let name = one.bare.strip_prefix(&spot.prefix);
+            name.is_some_and(|name| {
+                wants(name) || sought.unused.iter().any(|unused| name.starts_with(unused))
+            })
+        };
+        let is_left = |place: usize| {
+            let one = &part.tensors[place];
+            !is_used(one, chosen) && !copied.iter().any(|copy| is_used(one, copy))
+        };
+        let found = pairs(part, is_left, sought.channels);
+        let of_pair = |place: usize| found.iter().any(|pair| pair.mean == place || pair.std == place);
+        let mut unknown: Vec<String> = Vec::new();
+        let mut inside = false;
+        let mut known: HashMap<&'static str, Vec<String>> = HashMap::new();
+        for place in (0..part.tensors.len()).filter(|&place| is_left(place) && !of_pair(place)) {
+            let one = &part.tensors[place];
+            match harmless(one) {
+                Some(why) if !super::fit::is_counter(&one.bare) => {
+                    known.entry(why).or_default().push(one.name.clone());
+                }
+                Some(_) => {}
+                None => {
+                    inside |= one.bare.starts_with(&chosen.prefix);
+                    unknown.push(one.name.clone());
+                }
+            }
+        }
+        if inside {
+            return Err(self.nothing_fits(std::slice::from_ref(chosen), sought));
+        }
+        if !unknown.is_empty() && !is_named {
+            let part = located.part.clone();
+            return Err(LocateError::Beside { part, names: some(&unknown) });
+        }
+        let mut left: Vec<String> =
+            known.into_iter().map(|(why, names)| format!("{} ({why})", some(&names))).collect();
+        left.sort();
+        if !unknown.is_empty() {
+            left.push(format!("{} (not of the part that --weights-key names)", some(&unknown)));
+        }
+        for copy in copied.iter().chain(&elsewhere) {
+            left.push(format!("{} (an equal copy)", self.shown(copy)));
+        }
+        located.left = left;
+        located.normaliser = self.normaliser(chosen.part, &found, sought.channels)?;
+        for other in (0..self.parts.len()).filter(|&other| other != chosen.part) {
+            let found = pairs(&self.parts[other], |_| true, sought.channels);
+            if located.beside.is_none() {
+                located.beside = self.normaliser(other, &found, sought.channels)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The one normalisation of these pairs.
+    fn normaliser(
+        &mut self,
+        part: usize,
+        pairs: &[Pair],
+        channels: usize,
+    ) -> Result<Option<Normaliser>, LocateError> {
+        let mut found: Option<Normaliser> = None;
+        for pair in pairs {
+            let read = self.read(part, &[pair.mean, pair.std])?;
+            let names = [pair.mean, pair.std].map(|place| self.parts[part].tensors[place].name.clone());
+            let refused = |what: &str| LocateError::Normaliser {
+                what: format!(
+                    "its tensors {} and {} are named like a normalisation, and {what}",
+                    names[0], names[1]
+                ),
+            };
+            let [mean, std] = [0, 1].map(|place| per_channel(&read[place], channels));
+            let (Some(mean), Some(std)) = (mean, std) else {
+                return Err(refused("differ within a channel"));
+            };
+            let is_one = mean.iter().all(|m| m.is_finite()) && std.iter().all(|s| s.is_finite() && *s > 0.0);
+            if !is_one {
+                return Err(refused("hold numbers that nothing can be divided by"));
+            }
+            match &found {
+                Some(known) if known.mean != mean || known.std != std => {
+                    return Err(refused(&format!("differ from {} and {}", known.names[0], known.names[1])));
+                }
+                Some(_) => {}
+                None => found = Some(Normaliser { names, mean, std }),
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// A key as it is compared: parts of a path may be written with slashes, and a trailing dot is a prefix's.
+fn plain(key: &str) -> String {
+    key.replace('/', ".").trim_matches('.').to_owned()
+}
