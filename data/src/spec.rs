@@ -130,7 +130,10 @@ impl FromStr for DatasetSpec {
             (Place::BuiltIn, Some(_)) => {
                 bad("something after the name", "the sample is built in; give its name alone")
             }
-            (_, None | Some("")) => bad("no place after a colon", "say where the files are"),
+            (_, None | Some("")) => bad(
+                "no place after a colon",
+                "say where the files are, after a colon, as in cifar10:data/cifar10",
+            ),
             (_, Some(place)) => Ok(Self { row, path: PathBuf::from(place) }),
         }
     }

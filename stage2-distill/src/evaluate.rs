@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use cli::{Progress, note, warn, with_commas};
+use cli::{Progress, detail, note, warn, with_commas};
 use data::{Dataset, DatasetSpec, Split};
 use engine::Engine;
 use engine::params::Precision;
@@ -83,6 +83,8 @@ pub fn evaluate(exam: &Examination, engine: &dyn Engine, threads: usize) -> Resu
     let loaded = model::load(&exam.student, &exam.said, task, Precision::F32)?;
     cli::say_notes(&exam.student, &loaded.notes);
     let victim = Victim::new(engine, &loaded.network, &loaded.params);
+    detail(format_args!("{}: BLAKE3 {}", exam.student.display(), loaded.blake3));
+    detail(format_args!("{}: identity {}", exam.data, dataset.record().hash()));
     announce(exam, &dataset, loaded.network.architecture(), &attacks, engine, threads);
     let settings = Settings {
         threat: Threat { eps: exam.reach.as_ref().map_or(0.0, |reach| reach.eps.value.value()) },

@@ -31,6 +31,12 @@ pub struct Origin {
 
 /// The student that a path names: a run's folder stands for its best student, or its last where it selected none.
 pub fn find(path: &Path) -> Result<Trained, RunError> {
+    if !path.exists() {
+        return Err(RunError::Refused(format!(
+            "{}: no such file or folder\nhint: pass the --out of `distill train`, or a weights file",
+            path.display()
+        )));
+    }
     if !path.is_dir() {
         let run = path.parent().filter(|_| STUDENTS.iter().any(|name| path.ends_with(name)));
         return Ok(Trained { student: path.into(), run: run.map(origin).transpose()?.flatten() });

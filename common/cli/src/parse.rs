@@ -9,7 +9,7 @@ use clap::{Arg, Command, Parser};
 
 use crate::Exit;
 use crate::screen::{self, Kind};
-use crate::signpost::instead_of;
+use crate::signpost::{self, instead_of};
 use crate::talk::TalkArgs;
 use crate::words::quoted;
 
@@ -53,6 +53,9 @@ fn explain(error: &clap::Error, root: &Command, words: &[String]) -> Option<Stri
         | ErrorKind::MissingSubcommand => return None,
         ErrorKind::UnknownArgument => {
             let flag = flag();
+            if flag.parse::<f64>().is_ok() {
+                return Some(format!("{flag}: no number here is below zero\nhint: {help}"));
+            }
             let has = |name: &str| command.get_arguments().any(|arg| arg.get_long() == Some(name));
             let near =
                 || text(ContextKind::SuggestedArg).map(|near| format!("did you mean `{near}`? {help}"));
@@ -65,15 +68,19 @@ fn explain(error: &clap::Error, root: &Command, words: &[String]) -> Option<Stri
         }
         ErrorKind::InvalidSubcommand => {
             let given = text(ContextKind::InvalidSubcommand).unwrap_or_default();
-            let known = command.get_subcommands().map(Command::get_name).filter(|name| *name != "help");
-            names::Unknown::new("command", &given, known).to_string()
+            let known = || command.get_subcommands().map(Command::get_name).filter(|name| *name != "help");
+            match signpost::command(&given, &|name| known().any(|known| known == name)) {
+                Some(way) => format!("unknown command `{given}`\nhint: {way}"),
+                None => names::Unknown::new("command", &given, known()).to_string(),
+            }
         }
         ErrorKind::MissingRequiredArgument => missing(error, command, &path, rest),
         ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
             let (flag, value) = (flag(), text(ContextKind::InvalidValue).unwrap_or_default());
             let name = flag.split(' ').next().unwrap_or_default();
             if value.is_empty() {
-                return Some(format!("{name} wants a value: {}\nhint: {help}", flag.trim_end_matches("...")));
+                let hint = meaning(command, name, &help);
+                return Some(format!("{name} wants a value: {}{hint}", flag.trim_end_matches("...")));
             }
             let wanted = match (error.source(), text(ContextKind::ValidValue)) {
                 (_, Some(known)) => format!("wanted one of {known}"),
@@ -81,6 +88,12 @@ fn explain(error: &clap::Error, root: &Command, words: &[String]) -> Option<Stri
                     source.downcast_ref().map_or_else(|| source.to_string(), |error| number(error).into())
                 }
                 (None, None) => "no such value".into(),
+            };
+            // Some name what was given once more: `split `valid`: wanted ..`.
+            let again = format!("`{value}`: ");
+            let wanted = match wanted.split_once(&again) {
+                Some((what, rest)) if !what.contains('\n') && what.len() < 16 => rest.to_owned(),
+                _ => wanted,
             };
             let hint =
                 if wanted.contains("\nhint: ") { String::new() } else { meaning(command, name, &help) };

@@ -59,6 +59,29 @@ const WAYS: &[(&[&str], &str)] = &[
     (&["download"], "nothing is downloaded: say where the files lie, as in --data cifar10:FOLDER"),
 ];
 
+/// Commands of other programs, and of the other one of ours.
+const COMMANDS: &[(&[&str], &str, &str)] = &[
+    (&["test", "evaluate", "attack", "validate", "val"], "eval", "it is called `eval` here"),
+    (&["fit", "run", "distill"], "train", "it is called `train` here"),
+    (&["label", "teacher"], "train", "labels are written by the other program: `label run`"),
+    (
+        &["train", "eval", "distill", "student"],
+        "run",
+        "students are trained by the other program: `distill train`",
+    ),
+    (&["check", "validate", "hash"], "verify", "it is called `verify` here"),
+    (&["info", "show", "stat", "stats"], "inspect", "it is called `inspect` here"),
+];
+
+/// Where to go instead of a command that the program does not have; `has` says which it has.
+pub(crate) fn command(given: &str, has: &dyn Fn(&str) -> bool) -> Option<&'static str> {
+    let given = names::plain(given);
+    COMMANDS
+        .iter()
+        .find(|(foreign, own, _)| foreign.contains(&given.as_str()) && has(own))
+        .map(|(_, _, way)| *way)
+}
+
 /// What there is in place of a GPU.
 pub(crate) const NO_GPU: &str =
     "no engine runs on a GPU yet; a teacher can: `label plan`, tools/label_with_pytorch.py, `label import`";
@@ -70,11 +93,13 @@ pub(crate) fn instead_of(flag: &str, has: &dyn Fn(&str) -> bool) -> Option<Strin
     if let Some(own) = here.flat_map(|(_, own)| own.iter()).find(|own| has(own)) {
         return Some(format!("it is called --{own} here"));
     }
-    let options = method::objective::OBJECTIVES.iter().flat_map(|row| row.options);
-    if has("set")
-        && let Some(option) = options.into_iter().find(|choice| choice.key == flag)
-    {
-        return Some(format!("it is an option of an objective: --set {}={}", option.key, option.default));
+    let owners = method::objective::OBJECTIVES.iter();
+    let owners: Vec<&str> = owners
+        .filter(|row| row.options.iter().any(|choice| choice.key == flag))
+        .map(|row| row.name)
+        .collect();
+    if has("set") && !owners.is_empty() {
+        return Some(format!("it is an option of {}, as in --set {flag}=1", owners.join(", ")));
     }
     WAYS.iter().find(|(foreign, _)| foreign.contains(&flag.as_str())).map(|(_, way)| (*way).into())
 }
@@ -91,7 +116,10 @@ mod tests {
         assert_eq!(instead_of("--model", &distill).unwrap(), "it is called --student here");
         assert_eq!(instead_of("--learning_rate", &distill).unwrap(), "it is called --lr here");
         assert_eq!(instead_of("--learning_rate", &label), None);
-        assert!(instead_of("--beta", &distill).unwrap().contains("--set beta="));
+        assert!(instead_of("--beta", &distill).unwrap().contains("an option of trades, as in --set beta="));
+        let has = |command: &str| ["train", "eval"].contains(&command);
+        assert_eq!(super::command("Test", &has), Some("it is called `eval` here"));
+        assert_eq!(super::command("verify", &has), None);
         assert_eq!(instead_of("--gpu", &label).unwrap(), NO_GPU);
         assert_eq!(instead_of("--nonsense", &distill), None);
     }

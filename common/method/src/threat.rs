@@ -56,14 +56,24 @@ impl fmt::Display for Fraction {
 
 /// A text that is not a fraction between 0 and 1.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a fraction such as 8/255 or a number such as 0.03, between 0 and 1")]
-pub struct NotAFraction(String);
+#[error("`{text}` is not a fraction such as 8/255 or a number such as 0.03, between 0 and 1{}", levels(.text))]
+pub struct NotAFraction {
+    text: String,
+}
+
+/// Whoever counts in levels of 8-bit pixels is told how that is written.
+fn levels(text: &str) -> String {
+    match text.parse::<u8>() {
+        Ok(levels @ 2..) => format!("; {levels} levels of 255 are {levels}/255"),
+        _ => String::new(),
+    }
+}
 
 impl FromStr for Fraction {
     type Err = NotAFraction;
 
     fn from_str(text: &str) -> Result<Self, NotAFraction> {
-        let bad = || NotAFraction(text.into());
+        let bad = || NotAFraction { text: text.into() };
         let number = |part: &str| part.trim().parse::<f64>().map_err(|_| bad());
         let value = match text.split_once('/') {
             Some((numerator, denominator)) => number(numerator)? / number(denominator)?,
@@ -159,6 +169,8 @@ mod tests {
         for bad in ["8", "", "8/0", "-1/255", "a/b", "1/2/3", "nan"] {
             assert!(bad.parse::<Fraction>().is_err(), "{bad}");
         }
+        let levels = "16".parse::<Fraction>().unwrap_err().to_string();
+        assert!(levels.ends_with("; 16 levels of 255 are 16/255"), "{levels}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use clap::Args;
-use cli::{Machine, MachineArgs, Progress, Stop, note, warn, with_commas};
+use cli::{Machine, MachineArgs, Progress, Stop, detail, note, warn, with_commas};
 use data::Dataset;
 use labels::RightAnswers;
 use method::view::ViewPlan;
@@ -60,23 +60,34 @@ pub fn run(args: &RunArgs, machine: Machine, stop: &Stop, progress: &mut Progres
     let batch = batch.min(MOST_PIXELS / pixels.max(1)).max(1);
     let (classes, dtype) = (dataset.classes(), args.out.dtype);
     let rows = row_table(plan, dataset.len())?;
-    note(format_args!(
-        "{} answers to {} images of {} {}, into {}\n{} rows, views {} of {}, on {}, {} threads",
-        teacher.architecture(),
-        with_commas(dataset.len() as u64),
-        args.data.data,
-        args.data.split.name(),
-        args.out.out.display(),
-        with_commas(rows.len() as u64),
-        plan.views,
-        plan.augment,
-        teacher.engine(),
-        machine.threads
-    ));
-    let spec = args.out.spec(rows, &dataset, plan, teacher.record(&args.out.origin));
+    let record = teacher.record(&args.out.origin);
+    let digest = record.weights_blake3.as_ref().map(ToString::to_string);
+    let count = rows.len() as u64;
+    // Not before the folder is known to take them.
+    let announce = || {
+        note(format_args!(
+            "{} answers to {} images of {} {}, into {}\n{} rows, views {} of {}, on {}, {} threads",
+            teacher.architecture(),
+            with_commas(dataset.len() as u64),
+            args.data.data,
+            args.data.split.name(),
+            args.out.out.display(),
+            with_commas(count),
+            plan.views,
+            plan.augment,
+            teacher.engine(),
+            machine.threads
+        ));
+        detail(format_args!("{}: identity {}", args.data.data, dataset.record().hash()));
+        if let Some(digest) = &digest {
+            detail(format_args!("{}: BLAKE3 {digest}", args.teacher.teacher.display()));
+        }
+    };
     let mut is_new = true;
+    let spec = args.out.spec(rows, &dataset, plan, record);
     label_set(Order { out: &args.out.out, spec, batch, stop }, progress, |_, rows| {
         if std::mem::take(&mut is_new) {
+            announce();
             first_look(&teacher, &dataset, plan, batch, stop)?;
         }
         let answers = teacher.logits(&dataset, plan.augment, rows)?;

@@ -6,6 +6,7 @@ mod disk;
 mod fixture;
 mod foreign;
 mod interrupt;
+mod invocations;
 mod network;
 mod real;
 mod run;

@@ -3,6 +3,15 @@
 use method::objective::OptionError;
 use names::Unknown;
 
+/// A setting as it was given: by its own flag, or by name.
+fn assigned(origin: &str, key: &str, value: &str) -> String {
+    if origin == format!("--{key}") {
+        format!("{origin} {value}")
+    } else {
+        format!("{origin}: {key} = {value}")
+    }
+}
+
 /// Names in a row, `a, b and c`, each behind a prefix.
 pub(crate) fn listed(names: &[&str], prefix: &str) -> String {
     let names: Vec<String> = names.iter().map(|name| format!("{prefix}{name}")).collect();
@@ -20,12 +29,17 @@ pub enum ConfigError {
     #[error("{origin}: unknown setting `{key}`\n{hint}")]
     Unknown { origin: String, key: String, hint: String },
     #[error(
-        "{origin}: {key} = {value}: {why}\nhint: {key}: {help}; `distill train --help` lists every setting with its default"
+        "{}: {why}\nhint: {key}: {help}; `distill train --help` lists every setting with its default",
+        assigned(origin, key, value)
     )]
     Value { origin: String, key: &'static str, value: String, why: String, help: &'static str },
     /// A preset or an objective that is not in its table.
     #[error(transparent)]
     Name(#[from] Unknown),
+    #[error(
+        "objective {objective} has no option `{key}`\nhint: it is an option of {owners}: leave it out, or choose another --objective"
+    )]
+    OfOthers { objective: &'static str, key: String, owners: String },
     /// An option that the objective does not have, or not with this value.
     #[error(transparent)]
     Option(#[from] OptionError),

@@ -8,7 +8,7 @@ use method::schedule::Schedule;
 use names::Unknown;
 use toml::de::{DeTable, DeValue};
 
-use super::error::ConfigError;
+use super::error::{ConfigError, listed};
 use super::fields::Config;
 use super::place;
 use super::preset::PRESETS;
@@ -124,7 +124,11 @@ impl Layers {
             } else {
                 // Several objectives may have an option of one name.
                 let options: BTreeSet<&str> = all().map(|choice| choice.key).collect();
-                Unknown::new("setting", key, settings.chain(options)).hint().into()
+                let help = "`distill train --help` lists every setting and option";
+                match names::nearest(key, settings.chain(options)) {
+                    Some(near) => format!("hint: did you mean `{near}`? {help}"),
+                    None => format!("hint: {help}"),
+                }
             };
             return Err(ConfigError::Unknown { origin: origin.into(), key: key.into(), hint });
         };
@@ -148,6 +152,19 @@ impl Layers {
         self.config.value(setting)
     }
 
+    /// An option that only other objectives have is answered with theirs.
+    fn refuse_options_of_others(&self) -> Result<(), ConfigError> {
+        let objective = objective::find(&self.config.objective)?;
+        let has = |row: &objective::Row, key: &str| row.options.iter().any(|choice| choice.key == key);
+        let Some(key) = self.config.options.keys().find(|key| !has(objective, key)) else { return Ok(()) };
+        let owners: Vec<&str> = OBJECTIVES.iter().filter(|row| has(row, key)).map(|row| row.name).collect();
+        Err(ConfigError::OfOthers {
+            objective: objective.name,
+            key: key.clone(),
+            owners: listed(&owners, ""),
+        })
+    }
+
     /// Settings that have no default and were not given.
     pub fn missing(&mut self) -> Vec<&'static str> {
         let missing = SETTINGS.iter().filter(|setting| setting.field(&mut self.config).is_missing());
@@ -161,6 +178,7 @@ impl Layers {
             return Err(ConfigError::Missing { keys: missing });
         }
         if !self.config.options.is_empty() {
+            self.refuse_options_of_others()?;
             Options::of(objective::find(&self.config.objective)?, &self.config.options)?;
         }
         let config = self.config;

@@ -111,7 +111,12 @@ impl Named for String {
 impl Named for usize {
     fn read(text: &str, least: u32) -> Result<Self, String> {
         let count = text.parse::<u32>().ok().filter(|&count| count >= least);
-        let wanted = || format!("wanted a whole number from {least} to {}", u32::MAX);
+        let wanted = || match text.parse::<u64>() {
+            Ok(large) if large > u64::from(u32::MAX) => {
+                format!("wanted a whole number of at most {}", u32::MAX)
+            }
+            _ => format!("wanted a whole number of at least {least}, in digits"),
+        };
         count.map(|count| count as usize).ok_or_else(wanted)
     }
 

@@ -2,9 +2,10 @@
 
 use std::fmt::Write;
 
-use cli::{Progress, note, rate_in_words, time_in_words, with_commas};
+use cli::{Progress, detail, note, rate_in_words, time_in_words, with_commas};
 
 use super::{Run, State};
+use crate::config::SETTINGS;
 use crate::select::SELECTED_BY;
 
 impl Run<'_> {
@@ -26,6 +27,14 @@ impl Run<'_> {
             self.around.engine.name(),
             self.around.threads,
         ));
+        for input in &state.inputs {
+            detail(format_args!("reads {input}"));
+        }
+        for setting in SETTINGS {
+            if let Some(value) = config.value(setting) {
+                detail(format_args!("{} = {value}", setting.key));
+            }
+        }
         if !self.selection.places.is_empty() {
             let which = if config.paper_selection { "test images" } else { "held-out images" };
             let judges = with_commas(self.selection.places.len() as u64);

@@ -133,7 +133,7 @@ fn refuse_other_run(config: &Config, around: &Surroundings, known: &Config) -> R
     }
     Err(RunError::Refused(format!(
         "{out}: holds a run with other settings (there, now):\n  {}\nhint: choose another --out, or repeat the run's own settings",
-        differences.join("\n  ")
+        few(&differences)
     )))
 }
 
@@ -163,6 +163,18 @@ fn refuse_lost(around: &Surroundings, folder: &RunFolder, found: &Found<State>) 
     Err(RunError::Refused(format!(
         "{out}: holds a run with {what}\nhint: bring {out}/checkpoints back; to train from the beginning, choose another --out or remove this one"
     )))
+}
+
+/// The first of many differences, and the names of the others.
+fn few(differences: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let (shown, rest) = differences.split_at(differences.len().min(SHOWN));
+    let mut text = shown.join("\n  ");
+    if !rest.is_empty() {
+        let names: Vec<&str> = rest.iter().filter_map(|line| line.split(':').next()).collect();
+        text += &format!("\n  and {}", names.join(", "));
+    }
+    text
 }
 
 fn refuse_other_inputs(around: &Surroundings, restored: &State, fresh: &State) -> Result<(), RunError> {

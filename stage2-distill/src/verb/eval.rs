@@ -58,8 +58,16 @@ pub struct EvalArgs {
     json: Option<PathBuf>,
 }
 
-/// The report would take the student's place.
-fn refuse_over_student(report: &Path, student: &Path) -> Result<(), RunError> {
+/// Where the report cannot lie, or must not: in the student's place.
+fn refuse_place(report: &Path, student: &Path) -> Result<(), RunError> {
+    if let Some(folder) = report.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir())
+    {
+        return Err(RunError::Refused(format!(
+            "--json {}: there is no folder {}\nhint: make it first, or name another file",
+            report.display(),
+            folder.display()
+        )));
+    }
     let place = |path: &Path| std::fs::canonicalize(path).ok();
     if place(report).is_some_and(|report| place(student) == Some(report)) {
         return Err(RunError::Refused(format!(
@@ -124,7 +132,7 @@ impl EvalArgs {
         let file = self.json.as_deref().filter(|_| !to_stdout);
         if let Some(path) = file {
             // An evaluation may take hours, and its result must have somewhere to go.
-            refuse_over_student(path, &exam.student)?;
+            refuse_place(path, &exam.student)?;
             disk::probe(path).map_err(cli::Error::io("write", path))?;
         }
         let stop = Stop::on_signals_after("this pass")?;

@@ -198,7 +198,8 @@ fn flag(setting: &'static Setting) -> Arg {
     let default = setting.default.filter(|_| !setting.is_switch());
     let default = default.map_or_else(String::new, |default| format!(" [default: {default}]"));
     let arg = Arg::new(setting.key).long(setting.key).help(format!("{}{default}", setting.help));
-    let arg = arg.value_name(setting.value);
+    // A number below zero is a value that is refused, no flag.
+    let arg = arg.value_name(setting.value).allow_negative_numbers(true);
     if setting.is_switch() {
         // Alone it says true; `--flag=false` takes back what a preset or a file says.
         return arg.num_args(0..=1).require_equals(true).default_missing_value("true");

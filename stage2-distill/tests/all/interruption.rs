@@ -45,7 +45,11 @@ fn interrupted(scene: &Scene, more: &[&str]) {
     std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     let finished = Finished::of(&child.wait_with_output().unwrap());
     finished.refused(75, &["interrupted after step", "run the same command again"]);
-    scene.run(&arguments).succeeds();
+    finished.refused(75, &["stopping after this step; again to stop at once"]);
+    let step = finished.stderr.split("interrupted after step ").nth(1).unwrap();
+    let step = step.split_whitespace().next().unwrap();
+    let resumed = scene.run(&arguments).succeeds();
+    assert!(resumed.stderr.contains(&format!("resumed at step {step} of ")), "{}", resumed.stderr);
 }
 
 #[test]
@@ -133,6 +137,7 @@ fn a_finished_run_is_left_as_it_is() {
     let student = scene.student("run");
     let again = scene.train("run", &[]).succeeds();
     assert!(again.stderr.contains("at its end already"), "{}", again.stderr);
+    assert!(!again.stderr.contains("resum"), "nothing is resumed: {}", again.stderr);
     assert_eq!(scene.student("run"), student);
     // Files that went missing come back where the checkpoint holds them, and are said where it does not.
     std::fs::remove_file(scene.path("run/student.safetensors")).unwrap();

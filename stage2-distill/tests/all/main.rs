@@ -3,5 +3,7 @@
 mod evaluation;
 mod fixture;
 mod interruption;
+mod invocations;
 mod lost;
 mod refusals;
+mod streams;

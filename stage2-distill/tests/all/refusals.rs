@@ -32,6 +32,10 @@ fn a_slip_in_a_name_is_answered_with_the_name_meant() {
     scene
         .run(&["train", "--data", "sample", "--objective", "sat", "--out", "run"])
         .refused(2, &["no student was given", "--student"]);
+    let inside = ["--objective", "rslad", "--labels", "labels"];
+    std::fs::create_dir(scene.path("labels")).unwrap();
+    scene.train("labels/deep/run", &inside).refused(2, &["inside the label set", "hint:"]);
+    assert_eq!(std::fs::read_dir(scene.path("labels")).unwrap().count(), 0);
     scene.run(&["train", "--epoch", "3"]).refused(2, &["--epochs"]);
 }
 
@@ -64,6 +68,7 @@ fn a_run_with_other_settings_is_refused_naming_both() {
     let scene = Scene::new();
     scene.train("run", &[]).succeeds();
     scene.train("run", &["--seed", "5"]).refused(2, &["seed: 0, 5", "hint:"]);
+    scene.train("run", &["--eps", "1/10"]).succeeds();
     scene.train("run", &["--limit", "131"]).refused(2, &["limit: 130, 131"]);
     scene.train("run", &["--resume", "never"]).refused(2, &["holds a run already"]);
 }

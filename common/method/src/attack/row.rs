@@ -73,7 +73,7 @@ impl names::Row for Row {
         ("fab", AUTOATTACK),
         ("square", AUTOATTACK),
         ("cw", "CW is not here yet; `pgdN` climbs cross-entropy, as in pgd20"),
-        ("pgd", "say how many steps: `pgd20` is PGD with 20 steps"),
+        ("pgd", "`pgdN` has its number of steps in its name, as in `pgd20`"),
         ("pgd-20", "written in one word: `pgd20`"),
         ("pgd-10", "written in one word: `pgd10`"),
         ("bim", "`pgdN` starts at random within eps; `fgsm` is one step from the image"),

@@ -15,6 +15,7 @@ use weights::{LocateError, Mismatch, WeightsError, WeightsFile};
 use super::architecture::Task;
 use super::foreign::{self, Foreign};
 use super::normalise::{Inputs, Normalisation, NormalisationError};
+use super::spelling::spelled;
 use super::state::tensors;
 use super::zoo::{ModelError, build};
 
@@ -172,7 +173,7 @@ pub fn load_from(
     let own = description(&checkpoint.metadata).map_err(|what| LoadError::Metadata { path: path(), what })?;
     let name = match own {
         Some(own) => {
-            if let Some(wanted) = said.architecture.filter(|wanted| *wanted != own.architecture) {
+            if let Some(wanted) = said.architecture.filter(|wanted| spelled(wanted) != own.architecture) {
                 let what = format!("holds a {}; --arch says {wanted}", own.architecture);
                 return Err(LoadError::Metadata { path: path(), what });
             }

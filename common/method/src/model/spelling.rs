@@ -78,8 +78,8 @@ impl Architecture {
 const WIDE_NUMBERS: &str = "say depth and width, as in `wrn-34-10`";
 
 /// The way for teachers that the zoo does not know.
-const PYTORCH: &str = "it is not here; as a teacher it may answer through PyTorch: `label plan`, \
-tools/label_with_pytorch.py, `label import`";
+const PYTORCH: &str = "it is not among the networks here, which --help lists; a teacher may answer through PyTorch: \
+`label plan`, tools/label_with_pytorch.py, `label import`";
 
 #[cfg(test)]
 mod tests {
