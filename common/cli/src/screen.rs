@@ -51,7 +51,11 @@ pub(crate) fn write(kind: Kind, text: &impl Display) {
     let text = if talk.form == Form::Json {
         json!({ "event": kind.name(), "text": text.to_string() }).to_string()
     } else {
-        painted(kind, &text.to_string(), talk.coloured)
+        let text = text.to_string();
+        // What is wrong may hold a command to be copied: a terminal's own wrapping leaves it whole.
+        let on_terminal = kind == Kind::Note && talk.form == Form::Bar;
+        let text = if on_terminal { wrapped(&text, columns()) } else { text };
+        painted(kind, &text, talk.coloured)
     };
     write_raw(&text);
 }
@@ -95,6 +99,27 @@ fn painted(kind: Kind, text: &str, coloured: bool) -> String {
     if coloured { text.replace("\nhint:", "\n\x1b[32mhint:\x1b[0m") } else { text }
 }
 
+/// Lines of at most so many columns, broken between words; what goes on below is set in by two.
+fn wrapped(text: &str, columns: usize) -> String {
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        let mut filled = String::new();
+        for word in line.split(' ') {
+            let begins = filled.trim_start().is_empty();
+            if !begins && filled.chars().count() + 1 + word.chars().count() >= columns {
+                lines.push(std::mem::replace(&mut filled, format!("  {word}")));
+            } else {
+                if !filled.is_empty() {
+                    filled.push(' ');
+                }
+                filled += word;
+            }
+        }
+        lines.push(filled);
+    }
+    lines.join("\n")
+}
+
 /// Columns of the terminal on stderr; 80 where it does not say.
 pub(crate) fn columns() -> usize {
     let size = rustix::termios::tcgetwinsize(io::stderr()).ok();
@@ -104,6 +129,13 @@ pub(crate) fn columns() -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_break_between_words_and_go_on_set_in() {
+        assert_eq!(wrapped("one two three\nfour", 80), "one two three\nfour");
+        assert_eq!(wrapped("one two three four", 9), "one two\n  three\n  four");
+        assert_eq!(wrapped("  a-word-that-is-longer-than-a-line b", 9), "  a-word-that-is-longer-than-a-line\n  b");
+    }
 
     #[test]
     fn errors_have_claps_colours_where_there_are_colours_and_none_elsewhere() {

@@ -11,11 +11,11 @@ const CELLS: usize = 12;
 /// What turns while a batch is under way.
 const TURNING: [char; 4] = ['|', '/', '-', '\\'];
 
-/// The line that is drawn again, in at most `columns` columns, the last one left free: terminals wrap there.
+/// The line that is drawn again, short of `columns` by what a terminal needs to echo `^C` behind it without wrapping.
 ///
 /// What matters least goes first where room is short: the bar, the end of what is said about the work, the rate.
 pub(super) fn bar(pace: &Pace, unit: &str, about: &str, now: Duration, columns: usize) -> String {
-    let room = columns.saturating_sub(1);
+    let room = columns.saturating_sub(3);
     let share = pace.share(now);
     let turning = TURNING[(now.as_millis() / 250) as usize % TURNING.len()];
     let percent = format!("{turning} {:>3.0}%", (100.0 * share).floor());
@@ -93,11 +93,11 @@ mod tests {
         let now = Duration::from_secs(640_000);
         for columns in [30, 40, 54, 80, 100, 200] {
             let line = bar(&pace(), "images", ABOUT, now, columns);
-            assert!(line.chars().count() < columns, "{columns}: {line}");
+            assert!(line.chars().count() + 2 < columns, "{columns}: {line}");
             assert!(line.contains("50%") && line.contains("7d 09h left"), "{columns}: {line}");
         }
         assert_eq!(
-            bar(&pace(), "images", ABOUT, now, 54),
+            bar(&pace(), "images", ABOUT, now, 56),
             "|  50%  7d 09h left  12 images/s  epoch 299/300 loss "
         );
         let wide = bar(&pace(), "images", ABOUT, now, 100);
@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn before_anything_is_done_the_time_so_far_shows_that_it_lives() {
         let pace = Pace { before: 1000, done: 1000, total: 5000, ..Pace::default() };
-        let line = |milliseconds| bar(&pace, "rows", "epoch 1/5", Duration::from_millis(milliseconds), 54);
+        let line = |milliseconds| bar(&pace, "rows", "epoch 1/5", Duration::from_millis(milliseconds), 56);
         assert_eq!(line(12_000), "[==          ] |  20%  12s so far  epoch 1/5");
         assert_ne!(line(12_000), line(12_250), "it turns");
         assert_eq!(plain(&pace, "rows", "", Duration::from_secs(12)), "1000/5000 rows, 12s so far");
