@@ -368,13 +368,17 @@ mod tests {
     #[test]
     fn of_many_that_go_the_third_way_at_once_one_wins_and_its_file_is_whole() {
         let folder = tempfile::tempdir().unwrap();
-        for round in 0..20 {
+        for round in 0..200 {
             let path = folder.path().join(format!("file{round}"));
+            let start = std::sync::Barrier::new(4);
             let won: Vec<u8> = std::thread::scope(|scope| {
-                let racers: Vec<_> = (0..8u8)
+                let racers: Vec<_> = (0..4u8)
                     .map(|racer| {
-                        let path = &path;
-                        scope.spawn(move || claim_without_help(path, &[racer; 5000]).is_ok().then_some(racer))
+                        let (path, start) = (&path, &start);
+                        scope.spawn(move || {
+                            start.wait();
+                            claim_without_help(path, &[racer; 5000]).is_ok().then_some(racer)
+                        })
                     })
                     .collect();
                 racers.into_iter().filter_map(|racer| racer.join().unwrap()).collect()
@@ -382,7 +386,7 @@ mod tests {
             assert_eq!(won.len(), 1, "{won:?}");
             assert!(fs::read(&path).unwrap() == vec![won[0]; 5000]);
         }
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 20);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 200);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 mod fixture;
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -182,6 +182,35 @@ fn whoever_comes_while_another_finishes_waits_or_finds_it_finished() {
         assert!(!dir.path().join(".work").exists());
     }
     assert!(finished == 60 && locked > 0, "{finished} finished, {locked} locked: nobody met");
+}
+
+#[test]
+fn what_was_published_while_one_reached_for_the_lock_is_taken_for_finished() {
+    let (reference, wanted) = finished();
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join(".work")).unwrap();
+    // Opening a pipe to write waits for a reader: that is where the second writer stands meanwhile.
+    let lock = dir.path().join(".work/lock");
+    if !Command::new("mkfifo").arg(&lock).status().is_ok_and(|status| status.success()) {
+        eprintln!("skipped: there is no mkfifo");
+        return;
+    }
+    std::thread::scope(|scope| {
+        let second = scope.spawn(|| Session::open(dir.path(), both()).map(|session| session.is_finished()));
+        std::thread::sleep(Duration::from_millis(300));
+        for name in wanted.keys().rev() {
+            if name.ends_with('/') {
+                continue;
+            }
+            fs::create_dir_all(dir.path().join(name).parent().unwrap()).unwrap();
+            fs::copy(reference.path().join(name), dir.path().join(name)).unwrap();
+        }
+        let at_once = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+        let _reader = fs::OpenOptions::new().read(true).custom_flags(at_once).open(&lock).unwrap();
+        assert!(second.join().unwrap().unwrap(), "a published label set is begun again");
+    });
+    assert!(!dir.path().join(".work").exists());
+    assert_eq!(tree(dir.path()), wanted);
 }
 
 #[test]
