@@ -19,7 +19,7 @@ const HELD_OUT: usize = 1_000;
 /// The attack that selects.
 pub const SELECTED_BY: &str = "pgd20";
 /// RSLAD's authors judge the test split after every so many epochs, and after each from their first drop of the rate on.
-const PAPER_EVERY: usize = 20;
+pub const PAPER_EVERY: usize = 20;
 /// Change of a pixel per step in their attack, for their eps of 8/255.
 const PAPER_STEP: f64 = 0.003;
 
@@ -88,12 +88,16 @@ impl Standing {
 /// 300 and after each from 215 on; in shorter runs the second part is scaled, as the drop of the rate that it begins
 /// with. The last epoch always is.
 pub fn judges(config: &Config, epoch: usize) -> bool {
+    !config.paper_selection || epoch >= judges_each_from(config) || epoch.is_multiple_of(PAPER_EVERY)
+}
+
+/// The epoch from which on each is judged on the test split.
+pub fn judges_each_from(config: &Config) -> usize {
     let milestones = match config.schedule() {
         Schedule::After(milestones) => milestones,
         Schedule::Multistep | Schedule::Cosine => Milestones::of(config.epochs),
     };
-    let dense = milestones.epochs().next().unwrap_or(config.epochs).min(config.epochs);
-    !config.paper_selection || epoch >= dense || epoch.is_multiple_of(PAPER_EVERY)
+    milestones.epochs().next().unwrap_or(config.epochs).min(config.epochs)
 }
 
 /// Change of a pixel per step: a quarter of eps; on the test split RSLAD's authors' 0.003, in proportion for another eps.

@@ -13,7 +13,7 @@ mod state;
 use std::path::Path;
 use std::time::Instant;
 
-use cli::{Progress, Stop, say};
+use cli::{Progress, Stop, warn};
 use data::Dataset;
 use engine::{Engine, Network};
 use method::average::Average;
@@ -113,8 +113,8 @@ impl Run<'_> {
         let was_done = state.epoch == self.config.epochs;
         if !was_done {
             let here = Part::here(self.around.engine, state.step);
-            if let Some(note) = Part::join(&mut state.parts, here) {
-                say(note);
+            if let Some(said) = Part::join(&mut state.parts, here) {
+                warn(said);
             }
         }
         self.record(&state)?;

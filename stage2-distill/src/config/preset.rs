@@ -1,5 +1,6 @@
 //! Named groups of settings.
 
+use data::DATASETS;
 use names::{Row, Table};
 
 /// A named group of settings.
@@ -8,8 +9,25 @@ pub struct Preset {
     pub name: &'static str,
     /// What it is for, in a line.
     pub summary: &'static str,
+    /// The data set that it is for.
+    pub data: &'static str,
     /// Keys and values.
     pub settings: &'static [(&'static str, &'static str)],
+}
+
+impl Preset {
+    /// What is to be said where it is used with this data, as given: data sets that have a size by definition are told
+    /// apart by their names, and files of any images may hold what it is for.
+    pub fn beside(&self, data: &str) -> Option<String> {
+        let given = data.split(':').next().unwrap_or_default();
+        let other = DATASETS.iter().any(|row| row.name == given && row.shape.is_some()) && given != self.data;
+        let Self { name, data, .. } = self;
+        other.then(|| {
+            format!(
+                "preset {name} is for {data}, and the data is {given}: its settings are taken all the same"
+            )
+        })
+    }
 }
 
 impl Row for Preset {
@@ -29,21 +47,25 @@ pub static PRESETS: &Table<Preset> = &[
     &Preset {
         name: "rslad-cifar10",
         summary: "the paper's CIFAR-10 training: ResNet-18, 300 epochs, eps 8/255",
+        data: "cifar10",
         settings: &[("student", "resnet18"), ("objective", "rslad")],
     },
     &Preset {
         name: "rslad-cifar100",
         summary: "the paper's CIFAR-100 training; the loss has the same scale for any number of classes",
+        data: "cifar100",
         settings: &[("student", "resnet18"), ("objective", "rslad")],
     },
     &Preset {
         name: "trades-300-cifar10",
         summary: "TRADES under RSLAD's 300 epochs: the baseline of its paper's appendix",
+        data: "cifar10",
         settings: &[("student", "resnet18"), ("objective", "trades")],
     },
     &Preset {
         name: "trades-100-cifar10",
         summary: "TRADES as released: wrn-34-10, eps 0.031, 100 epochs, drops from 75, 90, 100 on",
+        data: "cifar10",
         settings: &[
             ("student", "wrn-34-10"),
             ("objective", "trades"),
@@ -58,6 +80,7 @@ pub static PRESETS: &Table<Preset> = &[
     &Preset {
         name: "quickstart",
         summary: "rslad on digits in minutes: tiny-cnn, eps 0.3",
+        data: "sample",
         settings: &[
             ("data", "sample"),
             ("student", "tiny-cnn"),
@@ -73,3 +96,28 @@ pub static PRESETS: &Table<Preset> = &[
         ],
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_preset_on_another_data_set_than_its_own_is_noticed() {
+        let preset = names::find(PRESETS, "rslad-cifar100").unwrap();
+        let said = preset.beside("cifar10:data").unwrap();
+        assert!(
+            said.contains("rslad-cifar100 is for cifar100") && said.contains("the data is cifar10"),
+            "{said}"
+        );
+        for data in ["cifar100:data", "parquet:data", "npz:data.npz"] {
+            assert_eq!(preset.beside(data), None, "{data}");
+        }
+    }
+
+    #[test]
+    fn every_preset_is_for_a_data_set_that_the_table_knows() {
+        for preset in PRESETS {
+            assert!(DATASETS.iter().any(|row| row.name == preset.data), "{}", preset.name);
+        }
+    }
+}

@@ -6,7 +6,7 @@ use cli::{Progress, detail, note, rate_in_words, time_in_words, with_commas};
 
 use super::{Run, State};
 use crate::config::SETTINGS;
-use crate::select::SELECTED_BY;
+use crate::select::{self, PAPER_EVERY, SELECTED_BY};
 
 impl Run<'_> {
     /// What will run, on what, for how many steps, and where it begins; then the clock starts.
@@ -38,7 +38,12 @@ impl Run<'_> {
         if !self.selection.places.is_empty() {
             let which = if config.paper_selection { "test images" } else { "held-out images" };
             let judges = with_commas(self.selection.places.len() as u64);
-            note(format_args!("each epoch is judged by {SELECTED_BY} on {judges} {which}"));
+            let when = if config.paper_selection {
+                format!("each {PAPER_EVERY}th epoch and each from {} on is", select::judges_each_from(config))
+            } else {
+                "each epoch is".into()
+            };
+            note(format_args!("{when} judged by {SELECTED_BY} on {judges} {which}"));
         }
         if state.step > 0 {
             let all = (steps * config.epochs) as u64;

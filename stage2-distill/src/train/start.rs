@@ -8,7 +8,7 @@ use engine::params::Precision;
 use method::average::Average;
 use method::checkpoint::{Found, Store, Unusable};
 use method::model::{self, Task};
-use method::objective::{self, Objective, Options};
+use method::objective::{self, Needs, Objective, Options};
 use method::optim::Sgd;
 
 use super::{Run, Selection, State, Surroundings};
@@ -37,6 +37,12 @@ pub(super) fn start<'a>(
     let task = source::task(&dataset);
     let (architecture, network) = model::build(&config.student, task)?;
     let supply = Supply::open(config, objective.as_ref(), &spec, &dataset, task)?;
+    if let (Needs::Nothing, Some(labels)) = (objective.needs(), &config.labels) {
+        let name = &config.objective;
+        warn(format_args!(
+            "objective {name} does not ask a teacher: of {labels} it takes the choice of views, and no answer"
+        ));
+    }
     let split = select::split(&dataset, config)?;
     let selection = if config.paper_selection {
         let test = spec.load(DataSplit::Test)?;

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, ValueEnum};
-use cli::{Machine, MachineArgs, Stop, note, quoted};
+use cli::{Machine, MachineArgs, Stop, note, quoted, warn};
 use method::objective::{self, Needs, Options};
 
-use crate::config::{Config, ConfigError, Layers, SETTINGS, Setting, listed};
+use crate::config::{Config, ConfigError, Layers, PRESETS, SETTINGS, Setting, listed};
 use crate::error::RunError;
 use crate::train::{Summary, Surroundings, train};
 
@@ -80,6 +80,10 @@ impl TrainArgs {
     pub(super) fn run(&self, machine: MachineArgs) -> Result<(), RunError> {
         let (config, out) = self.config(machine)?;
         refuse_inside_labels(&config, out)?;
+        let preset = self.preset.as_deref().and_then(|name| names::find(PRESETS, name).ok());
+        if let Some(said) = preset.and_then(|preset| preset.beside(&config.data)) {
+            warn(said);
+        }
         let stop = Stop::on_signals_after("this step")?;
         let machine = Machine { engine: config.engine, ..machine.machine() };
         let engine = machine.start(config.exact_conv)?;

@@ -1,8 +1,11 @@
 //! Running the binary in a folder of its own.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use data::{DatasetSpec, Split};
+use labels::{Augment, RowTable, Session, Spec, Teacher, Views};
 use tempfile::TempDir;
 
 pub struct Scene {
@@ -50,10 +53,53 @@ impl Scene {
         arguments
     }
 
+    /// An archive as keras saves them: `x_train` and `x_test` of grey images with these sides, ten classes in turn.
+    pub fn npz(&self, name: &str, train: usize, test: usize) {
+        let mut archive = zip::ZipWriter::new(std::fs::File::create(self.path(name)).unwrap());
+        let plain =
+            zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+        for (part, side) in [("train", train), ("test", test)] {
+            let images: Vec<u8> = (0..IMAGES * side * side).map(|place| (place * 37 % 251) as u8).collect();
+            let labels: Vec<u8> = (0..IMAGES).map(|image| (image % 10) as u8).collect();
+            for (name, shape, values) in [
+                (format!("x_{part}.npy"), format!("({IMAGES}, {side}, {side})"), images),
+                (format!("y_{part}.npy"), format!("({IMAGES},)"), labels),
+            ] {
+                archive.start_file(name, plain).unwrap();
+                archive.write_all(&npy(&shape, &values)).unwrap();
+            }
+        }
+        archive.finish().unwrap();
+    }
+
+    /// A label set of one view of each of the 130 digits, by a teacher that knows nothing.
+    pub fn labels(&self, name: &str) {
+        let digits = DatasetSpec::sample().load(Split::Train).unwrap().limit(130);
+        let augment = Augment::NONE;
+        let (rows, teacher) = (RowTable::all(digits.len(), augment), Teacher::named("nobody"));
+        let spec = Spec::new(digits.record(), augment, Views::All, rows, teacher);
+        let mut session = Session::open(&self.path(name), spec).unwrap();
+        for job in session.pending() {
+            session.write(&job, &vec![0.0; job.rows.len() * digits.classes()]).unwrap();
+        }
+        session.finish().unwrap();
+    }
+
     /// The bytes of a run's last student.
     pub fn student(&self, out: &str) -> Vec<u8> {
         std::fs::read(self.path(out).join("student.safetensors")).unwrap()
     }
+}
+
+/// Images of a part of an npz.
+const IMAGES: usize = 20;
+
+/// Bytes as an array of numpy's format 1.0.
+fn npy(shape: &str, values: &[u8]) -> Vec<u8> {
+    let header = format!("{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}");
+    let header = format!("{header:<117}\n");
+    let length = (header.len() as u16).to_le_bytes();
+    [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes(), values].concat()
 }
 
 #[derive(Debug)]

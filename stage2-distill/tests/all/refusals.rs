@@ -74,6 +74,39 @@ fn a_run_with_other_settings_is_refused_naming_both() {
 }
 
 #[test]
+fn a_test_split_of_another_size_is_found_before_the_first_epoch() {
+    let scene = Scene::new();
+    scene.npz("mixed.npz", 28, 20);
+    let on = |data, more: &[&str]| {
+        let command = ["train", "--data", data, "--student", "tiny-cnn", "--objective", "sat"];
+        let short = ["--epochs", "1", "--steps", "1", "--out", "run"];
+        scene.run(&[&command[..], &short, more].concat())
+    };
+    let words = ["the test split has 1x20x20", "the training split 1x28x28", "hint:"];
+    on("npz:mixed.npz", &["--paper-selection"]).refused(2, &words);
+    assert!(!scene.path("run").exists());
+    on("npz:mixed.npz", &[]).succeeds();
+    scene.npz("alike.npz", 28, 28);
+    std::fs::remove_dir_all(scene.path("run")).unwrap();
+    on("npz:alike.npz", &["--paper-selection"]).succeeds();
+}
+
+#[test]
+fn what_a_run_was_given_for_nothing_is_said() {
+    let scene = Scene::new();
+    let preset = scene.train("run", &["--preset", "trades-100-cifar10", "--student", "tiny-cnn"]).succeeds();
+    let said = "warning: preset trades-100-cifar10 is for cifar10, and the data is sample";
+    assert!(preset.stderr.contains(said), "{}", preset.stderr);
+    scene.labels("labels");
+    let hard = scene.train("hard", &["--labels", "labels", "--epochs", "1"]).succeeds();
+    let said = "warning: objective sat does not ask a teacher: of labels it takes the choice of views";
+    assert!(hard.stderr.contains(said), "{}", hard.stderr);
+    let soft =
+        scene.train("soft", &["--labels", "labels", "--epochs", "1", "--objective", "rslad"]).succeeds();
+    assert!(!soft.stderr.contains("warning:"), "{}", soft.stderr);
+}
+
+#[test]
 fn a_run_that_goes_wrong_exits_1_and_keeps_its_last_checkpoint() {
     let scene = Scene::new();
     let diverged = scene.train("run", &["--set", "lr=1e30"]);
