@@ -22,7 +22,7 @@ pub fn check(file: &Path, program: &str, folder: &Path) {
     }
     let found = found.trim_end().to_owned() + "\n";
     if std::env::var_os("RSLAD_WRITE_INVOCATIONS").is_some() {
-        std::fs::write(file, &found).unwrap();
+        return std::fs::write(file, &found).unwrap();
     }
     let mut wanted = text.split("\n\n");
     for block in found.split("\n\n") {
