@@ -27,7 +27,7 @@ pub enum DataError {
     )]
     UnknownSplit(String),
     /// The folder or file is not there, or is the other of the two.
-    #[error("{}: wanted a {wanted}, found {found}\nhint: {}", path.display(), where_it_lies(path))]
+    #[error("{}: wanted a {wanted}, found {found}\nhint: {}", path.display(), where_it_lies(path, found))]
     WrongPlace { path: PathBuf, wanted: &'static str, found: &'static str },
     /// The folder holds none of the forms that are known for this dataset.
     #[error("{}: no {split} part of {dataset}; looked for {looked_for}\nhint: the folder holds {found}", folder.display())]
@@ -106,7 +106,12 @@ impl DataError {
     }
 }
 
-fn where_it_lies(path: &Path) -> String {
+fn where_it_lies(path: &Path, found: &str) -> String {
+    match found {
+        "a file" => return "name the folder that holds it; unpack it first if it is an archive".to_owned(),
+        "a folder" => return "name a file in it".to_owned(),
+        _ => {}
+    }
     match std::env::current_dir() {
         Ok(folder) if path.is_relative() => {
             format!("check the path; it was looked for in {}", folder.display())

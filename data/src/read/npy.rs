@@ -56,8 +56,10 @@ pub(crate) fn rows(
     place: &Path,
     origin: PathBuf,
 ) -> Result<Rows, DataError> {
-    let largest = labels.iter().chain(others).copied().max().unwrap_or(0);
-    let classes = usize::try_from(largest).unwrap_or(0).saturating_add(1).min(MOST_CLASSES);
+    // What is no class index is refused below, or by who reads the other part.
+    let seen = labels.iter().chain(others).filter(|&&label| label < MOST_CLASSES as i64);
+    let largest = seen.copied().max().unwrap_or(0);
+    let classes = usize::try_from(largest).unwrap_or(0) + 1;
     let Images { count, shape, values } = images;
     if labels.len() != count {
         return Err(DataError::CountsDiffer { path: place.to_owned(), images: count, labels: labels.len() });

@@ -17,6 +17,7 @@ const MOST_BYTES: usize = 512 << 20;
 pub(super) struct Png<'a> {
     reader: Reader<Cursor<&'a [u8]>>,
     shape: ImageShape,
+    orientation: Orientation,
 }
 
 impl<'a> Png<'a> {
@@ -47,7 +48,8 @@ impl<'a> Png<'a> {
                 return Err(format!("pixels of kind {color}{}", depth as u8));
             }
         };
-        Ok(Self { reader, shape: ImageShape::new(height, width, channels) })
+        let orientation = Orientation::of(exif(encoded), None);
+        Ok(Self { reader, shape: ImageShape::new(height, width, channels), orientation })
     }
 
     /// The size as it is stored, before the image is turned.
@@ -56,11 +58,26 @@ impl<'a> Png<'a> {
     }
 
     pub(super) fn orientation(&self) -> Orientation {
-        Orientation::of(self.reader.info().exif_metadata.as_deref(), None)
+        self.orientation
     }
 
     /// Decodes into a slice of the shape's size, (H, W, C).
     pub(super) fn decode(mut self, out: &mut [u8]) -> Result<(), String> {
         self.reader.next_frame(out).map(drop).map_err(|error| format!("Format error decoding Png: {error}"))
+    }
+}
+
+/// The content of the chunk `eXIf`, which may stand before the pixels or behind them.
+fn exif(encoded: &[u8]) -> Option<&[u8]> {
+    let mut rest = encoded.get(MAGIC.len()..)?;
+    loop {
+        let (&length, after) = rest.split_first_chunk()?;
+        let (kind, after) = after.split_first_chunk::<4>()?;
+        let content = after.get(..u32::from_be_bytes(length) as usize)?;
+        if kind == b"eXIf" {
+            return Some(content);
+        }
+        // Behind the content stands its checksum.
+        rest = after.get(content.len() + 4..)?;
     }
 }

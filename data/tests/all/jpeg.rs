@@ -131,6 +131,25 @@ fn inks_are_no_colours() {
     assert!(text.contains("found pixels of kind Cmyk8"), "{text}");
 }
 
+/// The chunk may stand behind the pixels, where Pillow finds it, too.
+#[test]
+fn a_png_is_turned_wherever_its_exif_stands() {
+    use arrow_array::cast::AsArray;
+    let file = fs::File::open(odd("turned/png/train.parquet")).unwrap();
+    let batches =
+        parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build();
+    let batch = batches.unwrap().next().unwrap().unwrap();
+    let stored = batch.column(0).as_struct().column_by_name("bytes").unwrap().clone();
+    let png = stored.as_binary::<i32>().value(5);
+    let at = png.windows(4).position(|kind| kind == b"eXIf").unwrap() - 4;
+    let length = 12 + u32::from_be_bytes(png[at..at + 4].try_into().unwrap()) as usize;
+    let (before, chunk, behind) = (&png[..at], &png[at..at + length], &png[at + length..]);
+    let (behind, end) = behind.split_at(behind.len() - 12);
+    let moved = [before, behind, chunk, end].concat();
+    assert_eq!(read(&[&moved]).unwrap().images(), read(&[png]).unwrap().images());
+    assert_ne!(read(&[&[before, behind, end].concat()]).unwrap().images(), read(&[png]).unwrap().images());
+}
+
 /// Expected pixels are Pillow's `exif_transpose`, which `datasets` applies. A PNG has one decoding.
 #[test]
 fn images_are_turned_as_their_exif_or_xmp_says() {

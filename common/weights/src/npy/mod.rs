@@ -88,7 +88,7 @@ impl Header {
                 .ok_or(NpyError::Head("the header has no `shape` of sizes"))?,
             start: 8 + width + length,
             comment: text
-                .split_once("}")
+                .split_once('}')
                 .and_then(|(_, after)| Some(after.trim_start().strip_prefix('#')?.trim().to_owned())),
         })
     }

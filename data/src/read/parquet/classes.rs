@@ -45,17 +45,15 @@ impl Classes {
         self.names.as_ref().map(|(names, _)| names.len())
     }
 
-    /// Takes labels that occur.
+    /// Takes labels that occur. Those that are no class index are for the reader of their part to refuse.
     pub(super) fn note(&mut self, labels: impl IntoIterator<Item = i64>) {
-        self.largest = labels.into_iter().fold(self.largest, i64::max);
+        let classes = labels.into_iter().filter(|&label| label < MOST_CLASSES as i64);
+        self.largest = classes.fold(self.largest, i64::max);
     }
 
     /// The names, or where none are known, on request, a number for each class up to the largest label.
     pub(super) fn finish(self, counted: bool) -> Option<Vec<String>> {
-        let numbers = || {
-            let classes = usize::try_from(self.largest).map_or(1, |largest| largest.saturating_add(1));
-            (0..classes.min(MOST_CLASSES)).map(|class| class.to_string()).collect()
-        };
+        let numbers = || (0..=self.largest).map(|class| class.to_string()).collect();
         match self.names {
             Some((names, _)) => Some(names),
             None => counted.then(numbers),
