@@ -29,7 +29,7 @@ pub struct DataArgs {
 impl DataArgs {
     /// Reads the images.
     pub fn load(&self) -> Result<Dataset> {
-        let dataset = self.data.load(self.split)?;
+        let dataset = cli::images(&self.data, self.split)?;
         Ok(match self.limit {
             Some(limit) => dataset.limit(limit.get()),
             None => dataset,

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
+use serde_json::Value;
 use weights::npy::{Element, Header, NpyError};
 
 use crate::{Error, Result};
@@ -19,6 +21,25 @@ pub struct NpyLogits {
     /// Bytes before the first row, and bytes of each.
     start: u64,
     row: usize,
+    said: Said,
+}
+
+/// What a file says of its answers, in a comment that NumPy passes over: tools/label_with_pytorch.py writes it.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct Said {
+    /// How the network ran, like `tf32`; the file's own type says only how the answers are stored.
+    pub precision: Option<String>,
+    /// What it ran on, like `cuda (NVIDIA H100)`.
+    pub device: Option<String>,
+    /// The plan whose rows were answered, as [`Header`](crate::rows_file::Header) writes it.
+    #[serde(default)]
+    pub plan: Value,
+}
+
+impl Said {
+    fn read(comment: &str) -> Option<Self> {
+        serde_json::from_str(comment.strip_prefix("rslad-answers ")?).ok()
+    }
 }
 
 impl NpyLogits {
@@ -31,7 +52,9 @@ impl NpyLogits {
         let header = Header::read(&mut file).map_err(|error| match error {
             NpyError::Io(error) => read(error),
             NpyError::Magic { found } => {
-                Error::input(path, "start of the file", "that of a .npy file", format!("{found:02x?}"), SAVE)
+                let found = weights::kind_of(&found)
+                    .map_or_else(|| format!("{found:02x?}"), |kind| format!("that of {}", kind.name));
+                Error::input(path, "start of the file", "that of a .npy file", found, SAVE)
             }
             error => Error::input(path, "header", "NumPy's", error, SAVE),
         })?;
@@ -49,11 +72,12 @@ impl NpyLogits {
         let Some((element, precision)) = floating else {
             return Err(Error::input(path, "type", "f2, f4 or f8", format!("'{}'", header.descr), SAVE));
         };
-        let data = header.data_length().unwrap_or(u64::MAX);
-        if length.saturating_sub(header.start) < data {
+        let whole = header.data_length().unwrap_or(u64::MAX).saturating_add(header.start);
+        if length < whole {
             let hint = "it was cut short; let the teacher finish, or copy it again";
-            return Err(Error::input(path, "length in bytes", format!("over {data}"), length, hint));
+            return Err(Error::input(path, "length in bytes", whole, length, hint));
         }
+        let said = header.comment.as_deref().and_then(Said::read);
         Ok(Self {
             path: path.into(),
             file,
@@ -61,7 +85,13 @@ impl NpyLogits {
             precision,
             start: header.start,
             row: classes * element.size(),
+            said: said.unwrap_or_default(),
         })
+    }
+
+    /// What the file says of the answers.
+    pub fn said(&self) -> &Said {
+        &self.said
     }
 
     /// The type that the teacher's answers came in.

@@ -82,7 +82,7 @@ pub fn recompute(set: &LabelSet, request: &Request) -> Result<Recomputed> {
             return Err(Error::WrongTeacher { path: request.weights.into(), wanted, found });
         }
     }
-    let dataset = request.data.load(manifest.dataset.split.parse()?)?.limit(set.images());
+    let dataset = cli::images(request.data, manifest.dataset.split.parse()?)?.limit(set.images());
     set.check_against(&Wanted { dataset: &dataset.record(), augment: None, plan: None })?;
     let said = as_recorded(request.said, &manifest.teacher);
     let teacher = Teacher::from_file(&weights, &said, task(&dataset), request.machine)?;

@@ -4,7 +4,7 @@
 //! file's metadata, `rslad-rows`, holds a [`Header`] as JSON.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -22,6 +22,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::{Error, Result};
@@ -56,6 +57,9 @@ pub struct Header {
     pub views: Views,
     /// Number of rows.
     pub rows: usize,
+    /// Number of classes; files of versions before did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classes: Option<usize>,
 }
 
 impl Header {
@@ -72,7 +76,19 @@ impl Header {
             pad: plan.augment.pad,
             views: plan.views,
             rows,
+            classes: Some(dataset.classes()),
         }
+    }
+
+    /// The first thing in which another's header, as JSON, differs: its key, what is wanted, what was found.
+    ///
+    /// Names inform only: the same images may be read under another. What the other does not say does not differ.
+    pub fn difference(&self, other: &Value) -> Option<(String, Value, Value)> {
+        let own = serde_json::to_value(self).expect("a header is plain data");
+        let keys = own.as_object().expect("a header is an object").iter();
+        let mut differing = keys
+            .filter(|&(key, wanted)| key != "dataset" && other.get(key).is_some_and(|found| found != wanted));
+        differing.next().map(|(key, wanted)| (key.clone(), wanted.clone(), other[key].clone()))
     }
 }
 
@@ -159,6 +175,12 @@ impl<'a> RowsFile<'a> {
         if file.metadata().is_ok_and(|meta| meta.is_dir()) {
             return Err(Error::io("read", path)(io::ErrorKind::IsADirectory.into()));
         }
+        let mut head = Vec::new();
+        (&file).take(1024).read_to_end(&mut head).map_err(Error::io("read", path))?;
+        if let Some(kind) = weights::kind_of(&head).filter(|_| !head.starts_with(b"PAR1")) {
+            let hint = "pass a file of `label plan`";
+            return Err(Error::input(path, "file", "a Parquet file of `label plan`", kind.name, hint));
+        }
         let reader = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| damaged(path, &error))?;
         let metadata = reader.metadata().file_metadata().key_value_metadata();
         let entry = metadata.into_iter().flatten().find(|entry| entry.key == KEY);
@@ -177,14 +199,9 @@ impl<'a> RowsFile<'a> {
     /// Refuses a file whose header or rows are other than those of `header` and `table`.
     pub fn check(self, header: &Header, table: &RowTable) -> Result<()> {
         let path = self.path;
-        let plain = |header: &Header| serde_json::to_value(header).expect("a header is plain data");
-        let (wanted, found) = (plain(header), plain(&self.header));
-        for (key, wanted) in wanted.as_object().expect("a header is an object") {
-            // Names inform: the same images may be read under another.
-            if key != "dataset" && found[key] != *wanted {
-                let what = format!("{key} of the rows");
-                return Err(Error::input(path, what, wanted, &found[key], OTHER_PLAN));
-            }
+        let found = serde_json::to_value(&self.header).expect("a header is plain data");
+        if let Some((key, wanted, found)) = header.difference(&found) {
+            return Err(Error::input(path, format!("{key} of the rows"), wanted, found, OTHER_PLAN));
         }
         let found = self.reader.schema().fields();
         if found != schema().fields() {

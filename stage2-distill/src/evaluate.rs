@@ -75,7 +75,7 @@ pub fn attacks(names: &[String]) -> Result<Vec<Box<dyn Attack>>, RunError> {
 pub fn evaluate(exam: &Examination, engine: &dyn Engine, threads: usize) -> Result<Report, RunError> {
     let attacks = attacks(&exam.attacks)?;
     let spec: DatasetSpec = exam.data.parse()?;
-    let mut dataset = spec.load(exam.split)?;
+    let mut dataset = cli::images(&spec, exam.split)?;
     if let Some(limit) = exam.limit {
         dataset = dataset.limit(limit);
     }

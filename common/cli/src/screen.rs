@@ -134,7 +134,10 @@ mod tests {
     fn lines_break_between_words_and_go_on_set_in() {
         assert_eq!(wrapped("one two three\nfour", 80), "one two three\nfour");
         assert_eq!(wrapped("one two three four", 9), "one two\n  three\n  four");
-        assert_eq!(wrapped("  a-word-that-is-longer-than-a-line b", 9), "  a-word-that-is-longer-than-a-line\n  b");
+        assert_eq!(
+            wrapped("  a-word-that-is-longer-than-a-line b", 9),
+            "  a-word-that-is-longer-than-a-line\n  b"
+        );
     }
 
     #[test]

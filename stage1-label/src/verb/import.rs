@@ -71,13 +71,18 @@ pub fn run(args: &ImportArgs, stop: &Stop, progress: &mut Progress) -> Result<Wr
     let inputs = inputs.map_err(LoadError::from)?;
     let file = RowsFile::open(&args.rows)?;
     let split = file.header.split.parse()?;
-    let dataset = args.data.load(split)?.limit(file.header.images);
+    let dataset = cli::images(&args.data, split)?.limit(file.header.images);
     let plan = ViewPlan { augment: file.header.augment, views: file.header.views };
     let table = row_table(plan, dataset.len())?;
-    file.check(&Header::new(&dataset, plan, table.len()), &table)?;
+    let header = Header::new(&dataset, plan, table.len());
+    file.check(&header, &table)?;
 
     let (classes, dtype) = (dataset.classes(), args.out.dtype);
     let mut logits = NpyLogits::open(&args.logits, table.len(), classes)?;
+    if let Some((key, wanted, found)) = header.difference(&logits.said().plan) {
+        let hint = "these are answers to another plan; pass its rows, or let the teacher answer these";
+        return Err(Error::input(&args.logits, format!("{key} of the answered plan"), wanted, found, hint));
+    }
     let rows: Vec<RowId> = (0..dataset.len())
         .flat_map(|image| table.views_of(image).iter().map(move |&view| (image, view)))
         .collect();
@@ -116,9 +121,9 @@ pub fn run(args: &ImportArgs, stop: &Stop, progress: &mut Progress) -> Result<Wr
     let mut teacher = labels::Teacher::named(&args.teacher_name);
     teacher.weights_blake3 = weights.map(|hash| Hex(*hash.as_bytes()));
     teacher.origin.clone_from(&args.out.origin);
-    teacher.precision = logits.precision().into();
+    teacher.precision = logits.said().precision.clone().unwrap_or_else(|| logits.precision().into());
     teacher.engine = format!("foreign (logits BLAKE3 {digest})");
-    teacher.device = FOREIGN.into();
+    teacher.device = logits.said().device.clone().unwrap_or_else(|| FOREIGN.into());
     match inputs.as_ref().map(Inputs::constants) {
         None => teacher.normalisation = Some("unknown".into()),
         Some(None) => {}

@@ -234,3 +234,116 @@ fn the_same_images_under_another_name_are_the_same_dataset() {
     npy(&file, "<f4", false, [ROWS, 10], &bytes(&[0.25; ROWS * 10]));
     import(&rows, &file, &out).succeeds();
 }
+
+/// Where the array of a .npy file begins, and its head.
+fn head_of(file: &[u8]) -> (usize, &str) {
+    let start = 10 + usize::from(u16::from_le_bytes([file[8], file[9]]));
+    (start, std::str::from_utf8(&file[10..start]).unwrap())
+}
+
+#[test]
+fn the_images_that_a_plan_writes_are_those_that_label_reads() {
+    let place = Place::new();
+    let (rows, images) = (place.path("rows.parquet"), place.path("images.npy"));
+    plan("sample", &rows).arg("--images").arg(&images).succeeds();
+    let file = fs::read(&images).unwrap();
+    let (start, head) = head_of(&file);
+    assert!(head.contains("'descr': '|u1'") && head.contains("'shape': (9, 28, 28, 1)"), "{head}");
+    let sample = data::DatasetSpec::sample().load(data::Split::Train).unwrap().limit(9);
+    assert_eq!(&file[start..], sample.images());
+    let alone = place.path("alone.parquet");
+    plan("sample", &alone).succeeds();
+    assert_eq!(fs::read(&rows).unwrap(), fs::read(&alone).unwrap(), "the rows are the same without images");
+    plan("sample", &rows).arg("--images").arg(&images).succeeds();
+    fs::write(&images, "mine").unwrap();
+    let hint = "hint: choose another --images";
+    plan("sample", &rows).arg("--images").arg(&images).fails(2, &["images.npy", hint]);
+    assert_eq!(fs::read(&images).unwrap(), b"mine");
+}
+
+/// Two processes with different plans, each time at once: one of them wins, whole, and the other says so.
+#[test]
+fn two_plans_at_once_leave_one_of_them() {
+    let place = Place::new();
+    let whole = [1, 2].map(|seed| {
+        let path = place.path(&format!("{seed}.parquet"));
+        planned(seed, &path).succeeds();
+        fs::read(path).unwrap()
+    });
+    for round in 0..12 {
+        let rows = place.path(&format!("race{round}.parquet"));
+        let racers = [1, 2].map(|seed| planned(seed, &rows).start());
+        let codes = racers.map(|racer| racer.wait_with_output().unwrap().status.code());
+        let won = fs::read(&rows).unwrap();
+        let winner = whole.iter().position(|plan| *plan == won).expect("one of the two, whole");
+        assert_eq!((codes[winner], codes[1 - winner]), (Some(0), Some(2)), "round {round}");
+    }
+    let left =
+        tree(place.path("").as_path()).into_keys().filter(|path| path.to_string_lossy().contains("partial"));
+    assert_eq!(left.count(), 0);
+}
+
+fn planned(seed: u32, out: &Path) -> Label {
+    let views = format!("random:3@{seed}");
+    label().args(["plan", "--data", "sample", "--limit", "2000", "--views", &views, "--out"]).arg(out)
+}
+
+#[test]
+fn a_file_that_lacks_its_last_bytes_says_how_many_there_are() {
+    let place = Place::new();
+    let (rows, file, out) = (place.path("rows.parquet"), place.path("logits.npy"), place.path("labels"));
+    plan("sample", &rows).succeeds();
+    npy(&file, "<f4", false, [ROWS, 10], &bytes(&vec![0.25; ROWS * 10]));
+    let whole = fs::read(&file).unwrap();
+    for short in [1, 7, ROWS * 40] {
+        fs::write(&file, &whole[..whole.len() - short]).unwrap();
+        let wanted = format!("length in bytes is {}, wanted {}", whole.len() - short, whole.len());
+        import(&rows, &file, &out).fails(2, &["logits.npy", &wanted, "cut short"]);
+    }
+}
+
+/// A .npy file with a comment behind its dictionary, as tools/label_with_pytorch.py writes it.
+fn said(path: &Path, comment: &str, data: &[u8]) {
+    let text = format!(
+        "{{'descr': '<f4', 'fortran_order': False, 'shape': ({ROWS}, 10), }}  # rslad-answers {comment}\n"
+    );
+    let head = [b"\x93NUMPY\x01\x00", &(text.len() as u16).to_le_bytes()[..], text.as_bytes()].concat();
+    fs::write(path, [&head, data].concat()).unwrap();
+}
+
+#[test]
+fn what_answers_say_of_themselves_is_recorded_and_their_plan_is_held_against_the_rows() {
+    let place = Place::new();
+    let (rows, file, out) = (place.path("rows.parquet"), place.path("logits.npy"), place.path("labels"));
+    plan("sample", &rows).succeeds();
+    let answers = bytes(&[0.25; ROWS * 10]);
+    said(
+        &file,
+        r#"{"precision": "tf32", "device": "cuda (A)", "plan": {"split": "test", "rows": 225}}"#,
+        &answers,
+    );
+    import(&rows, &file, &out)
+        .fails(2, &["logits.npy: split of the answered plan is \"test\", wanted \"train\""]);
+    assert!(!out.exists());
+    said(
+        &file,
+        r#"{"precision": "tf32", "device": "cuda (A)", "plan": {"dataset": "x", "split": "train"}}"#,
+        &answers,
+    );
+    import(&rows, &file, &out).succeeds();
+    let teacher = &inspect(&out)["teacher"];
+    assert_eq!((&teacher["precision"], &teacher["device"]), (&"tf32".into(), &"cuda (A)".into()));
+}
+
+#[test]
+fn files_of_another_form_are_called_by_name() {
+    let place = Place::new();
+    let (rows, file, out) = (place.path("rows.parquet"), place.path("logits.npy"), place.path("labels"));
+    plan("sample", &rows).succeeds();
+    fs::write(&file, b"PK\x03\x04 and so on").unwrap();
+    import(&rows, &file, &out).fails(2, &["logits.npy", "a zip archive (.npz, .pt or .zip)"]);
+    import(&file, &file, &out)
+        .fails(2, &["logits.npy", "a zip archive", "hint: pass a file of `label plan`"]);
+    npy(&file, "|O", false, [ROWS, 10], &[0; 8]);
+    import(&rows, &file, &out).fails(2, &["'|O'", "f2, f4 or f8"]);
+}

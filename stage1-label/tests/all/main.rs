@@ -8,6 +8,7 @@ mod foreign;
 mod interrupt;
 mod invocations;
 mod network;
+mod pytorch;
 mod real;
 mod run;
 mod usage;

@@ -30,7 +30,7 @@ pub(super) fn start<'a>(
     }
     let objective = objective_of(config)?;
     let spec: DatasetSpec = config.data.parse()?;
-    let mut dataset = spec.load(DataSplit::Train)?;
+    let mut dataset = cli::images(&spec, DataSplit::Train)?;
     if let Some(limit) = config.limit {
         dataset = dataset.limit(limit);
     }
@@ -45,7 +45,7 @@ pub(super) fn start<'a>(
     }
     let split = select::split(&dataset, config)?;
     let selection = if config.paper_selection {
-        let test = spec.load(DataSplit::Test)?;
+        let test = cli::images(&spec, DataSplit::Test)?;
         refuse_other_test(task, source::task(&test))?;
         Selection { places: (0..test.len()).collect(), test: Some(test) }
     } else {
