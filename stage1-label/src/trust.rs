@@ -133,7 +133,9 @@ mod tests {
     fn only_rows_that_all_sum_to_one_are_probabilities() {
         let all = |precision: &str, rows: &[&[f32]]| {
             let mut seen = Probabilities::of(precision);
-            rows.iter().for_each(|row| seen.watch(row));
+            for row in rows {
+                seen.watch(row);
+            }
             seen.are_all()
         };
         assert!(all("f32", &[&[0.2, 0.8], &[1.0, 0.0]]));

@@ -4,8 +4,8 @@
 
 Needs torch, numpy, pyarrow and pillow. The network is `tiny-cnn` with random values, kept in halves to stay small, behind a
 normaliser and saved from inside the wrapper that attacks it: every tensor twice, an optimizer and an average's counter beside.
-`foreign.json` has the logits of the first eight test images of the sample, with the normalisation and without, computed in
-float64.
+`foreign.json` has the logits of the first eight test images of the sample, with the normalisation and without, and how many
+of the first 200 are answered right, computed in float64.
 """
 
 import io
@@ -61,11 +61,12 @@ class Attacked(nn.Module):
 def images(count):
     rows = pyarrow.parquet.read_table(ROOT / "data" / "samples" / "test.parquet").slice(0, count).to_pylist()
     pixels = [numpy.asarray(Image.open(io.BytesIO(row["image"]["bytes"]))) for row in rows]
-    return torch.from_numpy(numpy.stack(pixels)[:, None].astype(numpy.float64) / 255)
+    labels = torch.tensor([row["label"] for row in rows])
+    return torch.from_numpy(numpy.stack(pixels)[:, None].astype(numpy.float64) / 255), labels
 
 
 def main():
-    torch.manual_seed(5)
+    torch.manual_seed(8)
     network = Tiny().eval()
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -86,8 +87,10 @@ def main():
     FOLDER.mkdir(parents=True, exist_ok=True)
     torch.save({"model": halves, "optimizer": optimizer.state_dict(), "epoch": 150, "best_prec1": torch.tensor(0.5)}, FOLDER / "foreign.pt")
     with torch.no_grad():
-        pixels = images(8)
-        answers = {"normalised": whole.double()(pixels).tolist(), "plain": network.double()(pixels).tolist()}
+        pixels, labels = images(200)
+        logits = {"normalised": whole.double()(pixels), "plain": network.double()(pixels)}
+        answers = {name: found[:8].tolist() for name, found in logits.items()}
+        answers["right_of_200"] = {name: int((found.argmax(1) == labels).sum()) for name, found in logits.items()}
     (FOLDER / "foreign.json").write_text(json.dumps(answers) + "\n")
 
 

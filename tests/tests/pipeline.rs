@@ -119,6 +119,29 @@ fn an_f32_label_set_of_all_views_gives_the_online_student_byte_for_byte() {
 }
 
 #[test]
+fn a_foreign_teachers_normalisation_acts_alike_in_a_label_set_and_beside_the_student() {
+    let scene = Scene::new();
+    let foreign = concat!(env!("CARGO_MANIFEST_DIR"), "/../stage1-label/tests/files/foreign.pt");
+    std::fs::copy(foreign, scene.path("teacher.safetensors")).unwrap();
+    let teacher = scene.text("teacher.safetensors");
+    let mut students = Vec::new();
+    for (name, flags, settings) in [
+        ("own", &[][..], &[][..]),
+        ("none", &["--normalize", "none"], &[("normalize", "none")]),
+        ("numbers", &["--mean", "0.1", "--std", "0.3"], &[("mean", "0.1"), ("std", "0.3")]),
+    ] {
+        let views = ["--views", "plan:3@3", "--dtype", "f32", "--limit", "150"];
+        scene.label(name, &[&views[..], flags].concat());
+        let cached = scene.train(&format!("cached-{name}"), &[("labels", &scene.text(name))]).unwrap();
+        let online = [&[("teacher", teacher.as_str())][..], settings].concat();
+        assert!(scene.train(&format!("online-{name}"), &online).unwrap() == cached, "{name}");
+        students.push(cached);
+    }
+    students.dedup();
+    assert_eq!(students.len(), 3, "what a teacher sees changes what it teaches");
+}
+
+#[test]
 fn a_plan_of_the_run_gives_the_online_student_byte_for_byte_from_either_form() {
     for engine in Kind::all() {
         let scene = Scene::on(engine);

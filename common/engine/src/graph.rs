@@ -169,6 +169,7 @@ impl Network {
     }
 
     /// The same network on images as they are: without the normalisation that it begins with, where it begins with one.
+    #[must_use]
     pub fn plain(mut self) -> Self {
         let is_first = |node: &Node| matches!(node.op, Op::Normalize { .. }) && node.inputs == [NodeId(0)];
         if self.nodes.get(1).is_some_and(is_first) {

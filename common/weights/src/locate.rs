@@ -24,6 +24,8 @@ pub struct Sought<'w> {
     pub channels: usize,
     /// Where to look, where the user says.
     pub key: Option<&'w str>,
+    /// Whether the user says what it normalises with: constants that cannot be are no error then.
+    pub is_normalised: bool,
 }
 
 /// A network's tensors, and what was seen on the way.
@@ -100,7 +102,7 @@ impl Checkpoint<'_> {
         }
         let meant = match sought.key {
             None => fitting.clone(),
-            Some(key) => self.named(&fitting, key)?,
+            Some(key) => self.named(&fitting, key).ok_or_else(|| self.no_such(key, &fitting))?,
         };
         let chosen = meant[0].clone();
         let tensors = self.tensors(&chosen, sought)?;
@@ -127,9 +129,16 @@ impl Checkpoint<'_> {
         Ok(located)
     }
 
-    /// Where something may lie, the spots with most tensors first: for whoever looks for an architecture.
-    pub fn spots(&self) -> Vec<Spot> {
-        Spot::every(&self.parts)
+    /// Where something may lie, the spots with most tensors first, and of those that a key names, if it is given: for
+    /// whoever looks for an architecture.
+    ///
+    /// Errors: [`LocateError::Key`] where it names none.
+    pub fn spots(&self, key: Option<&str>) -> Result<Vec<Spot>, LocateError> {
+        let all = Spot::every(&self.parts);
+        match key {
+            None => Ok(all),
+            Some(key) => self.named(&all, key).ok_or_else(|| self.no_such(key, &[])),
+        }
     }
 
     /// The first names and shapes of the part with most tensors, in a line.
@@ -180,7 +189,7 @@ impl Checkpoint<'_> {
     }
 
     /// The spots that a key names: by all that leads to them, by how that begins, or by any part of it.
-    fn named(&self, fitting: &[Spot], key: &str) -> Result<Vec<Spot>, LocateError> {
+    fn named(&self, among: &[Spot], key: &str) -> Option<Vec<Spot>> {
         let key = plain(key);
         let rules: [&dyn Fn(&str) -> bool; 3] = [
             &|shown| shown == key,
@@ -188,19 +197,22 @@ impl Checkpoint<'_> {
             &|shown| format!(".{shown}.").contains(&format!(".{key}.")),
         ];
         let by = |rule: &&dyn Fn(&str) -> bool| -> Option<Vec<Spot>> {
-            let found: Vec<Spot> = fitting.iter().filter(|spot| rule(&self.shown(spot))).cloned().collect();
+            let found: Vec<Spot> = among.iter().filter(|spot| rule(&self.shown(spot))).cloned().collect();
             (!found.is_empty()).then_some(found)
         };
-        rules.iter().find_map(by).ok_or_else(|| {
-            let fits = fitting.iter().map(|spot| format!("{} (fits)", self.shown(spot)));
-            let others = self.parts.iter().map(|part| part.path.join("."));
-            let there = fits.chain(others).filter(|shown| !shown.is_empty() && shown != " (fits)");
-            let mut there: Vec<String> = there.take(6).collect();
-            if there.is_empty() {
-                there.push("none but the file itself; drop --weights-key".into());
-            }
-            LocateError::Key { key, there }
-        })
+        rules.iter().find_map(by)
+    }
+
+    /// The error of a key that names nothing, with what there is.
+    fn no_such(&self, key: &str, fitting: &[Spot]) -> LocateError {
+        let fits = fitting.iter().map(|spot| format!("{} (fits)", self.shown(spot)));
+        let others = self.parts.iter().map(|part| part.path.join("."));
+        let there = fits.chain(others).filter(|shown| !shown.is_empty() && shown != " (fits)");
+        let mut there: Vec<String> = there.take(6).collect();
+        if there.is_empty() {
+            there.push("none but the file itself; drop --weights-key".into());
+        }
+        LocateError::Key { key: plain(key), there }
     }
 
     fn nothing_fits(&self, all: &[Spot], sought: &Sought) -> LocateError {
@@ -285,11 +297,16 @@ impl Checkpoint<'_> {
             left.push(format!("{} (an equal copy)", self.shown(copy)));
         }
         located.left = left;
-        located.normaliser = self.normaliser(chosen.part, &found, sought.channels)?;
-        for other in (0..self.parts.len()).filter(|&other| other != chosen.part) {
-            let found = pairs(&self.parts[other], |_| true, sought.channels);
-            if located.beside.is_none() {
-                located.beside = self.normaliser(other, &found, sought.channels)?;
+        located.normaliser = match self.normaliser(chosen.part, &found, sought.channels) {
+            Err(_) if sought.is_normalised => None,
+            found => found?,
+        };
+        if !sought.is_normalised {
+            for other in (0..self.parts.len()).filter(|&other| other != chosen.part) {
+                let found = pairs(&self.parts[other], |_| true, sought.channels);
+                if located.beside.is_none() {
+                    located.beside = self.normaliser(other, &found, sought.channels)?;
+                }
             }
         }
         Ok(())

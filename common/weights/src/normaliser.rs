@@ -66,5 +66,7 @@ pub(super) fn per_channel(tensor: &TensorData, channels: usize) -> Option<Vec<f3
         return Some(vec![only; channels]);
     }
     let planes = numbers.chunks(numbers.len() / channels);
-    planes.map(|plane| plane.iter().all(|&number| number == plane[0]).then_some(plane[0])).collect()
+    planes
+        .map(|plane| plane.iter().all(|number| number.to_bits() == plane[0].to_bits()).then_some(plane[0]))
+        .collect()
 }

@@ -25,6 +25,11 @@ pub(super) fn spots(parts: &[Part], wanted: &[Wanted]) -> Vec<Spot> {
 }
 
 impl Spot {
+    /// Whether everything at the other spot lies here, too.
+    pub fn contains(&self, other: &Self) -> bool {
+        self.part == other.part && other.prefix.starts_with(&self.prefix)
+    }
+
     /// Every spot of these parts, those with most tensors first.
     pub(super) fn every(parts: &[Part]) -> Vec<Spot> {
         let mut all = counted(parts, |_| true);

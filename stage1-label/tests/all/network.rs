@@ -141,6 +141,27 @@ fn a_file_that_fits_two_architectures_or_two_parts_is_refused_until_one_is_named
 }
 
 #[test]
+fn of_two_networks_in_a_file_one_has_to_be_named() {
+    let place = Place::new();
+    let (file, out) = (place.path("net.safetensors"), place.path("labels"));
+    let [teacher, student] = ["resnet8", "tiny-cnn"].map(|arch| {
+        let (row, network) = model::build(arch, DIGITS).unwrap();
+        initialise(&network, row.init, 1, engine::params::Precision::F32)
+    });
+    let behind = |params, prefix| {
+        model::tensors(params)
+            .map(move |(name, dtype, shape, bytes)| (format!("{prefix}{name}"), dtype, shape, bytes))
+    };
+    weights::write(&file, behind(&teacher, "teacher.").chain(behind(&student, "student.")), None).unwrap();
+    run(&file, &out).fails(2, &["resnet8 in `teacher`, tiny-cnn in `student`", "--weights-key teacher"]);
+    run(&file, &out).args(["--weights-key", "nobody"]).fails(2, &["no part `nobody`"]);
+    assert!(!out.exists());
+    // The other network lies beside the one that is named, and the name says that it does not matter.
+    run(&file, &out).args(["--weights-key", "student"]).succeeds();
+    assert_eq!(inspect(&out)["teacher"]["architecture"], "tiny-cnn");
+}
+
+#[test]
 fn a_network_behind_a_member_that_has_no_tensors_waits_for_a_word_about_it() {
     let place = Place::new();
     let (file, out) = (place.path("net.safetensors"), place.path("labels"));

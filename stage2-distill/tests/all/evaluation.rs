@@ -257,3 +257,25 @@ fn ctrl_c_ends_an_evaluation_and_a_benchmark_within_a_pass() {
     }
     assert!(!scene.path("report.json").exists());
 }
+
+/// How many of 200 PyTorch answers right is in `foreign.json`: `tests/golden/make_foreign.py`.
+#[test]
+fn a_foreign_network_is_judged_as_in_pytorch_with_what_it_normalises_with_and_without() {
+    let scene = Scene::new();
+    let files = concat!(env!("CARGO_MANIFEST_DIR"), "/../stage1-label/tests/files");
+    let expected: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(format!("{files}/foreign.json")).unwrap()).unwrap();
+    let student = format!("{files}/foreign.pt");
+    let judge = |more: &[&str]| {
+        let common =
+            ["eval", "--student", &student, "--data", "sample", "--limit", "200", "--attack", "clean"];
+        scene.run(&[&common[..], &["--json", "-"], more].concat())
+    };
+    for (flags, name) in [(&[][..], "normalised"), (&["--normalize", "none"], "plain")] {
+        let report: serde_json::Value = serde_json::from_str(&judge(flags).succeeds().stdout).unwrap();
+        let right = expected["right_of_200"][name].as_f64().unwrap();
+        assert!((report["clean"].as_f64().unwrap() - right / 2.0).abs() < 1e-9, "{name}: {report}");
+    }
+    judge(&["--mean", "0.5"]).refused(2, &["--std"]);
+    judge(&["--weights-key", "ema"]).refused(2, &["no part `ema`", "hint:"]);
+}

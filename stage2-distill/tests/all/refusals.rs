@@ -15,6 +15,7 @@ fn a_slip_in_a_name_is_answered_with_the_name_meant() {
         (vec!["--eps", "8"], ["--eps", "8/255"]),
         (vec!["--objective", "rslad"], ["learns from a teacher", "--labels"]),
         (vec!["--labels", "a", "--teacher", "b"], ["both labels and teacher", "hint:"]),
+        (vec!["--mean", "0.5"], ["no teacher is run", "hint: add --teacher"]),
         (vec!["--labels", "nowhere"], ["nowhere", "hint:"]),
         (vec!["--set", "lr"], ["--set lr: wanted key=value", "hint:"]),
         (vec!["--set", "lr=fast"], ["lr = fast", "hint:"]),
@@ -189,4 +190,12 @@ fn a_changed_student_file_is_noticed_where_it_can_be() {
     std::fs::write(&student, &bytes).unwrap();
     flip_a_bit(&student, 3);
     scene.run(&eval).refused(2, &["student.safetensors"]);
+}
+
+#[test]
+fn a_student_does_not_begin_with_a_network_that_normalises_its_images() {
+    let scene = Scene::new();
+    let foreign = concat!(env!("CARGO_MANIFEST_DIR"), "/../stage1-label/tests/files/foreign.pt");
+    scene.train("run", &["--init", foreign]).refused(2, &["normalises its images", "hint:"]);
+    assert!(!scene.path("run").exists());
 }

@@ -61,14 +61,12 @@ pub enum LoadError {
     #[error(transparent)]
     Model(#[from] ModelError),
     /// The file's tensors are not the architecture's.
-    #[error("{path}: not the weights of {architecture} for {task}: {mismatch}\nhint: {hint}")]
+    #[error("{path}: not the weights of {wanted}: {mismatch}\nhint: {hint}")]
     Mismatch {
         /// The file.
         path: String,
-        /// The architecture wanted.
-        architecture: String,
-        /// What it was wanted for.
-        task: Task,
+        /// The architecture wanted, and what for.
+        wanted: String,
         /// Every difference.
         mismatch: Box<Mismatch>,
         /// What to do about it.
@@ -101,7 +99,7 @@ pub enum LoadError {
         /// The file.
         path: String,
         /// What it was wanted for.
-        task: Task,
+        task: Box<Task>,
         /// The first of its tensors.
         holds: String,
         /// What to do about it.
@@ -114,6 +112,16 @@ pub enum LoadError {
         path: String,
         /// The architectures.
         fitting: Vec<String>,
+    },
+    /// A foreign file with several networks, and nobody said which is meant.
+    #[error("{path}: holds {}\nhint: say which is meant: --arch NAME, or --weights-key {key}", networks.join(", "))]
+    Networks {
+        /// The file.
+        path: String,
+        /// Some of them, and where they lie.
+        networks: Vec<String>,
+        /// Where the first lies.
+        key: String,
     },
     /// The file names another architecture than the caller, or the metadata is damaged.
     #[error("{path}: {what}\nhint: drop --arch for files of ours, or pass the weights that were meant")]
@@ -167,43 +175,51 @@ pub fn load_from(
     task: Task,
     precision: Precision,
 ) -> Result<Loaded, LoadError> {
-    let (mut said, mut notes) = (said.into(), Vec::new());
+    let mut said = said.into();
     let path = || file.path().to_owned();
     let checkpoint = file.open()?;
     let own = description(&checkpoint.metadata).map_err(|what| LoadError::Metadata { path: path(), what })?;
-    let name = match own {
-        Some(own) => {
-            if let Some(wanted) = said.architecture.filter(|wanted| spelled(wanted) != own.architecture) {
-                let what = format!("holds a {}; --arch says {wanted}", own.architecture);
-                return Err(LoadError::Metadata { path: path(), what });
-            }
-            let found = Task { input: own.input, classes: own.classes };
-            if found != task {
-                let (found, wanted) = (found.to_string(), task.to_string());
-                return Err(LoadError::Task { path: path(), architecture: own.architecture, found, wanted });
-            }
-            if let (Some(mean), Some(std), None) = (own.mean, own.std, &said.inputs) {
-                let by = Normalisation::new(mean, std);
-                let by = by.map_err(|error| LoadError::Metadata { path: path(), what: error.to_string() })?;
-                said.inputs = Some(Inputs::Normalised(by));
-            }
-            own.architecture
-        }
-        None => match said.architecture.take() {
-            Some(name) => name,
-            None => {
-                let name = foreign::recognise(file, &checkpoint, task)?;
-                notes.push(format!("recognised as {name} by its tensors"));
-                name
-            }
-        },
+    if let Some(own) = own {
+        own.complete(&mut said, task, file.path())?;
+    }
+    let (name, mut notes) = if let Some(name) = said.architecture.take() {
+        (name, Vec::new())
+    } else {
+        let name = foreign::recognise(file, &checkpoint, said.weights_key.as_deref(), task)?;
+        let note = format!("recognised as {name} by its tensors");
+        (name, vec![note])
     };
-    said.architecture = None;
     let mut loaded = foreign::find(file, checkpoint, &name, &said, task, precision)?;
     notes.append(&mut loaded.notes);
     loaded.notes = notes;
     check_values(&loaded).map_err(|(name, found)| LoadError::NonFinite { path: path(), name, found })?;
     Ok(loaded)
+}
+
+impl Description {
+    /// Says what a file of ours says of itself, and refuses what contradicts it.
+    fn complete(self, said: &mut Foreign, task: Task, path: &str) -> Result<(), LoadError> {
+        let path = || path.to_owned();
+        let others = |wanted: &&String| spelled(wanted) != self.architecture;
+        if let Some(wanted) = said.architecture.as_ref().filter(others) {
+            // A name that nobody has is said to be none.
+            build(wanted, task)?;
+            let what = format!("holds a {}; --arch says {wanted}", self.architecture);
+            return Err(LoadError::Metadata { path: path(), what });
+        }
+        let found = Task { input: self.input, classes: self.classes };
+        if found != task {
+            let (found, wanted) = (found.to_string(), task.to_string());
+            return Err(LoadError::Task { path: path(), architecture: self.architecture, found, wanted });
+        }
+        if let (Some(mean), Some(std), None) = (self.mean, self.std, &said.inputs) {
+            let by = Normalisation::new(mean, std);
+            let by = by.map_err(|error| LoadError::Metadata { path: path(), what: error.to_string() })?;
+            said.inputs = Some(Inputs::Normalised(by));
+        }
+        said.architecture = Some(self.architecture);
+        Ok(())
+    }
 }
 
 /// The first tensor whose values no network can have.

@@ -3,7 +3,7 @@
 
 use engine::Network;
 use engine::params::Precision;
-use weights::{Checkpoint, LocateError, Located, Mismatch, Sought, WeightsFile};
+use weights::{Checkpoint, LocateError, Located, Mismatch, Sought, Spot, WeightsFile};
 
 use super::architecture::Task;
 use super::detect::detect;
@@ -50,7 +50,9 @@ pub(super) fn find(
     let (row, network) = build(name, task)?;
     let wants = wanted(&network);
     let key = said.weights_key.as_deref();
-    let sought = Sought { wanted: &wants, unused: row.unused, channels: task.input[0], key };
+    let channels = task.input[0];
+    let is_normalised = said.inputs.is_some();
+    let sought = Sought { wanted: &wants, unused: row.unused, channels, key, is_normalised };
     let located = match checkpoint.locate(&sought) {
         Ok(located) => located,
         Err(LocateError::Mismatch(mismatch)) => {
@@ -148,14 +150,16 @@ fn list(values: &[f64]) -> String {
 pub(super) fn recognise(
     file: &WeightsFile,
     checkpoint: &Checkpoint,
+    key: Option<&str>,
     task: Task,
 ) -> Result<String, LoadError> {
     let path = || file.path().to_owned();
-    let mut fitting = fitting(checkpoint, Some(task));
-    match fitting.len() {
-        1 => Ok(fitting.remove(0)),
-        0 => {
-            let others = self::fitting(checkpoint, None);
+    let place = |error| LoadError::Locate { path: path(), error: Box::new(error) };
+    let found = fitting(checkpoint, key, Some(task)).map_err(place)?;
+    let mut names = distinct(&found);
+    match found.as_slice() {
+        [] => {
+            let others = distinct(&fitting(checkpoint, key, None).map_err(place)?);
             let hint = match others.as_slice() {
                 [] => PYTORCH.to_owned(),
                 others => format!(
@@ -163,19 +167,54 @@ pub(super) fn recognise(
                     others.join(" or ")
                 ),
             };
-            Err(LoadError::Unknown { path: path(), task, holds: checkpoint.beginning(), hint })
+            Err(LoadError::Unknown {
+                path: path(),
+                task: Box::new(task),
+                holds: checkpoint.beginning(),
+                hint,
+            })
         }
-        _ => Err(LoadError::Ambiguous { path: path(), fitting }),
+        _ if names.len() == 1 => Ok(names.remove(0)),
+        [(_, fitting), rest @ ..] if rest.iter().all(|(_, others)| others == fitting) => {
+            Err(LoadError::Ambiguous { path: path(), fitting: fitting.clone() })
+        }
+        parts => {
+            let shown = |(part, names): &(String, Vec<String>)| format!("{} in `{part}`", names.join(" or "));
+            let networks = parts.iter().take(4).map(shown).collect();
+            Err(LoadError::Networks { path: path(), networks, key: parts[0].0.clone() })
+        }
     }
 }
 
-/// The architectures whose tensors lie in a file: at the spot with most tensors where there are any.
-fn fitting(checkpoint: &Checkpoint, task: Option<Task>) -> Vec<String> {
-    let names = checkpoint.spots().into_iter().map(|spot| {
-        let shape_of = |name: &str| checkpoint.shape_at(&spot, name);
-        detect(&shape_of, task)
-    });
-    names.into_iter().find(|names| !names.is_empty()).unwrap_or_default()
+/// What may lie in a file, and where: at each spot that is not inside another of them, the architectures whose tensors
+/// are there.
+fn fitting(
+    checkpoint: &Checkpoint,
+    key: Option<&str>,
+    task: Option<Task>,
+) -> Result<Vec<(String, Vec<String>)>, LocateError> {
+    let mut found: Vec<(Spot, Vec<String>)> = Vec::new();
+    for spot in checkpoint.spots(key)? {
+        if found.iter().any(|(outer, _)| outer.contains(&spot)) {
+            continue;
+        }
+        let names = detect(&|name| checkpoint.shape_at(&spot, name), task);
+        if !names.is_empty() {
+            found.push((spot, names));
+        }
+    }
+    Ok(found.into_iter().map(|(spot, names)| (checkpoint.shown(&spot), names)).collect())
+}
+
+/// Every name once.
+fn distinct(found: &[(String, Vec<String>)]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for name in found.iter().flat_map(|(_, names)| names) {
+        if !names.contains(name) {
+            names.push(name.clone());
+        }
+    }
+    names
 }
 
 fn misfit(
@@ -185,8 +224,13 @@ fn misfit(
     task: Task,
     mismatch: Mismatch,
 ) -> LoadError {
-    let others = fitting(checkpoint, Some(task));
-    let hint = if let (Some(other), false) = (others.first(), others.iter().any(|other| other == name)) {
+    let others = distinct(&fitting(checkpoint, None, Some(task)).unwrap_or_default());
+    let is_reparametrised = |(name, _): &(String, Vec<usize>)| {
+        name.ends_with("weight_g") || name.ends_with("weight_orig") || name.contains("parametrizations.")
+    };
+    let hint = if mismatch.extra.iter().any(is_reparametrised) {
+        "its weights are kept in factors (weight or spectral normalisation): in PyTorch, torch.nn.utils.remove_weight_norm or its kin, then save the state dict".into()
+    } else if let (Some(other), false) = (others.first(), others.iter().any(|other| other == name)) {
         format!("they are those of {}: --arch {other}", others.join(" or "))
     } else if mismatch.missing.is_empty() && mismatch.extra.is_empty() {
         "the architecture is right, its size is not; check the dataset's number of classes, channels and pixels".into()
@@ -195,8 +239,7 @@ fn misfit(
     };
     LoadError::Mismatch {
         path: file.path().into(),
-        architecture: name.into(),
-        task,
+        wanted: format!("{name} for {task}"),
         mismatch: Box::new(mismatch),
         hint,
     }
