@@ -62,20 +62,22 @@ impl Supply {
         match needs {
             Needs::CachedLabels if teacherless => {
                 return Err(RunError::Refused(format!(
-                    "objective {} learns from a teacher, and none was given\nhint: pass --labels FOLDER, or --teacher WEIGHTS to run one online",
+                    "objective {} learns from a teacher, and none was given\nhint: pass --labels FOLDER, which `label run` wrote, or --teacher WEIGHTS to run one online",
                     config.objective
                 )));
             }
             Needs::LiveTeacher { .. } if config.teacher.is_none() => {
                 return Err(RunError::Refused(format!(
-                    "objective {} asks the teacher about adversarial images, which no label set can answer\nhint: pass --teacher WEIGHTS",
-                    config.objective
+                    "objective {} asks the teacher about adversarial images, which no label set can answer\nhint: pass --teacher WEIGHTS{}",
+                    config.objective,
+                    if config.labels.is_some() { " in place of --labels" } else { "" }
                 )));
             }
             Needs::Nothing if config.teacher.is_some() => {
                 return Err(RunError::Refused(format!(
-                    "objective {} has no use for a teacher\nhint: drop --teacher, or choose --objective rslad",
-                    config.objective
+                    "objective {} has no use for a teacher\nhint: drop --teacher{}, or choose --objective rslad",
+                    config.objective,
+                    if config.labels.is_some() { " and --labels" } else { "" }
                 )));
             }
             _ => {}

@@ -36,6 +36,11 @@ pub fn whole<const LEAST: u32, const MOST: u32>(text: &str) -> Result<u32, Strin
     })
 }
 
+/// Whether an argument without a flag is what a flag of this name is elsewhere: a run is judged by its student.
+fn takes(arg: &Arg, flag: &str) -> bool {
+    arg.get_id() == "run" && flag == "student"
+}
+
 /// What is wrong, and a hint; none for what clap says well by itself, such as help.
 fn explain(error: &clap::Error, root: &Command, words: &[String]) -> Option<String> {
     let (command, path, rest) = subcommand(root, words);
@@ -60,7 +65,14 @@ fn explain(error: &clap::Error, root: &Command, words: &[String]) -> Option<Stri
             let near =
                 || text(ContextKind::SuggestedArg).map(|near| format!("did you mean `{near}`? {help}"));
             let way = if flag.starts_with('-') {
-                instead_of(&flag, &has).or_else(near).unwrap_or(help)
+                // What stands without a flag here has one elsewhere.
+                let bare =
+                    command.get_positionals().find(|arg| instead_of(&flag, &|own| takes(arg, own)).is_some());
+                let bare = bare.map(|arg| {
+                    let value = arg.get_value_names().map_or("VALUE", |names| names[0].as_str());
+                    format!("it is given without a flag, as in `{path} {value}`")
+                });
+                bare.or_else(|| instead_of(&flag, &has)).or_else(near).unwrap_or(help)
             } else {
                 format!("everything is given by flags; {help}")
             };

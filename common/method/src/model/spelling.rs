@@ -11,6 +11,8 @@ use super::architecture::Architecture;
 const ALIASES: &[(&str, &str)] = &[
     ("resnet-18", "resnet18"),
     ("resnet-20", "resnet20"),
+    ("resnet-34", "resnet34"),
+    ("resnet-50", "resnet50"),
     ("resnet-8", "resnet8"),
     ("rn18", "resnet18"),
     ("preactresnet18", "preact-resnet18"),
@@ -63,8 +65,6 @@ impl Architecture {
         ("wideresnet", WIDE_NUMBERS),
         ("wide-resnet", WIDE_NUMBERS),
         ("resnet", "say which: `resnet18`, `resnet34`, `resnet20` or `resnet8`"),
-        ("resnet50", PYTORCH),
-        ("resnet-50", PYTORCH),
         ("vgg16", PYTORCH),
         ("vit", PYTORCH),
         ("xcit", PYTORCH),
