@@ -191,6 +191,8 @@ class Answers:
         if answers.shape[1] != self.width:
             raise Mistake(f"the network gives {answers.shape[1]} classes, and gave {self.width} before")
         self.file.write(np.ascontiguousarray(answers, "<f4"))
+        # A killed process loses what is being answered, a machine without power a minute.
+        self.file.flush()
         self.done += len(answers)
         if time.monotonic() - self.synced > MINUTE:
             self.sync()
@@ -273,7 +275,7 @@ def run(args):
     finally:
         answers.keep()
         for answerer in answerers:
-            answerer.pool.shutdown(cancel_futures=True)
+            answerer.pool.shutdown(wait=False, cancel_futures=True)
     answers.publish()
     print(f"{args.out}: {total} rows; now `label import --rows {args.rows} --logits {args.out} ...`", file=sys.stderr)
 
@@ -302,8 +304,9 @@ def main():
             raise Mistake(f"--batch {args.batch}: wanted at least 1")
         run(args)
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        sys.exit(75)
+        print("stopped; the same command goes on from here", file=sys.stderr, flush=True)
+        # What is answered is on the disk; a network that is busy is not waited for.
+        os._exit(75)
     except Exception as error:
         if args.trace:
             raise

@@ -7,18 +7,20 @@ use std::{fs, thread};
 
 use crate::fixture::{Place, inspect, label};
 
-/// A network whose answers are plain: each logit is ten times a pixel. One takes its time, one ends in a softmax.
+/// A network whose answers are plain: each logit is ten times a pixel. One waits for a file `go` at its fourth batch, one
+/// ends in a softmax.
 const NETWORKS: &str = "
-import time, torch
+import os, time, torch
 class Net(torch.nn.Module):
-    def __init__(self, end=lambda x: x, wait=0.0):
+    def __init__(self, end=lambda x: x, most=10**9):
         super().__init__()
-        self.end, self.wait = end, wait
+        self.end, self.left = end, most
     def forward(self, x):
-        time.sleep(self.wait)
+        self.left -= 1
+        while self.left < 0 and not os.path.exists('go'): time.sleep(0.01)
         return self.end(10 * x.flatten(1)[:, 200:210])
 def plain(): return Net()
-def slow(): return Net(wait=0.05)
+def held(): return Net(most=3)
 def soft(): return Net(lambda x: x.softmax(1))
 def broken(): raise ValueError('no weights here')
 ";
@@ -86,24 +88,26 @@ fn answers_are_those_of_the_network_on_the_views_and_say_how_they_came() {
 #[test]
 fn a_killed_and_a_stopped_tool_go_on_to_the_same_file_and_two_at_once_do_not_share_one() {
     let Some(bench) = Bench::new() else { return };
-    assert_eq!(ended(&bench.tool("mine:slow", "whole.npy").output().unwrap()).0, Some(0));
+    let tool = || bench.tool("mine:held", "logits.npy");
     let partial = || {
         let names = fs::read_dir(bench.place.path("")).unwrap().map(|entry| entry.unwrap().path());
         names.filter(|path| path.to_string_lossy().ends_with(".partial")).collect::<Vec<_>>()
     };
+    let length = || partial().first().map_or(0, |path| fs::metadata(path).map_or(0, |meta| meta.len()));
+    // Until two batches more are there; the network then waits.
     let begun = || {
-        let child = bench.tool("mine:slow", "logits.npy").spawn().unwrap();
-        // Until more than the head is there.
-        for _ in 0..600 {
-            if partial().first().is_some_and(|path| fs::metadata(path).is_ok_and(|meta| meta.len() > 4000)) {
+        let before = length();
+        let child = tool().spawn().unwrap();
+        for _ in 0..2400 {
+            if length() >= before + 2 * 16 * 40 {
                 return child;
             }
             thread::sleep(Duration::from_millis(50));
         }
-        panic!("no answer in half a minute");
+        panic!("no answer in two minutes");
     };
     let mut child = begun();
-    let (code, text) = ended(&bench.tool("mine:slow", "logits.npy").output().unwrap());
+    let (code, text) = ended(&tool().output().unwrap());
     assert!(code == Some(2) && text.contains("another process is writing these answers"), "{text}");
     child.kill().unwrap();
     child.wait().unwrap();
@@ -113,11 +117,14 @@ fn a_killed_and_a_stopped_tool_go_on_to_the_same_file_and_two_at_once_do_not_sha
     Command::new("kill").arg(child.id().to_string()).status().unwrap();
     let (code, text) = ended(&child.wait_with_output().unwrap());
     assert!(code == Some(75) && text.contains("the same command goes on from here"), "{text}");
-    let (code, text) = ended(&bench.tool("mine:slow", "logits.npy").output().unwrap());
+    fs::write(bench.place.path("go"), "").unwrap();
+    let (code, text) = ended(&tool().output().unwrap());
     assert!(code == Some(0) && text.contains("resumed at row "), "{text}");
+    assert_eq!(partial().len(), 0);
+    let (code, text) = ended(&bench.tool("mine:held", "whole.npy").output().unwrap());
+    assert!(code == Some(0) && !text.contains("resumed"), "{text}");
     let [whole, resumed] = ["whole.npy", "logits.npy"].map(|name| fs::read(bench.place.path(name)).unwrap());
     assert!(whole == resumed, "the same bytes");
-    assert_eq!(partial().len(), 0);
 }
 
 #[test]
