@@ -24,7 +24,7 @@ pub struct NpyLogits {
     said: Said,
 }
 
-/// What a file says of its answers, in a comment that NumPy passes over: tools/label_with_pytorch.py writes it.
+/// What a file says of its answers, in a comment that NumPy passes over: `tools/label_with_pytorch.py` writes it.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub struct Said {
     /// How the network ran, like `tf32`; the file's own type says only how the answers are stored.

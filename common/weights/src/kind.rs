@@ -80,7 +80,7 @@ pub fn kind_of(head: &[u8]) -> Option<Kind> {
 mod tests {
     use super::*;
 
-    /// How files begin that NumPy, SciPy, h5py, onnx, pyarrow, torch, safetensors, tar and git-lfs wrote.
+    /// How files begin that NumPy, `SciPy`, h5py, onnx, pyarrow, torch, safetensors, tar and git-lfs wrote.
     #[test]
     fn forms_are_known_by_how_other_programs_begin_them() {
         let tar = [b"cifar-10-batches-py/".as_slice(), &[0; 237], b"ustar\x0000"].concat();

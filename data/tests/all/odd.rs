@@ -223,7 +223,7 @@ fn an_array_with_labels_beside_it_is_read_for_either_part() {
     }
 }
 
-/// How files begin that SciPy, h5py, onnx, a shell and git-lfs wrote; each under a name that a reader asks for.
+/// How files begin that `SciPy`, h5py, onnx, a shell and git-lfs wrote; each under a name that a reader asks for.
 #[test]
 fn files_of_another_form_are_called_by_name_and_never_cut_short() {
     let forms: [(&[u8], &str); 7] = [

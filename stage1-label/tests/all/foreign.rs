@@ -302,7 +302,7 @@ fn a_file_that_lacks_its_last_bytes_says_how_many_there_are() {
     }
 }
 
-/// A .npy file with a comment behind its dictionary, as tools/label_with_pytorch.py writes it.
+/// A .npy file with a comment behind its dictionary, as `tools/label_with_pytorch.py` writes it.
 fn said(path: &Path, comment: &str, data: &[u8]) {
     let text = format!(
         "{{'descr': '<f4', 'fortran_order': False, 'shape': ({ROWS}, 10), }}  # rslad-answers {comment}\n"

@@ -97,14 +97,17 @@ fn a_killed_and_a_stopped_tool_go_on_to_the_same_file_and_two_at_once_do_not_sha
     // Until two batches more are there; the network then waits.
     let begun = || {
         let before = length();
-        let child = tool().spawn().unwrap();
-        for _ in 0..2400 {
-            if length() >= before + 2 * 16 * 40 {
-                return child;
-            }
+        let mut child = tool().spawn().unwrap();
+        let answered = (0..2400).any(|_| {
             thread::sleep(Duration::from_millis(50));
+            length() >= before + 2 * 16 * 40
+        });
+        if !answered {
+            child.kill().unwrap();
+            child.wait().unwrap();
         }
-        panic!("no answer in two minutes");
+        assert!(answered, "no answer in two minutes");
+        child
     };
     let mut child = begun();
     let (code, text) = ended(&tool().output().unwrap());

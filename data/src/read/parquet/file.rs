@@ -9,6 +9,7 @@ use arrow_array::RecordBatch;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::Compression;
+use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::reader::ChunkReader;
 
 use crate::DataError;
@@ -72,8 +73,8 @@ impl<R: ChunkReader + 'static> File<R> {
             })
         };
         let columns = Columns { image: column(&IMAGE_COLUMNS)?, label: column(&LABEL_COLUMNS)? };
-        let groups = self.builder.metadata().row_groups();
-        if groups.iter().flat_map(|group| group.columns()).any(|one| one.compression() == Compression::LZO) {
+        let mut packed = self.builder.metadata().row_groups().iter().flat_map(RowGroupMetaData::columns);
+        if packed.any(|column| column.compression() == Compression::LZO) {
             return Err(DataError::WrongContent {
                 path: self.path.clone(),
                 wanted: "a codec among none, snappy, gzip, brotli, lz4 and zstd".to_owned(),
