@@ -154,7 +154,21 @@ pub(super) fn recognise(
     task: Task,
 ) -> Result<String, LoadError> {
     let path = || file.path().to_owned();
-    let place = |error| LoadError::Locate { path: path(), error: Box::new(error) };
+    let place = |error| {
+        let error = match error {
+            LocateError::Key { key, there } => {
+                let known = fitting(checkpoint, None, Some(task)).unwrap_or_default();
+                let known: Vec<String> = known
+                    .into_iter()
+                    .filter(|(part, _)| !part.is_empty())
+                    .map(|(part, _)| part + " (fits)")
+                    .collect();
+                LocateError::Key { key, there: if known.is_empty() { there } else { known } }
+            }
+            other => other,
+        };
+        LoadError::Locate { path: path(), error: Box::new(error) }
+    };
     let found = fitting(checkpoint, key, Some(task)).map_err(place)?;
     let mut names = distinct(&found);
     match found.as_slice() {
