@@ -1,5 +1,6 @@
 //! What can be wrong with a weights file.
 
+use super::fit::Mismatch;
 use super::pickle::PickleError;
 
 /// Why weights could not be read or written. The file is named first, the hint stands on the second line.
@@ -96,4 +97,46 @@ impl Problem {
             _ => Self::damaged(form, error.to_string()),
         }
     }
+}
+
+/// Why a network was not found.
+#[derive(Debug, thiserror::Error)]
+pub enum LocateError {
+    /// It was found, and cannot be read; or the file holds nothing of the kind.
+    #[error(transparent)]
+    Problem(#[from] Problem),
+    /// Nothing in the file fits it.
+    #[error("{0}")]
+    Mismatch(Mismatch),
+    /// Two parts fit, and hold other numbers.
+    #[error("{} fit the network and differ: {}\nhint: name the one that is meant: --weights-key {}", count(.0.len()), .0.join(", "), .0.join(" or --weights-key "))]
+    Several(Vec<String>),
+    /// The part that was asked for is not there.
+    #[error("no part `{key}` of it fits the network\nhint: parts that are there: {}", there.join(", "))]
+    Key {
+        /// What was asked for.
+        key: String,
+        /// What there is, with what fits first.
+        there: Vec<String>,
+    },
+    /// Tensors beside the network that may act on its answers.
+    #[error(
+        "the network lies in `{part}`, and beside it what may change its answers: {names}\nhint: if it does not, say so with --weights-key {part}; if it does, let PyTorch answer: `label plan`, tools/label_with_pytorch.py, `label import`"
+    )]
+    Beside {
+        /// Where the network is.
+        part: String,
+        /// Some of their names.
+        names: String,
+    },
+    /// The file normalises twice, or with numbers that are none.
+    #[error("{what}\nhint: say what the network takes: --mean and --std, or --normalize none")]
+    Normaliser {
+        /// What was found.
+        what: String,
+    },
+}
+
+fn count(parts: usize) -> String {
+    if parts == 2 { "two parts".into() } else { format!("{parts} parts") }
 }

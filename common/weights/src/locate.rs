@@ -1,14 +1,12 @@
 //! Finding a network in a file of others: the part and the prefix under which everything it wants lies, what lies
 //! beside it, and whether that matters.
 
-use std::collections::HashMap;
-
 use super::checkpoint::Checkpoint;
-use super::error::Problem;
+use super::error::{LocateError, Problem};
 use super::fit::{Mismatch, Wanted};
-use super::leftover::{harmless, hidden_member, some};
+use super::leftover::{harmless, hidden_member};
 use super::nesting::several;
-use super::normaliser::{Normaliser, Pair, pairs, per_channel};
+use super::normaliser::Normaliser;
 use super::part::{Listed, Part};
 use super::spot::{Spot, spots};
 use super::state::TensorData;
@@ -43,48 +41,6 @@ pub struct Located {
     pub hidden: Option<String>,
     /// What was left over and is harmless, in words.
     pub left: Vec<String>,
-}
-
-/// Why a network was not found.
-#[derive(Debug, thiserror::Error)]
-pub enum LocateError {
-    /// It was found, and cannot be read; or the file holds nothing of the kind.
-    #[error(transparent)]
-    Problem(#[from] Problem),
-    /// Nothing in the file fits it.
-    #[error("{0}")]
-    Mismatch(Mismatch),
-    /// Two parts fit, and hold other numbers.
-    #[error("{} fit the network and differ: {}\nhint: name the one that is meant: --weights-key {}", count(.0.len()), .0.join(", "), .0.join(" or --weights-key "))]
-    Several(Vec<String>),
-    /// The part that was asked for is not there.
-    #[error("no part `{key}` of it fits the network\nhint: parts that are there: {}", there.join(", "))]
-    Key {
-        /// What was asked for.
-        key: String,
-        /// What there is, with what fits first.
-        there: Vec<String>,
-    },
-    /// Tensors beside the network that may act on its answers.
-    #[error(
-        "the network lies in `{part}`, and beside it what may change its answers: {names}\nhint: if it does not, say so with --weights-key {part}; if it does, let PyTorch answer: `label plan`, tools/label_with_pytorch.py, `label import`"
-    )]
-    Beside {
-        /// Where the network is.
-        part: String,
-        /// Some of their names.
-        names: String,
-    },
-    /// The file normalises twice, or with numbers that are none.
-    #[error("{what}\nhint: say what the network takes: --mean and --std, or --normalize none")]
-    Normaliser {
-        /// What was found.
-        what: String,
-    },
-}
-
-fn count(parts: usize) -> String {
-    if parts == 2 { "two parts".into() } else { format!("{parts} parts") }
 }
 
 impl Checkpoint<'_> {
@@ -215,7 +171,8 @@ impl Checkpoint<'_> {
         LocateError::Key { key: plain(key), there }
     }
 
-    fn nothing_fits(&self, all: &[Spot], sought: &Sought) -> LocateError {
+    /// The error of a network that nothing fits: what the nearest spot lacks, and has too much.
+    pub(super) fn nothing_fits(&self, all: &[Spot], sought: &Sought) -> LocateError {
         let most = |part: &Part| part.tensors.len();
         let nearest = all.first().cloned().unwrap_or_else(|| {
             // Nothing of any wanted name: the largest part is what was meant.
@@ -237,115 +194,6 @@ impl Checkpoint<'_> {
             counts.then_some((name, one.shape().unwrap_or_default()))
         });
         LocateError::Mismatch(Mismatch::between(sought.wanted, listed, under))
-    }
-
-    /// Says of everything beside the network why it is harmless, or refuses.
-    fn judge(
-        &mut self,
-        chosen: &Spot,
-        copies: &[Spot],
-        sought: &Sought,
-        is_named: bool,
-        located: &mut Located,
-    ) -> Result<(), LocateError> {
-        let part = &self.parts[chosen.part];
-        let (copied, elsewhere): (Vec<&Spot>, Vec<&Spot>) =
-            copies.iter().partition(|copy| copy.part == chosen.part);
-        let wants = |name: &str| sought.wanted.iter().any(|one| one.name == name);
-        let is_used = |one: &Listed, spot: &Spot| {
-            let name = one.bare.strip_prefix(&spot.prefix);
-            name.is_some_and(|name| {
-                wants(name) || sought.unused.iter().any(|unused| name.starts_with(unused))
-            })
-        };
-        let is_left = |place: usize| {
-            let one = &part.tensors[place];
-            !is_used(one, chosen) && !copied.iter().any(|copy| is_used(one, copy))
-        };
-        let found = pairs(part, is_left, sought.channels);
-        let of_pair = |place: usize| found.iter().any(|pair| pair.mean == place || pair.std == place);
-        let mut unknown: Vec<String> = Vec::new();
-        let mut inside = false;
-        let mut known: HashMap<&'static str, Vec<String>> = HashMap::new();
-        for place in (0..part.tensors.len()).filter(|&place| is_left(place) && !of_pair(place)) {
-            let one = &part.tensors[place];
-            match harmless(one) {
-                Some(why) if !super::fit::is_counter(&one.bare) => {
-                    known.entry(why).or_default().push(one.name.clone());
-                }
-                Some(_) => {}
-                None => {
-                    inside |= one.bare.starts_with(&chosen.prefix);
-                    unknown.push(one.name.clone());
-                }
-            }
-        }
-        if inside {
-            return Err(self.nothing_fits(std::slice::from_ref(chosen), sought));
-        }
-        if !unknown.is_empty() && !is_named {
-            let part = located.part.clone();
-            return Err(LocateError::Beside { part, names: some(&unknown) });
-        }
-        let mut left: Vec<String> =
-            known.into_iter().map(|(why, names)| format!("{} ({why})", some(&names))).collect();
-        left.sort();
-        if !unknown.is_empty() {
-            left.push(format!("{} (not of the part that --weights-key names)", some(&unknown)));
-        }
-        for copy in copied.iter().chain(&elsewhere) {
-            left.push(format!("{} (an equal copy)", self.shown(copy)));
-        }
-        located.left = left;
-        located.normaliser = match self.normaliser(chosen.part, &found, sought.channels) {
-            Err(_) if sought.is_normalised => None,
-            found => found?,
-        };
-        if !sought.is_normalised {
-            for other in (0..self.parts.len()).filter(|&other| other != chosen.part) {
-                let found = pairs(&self.parts[other], |_| true, sought.channels);
-                if located.beside.is_none() {
-                    located.beside = self.normaliser(other, &found, sought.channels)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The one normalisation of these pairs.
-    fn normaliser(
-        &mut self,
-        part: usize,
-        pairs: &[Pair],
-        channels: usize,
-    ) -> Result<Option<Normaliser>, LocateError> {
-        let mut found: Option<Normaliser> = None;
-        for pair in pairs {
-            let read = self.read(part, &[pair.mean, pair.std])?;
-            let names = [pair.mean, pair.std].map(|place| self.parts[part].tensors[place].name.clone());
-            let refused = |what: &str| LocateError::Normaliser {
-                what: format!(
-                    "its tensors {} and {} are named like a normalisation, and {what}",
-                    names[0], names[1]
-                ),
-            };
-            let [mean, std] = [0, 1].map(|place| per_channel(&read[place], channels));
-            let (Some(mean), Some(std)) = (mean, std) else {
-                return Err(refused("differ within a channel"));
-            };
-            let is_one = mean.iter().all(|m| m.is_finite()) && std.iter().all(|s| s.is_finite() && *s > 0.0);
-            if !is_one {
-                return Err(refused("hold numbers that nothing can be divided by"));
-            }
-            match &found {
-                Some(known) if known.mean != mean || known.std != std => {
-                    return Err(refused(&format!("differ from {} and {}", known.names[0], known.names[1])));
-                }
-                Some(_) => {}
-                None => found = Some(Normaliser { names, mean, std }),
-            }
-        }
-        Ok(found)
     }
 }
 
