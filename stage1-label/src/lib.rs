@@ -7,10 +7,10 @@
 pub mod args;
 mod error;
 pub mod npy;
+mod probabilities;
 pub mod recompute;
 pub mod rows_file;
 pub mod teacher;
-mod trust;
 pub mod verb;
 mod write;
 

@@ -7,7 +7,6 @@ use cli::{Progress, Stop, note, warn};
 use labels::{Answers, Kind, Manifest, Note, Session, ShardJob, Spec};
 
 use crate::teacher::RowId;
-use crate::trust;
 use crate::{Error, Result};
 
 /// A published label set.
@@ -34,7 +33,7 @@ impl Written {
         note(format_args!("{}: {state}, {} rows, right answers {share:.2} %", dir.display(), manifest.rows));
         note(format_args!("content_hash {}", manifest.content_hash));
         let data = &manifest.dataset;
-        if let Some(doubt) = trust::doubt(right, data.images, &data.name) {
+        if let Some(doubt) = cli::doubt(right, data.images, &data.name) {
             warn(doubt);
         }
     }

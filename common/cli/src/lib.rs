@@ -18,6 +18,7 @@ mod screen;
 mod signpost;
 mod stop;
 mod talk;
+mod trust;
 mod words;
 
 pub use end::end;
@@ -31,4 +32,5 @@ pub use print::{detail, json, note, print, say, show, warn};
 pub use progress::{Progress, rate_in_words, time_in_words, with_commas};
 pub use stop::{Interruptible, Stop};
 pub use talk::{Form, TalkArgs};
+pub use trust::{doubt, first_look, largest};
 pub use words::quoted;

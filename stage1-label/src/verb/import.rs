@@ -12,9 +12,9 @@ use weights::blake3_of_file;
 
 use crate::args::{OutArgs, row_table};
 use crate::npy::NpyLogits;
+use crate::probabilities::Probabilities;
 use crate::rows_file::{Header, RowsFile};
 use crate::teacher::{FOREIGN, RowId, check_storable};
-use crate::trust::{self, Probabilities};
 use crate::write::{Order, Written, label_set};
 use crate::{Error, Result};
 
@@ -101,7 +101,7 @@ pub fn run(args: &ImportArgs, stop: &Stop, progress: &mut Progress) -> Result<Wr
             error => error,
         })?;
         for (&(image, _), answer) in rows.iter().zip(answers.chunks_exact(classes)) {
-            right.add(dataset.labels()[image], trust::answer(answer));
+            right.add(dataset.labels()[image], cli::largest(answer));
             probabilities.watch(answer);
         }
     }
@@ -112,7 +112,7 @@ pub fn run(args: &ImportArgs, stop: &Stop, progress: &mut Progress) -> Result<Wr
             hint: "save what the network gives before its softmax; the logarithm of the probabilities will do, too".into(),
         });
     }
-    if let Some(doubt) = trust::doubt(&right, dataset.len() as u64, &dataset.record().name) {
+    if let Some(doubt) = cli::doubt(&right, dataset.len() as u64, &dataset.record().name) {
         say(doubt);
     }
 

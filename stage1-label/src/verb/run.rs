@@ -4,14 +4,10 @@ use std::num::NonZeroUsize;
 
 use clap::Args;
 use cli::{Machine, MachineArgs, Progress, Stop, detail, note, warn, with_commas};
-use data::Dataset;
-use labels::RightAnswers;
-use method::view::ViewPlan;
 
 use crate::Result;
 use crate::args::{DataArgs, OutArgs, TeacherArgs, ViewArgs, row_table, task};
 use crate::teacher::{RowId, Teacher, check_storable};
-use crate::trust::{self, FIRST_LOOK};
 use crate::write::{Order, Written, label_set};
 
 /// Flags of `label run`.
@@ -88,35 +84,18 @@ pub fn run(args: &RunArgs, machine: Machine, stop: &Stop, progress: &mut Progres
     label_set(Order { out: &args.out.out, spec, batch, stop }, progress, |_, rows| {
         if std::mem::take(&mut is_new) {
             announce();
-            first_look(&teacher, &dataset, plan, batch, stop)?;
+            let (labels, name) = (dataset.labels(), &dataset.record().name);
+            let doubt = cli::first_look(labels, classes, name, batch, |places| {
+                let rows: Vec<RowId> = places.iter().map(|&image| (image, plan.rows(image)[0])).collect();
+                let answer = || teacher.logits(&dataset, plan.augment, &rows);
+                (!stop.requested()).then(answer).transpose()
+            })?;
+            if let Some(doubt) = doubt {
+                warn(doubt);
+            }
         }
         let answers = teacher.logits(&dataset, plan.augment, rows)?;
         check_storable(&answers, classes, rows, dtype)?;
         Ok(answers)
     })
-}
-
-/// Asks the teacher about a few images all over the data set, and says so where it can hardly be what was meant: before
-/// hours of work, not after. Small label sets are looked at when they are done.
-fn first_look(teacher: &Teacher, dataset: &Dataset, plan: ViewPlan, batch: usize, stop: &Stop) -> Result<()> {
-    if dataset.len() < 4 * FIRST_LOOK {
-        return Ok(());
-    }
-    let places = trust::spread(dataset.len(), FIRST_LOOK);
-    let rows: Vec<RowId> =
-        places.iter().filter_map(|&image| Some((image, *plan.rows(image).first()?))).collect();
-    let mut right = RightAnswers::none(dataset.classes());
-    for rows in rows.chunks(batch) {
-        if stop.requested() {
-            return Ok(());
-        }
-        let logits = teacher.logits(dataset, plan.augment, rows)?;
-        for (&(image, _), logits) in rows.iter().zip(logits.chunks_exact(dataset.classes())) {
-            right.add(dataset.labels()[image], trust::answer(logits));
-        }
-    }
-    if let Some(doubt) = trust::doubt(&right, rows.len() as u64, &dataset.record().name) {
-        warn(format_args!("of the first {} images looked at:\n{doubt}", rows.len()));
-    }
-    Ok(())
 }

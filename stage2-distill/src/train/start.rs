@@ -7,6 +7,7 @@ use data::{Dataset, DatasetSpec, Split as DataSplit};
 use engine::params::Precision;
 use method::average::Average;
 use method::checkpoint::{Found, Store, Unusable};
+use method::eval::Exam;
 use method::model::{self, Task};
 use method::objective::{self, Needs, Objective, Options};
 use method::optim::Sgd;
@@ -18,6 +19,9 @@ use crate::folder::RunFolder;
 use crate::select;
 use crate::source::{self, Supply};
 use crate::step::Moving;
+
+/// Images that a live teacher is asked about together before the work.
+const LOOKED_AT_TOGETHER: usize = 128;
 
 /// The run, what moves in it, where it stands, and where that is kept.
 pub(super) fn start<'a>(
@@ -42,6 +46,17 @@ pub(super) fn start<'a>(
         warn(format_args!(
             "objective {name} does not ask a teacher: of {labels} it takes the choice of views, and no answer"
         ));
+    }
+    if let Some(teacher) = supply.teacher(around.engine) {
+        let images = source::Unchanged(&dataset);
+        let (labels, name) = (dataset.labels(), &dataset.record().name);
+        let doubt = cli::first_look(labels, dataset.classes(), name, LOOKED_AT_TOGETHER, |places| {
+            let logits = teacher.logits(&images.images(places)?)?;
+            Ok::<_, RunError>(Some(logits.flatten_all()?.to_vec1()?))
+        })?;
+        if let Some(doubt) = doubt {
+            warn(doubt);
+        }
     }
     let split = select::split(&dataset, config)?;
     let selection = if config.paper_selection {
