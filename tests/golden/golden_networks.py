@@ -17,7 +17,7 @@ INPUTS = {
     "preact-resnet18-raw-x0.25": (3, 32, 32), "preact-resnet18-bn-x0.25": (3, 32, 32),
     "preact-resnet18-raw-bn-x0.25": (3, 32, 32), "mma-wrn-10-1": (3, 32, 32), "wrn-r-1x20-1x24-1x16": (3, 32, 32),
     "wrn-a-1x20-2x24-1x16": (3, 32, 32), "dm-wrn-10-1": (3, 32, 32), "dm-preact-resnet18-x0.25": (3, 32, 32),
-    "ra-wrn-8-1x16-2x20-1x24": (3, 32, 32),
+    "ra-wrn-8-1x16-2x20-1x24": (3, 32, 32), "ms-dm-wrn-10-1": (3, 32, 32), "ms-ra-wrn-8-1x16-1x20-1x24": (3, 32, 32),
 }
 COSTS = [(name, shape, 10) for name, shape in INPUTS.items()] + [
     ("wrn-34-10", (3, 32, 32), 10), ("mobilenet-v2-x0.25", (3, 32, 32), 10),
@@ -30,13 +30,20 @@ COSTS = [(name, shape, 10) for name, shape in INPUTS.items()] + [
 KNOWN = {("resnet18", 10): (555.42, 11.174), ("mobilenet-v2", 10): (91.15, 2.297), ("wrn-34-10", 10): (6659.0, 46.16),
          ("resnet18", 100): (555.47, 11.220), ("mobilenet-v2", 100): (91.27, 2.412)}
 
+STATISTICS = ("running_mean", "running_var", "threshold", "flag_update_statistics", "batch_num")
+
 
 def batch(number):
     return range(number * BATCH, (number + 1) * BATCH)
 
 
 def statistics(net):
-    return {k: v for k, v in net.state_dict().items() if k.endswith(("running_mean", "running_var"))}
+    return {k: v for k, v in net.state_dict().items() if k.endswith(STATISTICS)}
+
+
+def of_channels(net):
+    """The statistics that have a value per channel: a single number has no summary."""
+    return [value for value in statistics(net).values() if value.dim()]
 
 
 def gradients(net, mode, ids, shape, dtype):
@@ -75,11 +82,11 @@ def values_of(name, shape):
                 tensors[f"{name}/{mode}/image_gradient"] = summary(image, 16)
                 tensors[f"{name}/{mode}/parameter_gradients"] = summaries(parameters, 4)
     if statistics(net):
-        tensors[f"{name}/statistics_before"] = summaries(statistics(net).values(), 3)
+        tensors[f"{name}/statistics_before"] = summaries(of_channels(net), 3)
         net.train()
         for number in range(2):
             net(initial.images(SEED, batch(number), shape))
-        tensors[f"{name}/statistics_after"] = summaries(statistics(net).values(), 3)
+        tensors[f"{name}/statistics_after"] = summaries(of_channels(net), 3)
     row = {"architecture": name, "input": list(shape), "classes": CLASSES, "seed": SEED,
            "parameters": [k for k, _ in net.named_parameters()], "statistics": list(statistics(net)),
            "state": list(net.state_dict()), "f32_error": errors}

@@ -4,6 +4,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import initial
+import networks
 import philox
 from store import write_json, write_tensors
 
@@ -130,6 +131,23 @@ def standardize(x):
     return (x - x.mean((1, 2, 3), keepdim=True)) / x.std((1, 2, 3), keepdim=True).maximum(floor)
 
 
+def sparse(table):
+    """Values within a threshold of deviations of their channel's mean become it; one lies exactly on the edge, outside."""
+    layer = networks.MeanSparse(3).double()
+    with torch.no_grad():
+        layer.running_mean.copy_(torch.tensor([0.0, 0.5, -1.0]))
+        layer.running_var.copy_(torch.tensor([1.0, 4.0, 0.25]))
+        layer.threshold.fill_(0.5)
+        layer.flag_update_statistics.fill_(3.0)
+        layer.batch_num.fill_(2.0)
+    x = table.draw((2, 3, 4, 5))
+    x[0, 0, 0, 0], x[0, 1, 0, 0], x[0, 2, 0, 0] = 0.5, 1.4, -1.0
+    table.add("drawn", "mean_sparse", layer, {"input": x})
+    for key, value in layer.state_dict().items():
+        for suffix in ("", "_after"):
+            table.tensors[f"mean_sparse/drawn/{key}{suffix}"] = value.numpy().reshape(-1).copy()
+
+
 def write():
     table = Table()
     convolutions(table)
@@ -149,5 +167,6 @@ def write():
     flat = table.draw((2, 3, 4, 5)) * torch.tensor([1.0, 0.0625]).double().view(2, 1, 1, 1)
     for name, x in (("drawn", table.draw((3, 2, 5, 3))), ("flat", flat)):
         table.add(name, "standardize", standardize, {"input": x})
+    sparse(table)
     write_tensors("ops.safetensors", table.tensors)
     write_json("ops.json", {"cases": table.rows})

@@ -8,6 +8,7 @@ import math
 import numpy as np
 import torch
 
+import networks
 import philox
 
 # The `epoch` word of purpose EVAL tells the streams of these checks apart.
@@ -52,25 +53,28 @@ def fill(net, name, seed):
 
 @torch.no_grad()
 def perturb(net, seed):
-    """Moves BatchNorm's weights, biases and statistics off their initial values, so that a mix-up shows.
+    """Moves weights, biases and statistics of BatchNorm and MeanSparse off their initial values, so that a mix-up shows.
 
     Element i of entry t of `state_dict()` (num_batches_tracked counts) comes from (EVAL, PERTURBED, t, i / 2).
     """
     owners = dict(net.named_modules())
     for number, (name, value) in enumerate(net.state_dict().items()):
         owner, _, leaf = name.rpartition(".")
-        if not isinstance(owners[owner], torch.nn.BatchNorm2d) or leaf == "num_batches_tracked":
+        kept = ("num_batches_tracked", "flag_update_statistics", "batch_num")
+        if not isinstance(owners[owner], (torch.nn.BatchNorm2d, networks.MeanSparse)) or leaf in kept:
             continue
         where = (seed, philox.EVAL, PERTURBED, number, value.numel())
         if leaf == "running_mean":
             flat = 0.1 * philox.normals(*where)
         elif leaf == "running_var":
             flat = 1.0 + 0.5 * philox.uniforms(*where)
+        elif leaf == "threshold":
+            flat = 0.01 + 0.04 * philox.uniforms(*where)
         elif leaf == "weight":
             flat = 1.0 + 0.2 * (2.0 * philox.uniforms(*where) - 1.0)
         else:
             flat = 0.1 * (2.0 * philox.uniforms(*where) - 1.0)
-        value.copy_(torch.from_numpy(flat))
+        value.copy_(torch.from_numpy(flat).view_as(value))
     return net
 
 

@@ -8,7 +8,7 @@ anew from its classes, beside which tools/robustbench_table.py lays the product 
 """
 import re
 
-from torch import flatten, nn, tensor
+from torch import flatten, nn, tensor, where, zeros
 from torch.nn.functional import max_pool2d, pad, relu, silu
 
 
@@ -297,22 +297,47 @@ class Excitation(nn.Module):
         return x * self.fc2(relu(self.fc1(x.mean((2, 3), keepdim=True)))).sigmoid()
 
 
+class MeanSparse(nn.Module):
+    """Values within `threshold` deviations of their channel's mean become it (Amini et al. 2024). The last two buffers are
+    for whoever measures the first two."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.register_buffer("running_mean", zeros(channels))
+        self.register_buffer("running_var", zeros(channels))
+        for name in ("threshold", "flag_update_statistics", "batch_num"):
+            self.register_buffer(name, tensor(0.0))
+
+    def forward(self, x):
+        mean, width = (v.view(1, -1, 1, 1) for v in (self.running_mean, self.threshold * self.running_var.sqrt()))
+        return where((x - mean).abs() < width, mean, x)
+
+
+def between(sparse, channels):
+    """What lies between a norm and its activation."""
+    return MeanSparse(channels) if sparse else nn.Identity()
+
+
 class DeepMindBlock(nn.Module):
-    def __init__(self, inputs, outputs, stride, excited=False, momentum=0.1):
+    def __init__(self, inputs, outputs, stride, excited=False, sparse=False, momentum=0.1):
         super().__init__()
         self.stride = stride
         self.batchnorm_0 = nn.BatchNorm2d(inputs, momentum=momentum)
+        self.meansparse_0 = between(sparse, inputs)
         self.conv_0 = nn.Conv2d(inputs, outputs, 3, stride, bias=False)
         self.batchnorm_1 = nn.BatchNorm2d(outputs, momentum=momentum)
+        self.meansparse_1 = between(sparse, outputs)
         self.conv_1 = conv(outputs, outputs, 3)
         self.shortcut = None if inputs == outputs else conv(inputs, outputs, 1, stride)
         self.se = Excitation(outputs) if excited else None
+        self.meansparse_2 = between(sparse, outputs)
 
     def forward(self, x):
-        active = silu(self.batchnorm_0(x))
+        active = silu(self.meansparse_0(self.batchnorm_0(x)))
         around = x if self.shortcut is None else self.shortcut(active)
-        x = self.conv_1(silu(self.batchnorm_1(self.conv_0(tensorflows(active, self.stride)))))
-        return (x if self.se is None else self.se(x)) + around
+        x = self.batchnorm_1(self.conv_0(tensorflows(active, self.stride)))
+        x = self.conv_1(silu(self.meansparse_1(x)))
+        return self.meansparse_2((x if self.se is None else self.se(x)) + around)
 
 
 class DeepMindPreActivation(nn.Module):
@@ -350,7 +375,7 @@ class Normalised(nn.Module):
 class DeepMindWide(Normalised):
     """init_conv, layer.S.block.I, batchnorm, logits; `stages` lists (blocks, channels)."""
 
-    def __init__(self, stem, stages, channels, classes, excited=False):
+    def __init__(self, stem, stages, channels, classes, excited=False, sparse=False):
         super().__init__()
         momentum = 0.01 if excited else 0.1
         self.init_conv = conv(channels, stem, 3)
@@ -358,19 +383,20 @@ class DeepMindWide(Normalised):
         for number, (count, outputs) in enumerate(stages):
             group = nn.Module()
             sizes = [(inputs, 2 if number else 1)] + [(outputs, 1)] * (count - 1)
-            blocks = (DeepMindBlock(size, outputs, step, excited, momentum) for size, step in sizes)
+            blocks = (DeepMindBlock(size, outputs, step, excited, sparse, momentum) for size, step in sizes)
             group.block = nn.Sequential(*blocks)
             groups.append(group)
             inputs = outputs
         self.layer = nn.Sequential(*groups)
         self.batchnorm = nn.BatchNorm2d(inputs, momentum=momentum)
         self.logits = nn.Linear(inputs, classes)
+        self.meansparse_end = between(sparse, inputs)
 
     def forward(self, x):
         x = self.init_conv(self.normal(x))
         for group in self.layer:
             x = group.block(x)
-        return self.logits(pooled(silu(self.batchnorm(x))))
+        return self.logits(pooled(silu(self.meansparse_end(self.batchnorm(x)))))
 
 
 class DeepMindResidual(Normalised):
@@ -502,16 +528,19 @@ def stages(parts):
 
 def wide(name, channels, classes):
     """Wide ResNets of every family."""
+    sparse = name.startswith("ms-")
+    name = name.removeprefix("ms-")
     family, _, rest = SHAPES.get(name, name).partition("wrn-")
     parts = rest.split("-")
     if family == "ra-":
-        return DeepMindWide(int(parts[0]), stages(parts[1:]), channels, classes, excited=True)
+        return DeepMindWide(int(parts[0]), stages(parts[1:]), channels, classes, excited=True, sparse=sparse)
     if parts[0] in ("r", "a"):
         return Shaped(parts[0] == "a", stages(parts[1:]), channels, classes)
     depth, factor = (int(part) for part in parts)
     if family == "dm-":
         count = (depth - 4) // 6
-        return DeepMindWide(16, [(count, 16 * factor * 2 ** n) for n in range(3)], channels, classes)
+        return DeepMindWide(16, [(count, 16 * factor * 2 ** n) for n in range(3)], channels, classes,
+                            sparse=sparse)
     return (Standardized if family == "mma-" else WideResidual)(depth, factor, channels, classes)
 
 

@@ -90,7 +90,7 @@ pub fn prepared(case: &Case) -> (Network, Params) {
         let drawn = perturbed(entry.role, &stream, entry.range.len());
         let arena = match entry.role {
             Role::Weight | Role::Bias => params.trainable_mut(),
-            Role::RunningMean | Role::RunningVar => params.statistics_mut(),
+            _ => params.statistics_mut(),
         };
         for (place, value) in entry.range.clone().zip(drawn) {
             arena.set(place, value);
@@ -111,6 +111,8 @@ fn perturbed(role: Role, stream: &Stream, count: usize) -> Vec<f64> {
             Role::RunningVar => 1.0 + 0.5 * *value,
             Role::Weight => 1.0 + 0.2 * (2.0 * *value - 1.0),
             Role::Bias => 0.1 * (2.0 * *value - 1.0),
+            Role::Threshold => 0.01 + 0.04 * *value,
+            Role::UpdateFlag | Role::BatchNumber => 0.0,
         };
     }
     values

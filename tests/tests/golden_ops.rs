@@ -87,6 +87,7 @@ impl Case {
             "concat" => Op::Concat,
             "pad_channels" => Op::PadChannels { before: self.before.unwrap(), after: self.after.unwrap() },
             "standardize" => Op::Standardize,
+            "mean_sparse" => Op::MeanSparse,
             "batch_norm" => Op::BatchNorm { eps: self.eps.unwrap(), momentum: self.momentum.unwrap() },
             "linear" => Op::Linear { out: out(), bias },
             other => panic!("the engine has no operation for {other}"),
@@ -161,16 +162,29 @@ fn network(case: &Case, golden: &Golden, parts: &[Part]) -> Result<Network, Grap
     b.finish(&case.name)
 }
 
+const ROLES: [Role; 7] = [
+    Role::Weight,
+    Role::Bias,
+    Role::RunningMean,
+    Role::RunningVar,
+    Role::Threshold,
+    Role::UpdateFlag,
+    Role::BatchNumber,
+];
+
 fn params(case: &Case, golden: &Golden, network: &Network, parts: &[Part]) -> Params {
     let mut params = Params::zeros(network.layout(), Precision::F64);
     let it = network.find("it").unwrap();
-    for role in [Role::Weight, Role::Bias, Role::RunningMean, Role::RunningVar] {
+    for role in ROLES {
         let Some(entry) = network.layout().find(it, role) else { continue };
         let (tensor, arena) = match role {
             Role::Weight => ("weight", params.trainable_mut()),
             Role::Bias => ("bias", params.trainable_mut()),
             Role::RunningMean => ("running_mean", params.statistics_mut()),
             Role::RunningVar => ("running_var", params.statistics_mut()),
+            Role::Threshold => ("threshold", params.statistics_mut()),
+            Role::UpdateFlag => ("flag_update_statistics", params.statistics_mut()),
+            Role::BatchNumber => ("batch_num", params.statistics_mut()),
         };
         for (place, &value) in entry.range.clone().zip(golden.values(&case.place(tensor))) {
             arena.set(place, value);

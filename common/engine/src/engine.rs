@@ -82,9 +82,9 @@ impl BatchStats {
     /// with the momentum of each BatchNorm (PyTorch's rule; 0.1 unless the network says otherwise).
     pub fn update(&self, network: &Network, params: &mut Params) {
         let Some(batch) = &self.values else { return };
-        let momenta = network.layout().statistics().iter().map(|entry| {
-            let momentum = network.node(entry.node).op.momentum();
-            (entry.range.clone(), momentum.expect("statistics belong to batch normalisation"))
+        // Other statistics are constants of a file: those of a mean-sparse layer.
+        let momenta = network.layout().statistics().iter().filter_map(|entry| {
+            network.node(entry.node).op.momentum().map(|momentum| (entry.range.clone(), momentum))
         });
         let statistics = params.statistics_mut();
         for (range, momentum) in momenta {

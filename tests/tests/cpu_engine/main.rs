@@ -37,7 +37,10 @@ fn drawn(network: &Network) -> Params {
         }
     }
     for (number, entry) in layout.statistics().iter().enumerate() {
-        let centre = if entry.role == Role::RunningVar { 0.75 } else { -0.25 };
+        let centre = match entry.role {
+            Role::RunningVar | Role::Threshold => 0.75,
+            _ => -0.25,
+        };
         for (place, value) in entry.range.clone().zip(uniform(900 + number, entry.range.len())) {
             params.statistics_mut().set(place, centre + 0.5 * value);
         }

@@ -175,7 +175,7 @@ fn channels_by_the_hundred() {
 }
 
 #[test]
-fn channels_between_zeros_and_standardised_images() {
+fn channels_between_zeros_standardised_images_and_values_near_their_mean() {
     let build = || {
         let (mut b, x) = Builder::new([3, 12, 10]);
         let x = b.node("standardize", Op::Standardize, &[x])?;
@@ -187,7 +187,8 @@ fn channels_between_zeros_and_standardised_images() {
         let x = b.node("sum", Op::Add, &[y, padded])?;
         let x = b.relu(x)?;
         // In the middle of a network, of a value that others read as well.
-        let again = b.node("again", Op::Standardize, &[x])?;
+        let sparse = b.node("sparse", Op::MeanSparse, &[x])?;
+        let again = b.node("again", Op::Standardize, &[sparse])?;
         let x = b.node("twice", Op::Mul, &[x, again])?;
         let x = b.node("none", Op::PadChannels { before: 0, after: 0 }, &[x])?;
         classify(b, x, "padded", vec![padded, again])

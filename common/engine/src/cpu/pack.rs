@@ -13,6 +13,7 @@ pub(crate) struct Packed {
     weights: Buffer,
     biases: Vec<f32>,
     norms: Vec<PackedNorm>,
+    bands: Vec<[Vec<f32>; 2]>,
 }
 
 /// A normalisation's learned values, and what follows from its running statistics where it uses them.
@@ -71,7 +72,8 @@ impl Packed {
             }
         }
         let norms = planned.plan.steps.norms.iter().map(|norm| known.norm(norm)).collect();
-        Self { weights, biases, norms }
+        let bands = planned.plan.steps.bands.iter().map(|&node| known.band(node)).collect();
+        Self { weights, biases, norms, bands }
     }
 
     /// The packed weights of a product.
@@ -87,6 +89,11 @@ impl Packed {
 
     pub(crate) fn norm(&self, norm: usize) -> &PackedNorm {
         &self.norms[norm]
+    }
+
+    /// Mean and half width of a band, a value of each per padded channel.
+    pub(crate) fn band(&self, band: usize) -> &[Vec<f32>; 2] {
+        &self.bands[band]
     }
 
     /// Gives the large buffer back for the next packing.
@@ -110,14 +117,24 @@ impl<'a> Known<'a> {
     fn get(&self, node: NodeId, role: Role) -> &'a [f32] {
         let entry =
             self.params.layout().find(node, role).expect("the layout lists every parameter of its network");
-        let arena = match role {
-            Role::RunningMean | Role::RunningVar => self.params.statistics(),
-            Role::Weight | Role::Bias => self.params.trainable(),
-        };
+        let arena = if role.is_learned() { self.params.trainable() } else { self.params.statistics() };
         match arena {
             Arena::F32(values) => &values[entry.range.clone()],
             Arena::F64(_) => unreachable!("the engine refuses f64 before it packs"),
         }
+    }
+
+    /// A width of 0 in the padding: nothing lies inside it.
+    fn band(&self, node: NodeId) -> [Vec<f32>; 2] {
+        let [mean, variance, threshold] =
+            [Role::RunningMean, Role::RunningVar, Role::Threshold].map(|role| self.get(node, role));
+        let spread = |values: &mut dyn Iterator<Item = f32>| {
+            let mut spread: Vec<f32> = values.collect();
+            spread.resize(padded(mean.len()), 0.0);
+            spread
+        };
+        let widths = &mut variance.iter().map(|variance| threshold[0] * variance.sqrt());
+        [spread(&mut mean.iter().copied()), spread(widths)]
     }
 
     fn fold(&self, node: NodeId, eps: f64) -> Fold {

@@ -129,7 +129,9 @@ fn shape_or_wanted(op: &Op, inputs: &[Shape]) -> Result<Shape, &'static str> {
                 conv.output(*height, *width).ok_or("an image no smaller than the kernel")?;
             Ok(Map { channels: conv.out, height, width })
         }
-        (Op::BatchNorm { .. } | Op::Relu | Op::Relu6 | Op::Elementwise(_), [shape]) => Ok(*shape),
+        (Op::BatchNorm { .. } | Op::MeanSparse | Op::Relu | Op::Relu6 | Op::Elementwise(_), [shape]) => {
+            Ok(*shape)
+        }
         (Op::Add, [a, b]) if a == b => Ok(*a),
         (Op::Add, _) => Err("two equal shapes"),
         (Op::Mul, [a, b]) if a == b => Ok(*a),

@@ -16,15 +16,29 @@ pub enum Role {
     RunningMean,
     /// `NAME.running_var`.
     RunningVar,
+    /// `NAME.threshold`, one number: how many deviations a mean-sparse layer takes for none.
+    Threshold,
+    /// `NAME.flag_update_statistics`, one number that a mean-sparse layer carries and no forward reads.
+    UpdateFlag,
+    /// `NAME.batch_num`, likewise.
+    BatchNumber,
 }
 
 impl Role {
+    /// Whether it is learned; the others are statistics.
+    pub const fn is_learned(self) -> bool {
+        matches!(self, Self::Weight | Self::Bias)
+    }
+
     const fn suffix(self) -> &'static str {
         match self {
             Self::Weight => "weight",
             Self::Bias => "bias",
             Self::RunningMean => "running_mean",
             Self::RunningVar => "running_var",
+            Self::Threshold => "threshold",
+            Self::UpdateFlag => "flag_update_statistics",
+            Self::BatchNumber => "batch_num",
         }
     }
 }
@@ -72,6 +86,7 @@ impl Layout {
                     layout.affine(node, id, vec![*out, input.elements()], *bias);
                 }
                 (Op::BatchNorm { .. }, Some(input)) => layout.batch_norm(node, id, input),
+                (Op::MeanSparse, Some(input)) => layout.mean_sparse(node, id, input),
                 _ => {}
             }
         }
@@ -94,6 +109,15 @@ impl Layout {
         self.push(false, node, id, Role::RunningMean, shape.clone(), 0);
         self.push(false, node, id, Role::RunningVar, shape, 0);
         self.counters.push(format!("{}.num_batches_tracked", node.name));
+    }
+
+    fn mean_sparse(&mut self, node: &Node, id: NodeId, input: Shape) {
+        for role in [Role::RunningMean, Role::RunningVar] {
+            self.push(false, node, id, role, vec![input.channels()], 0);
+        }
+        for role in [Role::Threshold, Role::UpdateFlag, Role::BatchNumber] {
+            self.push(false, node, id, role, vec![], 0);
+        }
     }
 
     fn push(

@@ -154,6 +154,9 @@ pub enum Op {
         /// Share of the new batch in the running statistics.
         momentum: f64,
     },
+    /// A value near its channel's mean becomes that mean: where |x - mean| < threshold * sqrt(variance). All three are
+    /// buffers of a file, nothing is learned; a value that was replaced passes no gradient.
+    MeanSparse,
     /// max(x, 0), whose derivative at 0 is 0.
     Relu,
     /// min(max(x, 0), 6), whose derivative at 0 and at 6 is 0.
@@ -204,6 +207,7 @@ impl Op {
             Self::Standardize => "standardize",
             Self::Conv2d(_) => "conv2d",
             Self::BatchNorm { .. } => "batch_norm",
+            Self::MeanSparse => "mean_sparse",
             Self::Relu => "relu",
             Self::Relu6 => "relu6",
             Self::Elementwise(function) => function.name(),

@@ -167,6 +167,12 @@ impl Emitting<'_> {
                 }
                 Action::Elementwise(*function)
             }
+            &Layer::MeanSparse(band) => {
+                if self.keeps(step) {
+                    kept = Some(self.slot(step.out));
+                }
+                Action::MeanSparse { band }
+            }
             Layer::Mul if self.is_per_channel(step) => Action::MultiplyChannels,
             Layer::Mul => Action::Multiply,
             Layer::Concat => return self.concat(step),

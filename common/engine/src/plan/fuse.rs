@@ -29,6 +29,7 @@ pub(crate) fn fuse(network: &Network, norm: Norm, keep: Keep, outputs: &[NodeId]
             steps: vec![],
             convs: vec![],
             norms: vec![],
+            bands: vec![],
             normalise: None,
             outputs: vec![],
         },
@@ -157,6 +158,10 @@ impl Fusing<'_> {
                 self.store(id, inputs[0], tail);
             }
             Op::Elementwise(function) => self.plain(id, Layer::Elementwise(*function), inputs),
+            Op::MeanSparse => {
+                self.steps.bands.push(id);
+                self.plain(id, Layer::MeanSparse(self.steps.bands.len() - 1), inputs);
+            }
             Op::Mul => self.plain(id, Layer::Mul, inputs),
             Op::Concat => self.plain(id, Layer::Concat, inputs),
             Op::PadChannels { before, .. } => {

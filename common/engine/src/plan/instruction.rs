@@ -89,6 +89,10 @@ pub(crate) enum Action {
     Rework,
     /// A function of each value of `a`; keeps its slope where a backward will want it.
     Elementwise(Elementwise),
+    /// `a`, values near their channel's mean replaced by it; keeps where the slope is 1 and where 0.
+    MeanSparse {
+        band: usize,
+    },
     /// `a * b`, of one shape.
     Multiply,
     /// `a * b`, one value per image and channel in `b`.

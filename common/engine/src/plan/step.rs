@@ -72,6 +72,8 @@ pub(crate) enum Layer {
     /// The input as it is: the tail does the work, an activation or a sum.
     Store,
     Elementwise(Elementwise),
+    /// Values near their channel's mean become it: its place in [`Steps::bands`].
+    MeanSparse(usize),
     /// The second input may be one value per channel.
     Mul,
     Concat,
@@ -127,6 +129,8 @@ pub(crate) struct Steps {
     pub(crate) steps: Vec<Step>,
     pub(crate) convs: Vec<Conv>,
     pub(crate) norms: Vec<Norm>,
+    /// The mean-sparse layers of the network.
+    pub(crate) bands: Vec<NodeId>,
     /// The network's own normalisation (mean, deviation), where the images pass through it first and alone.
     pub(crate) normalise: Option<[Vec<f32>; 2]>,
     /// Logits, then taps.

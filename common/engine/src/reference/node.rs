@@ -66,14 +66,12 @@ impl<'a> Weights<'a> {
     fn get(&self, node: NodeId, role: Role) -> Result<Tensor> {
         let entry =
             self.params.layout().find(node, role).expect("the layout lists every parameter of its network");
-        match role {
-            Role::RunningMean | Role::RunningVar => tensor(self.params.statistics(), entry),
-            Role::Weight | Role::Bias => {
-                match self.tracked.iter().find(|(known, _)| known.name == entry.name) {
-                    Some((_, var)) => Ok(var.as_tensor().clone()),
-                    None => tensor(self.params.trainable(), entry),
-                }
-            }
+        if !role.is_learned() {
+            return tensor(self.params.statistics(), entry);
+        }
+        match self.tracked.iter().find(|(known, _)| known.name == entry.name) {
+            Some((_, var)) => Ok(var.as_tensor().clone()),
+            None => tensor(self.params.trainable(), entry),
         }
     }
 
@@ -111,6 +109,14 @@ pub(super) fn forward(
             let scale = (weights.get(id, Role::Weight)? / deviation)?;
             let centred = x.broadcast_sub(&weights.get(id, Role::RunningMean)?)?;
             (centred * per_channel(&scale, x)?)? + per_channel(&weights.get(id, Role::Bias)?, x)?
+        }
+        Op::MeanSparse => {
+            let mean = weights.get(id, Role::RunningMean)?;
+            let deviation = weights.get(id, Role::RunningVar)?.sqrt()?;
+            let band = deviation.broadcast_mul(&weights.get(id, Role::Threshold)?)?;
+            let centred = x.detach().broadcast_sub(&mean)?.abs()?;
+            let inside = centred.broadcast_lt(&band)?.to_dtype(x.dtype())?;
+            (x * inside.affine(-1.0, 1.0)?)? + inside.broadcast_mul(&mean)?
         }
         // candle's own ReLU has derivative 1 at 0; a product with the mask has 0, as PyTorch.
         Op::Relu => x * x.gt(0.0)?.to_dtype(x.dtype())?,

@@ -32,6 +32,38 @@ pub(super) fn silu(b: &mut Builder, name: &str, x: NodeId) -> Result<NodeId, Gra
     b.node(&format!("{name}.silu"), Op::Elementwise(Elementwise::Silu), &[x])
 }
 
+/// How wide blocks activate: BatchNorm and SiLU, and in the MeanSparse networks (Amini et al. 2024, arXiv:2406.05927) a
+/// layer between the two, and one behind each block, that takes values near their channel's mean for the mean.
+#[derive(Clone, Copy)]
+pub(super) struct Activation {
+    pub(super) mean_sparse: bool,
+    /// Share of a batch in the running statistics.
+    pub(super) momentum: f64,
+}
+
+impl Activation {
+    /// After BatchNorm `{place}batchnorm{which}`; the layer between is `{place}meansparse{which}`.
+    pub(super) fn after(
+        self,
+        b: &mut Builder,
+        place: &str,
+        which: &str,
+        x: NodeId,
+    ) -> Result<NodeId, GraphError> {
+        let name = format!("{place}batchnorm{which}");
+        let y = b.node(&name, Op::BatchNorm { eps: 1e-5, momentum: self.momentum }, &[x])?;
+        // The last of a network is called `meansparse_end`.
+        let which = if which.is_empty() { "_end" } else { which };
+        let y = self.sparse(b, &format!("{place}meansparse{which}"), y)?;
+        silu(b, &name, y)
+    }
+
+    /// The layer between alone, where the network has it.
+    pub(super) fn sparse(self, b: &mut Builder, name: &str, x: NodeId) -> Result<NodeId, GraphError> {
+        if self.mean_sparse { b.node(name, Op::MeanSparse, &[x]) } else { Ok(x) }
+    }
+}
+
 /// A 3x3 convolution as TensorFlow pads it: at stride 2 below and to the right alone.
 pub(super) fn conv3x3(width: usize, stride: usize) -> Conv2d {
     let padding =

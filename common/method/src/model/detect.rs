@@ -156,6 +156,12 @@ mod tests {
     }
 
     #[test]
+    fn a_wide_resnet_of_the_size_that_mma_training_published_may_standardise_its_images() {
+        let found = detect(&shapes("wrn-28-4", CIFAR, &[]), Some(CIFAR));
+        assert_eq!(found, ["wrn-28-4", "mma-wrn-28-4"]);
+    }
+
+    #[test]
     fn another_number_of_classes_fits_only_where_nobody_says_how_many() {
         let shapes = shapes("resnet18", Task { input: [3, 32, 32], classes: 100 }, &[]);
         assert_eq!(detect(&shapes, Some(CIFAR)), [""; 0]);

@@ -3,13 +3,14 @@
 //! [`deepmind`](super::deepmind) for activation, padding and normalisation.
 //!
 //! `ra-wrn-S-NxC-NxC-NxC` is the same with a stem of S channels and N blocks of C channels a stage;
-//! `ra-wrn-96-30x216-31x432-10x864` is `ra-wrn-70-16`.
+//! `ra-wrn-96-30x216-31x432-10x864` is `ra-wrn-70-16`. `ms-` before either name is the same with MeanSparse's layers (Amini
+//! et al. 2024).
 
 use engine::Network;
 use engine::graph::{Builder, Conv2d, Elementwise, GraphError, NodeId, Op, Pool, Shape};
 
 use super::architecture::{Architecture, Task};
-use super::deepmind::{conv3x3, normalise, silu};
+use super::deepmind::{Activation, conv3x3, normalise};
 use super::detect::Tensors;
 use super::stages::{self, Stages};
 
@@ -23,6 +24,16 @@ pub(super) static ROW: Architecture = Architecture {
         "ra-wrn-70-16",
         "Peng 2023's wide ResNet (SiLU, excitation, normalises inside)",
         build,
+    )
+};
+
+pub(super) static MEAN_SPARSE: Architecture = Architecture {
+    example: "ms-ra-wrn-8-1x16-1x20-1x24",
+    names: |_, tensors| names("", tensors).iter().map(|name| format!("ms-{name}")).collect(),
+    ..Architecture::new(
+        "ms-ra-wrn-70-16",
+        "ra-wrn-70-16 with MeanSparse's layers (Amini 2024)",
+        |name, task| build_form(name.strip_prefix("ms-")?, true, task),
     )
 };
 
@@ -46,6 +57,10 @@ fn names(_: &'static str, tensors: &Tensors<'_>) -> Vec<String> {
 }
 
 fn build(name: &str, task: Task) -> Option<Result<Network, GraphError>> {
+    build_form(name, false, task)
+}
+
+fn build_form(name: &str, mean_sparse: bool, task: Task) -> Option<Result<Network, GraphError>> {
     let (known, stem, stages) = KNOWN;
     let (stem, stages) = if name == known {
         (stem, stages)
@@ -54,45 +69,56 @@ fn build(name: &str, task: Task) -> Option<Result<Network, GraphError>> {
         (stages::number(stem)?, stages::parse(rest)?)
     };
     // One network has one name, in files too.
-    Some(network(&name_of(stem, &stages), stem, &stages, task))
+    let prefix = if mean_sparse { "ms-" } else { "" };
+    Some(network(&format!("{prefix}{}", name_of(stem, &stages)), stem, &stages, mean_sparse, task))
 }
 
-fn network(name: &str, stem: usize, stages: &Stages, task: Task) -> Result<Network, GraphError> {
+fn network(
+    name: &str,
+    stem: usize,
+    stages: &Stages,
+    mean_sparse: bool,
+    task: Task,
+) -> Result<Network, GraphError> {
+    // Its running statistics move by a hundredth.
+    let activation = Activation { mean_sparse, momentum: 0.01 };
     let (mut b, x) = Builder::new(task.input);
     let x = normalise(&mut b, task, x)?;
     let mut x = b.conv("init_conv", Conv2d::new(stem, 3).padding(1), x)?;
     for (stage, &(blocks, width)) in stages.iter().enumerate() {
         for i in 0..blocks {
             let stride = if stage > 0 && i == 0 { 2 } else { 1 };
-            x = block(&mut b, &format!("layer.{stage}.block.{i}"), width, stride, x)?;
+            x = block(&mut b, &format!("layer.{stage}.block.{i}."), width, stride, activation, x)?;
         }
     }
-    let x = activate(&mut b, "batchnorm", x)?;
+    let x = activation.after(&mut b, "", "", x)?;
     let x = b.node("pool", Op::GlobalAvgPool, &[x])?;
     b.linear("logits", task.classes, x)?;
     b.finish(name)
 }
 
-fn block(b: &mut Builder, name: &str, width: usize, stride: usize, x: NodeId) -> Result<NodeId, GraphError> {
-    let active = activate(b, &format!("{name}.batchnorm_0"), x)?;
-    let y = b.conv(&format!("{name}.conv_0"), conv3x3(width, stride), active)?;
-    let y = activate(b, &format!("{name}.batchnorm_1"), y)?;
-    let y = b.conv(&format!("{name}.conv_1"), conv3x3(width, 1), y)?;
+fn block(
+    b: &mut Builder,
+    place: &str,
+    width: usize,
+    stride: usize,
+    activation: Activation,
+    x: NodeId,
+) -> Result<NodeId, GraphError> {
+    let active = activation.after(b, place, "_0", x)?;
+    let y = b.conv(&format!("{place}conv_0"), conv3x3(width, stride), active)?;
+    let y = activation.after(b, place, "_1", y)?;
+    let y = b.conv(&format!("{place}conv_1"), conv3x3(width, 1), y)?;
     let same = matches!(b.shape(x), Shape::Map { channels, .. } if channels == width);
     // Before the excitation, whose parameters PyTorch lists last.
     let shortcut = if same {
         x
     } else {
-        b.conv(&format!("{name}.shortcut"), Conv2d::new(width, 1).stride(stride), active)?
+        b.conv(&format!("{place}shortcut"), Conv2d::new(width, 1).stride(stride), active)?
     };
-    let y = excite(b, &format!("{name}.se"), width, y)?;
-    b.add(y, shortcut)
-}
-
-/// BatchNorm and SiLU. Its running statistics move by a hundredth.
-fn activate(b: &mut Builder, name: &str, x: NodeId) -> Result<NodeId, GraphError> {
-    let y = b.node(name, Op::BatchNorm { eps: 1e-5, momentum: 0.01 }, &[x])?;
-    silu(b, name, y)
+    let y = excite(b, &format!("{place}se"), width, y)?;
+    let sum = b.add(y, shortcut)?;
+    activation.sparse(b, &format!("{place}meansparse_2"), sum)
 }
 
 /// Each channel times what two 1x1 convolutions make of the means of all.

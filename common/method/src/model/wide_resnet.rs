@@ -18,7 +18,7 @@ pub(super) static ROW: Architecture = Architecture {
     ..Architecture::new("wrn-D-W", "wide ResNet of depth D and width W, such as wrn-34-10", build)
 };
 
-fn names(_: &'static str, tensors: &Tensors<'_>) -> Vec<String> {
+pub(super) fn names(_: &'static str, tensors: &Tensors<'_>) -> Vec<String> {
     let blocks = tensors.count(|i| format!("block1.layer.{i}.conv1.weight"));
     let width = tensors.size("block1.layer.0.conv1.weight", 0);
     width.map(|channels| format!("wrn-{}-{}", 6 * blocks + 4, channels / 16)).into_iter().collect()

@@ -35,8 +35,10 @@ pub const ZOO: &Table<Architecture> = &[
     &huang_resnet::WRN_R,
     &huang_resnet::WRN_A,
     &dm_wide_resnet::ROW,
+    &dm_wide_resnet::MEAN_SPARSE,
     &dm_preact_resnet::ROW,
     &ra_wide_resnet::ROW,
+    &ra_wide_resnet::MEAN_SPARSE,
 ];
 
 /// Why there is no such network.

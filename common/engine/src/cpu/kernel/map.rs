@@ -11,6 +11,7 @@ mod arithmetic;
 mod channels;
 mod elementwise;
 mod image;
+mod mean_sparse;
 mod standardize;
 #[cfg(test)]
 mod tests;
@@ -21,4 +22,5 @@ pub(crate) use channels::{
 };
 pub(crate) use elementwise::elementwise;
 pub(crate) use image::{Normalisation, images_to_map, map_to_images};
+pub(crate) use mean_sparse::mean_sparse;
 pub(crate) use standardize::{Images, standardize, standardize_gradient};

@@ -170,6 +170,10 @@ impl<'a> View<'a> {
                 let slope = instruction.kept.map(|slope| self.write(slope, at));
                 map::elementwise(isa, *function, a(), to(), slope);
             }
+            Action::MeanSparse { band } => {
+                let slope = instruction.kept.map(|slope| self.write(slope, at));
+                map::mean_sparse(isa, a(), self.packed.band(*band), of_a().pixel, to(), slope);
+            }
             Action::Multiply => map::multiply(isa, a(), b(), of_a().pixel, to(), &epilogue()),
             Action::MultiplyKept => {
                 let slope = self.read(known(instruction.kept), at);

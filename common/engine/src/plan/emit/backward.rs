@@ -96,7 +96,7 @@ impl Emitting<'_> {
                 return;
             }
             &Layer::PadChannels { before } => Action::ConcatGradient { start: before },
-            Layer::Elementwise(_) => Action::MultiplyKept,
+            Layer::Elementwise(_) | Layer::MeanSparse(_) => Action::MultiplyKept,
             Layer::MaxPool(pool) => Action::MaxPoolGradient(*pool),
             Layer::AvgPool(pool) => Action::AvgPoolGradient(*pool),
             Layer::Flatten => Action::FlattenGradient,

@@ -263,6 +263,32 @@ fn smooth_activations_and_their_slopes_agree_with_f64_far_out_too() {
 }
 
 #[test]
+fn values_near_their_mean_become_it_and_the_edge_does_not() {
+    let (pixel, len) = (32, 5 * 32);
+    let values = floats(len, 8);
+    let mut band = [floats(pixel, 9), vec![0.5; pixel]];
+    // The padding: nothing lies within no width.
+    band[0][30..].fill(0.0);
+    band[1][30..].fill(0.0);
+    let mut from = values.clone();
+    (from[0], from[1]) = (band[0][0], band[0][1] + 0.5);
+    band[1][1] = from[1] - band[0][1];
+    for isa in Isa::available() {
+        let (mut to, mut slope) = (vec![f32::NAN; len], vec![f32::NAN; len]);
+        mean_sparse(isa, &from, &band, pixel, &mut to, Some(&mut slope));
+        for i in 0..len {
+            let (mean, width) = (band[0][i % pixel], band[1][i % pixel]);
+            let inside = (from[i] - mean).abs() < width;
+            assert_eq!((to[i], slope[i]), if inside { (mean, 0.0) } else { (from[i], 1.0) }, "{isa:?} {i}");
+        }
+        assert_eq!((slope[0], slope[1]), (0.0, 1.0), "{isa:?}: the mean itself, and the edge");
+        let kept = to.clone();
+        mean_sparse(isa, &from, &band, pixel, &mut to, None);
+        assert_eq!(to, kept);
+    }
+}
+
+#[test]
 fn what_is_not_a_number_stays_so() {
     for isa in Isa::available() {
         let (mut to, mut slope) = (vec![0.0; LANES], vec![0.0; LANES]);
