@@ -101,7 +101,12 @@ fn by_git_clone() {
     fs::remove_dir_all(journey.from.join(".git")).unwrap();
     fs::remove_file(journey.from.join(".gitignore")).unwrap();
     put(&journey.to.join(".gitattributes"), ATTRIBUTES);
+    put(&journey.to.join("LICENSE"), b"Creative Commons\n");
+    put(&journey.to.join("CITATION.cff"), b"cff-version: 1.2.0\n");
     journey.arrives(&[]);
+    // Among the shards, where readers take whatever lies there, they are strangers.
+    put(&journey.to.join("shards/LICENSE"), b"Creative Commons\n");
+    assert!(matches!(LabelSet::open(&journey.to, Check::Hashes).err(), Some(Error::ExtraFile { .. })));
 }
 
 /// The names are those that `huggingface_hub` 1.x leaves.
@@ -180,6 +185,7 @@ fn through_finder() {
     journey.copy();
     for folder in ["", "data", "shards"].iter().map(|name| journey.to.join(name)).filter(|dir| dir.is_dir()) {
         put(&folder.join(".DS_Store"), b"\0\0\0\x01Bud1");
+        put(&folder.join("Icon\r"), b"");
     }
     // On file systems that cannot hold its attributes every file gets a companion.
     for name in journey.files() {

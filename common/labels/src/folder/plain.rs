@@ -26,10 +26,11 @@ pub(crate) fn read_dir(dir: &Path) -> Result<Vec<(String, fs::FileType)>> {
     Ok(entries)
 }
 
-/// The names in a folder that do not start with a dot, sorted. The others are git's, the hub's, Finder's or our own.
+/// The names in a folder that people see, sorted: not those that start with a dot, which are git's, the hub's, Finder's
+/// or our own, and not the icon that Finder gives to a folder.
 pub(crate) fn visible(dir: &Path) -> Result<Vec<String>> {
     let names = read_dir(dir)?.into_iter().map(|(name, _)| name);
-    Ok(names.filter(|name| !name.starts_with('.')).collect())
+    Ok(names.filter(|name| !name.starts_with('.') && name != "Icon\r").collect())
 }
 
 pub(crate) fn not_plain(path: &Path, wanted: &'static str, kind: fs::FileType) -> Error {

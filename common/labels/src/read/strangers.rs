@@ -17,7 +17,8 @@ pub(crate) fn strangers(dir: &Path, manifest: &Manifest) -> Result<Vec<Error>> {
     let is_folder = |name: &str| folders.contains(&(name, true));
     let mut found = Vec::new();
     for name in visible(dir)? {
-        if !is_folder(&name) && !listed.contains(name.as_str()) && name != MANIFEST && name != SUMS {
+        let ours = is_folder(&name) || listed.contains(name.as_str()) || name == MANIFEST || name == SUMS;
+        if !ours && !is_document(&name) {
             found.push(Error::ExtraFile { path: dir.join(&name) });
         }
     }
@@ -36,4 +37,10 @@ pub(crate) fn strangers(dir: &Path, manifest: &Manifest) -> Result<Vec<Error>> {
         }
     }
     Ok(found)
+}
+
+/// Whether a name is that of what hosts of repositories put beside a README, like `LICENSE.txt`.
+fn is_document(name: &str) -> bool {
+    let stem = name.split('.').next().unwrap_or_default().to_ascii_uppercase();
+    ["LICENSE", "LICENCE", "COPYING", "NOTICE", "CITATION"].contains(&stem.as_str())
 }
