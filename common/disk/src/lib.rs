@@ -4,12 +4,18 @@
 //! grows by the line. A process that is killed at any moment leaves a file as it was, or as it was to become.
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use tempfile::{NamedTempFile, PersistError};
+use tempfile::NamedTempFile;
+
+mod claim;
+mod lock;
+
+use claim::claim;
+pub use lock::Lock;
 
 /// What becomes of a file that stands where a new one is to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,34 +121,6 @@ fn place(temporary: NamedTempFile, path: &Path, existing: Existing) -> io::Resul
     if same { Ok(()) } else { Err(refused.error) }
 }
 
-/// Moves the file to a name that nobody has.
-///
-/// `at_once` does it by a rename that replaces nothing, else by a hard link. Mounts of object stores and some network
-/// file systems know neither: there we look, then rename, under a lock that keeps out other processes of ours. What
-/// appears is whole in any case; only a program that does not ask for the lock could lose a file that it makes between
-/// our look and our rename.
-fn claim(
-    temporary: NamedTempFile,
-    path: &Path,
-    at_once: impl FnOnce(NamedTempFile) -> Result<File, PersistError>,
-) -> Result<(), PersistError> {
-    let Err(PersistError { error, file }) = at_once(temporary) else { return Ok(()) };
-    if error.kind() == io::ErrorKind::AlreadyExists {
-        return Err(PersistError { error, file });
-    }
-    let lock_path = hidden(path, ".lock");
-    let lock = lock_path.as_deref().and_then(|lock| Lock::wait(lock).ok());
-    let placed = match fs::symlink_metadata(path) {
-        Ok(_) => Err(PersistError { error: io::ErrorKind::AlreadyExists.into(), file }),
-        Err(absent) if absent.kind() == io::ErrorKind::NotFound => file.persist(path).map(drop),
-        Err(error) => Err(PersistError { error, file }),
-    };
-    if let (Some(_), Some(lock)) = (&lock, lock_path) {
-        let _ = fs::remove_file(lock);
-    }
-    placed
-}
-
 /// The name of a file beside this one that lists do not show.
 fn hidden(path: &Path, ending: &str) -> Option<PathBuf> {
     let mut name = OsString::from(".");
@@ -191,45 +169,6 @@ fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
-    }
-}
-
-/// Exclusive use of a folder, by a lock on a file in it; the lock goes with the value or the process, the file stays.
-#[derive(Debug)]
-pub struct Lock {
-    _file: File,
-}
-
-impl Lock {
-    /// Takes the lock on this file, made if need be; none while another holder lives.
-    ///
-    /// The file's folder must be there. A holder may remove file and folder before it lets go: the next one then finds
-    /// [`io::ErrorKind::NotFound`], or makes a file of its own.
-    pub fn take(path: &Path) -> io::Result<Option<Self>> {
-        Self::locked(path, |file| match file.try_lock() {
-            Ok(()) => Ok(true),
-            Err(TryLockError::WouldBlock) => Ok(false),
-            Err(TryLockError::Error(error)) => Err(error),
-        })
-    }
-
-    /// The same, once every holder is done.
-    fn wait(path: &Path) -> io::Result<Option<Self>> {
-        Self::locked(path, |file| file.lock().map(|()| true))
-    }
-
-    fn locked(path: &Path, lock: impl Fn(&File) -> io::Result<bool>) -> io::Result<Option<Self>> {
-        loop {
-            let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
-            if !lock(&file)? {
-                return Ok(None);
-            }
-            // A holder that was done between our open and our lock may have removed the file: take the new one.
-            let ours = file.metadata()?.ino();
-            if fs::metadata(path).is_ok_and(|found| found.ino() == ours) {
-                return Ok(Some(Self { _file: file }));
-            }
-        }
     }
 }
 
@@ -342,53 +281,6 @@ mod tests {
         );
     }
 
-    /// A file system that can neither rename without replacing nor make hard links, as mounts of object stores cannot.
-    fn claim_without_help(path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let mut temporary = temporary_for(folder_of(path), path)?;
-        temporary.write_all(bytes)?;
-        let refuse = |file| Err(PersistError { error: io::ErrorKind::Unsupported.into(), file });
-        claim(temporary, path, refuse).map_err(|refused| refused.error)
-    }
-
-    #[test]
-    fn where_neither_rename_without_replacing_nor_hard_links_work_there_is_a_third_way() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("file");
-        claim_without_help(&path, b"first").unwrap();
-        let kind = claim_without_help(&path, b"second").unwrap_err().kind();
-        assert_eq!(kind, io::ErrorKind::AlreadyExists);
-        assert_eq!(fs::read(&path).unwrap(), b"first");
-        assert_eq!(
-            fs::read_dir(folder.path()).unwrap().count(),
-            1,
-            "neither lock nor temporary file is left"
-        );
-    }
-
-    #[test]
-    fn of_many_that_go_the_third_way_at_once_one_wins_and_its_file_is_whole() {
-        let folder = tempfile::tempdir().unwrap();
-        for round in 0..200 {
-            let path = folder.path().join(format!("file{round}"));
-            let start = std::sync::Barrier::new(4);
-            let won: Vec<u8> = std::thread::scope(|scope| {
-                let racers: Vec<_> = (0..4u8)
-                    .map(|racer| {
-                        let (path, start) = (&path, &start);
-                        scope.spawn(move || {
-                            start.wait();
-                            claim_without_help(path, &[racer; 5000]).is_ok().then_some(racer)
-                        })
-                    })
-                    .collect();
-                racers.into_iter().filter_map(|racer| racer.join().unwrap()).collect()
-            });
-            assert_eq!(won.len(), 1, "{won:?}");
-            assert!(fs::read(&path).unwrap() == vec![won[0]; 5000]);
-        }
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 200);
-    }
-
     #[test]
     fn a_file_system_says_what_is_free() {
         let folder = tempfile::tempdir().unwrap();
@@ -399,25 +291,5 @@ mod tests {
         let available: u64 = text.lines().last().unwrap().split_whitespace().nth(3).unwrap().parse().unwrap();
         assert!(free.abs_diff(available * 1024) < 1 << 30, "{free} and {available} KiB");
         assert_eq!(free_space(&folder.path().join("absent")), None);
-    }
-
-    #[test]
-    fn a_lock_is_held_by_one_and_free_when_it_goes() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("lock");
-        let held = Lock::take(&path).unwrap().unwrap();
-        assert!(Lock::take(&path).unwrap().is_none());
-        drop(held);
-        assert!(Lock::take(&path).unwrap().is_some());
-    }
-
-    #[test]
-    fn a_lock_on_a_file_that_its_holder_removed_locks_nobody_out() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("lock");
-        let held = Lock::take(&path).unwrap().unwrap();
-        fs::remove_file(&path).unwrap();
-        assert!(Lock::take(&path).unwrap().is_some(), "the path names another file now");
-        drop(held);
     }
 }

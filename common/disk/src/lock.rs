@@ -1,0 +1,70 @@
+//! One process at a time in a folder.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// Exclusive use of a folder, by a lock on a file in it; the lock goes with the value or the process, the file stays.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock on this file, made if need be; none while another holder lives.
+    ///
+    /// The file's folder must be there. A holder may remove file and folder before it lets go: the next one then finds
+    /// [`io::ErrorKind::NotFound`], or makes a file of its own.
+    pub fn take(path: &Path) -> io::Result<Option<Self>> {
+        Self::locked(path, |file| match file.try_lock() {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(error)) => Err(error),
+        })
+    }
+
+    /// The same, once every holder is done.
+    pub(crate) fn wait(path: &Path) -> io::Result<Option<Self>> {
+        Self::locked(path, |file| file.lock().map(|()| true))
+    }
+
+    fn locked(path: &Path, lock: impl Fn(&File) -> io::Result<bool>) -> io::Result<Option<Self>> {
+        loop {
+            let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+            if !lock(&file)? {
+                return Ok(None);
+            }
+            // A holder that was done between our open and our lock may have removed the file: take the new one.
+            let ours = file.metadata()?.ino();
+            if fs::metadata(path).is_ok_and(|found| found.ino() == ours) {
+                return Ok(Some(Self { _file: file }));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_is_held_by_one_and_free_when_it_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let held = Lock::take(&path).unwrap().unwrap();
+        assert!(Lock::take(&path).unwrap().is_none());
+        drop(held);
+        assert!(Lock::take(&path).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_lock_on_a_file_that_its_holder_removed_locks_nobody_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let held = Lock::take(&path).unwrap().unwrap();
+        fs::remove_file(&path).unwrap();
+        assert!(Lock::take(&path).unwrap().is_some(), "the path names another file now");
+        drop(held);
+    }
+}
