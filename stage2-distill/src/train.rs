@@ -138,12 +138,6 @@ impl Run<'_> {
         if was_done {
             // The same bytes again, should somebody have moved the file away.
             model::save(&self.folder.student(), &self.network, moving.published())?;
-            if state.best.is_some() && !self.folder.best().exists() {
-                return Err(RunError::Refused(format!(
-                    "{}: best.safetensors is gone, and no checkpoint holds it\nhint: bring it back, or train again with another --out",
-                    self.around.out.display()
-                )));
-            }
         }
         Ok(Summary {
             epochs: self.config.epochs,

@@ -96,6 +96,12 @@ pub(super) fn start<'a>(
     let mut average = decay.map(|decay| Average::new(decay, &params));
     if let Some(restored) = found.restored {
         refuse_other_inputs(around, &restored.state, &state)?;
+        if restored.state.best.is_some() && !folder.best().exists() {
+            return Err(RunError::Refused(format!(
+                "{}: best.safetensors is gone, and no checkpoint holds it\nhint: bring it back, or train again with another --out",
+                around.out.display()
+            )));
+        }
         *sgd.velocity_mut() = restored.velocity;
         if restored.state.step > 0 {
             average = decay.zip(restored.average).map(|(decay, values)| Average::resumed(decay, values));

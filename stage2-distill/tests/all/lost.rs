@@ -69,6 +69,18 @@ fn a_new_checkpoint_stays_whatever_numbers_damaged_ones_have() {
 }
 
 #[test]
+fn a_best_student_that_is_gone_is_missed_in_the_middle_of_a_run_and_at_its_end() {
+    let scene = Scene::new();
+    scene.train("run", &["--holdout", "30"]).succeeds();
+    std::fs::remove_file(scene.path("run/best.safetensors")).unwrap();
+    let again = || scene.train("run", &["--holdout", "30"]);
+    again().refused(2, &["best.safetensors is gone", "hint:"]);
+    // Without its last checkpoint the run stands before its last epoch.
+    std::fs::remove_file(checkpoints(&scene.path("run")).pop().unwrap()).unwrap();
+    again().refused(2, &["best.safetensors is gone", "hint:"]);
+}
+
+#[test]
 fn a_resume_that_is_refused_for_its_inputs_writes_nothing() {
     let scene = Scene::new();
     let teachers = ["one", "other"].map(|name| format!("{name}/student.safetensors"));

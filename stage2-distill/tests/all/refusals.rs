@@ -95,7 +95,7 @@ fn a_test_split_of_another_size_is_found_before_the_first_epoch() {
 #[test]
 fn what_a_run_was_given_for_nothing_is_said() {
     let scene = Scene::new();
-    let preset = scene.train("run", &["--preset", "trades-100-cifar10", "--student", "tiny-cnn"]).succeeds();
+    let preset = scene.train("run", &["--preset", "trades-100-cifar10"]).succeeds();
     let said = "warning: preset trades-100-cifar10 is for cifar10, and the data is sample";
     assert!(preset.stderr.contains(said), "{}", preset.stderr);
     scene.labels("labels");
