@@ -30,9 +30,12 @@ impl Published {
         let (found, wanted) = (rows.labels.len(), images[part]);
         let place = rows.origin.display();
         if found != wanted {
-            return Some(format!(
-                "{place}: {found} images in the {split} part, {name} has {wanted}: a part of it, or other images"
-            ));
+            let what = if found < wanted {
+                "a part of it, or other images"
+            } else {
+                "other images, or some of them twice"
+            };
+            return Some(format!("{place}: {found} images in the {split} part, {name} has {wanted}: {what}"));
         }
         let differs = prints.is_some_and(|prints| prints[part] != print(rows));
         differs.then(|| {

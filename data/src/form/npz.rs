@@ -24,7 +24,7 @@ pub(crate) static ROW: DatasetRow = DatasetRow {
     name: "npz",
     place: Place::File,
     form: "npz:FILE",
-    about: "x_train, y_train, x_test, y_test as keras saves them; or images, labels",
+    about: "x_train, y_train, x_test, y_test as keras saves them; or images, labels; or FILE.npy beside labels.npy",
     augment: "none",
     shape: None,
     class_names: &[],

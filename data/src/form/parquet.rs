@@ -20,11 +20,14 @@ pub(crate) static ROW: DatasetRow = DatasetRow {
     read,
 };
 
+/// Where repositories of the hub keep their files, and where its converted branches do.
+const FOLDERS: [&str; 2] = ["data", "default"];
+
 fn read(folder: &Path, split: Split) -> Result<Rows, DataError> {
-    for root in roots(folder, &["data"])? {
+    for root in roots(folder, &FOLDERS)? {
         if let Some(rows) = parquet::read_split(&root, split, None)? {
             return Ok(rows);
         }
     }
-    Err(nothing(folder, "parquet", split, &parquet::file_names(split), &["data"]))
+    Err(nothing(folder, "parquet", split, &parquet::file_names(split), &FOLDERS))
 }

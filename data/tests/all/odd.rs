@@ -152,6 +152,7 @@ fn a_set_of_shards_is_whole_and_alone() {
         &["train/0000.parquet"],
         &["train-0.parquet", "train-1.parquet"],
         &["data/train_a.parquet"],
+        &["default/train/0000.parquet"],
     ] {
         let home = folder(names);
         let dataset = load("parquet", home.path(), Split::Train).unwrap_or_else(|error| panic!("{error}"));
