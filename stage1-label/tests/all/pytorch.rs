@@ -63,6 +63,14 @@ fn ended(output: &Output) -> (Option<i32>, String) {
 fn answers_are_those_of_the_network_on_the_views_and_say_how_they_came() {
     let Some(bench) = Bench::new() else { return };
     assert_eq!(ended(&bench.tool("mine:plain", "logits.npy").output().unwrap()).0, Some(0));
+    // On two devices, each with the network's copy, the rows are the same and in the same order.
+    let code = bench.tool("mine:plain", "two.npy").args(["--device", "cpu,cpu"]).status().unwrap().code();
+    assert_eq!(code, Some(0));
+    let read = |name: &str| fs::read(bench.place.path(name)).unwrap();
+    assert!(read("logits.npy") == read("two.npy"));
+    let code = bench.tool("mine:plain", "mixed.npy").args(["--precision", "bf16"]).status().unwrap().code();
+    assert_eq!(code, Some(0));
+    assert!(String::from_utf8_lossy(&read("mixed.npy")).contains(r#""precision": "bf16""#));
     let out = bench.place.path("labels");
     let import =
         label().args(["import", "--data", "sample", "--teacher-name", "plain", "--dtype", "f32", "--rows"]);
