@@ -18,8 +18,8 @@ pub(super) static ROW: Architecture = Architecture {
     example: "sequential-8k4s2p1-12k4s2p1-20",
     names,
     ..Architecture::new(
-        "sequential-CkKsSpP-..-F-..",
-        "plain stack: convolutions (C channels, KxK, stride S, padding P), layers of F",
+        "sequential-..",
+        "plain stack, such as sequential-16k4s2p1-32k4s2p1-100: channels, kernel, stride, padding; features",
         build,
     )
 };
