@@ -111,8 +111,15 @@ mod tests {
         for table in &tables {
             assert!(table.lines().all(|line| line.chars().count() <= COLUMNS), "{table}");
         }
-        for (table, name) in tables.iter().zip(["wrn-D-W", "rslad", "pgdN", "cifar10:FOLDER", "cpu", "alpha"])
-        {
+        for (table, name) in tables.iter().zip([
+            "wrn-D-W",
+            "cifar10-kuangliu",
+            "rslad",
+            "pgdN",
+            "cifar10:FOLDER",
+            "cpu",
+            "alpha",
+        ]) {
             assert!(table.contains(&format!("\n  {name}")), "{table}");
         }
     }
