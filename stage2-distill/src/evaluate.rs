@@ -75,12 +75,14 @@ pub fn attacks(names: &[String]) -> Result<Vec<Box<dyn Attack>>, RunError> {
 pub fn evaluate(exam: &Examination, engine: &dyn Engine, threads: usize) -> Result<Report, RunError> {
     let attacks = attacks(&exam.attacks)?;
     let spec: DatasetSpec = exam.data.parse()?;
+    let reading = Progress::busy("reading data");
     let mut dataset = cli::images(&spec, exam.split)?;
     if let Some(limit) = exam.limit {
         dataset = dataset.limit(limit);
     }
     let task = source::task(&dataset);
     let loaded = model::load(&exam.student, &exam.said, task, Precision::F32)?;
+    drop(reading);
     cli::say_notes(&exam.student, &loaded.notes);
     let victim = Victim::new(engine, &loaded.network, &loaded.params);
     detail(format_args!("{}: BLAKE3 {}", exam.student.display(), loaded.blake3));

@@ -88,7 +88,10 @@ struct Selection {
 
 /// Trains a student as `config` says; everything it leaves is in the folder.
 pub fn train(config: &Config, around: &Surroundings) -> Result<Summary, RunError> {
+    let reading =
+        Progress::busy(if config.labels.is_some() { "reading data and labels" } else { "reading data" });
     let (run, moving, state, store) = start::start(config, around)?;
+    drop(reading);
     run.go(moving, state, store)
 }
 

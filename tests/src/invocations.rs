@@ -7,6 +7,7 @@
 use std::fmt::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// Runs every command line of the file in `folder` with `program` and compares.
 pub fn check(file: &Path, program: &str, folder: &Path) {
@@ -34,14 +35,27 @@ pub fn check(file: &Path, program: &str, folder: &Path) {
 /// The exit code and stderr of one command line; the folder itself is said as `HERE`.
 fn said(line: &str, program: &str, folder: &Path) -> String {
     let words = line.split(' ').skip(1);
-    let output = Command::new(program)
+    let mut child = Command::new(program)
         .args(words)
         .current_dir(folder)
         .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
         .env_remove("CLICOLOR_FORCE")
-        .output()
+        .spawn()
         .unwrap();
+    // What was wrong once may be understood one day, and train for hours.
+    let began = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if began.elapsed() > Duration::from_mins(1) {
+            child.kill().unwrap();
+            panic!("{line}: is no wrong command line any more");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let output = child.wait_with_output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success(), "{line}: is no wrong command line any more");
     assert!(!stderr.contains("panicked"), "{line}: {stderr}");
     let lines = stderr.trim_end().lines().filter(|line| !line.is_empty());
     let text = lines.collect::<Vec<_>>().join("\n");

@@ -5,11 +5,13 @@ use std::num::NonZeroUsize;
 use clap::Args;
 use engine::{Engine, EngineError, Kind};
 
+use crate::whole;
+
 /// Reads a whole number from 1 to MOST: for flags whose number is memory or threads, so that a slip of the finger is
 /// refused in words rather than by the system.
-pub fn one_to<const MOST: usize>(text: &str) -> Result<NonZeroUsize, String> {
-    let number = text.parse().ok().and_then(NonZeroUsize::new).filter(|number| number.get() <= MOST);
-    number.ok_or_else(|| format!("wanted a whole number from 1 to {MOST}"))
+pub fn one_to<const MOST: u32>(text: &str) -> Result<NonZeroUsize, String> {
+    let number = whole::<1, MOST>(text)?;
+    Ok(NonZeroUsize::new(number as usize).expect("the number is at least 1"))
 }
 
 /// What a command runs on. No result depends on the threads.

@@ -5,7 +5,7 @@ use std::path::Path;
 use clap::Args;
 use method::model::{Foreign, Inputs, LoadError};
 
-use crate::say;
+use crate::note;
 
 /// What is said of a network's file. Files that `distill` wrote say all of it themselves.
 #[derive(Clone, Debug, Default, Args)]
@@ -59,7 +59,7 @@ pub fn foreign(
 
 /// Says what was found in a network's file.
 pub fn say_notes(path: &Path, notes: &[String]) {
-    for note in notes {
-        say(format_args!("{}: {note}", path.display()));
+    for found in notes {
+        note(format_args!("{}: {found}", path.display()));
     }
 }

@@ -52,6 +52,14 @@ impl Progress {
         Self::new(unit, talk().form)
     }
 
+    /// Work of unknown length, such as reading files; shown until the value goes.
+    pub fn busy(about: &str) -> Self {
+        let mut progress = Self::on_stderr("");
+        progress.about(about);
+        progress.begin_at(0, 0);
+        progress
+    }
+
     /// Shows nothing.
     pub fn hidden() -> Self {
         Self::new("", Form::None)

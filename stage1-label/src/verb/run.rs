@@ -47,9 +47,11 @@ const MOST_PIXELS: usize = 256 << 20;
 /// The folder's bytes depend on the flags but --batch, on the files they name and on the engine, not on threads, time or
 /// interruptions. Stopped between two batches, it leaves what was answered.
 pub fn run(args: &RunArgs, machine: Machine, stop: &Stop, progress: &mut Progress) -> Result<Written> {
+    let reading = Progress::busy("reading data and teacher");
     let dataset = args.data.load()?;
     let TeacherArgs { teacher, network } = &args.teacher;
     let teacher = Teacher::load(teacher, &network.foreign()?, task(&dataset), machine)?;
+    drop(reading);
     let plan = args.views.plan(&args.data.data);
     let batch = args.batch.map_or_else(|| (64 * machine.threads).max(128), NonZeroUsize::get);
     let pixels = 4 * task(&dataset).input.into_iter().product::<usize>();

@@ -16,9 +16,12 @@ const TURNING: [char; 4] = ['|', '/', '-', '\\'];
 /// What matters least goes first where room is short: the bar, the end of what is said about the work, the rate.
 pub(super) fn bar(pace: &Pace, unit: &str, about: &str, now: Duration, columns: usize) -> String {
     let room = columns.saturating_sub(3);
+    if pace.total == 0 {
+        let line = format!("{} {about}, {}", turning(now), time_in_words(now));
+        return line.chars().take(room).collect();
+    }
     let share = pace.share(now);
-    let turning = TURNING[(now.as_millis() / 250) as usize % TURNING.len()];
-    let percent = format!("{turning} {:>3.0}%", (100.0 * share).floor());
+    let percent = format!("{} {:>3.0}%", turning(now), (100.0 * share).floor());
     let about = if about.is_empty() { format!("{}/{} {unit}", pace.done, pace.total) } else { about.into() };
     let rate = pace.rate().map(|rate| rate_in_words(rate, unit));
     let left = match pace.left(now) {
@@ -49,8 +52,15 @@ pub(super) fn bar(pace: &Pace, unit: &str, about: &str, now: Duration, columns: 
     line.chars().take(room).collect()
 }
 
+fn turning(now: Duration) -> char {
+    TURNING[(now.as_millis() / 250) as usize % TURNING.len()]
+}
+
 /// A line that stays.
 pub(super) fn plain(pace: &Pace, unit: &str, about: &str, now: Duration) -> String {
+    if pace.total == 0 {
+        return format!("{about}, {} so far", time_in_words(now));
+    }
     let percent = (100.0 * pace.share(now)).floor();
     let so_far = if about.is_empty() {
         format!("{}/{} {unit}", pace.done, pace.total)
@@ -111,6 +121,13 @@ mod tests {
         assert_eq!(line(12_000), "[==          ] |  20%  12s so far  epoch 1/5");
         assert_ne!(line(12_000), line(12_250), "it turns");
         assert_eq!(plain(&pace, "rows", "", Duration::from_secs(12)), "1000/5000 rows, 12s so far");
+    }
+
+    #[test]
+    fn work_of_unknown_length_shows_what_it_is_and_how_long_it_has_taken() {
+        let now = Duration::from_secs(12);
+        assert_eq!(bar(&Pace::default(), "", "reading the data", now, 54), "| reading the data, 12s");
+        assert_eq!(plain(&Pace::default(), "", "reading the data", now), "reading the data, 12s so far");
     }
 
     #[test]

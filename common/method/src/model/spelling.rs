@@ -14,6 +14,8 @@ const ALIASES: &[(&str, &str)] = &[
     ("resnet-34", "resnet34"),
     ("resnet-50", "resnet50"),
     ("resnet-8", "resnet8"),
+    ("resnet-34", "resnet34"),
+    ("resnet-50", "resnet50"),
     ("rn18", "resnet18"),
     ("preactresnet18", "preact-resnet18"),
     ("preactresnet-18", "preact-resnet18"),
