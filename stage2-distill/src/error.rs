@@ -51,7 +51,9 @@ impl Exits for RunError {
             Self::Common(cli::Error::Labels(error)) if error.kind() == labels::Kind::Damage => Exit::Refused,
             Self::Common(error) => error.exit(),
             Self::Diverged { .. } | Self::Step(StepError::NotFinite(_) | StepError::Diverged) => Exit::Failed,
-            Self::Step(StepError::Engine(EngineError::Interrupted)) => Exit::Interrupted,
+            Self::Interrupted { .. } | Self::Step(StepError::Engine(EngineError::Interrupted)) => {
+                Exit::Interrupted
+            }
             Self::Step(StepError::Engine(_)) => Exit::Bug,
             Self::Folder(FolderError::Io { source, .. }) | Self::Config(ConfigError::Read { source, .. }) => {
                 Exit::of_io(source)
@@ -59,7 +61,6 @@ impl Exits for RunError {
             Self::Config(_) | Self::Folder(_) | Self::Refused(_) | Self::Step(StepError::Unlabelled(_)) => {
                 Exit::Refused
             }
-            Self::Interrupted { .. } => Exit::Interrupted,
         }
     }
 }

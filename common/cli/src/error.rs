@@ -21,7 +21,7 @@ pub enum Error {
     #[error(transparent)]
     Weights(#[from] weights::WeightsError),
     #[error(transparent)]
-    Load(#[from] LoadError),
+    Load(Box<LoadError>),
     #[error(transparent)]
     Model(#[from] ModelError),
     #[error(transparent)]
@@ -34,6 +34,13 @@ pub enum Error {
     Io { action: &'static str, path: PathBuf, source: io::Error },
     #[error("cannot listen for Ctrl-C: {0}\nhint: run it again; nothing was written")]
     Signals(#[source] io::Error),
+}
+
+/// In a box: it is the largest by far, and every result of a binary has room for its error.
+impl From<LoadError> for Error {
+    fn from(error: LoadError) -> Self {
+        Self::Load(Box::new(error))
+    }
 }
 
 impl From<candle_core::Error> for Error {

@@ -157,7 +157,7 @@ fn percents<S: Serializer>(scores: &[(String, Score)], serializer: S) -> Result<
 mod tests {
     use super::*;
 
-    /// From `scipy.stats.binomtest(right, images).proportion_ci(method='wilson')`, SciPy 1.17.1.
+    /// From `scipy.stats.binomtest(right, images).proportion_ci(method='wilson')`, version 1.17.1.
     const WILSON: [(usize, usize, [f64; 2]); 4] = [
         (0, 50, [0.0, 7.134759913335873]),
         (83, 100, [74.45199523239887, 89.10643388594006]),
