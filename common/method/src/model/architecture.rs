@@ -92,5 +92,9 @@ pub(super) fn scaled_name(name: &str, base: &str) -> Option<f64> {
 
 /// `BASE-xW`, or `BASE` itself where the width factor W is 1: the name that [`scaled_name`] reads.
 pub(super) fn name_of_scale(base: &str, factor: f64) -> String {
-    if factor == 1.0 { base.into() } else { format!("{base}-x{factor}") }
+    // As text: exactly 1 is written so, and nothing else.
+    match factor.to_string().as_str() {
+        "1" => base.into(),
+        text => format!("{base}-x{text}"),
+    }
 }

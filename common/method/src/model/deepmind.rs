@@ -1,4 +1,4 @@
-//! What DeepMind's networks share (`dm-wrn-D-W`, `dm-preact-resnet18`; deepmind-research, adversarial_robustness): SiLU,
+//! What DeepMind's networks share (`dm-wrn-D-W`, `dm-preact-resnet18`; deepmind-research, `adversarial_robustness`): SiLU,
 //! TensorFlow's padding, and a normalisation of the images that is part of the network and not of its file.
 
 use engine::graph::{Builder, Conv2d, Elementwise, GraphError, NodeId, Op, Padding};

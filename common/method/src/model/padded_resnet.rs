@@ -25,7 +25,7 @@ fn names(_: &'static str, tensors: &Tensors<'_>) -> Vec<String> {
 
 fn build(name: &str, task: Task) -> Option<Result<Network, GraphError>> {
     let depth: usize = name.strip_prefix("resnet")?.strip_suffix("-a")?.parse().ok()?;
-    let fits = (8..=1202).contains(&depth) && (depth - 2) % 6 == 0;
+    let fits = (8..=1202).contains(&depth) && (depth - 2).is_multiple_of(6);
     fits.then(|| network(name, (depth - 2) / 6, task))
 }
 

@@ -106,7 +106,8 @@ fn names(_: &'static str, tensors: &Tensors<'_>) -> Vec<String> {
     if kernels.len() > 3 || kernels.last() > Some(&16) {
         return vec![];
     }
-    let hidden: String = layers[..layers.len() - 1].iter().map(|(out, _)| format!("-{out}")).collect();
+    let hidden = layers[..layers.len() - 1].iter().map(|(out, _)| out.to_string());
+    let hidden: Vec<String> = hidden.collect();
     let [_, height, width] = tensors.input;
     forms(&kernels)
         .into_iter()
@@ -118,11 +119,9 @@ fn names(_: &'static str, tensors: &Tensors<'_>) -> Vec<String> {
             let stack: Vec<Conv> = convs.iter().map(conv).collect::<Option<_>>()?;
             let [h, w] = stack.iter().try_fold([height, width], |[h, w], conv| conv.graph().output(h, w))?;
             (last * h * w == features).then(|| {
-                let text: String = stack
-                    .iter()
-                    .map(|c| format!("-{}k{}s{}p{}", c.out, c.kernel, c.stride, c.padding))
-                    .collect();
-                format!("sequential{text}{hidden}")
+                let text = |c: &Conv| format!("{}k{}s{}p{}", c.out, c.kernel, c.stride, c.padding);
+                let parts: Vec<String> = stack.iter().map(text).chain(hidden.iter().cloned()).collect();
+                format!("sequential-{}", parts.join("-"))
             })
         })
         .collect()
