@@ -138,7 +138,12 @@ fn restore<S: DeserializeOwned>(
     network: &Network,
     precision: Precision,
 ) -> Result<Restored<S>, Unusable> {
-    let damaged = |why: String| Unusable::Damaged(first_line(&why));
+    // Whoever says this names the file.
+    let named = format!("{}: ", path.display());
+    let damaged = |why: String| {
+        let why = first_line(&why);
+        Unusable::Damaged(why.strip_prefix(&named).map_or_else(|| why.clone(), Into::into))
+    };
     let file = weights::read(path).map_err(|error| damaged(error.to_string()))?;
     let metadata = file.metadata.get(KEY).ok_or_else(|| damaged("not a checkpoint".into()))?;
     let (wanted, state) = opened(metadata).ok_or_else(|| damaged("its state is unreadable".into()))?;

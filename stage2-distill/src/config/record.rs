@@ -37,10 +37,11 @@ impl Config {
     ///
     /// Paths are left out: what they hold is compared by digest.
     pub fn differences(&self, other: &Self) -> Vec<String> {
-        // What was left out is the same as its default written out.
+        // What was left out is the same as its default written out; a label set brings its own augmentation.
+        let labelled = self.labels.is_some() || other.labels.is_some();
         let resolved = |config: &Self| Self {
             step_size: Some(config.step_size()),
-            augment: config.augment.clone().or_else(|| config.usual_augment()),
+            augment: config.augment.clone().or_else(|| config.usual_augment().filter(|_| !labelled)),
             milestones: config.milestones.filter(|given| *given != Milestones::of(config.epochs)),
             ..config.clone()
         };

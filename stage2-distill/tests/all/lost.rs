@@ -36,7 +36,8 @@ fn a_run_without_a_usable_checkpoint_is_refused_and_stays_as_it_is() {
         scene.train("run", &[]).refused(2, words);
         assert!(contents(&scene.path("run")) == before, "nothing is written");
     };
-    refused(&["run: holds a run with no usable checkpoint", "step-0000000009", "nor 1 more", "hint:"]);
+    let newest = "not run/checkpoints/step-0000000009.safetensors (damaged safetensors file";
+    refused(&["run: holds a run with no usable checkpoint", newest, "nor 1 more", "hint:"]);
     std::fs::remove_dir_all(scene.path("run/checkpoints")).unwrap();
     refused(&["run: holds a run with no checkpoint", "run/student.safetensors shows", "hint:"]);
     std::fs::remove_file(scene.path("run/student.safetensors")).unwrap();
