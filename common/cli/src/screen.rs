@@ -103,17 +103,18 @@ fn painted(kind: Kind, text: &str, coloured: bool) -> String {
 fn wrapped(text: &str, columns: usize) -> String {
     let mut lines = Vec::new();
     for line in text.lines() {
-        let mut filled = String::new();
-        for word in line.split(' ') {
+        let words = line.trim_start();
+        let mut filled = line[..line.len() - words.len()].to_owned();
+        for word in words.split(' ') {
             let begins = filled.trim_start().is_empty();
             if !begins && filled.chars().count() + 1 + word.chars().count() >= columns {
                 lines.push(std::mem::replace(&mut filled, format!("  {word}")));
-            } else {
-                if !filled.is_empty() {
-                    filled.push(' ');
-                }
-                filled += word;
+                continue;
             }
+            if !begins {
+                filled.push(' ');
+            }
+            filled += word;
         }
         lines.push(filled);
     }
