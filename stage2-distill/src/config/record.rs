@@ -27,21 +27,22 @@ impl Config {
         setting.field(&mut self.clone()).meaning()
     }
 
-    /// The augmentation of a run that names none and has no label set to take it from.
+    /// The augmentation of a run that names none.
     fn usual_augment(&self) -> Option<String> {
         let spec: DatasetSpec = self.data.parse().ok()?;
-        self.labels.is_none().then(|| spec.default_augment().into())
+        Some(spec.default_augment().into())
     }
 
     /// The settings in which `other` differs and that change the result, as `key: this, other`.
     ///
     /// Paths are left out: what they hold is compared by digest.
     pub fn differences(&self, other: &Self) -> Vec<String> {
-        // What was left out is the same as its default written out; a label set brings its own augmentation.
-        let labelled = self.labels.is_some() || other.labels.is_some();
+        // A label set's augmentation is its own, and compared by its content.
+        let is_labelled = self.labels.is_some() || other.labels.is_some();
+        // What was left out is the same as its default written out.
         let resolved = |config: &Self| Self {
             step_size: Some(config.step_size()),
-            augment: config.augment.clone().or_else(|| config.usual_augment().filter(|_| !labelled)),
+            augment: config.augment.clone().or_else(|| config.usual_augment().filter(|_| !is_labelled)),
             milestones: config.milestones.filter(|given| *given != Milestones::of(config.epochs)),
             ..config.clone()
         };
