@@ -183,15 +183,13 @@ impl TrainStep<'_> {
 
         let (mut answers, mut said) = (Vec::<Answer>::new(), Said::default());
         for &forward in self.objective.forwards() {
-            let place = match answers.iter().position(|answer| answer.forward == forward) {
-                // Under the batch's own statistics the same images get the same answer. All that a second forward does
-                // is to move the running statistics again.
-                Some(place) => place,
-                None => {
-                    answers.push(self.answer(&moving.params, forward, of(forward))?);
-                    answers.len() - 1
-                }
-            };
+            // Under the batch's own statistics the same images get the same answer. All that a second forward does is to
+            // move the running statistics again.
+            let known = answers.iter().position(|answer| answer.forward == forward);
+            let place = known.unwrap_or(answers.len());
+            if known.is_none() {
+                answers.push(self.answer(&moving.params, forward, of(forward))?);
+            }
             let Answer { leaf, stats, .. } = &answers[place];
             stats.update(self.network, &mut moving.params);
             said.push(forward, leaf.as_tensor().clone());

@@ -25,10 +25,10 @@ pub(super) static ROW: Row = Row {
 /// Loss: `scale * (alpha mean KL(T(x') || S(x')) + (1 - alpha) mean KL(T(x) || S(x)))`, means over the batch, the
 /// teacher's logits constants. The clean forward comes first and counts for the running statistics even where alpha is 1.
 ///
-/// As in its authors' code (boyellow/AdaAD, main.py and AT_helper.py): alpha is 1, and the scale is 0.1, which their mean over batch and classes gives on CIFAR-10.
-/// On CIFAR-100 they average over the batch alone: pass a scale of 1 there. Their T(x) at alpha 1 has no effect and is
-/// not asked for. Their 200 epochs fall after 100 and 150 under a weight decay of 5e-4; eps and step are 16/255 and 4/255
-/// unless their command line says 8 and 2.
+/// As in its authors' code (boyellow/AdaAD, `main.py` and `AT_helper.py`): alpha is 1, and the scale is 0.1, which their
+/// mean over batch and classes gives on CIFAR-10. On CIFAR-100 they average over the batch alone: pass a scale of 1 there.
+/// Their T(x) at alpha 1 has no effect and is not asked for. Their 200 epochs fall after 100 and 150 under a weight decay
+/// of 5e-4; eps and step are 16/255 and 4/255 unless their command line says 8 and 2.
 #[derive(Clone, Copy, Debug)]
 pub struct AdaAd {
     /// Weight of the adversarial term; the clean term has the rest.

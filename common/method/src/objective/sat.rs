@@ -15,7 +15,7 @@ pub(super) static ROW: Row = Row {
 
 /// SAT: cross-entropy with hard labels on PGD images that start uniformly in the ball. Clean images are not trained on.
 ///
-/// Difference from its authors' code (MadryLab/cifar10_challenge): there one network in training mode is attacked and
+/// Difference from its authors' code (`MadryLab/cifar10_challenge`): there one network in training mode is attacked and
 /// trained, so that the attack's forwards use the batch's own statistics and move the running ones as well, eleven times
 /// a step. Here the attack leaves them alone, as in the distillation code that has SAT as its baseline (boyellow/AdaAD),
 /// which starts at 0.001 times a normal instead. RSLAD's repository has no code for its SAT rows.
