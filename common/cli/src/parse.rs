@@ -9,7 +9,7 @@ use clap::{Arg, Command, Parser};
 
 use crate::Exit;
 use crate::screen::{self, Kind};
-use crate::signpost::{self, instead_of};
+use crate::signpost::{self, instead_of, own_name};
 use crate::talk::TalkArgs;
 use crate::words::quoted;
 
@@ -67,7 +67,7 @@ fn explain(error: &clap::Error, root: &Command, words: &[String]) -> Option<Stri
             let way = if flag.starts_with('-') {
                 // What stands without a flag here has one elsewhere.
                 let bare =
-                    command.get_positionals().find(|arg| instead_of(&flag, &|own| takes(arg, own)).is_some());
+                    command.get_positionals().find(|arg| own_name(&flag, &|own| takes(arg, own)).is_some());
                 let bare = bare.map(|arg| {
                     let value = arg.get_value_names().map_or("VALUE", |names| names[0].as_str());
                     format!("it is given without a flag, as in `{path} {value}`")

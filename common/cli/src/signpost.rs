@@ -86,13 +86,19 @@ pub(crate) fn command(given: &str, has: &dyn Fn(&str) -> bool) -> Option<&'stati
 pub(crate) const NO_GPU: &str =
     "no engine runs on a GPU yet; a teacher can: `label plan`, tools/label_with_pytorch.py, `label import`";
 
-/// Where to go instead of a flag that the command does not have; `has` says which it has.
-pub(crate) fn instead_of(flag: &str, has: &dyn Fn(&str) -> bool) -> Option<String> {
+/// What a foreign flag is called here; `has` says which flags there are.
+pub(crate) fn own_name(flag: &str, has: &dyn Fn(&str) -> bool) -> Option<&'static str> {
     let flag = names::plain(flag.trim_start_matches('-'));
     let here = FLAGS.iter().filter(|(foreign, _)| foreign.contains(&flag.as_str()));
-    if let Some(own) = here.flat_map(|(_, own)| own.iter()).find(|own| has(own)) {
+    here.flat_map(|(_, own)| own.iter()).find(|own| has(own)).copied()
+}
+
+/// Where to go instead of a flag that the command does not have; `has` says which it has.
+pub(crate) fn instead_of(flag: &str, has: &dyn Fn(&str) -> bool) -> Option<String> {
+    if let Some(own) = own_name(flag, has) {
         return Some(format!("it is called --{own} here"));
     }
+    let flag = names::plain(flag.trim_start_matches('-'));
     let owners = method::objective::OBJECTIVES.iter();
     let owners: Vec<&str> = owners
         .filter(|row| row.options.iter().any(|choice| choice.key == flag))

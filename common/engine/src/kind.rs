@@ -73,8 +73,8 @@ mod tests {
             let engine = kind.start(1, false).unwrap();
             assert!(engine.name().starts_with(kind.name()), "{kind} starts {}", engine.name());
         }
-        let error = "tpu".parse::<Kind>().unwrap_err().to_string();
-        assert_eq!(error, "unknown engine `tpu`\nhint: known: cpu, reference");
+        let error = "fpga".parse::<Kind>().unwrap_err().to_string();
+        assert_eq!(error, "unknown engine `fpga`\nhint: known: cpu, reference");
         let error = "cuda".parse::<Kind>().unwrap_err().to_string();
         assert!(error.starts_with("unknown engine `cuda`\nhint: no engine runs on a GPU yet"), "{error}");
     }

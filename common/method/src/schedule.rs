@@ -124,7 +124,7 @@ mod tests {
         }
     }
 
-    /// yaodongyu/TRADES, train_trades_cifar10.py: with epochs counted from 1, x0.1 from the 75th on, x0.01 from the 90th,
+    /// `train_trades_cifar10.py` of `yaodongyu/TRADES`: with epochs counted from 1, x0.1 from the 75th on, x0.01 from the 90th,
     /// x0.001 from the 100th.
     #[test]
     fn milestones_are_counted_as_epochs_done_and_stay_where_they_are() {
