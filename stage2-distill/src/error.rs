@@ -26,7 +26,7 @@ pub enum RunError {
     /// A run whose numbers are none any more.
     #[error("epoch {epoch}, step {step}: {}\nleft: {left}\nhint: train again with a lower --lr and another --out, or check the data and the teacher",
         complaint(.error))]
-    Diverged { epoch: usize, step: usize, error: StepError, left: String },
+    Diverged { epoch: usize, step: usize, error: Box<StepError>, left: String },
     /// Asked to stop; everything is saved.
     #[error("interrupted after step {step}\nhint: run the same command again to go on")]
     Interrupted { step: usize },

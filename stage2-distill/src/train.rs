@@ -16,7 +16,6 @@ use std::time::Instant;
 use cli::{Progress, Stop, warn};
 use data::Dataset;
 use engine::{Engine, Network};
-use method::average::Average;
 use method::checkpoint::Store;
 use method::model;
 use method::objective::{Epoch, Objective};
@@ -129,7 +128,7 @@ impl Run<'_> {
         let mut going = Going { moving, state, store, metrics, progress, saved: Instant::now() };
         if going.store.newest().is_none() {
             // Before the first step, so that whoever finds anything else of a run and no checkpoint knows that one is lost.
-            self.checkpoint(&mut going)?;
+            going.checkpoint()?;
         }
         while going.state.epoch < self.config.epochs {
             self.epoch(&mut going)?;
@@ -160,14 +159,5 @@ impl Run<'_> {
     /// The epoch with this number, from 0.
     fn at(&self, number: usize) -> Epoch {
         Epoch { number, of: self.config.epochs, schedule: self.config.schedule() }
-    }
-
-    fn checkpoint(&self, going: &mut Going) -> Result<(), RunError> {
-        let Going { moving, state, store, metrics, .. } = going;
-        state.metrics_bytes = metrics.sync()?;
-        state.objective = moving.memory.clone();
-        let Moving { params, sgd, average, .. } = moving;
-        let average = average.as_ref().map(Average::params);
-        Ok(store.save(state.step, params, sgd.velocity(), average, state)?)
     }
 }

@@ -45,7 +45,7 @@ impl Run<'_> {
             return Err(self.failed(StepError::Diverged, going.state.step, going));
         }
         going.state = State { epoch, batches: 0, loss_sum: 0.0, seconds: 0.0, ..going.state.clone() };
-        self.checkpoint(going)?;
+        going.checkpoint()?;
         self.pace(&mut said, seconds);
         going.progress.line(&said);
         Ok(())
@@ -63,7 +63,7 @@ impl Run<'_> {
         match judged {
             // All steps of the epoch are done and none of its judging: the next process judges it again.
             Err(RunError::Common(cli::Error::Eval(EvalError::Interrupted))) => {
-                self.checkpoint(going)?;
+                going.checkpoint()?;
                 Err(RunError::Interrupted { step: going.state.step })
             }
             judged => judged,
@@ -99,6 +99,6 @@ impl Run<'_> {
             left.push(format!("the last checkpoint of step {saved}"));
         }
         let left = left.join(", ");
-        RunError::Diverged { epoch: state.epoch + 1, step, error, left }
+        RunError::Diverged { epoch: state.epoch + 1, step, error: Box::new(error), left }
     }
 }

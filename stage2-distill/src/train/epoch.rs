@@ -52,7 +52,7 @@ impl Run<'_> {
             going.progress.set((done_epochs + seen) as u64, &self.message(state, mean_loss));
             let stop = self.around.stop.requested();
             if stop || going.saved.elapsed() >= CHECKPOINT_EVERY {
-                self.checkpoint(going)?;
+                going.checkpoint()?;
                 going.saved = Instant::now();
             }
             if stop {

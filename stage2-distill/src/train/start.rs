@@ -196,12 +196,12 @@ fn refuse_lost(around: &Surroundings, folder: &RunFolder, found: &Found<State>) 
 fn few(differences: &[String]) -> String {
     const SHOWN: usize = 3;
     let (shown, rest) = differences.split_at(differences.len().min(SHOWN));
-    let mut text = shown.join("\n  ");
-    if !rest.is_empty() {
-        let names: Vec<&str> = rest.iter().filter_map(|line| line.split(':').next()).collect();
-        text += &format!("\n  and {}", names.join(", "));
+    let shown = shown.join("\n  ");
+    if rest.is_empty() {
+        return shown;
     }
-    text
+    let names: Vec<&str> = rest.iter().filter_map(|line| line.split(':').next()).collect();
+    format!("{shown}\n  and {}", names.join(", "))
 }
 
 fn refuse_other_inputs(around: &Surroundings, restored: &State, fresh: &State) -> Result<(), RunError> {

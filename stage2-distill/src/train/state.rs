@@ -3,11 +3,13 @@
 use std::time::Instant;
 
 use cli::Progress;
+use method::average::Average;
 use method::checkpoint::Store;
 use method::objective::Memory;
 use serde::{Deserialize, Serialize};
 
 use super::part::Part;
+use crate::error::RunError;
 use crate::folder::Metrics;
 use crate::select::Standing;
 use crate::step::Moving;
@@ -68,4 +70,16 @@ pub(super) struct Going {
     pub progress: Progress,
     /// When the last checkpoint was.
     pub saved: Instant,
+}
+
+impl Going {
+    /// Keeps everything as it stands.
+    pub fn checkpoint(&mut self) -> Result<(), RunError> {
+        let Self { moving, state, store, metrics, .. } = self;
+        state.metrics_bytes = metrics.sync()?;
+        state.objective = moving.memory.clone();
+        let Moving { params, sgd, average, .. } = moving;
+        let average = average.as_ref().map(Average::params);
+        Ok(store.save(state.step, params, sgd.velocity(), average, state)?)
+    }
 }
