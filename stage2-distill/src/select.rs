@@ -158,7 +158,7 @@ mod tests {
         (1..=config.epochs).filter(|&epoch| judges(&config, epoch)).collect()
     }
 
-    /// zibojia/RSLAD, resnet18_rslad_cifar10.py: `epoch % 20 == 0 and epoch < 215`, or `epoch >= 215`; 96 in all.
+    /// `resnet18_rslad_cifar10.py` of `zibojia/RSLAD`: `epoch % 20 == 0 and epoch < 215`, or `epoch >= 215`; 96 in all.
     #[test]
     fn the_papers_selection_judges_when_its_authors_do() {
         let theirs: Vec<usize> = (1..=10).map(|k| 20 * k).chain(215..=300).collect();
