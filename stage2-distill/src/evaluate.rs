@@ -7,7 +7,7 @@ use cli::{Progress, detail, note, warn, with_commas};
 use data::{Dataset, DatasetSpec, Split};
 use engine::Engine;
 use engine::params::Precision;
-use method::attack::{self, Attack, Victim};
+use method::attack::{self, Attack, Chain, Victim};
 use method::eval::{self, Fate, Report, Score, Settings};
 use method::model::{self, Foreign};
 use method::threat::{Fraction, Threat};
@@ -59,13 +59,13 @@ pub struct Examination {
     pub seed: u64,
 }
 
-/// The attacks of these names, once each; `clean` is none.
-pub fn attacks(names: &[String]) -> Result<Vec<Box<dyn Attack>>, RunError> {
-    let mut found: Vec<Box<dyn Attack>> = Vec::new();
+/// The attacks and suites of these names, once each; `clean` is none.
+pub fn chains(names: &[String]) -> Result<Vec<Chain>, RunError> {
+    let mut found: Vec<Chain> = Vec::new();
     for name in names.iter().filter(|name| names::plain(name) != "clean") {
-        let attack = attack::find(name)?;
-        if found.iter().all(|known| known.name() != attack.name()) {
-            found.push(attack);
+        let chain = attack::chain(name)?;
+        if found.iter().all(|known| known.name != chain.name) {
+            found.push(chain);
         }
     }
     Ok(found)
@@ -73,7 +73,7 @@ pub fn attacks(names: &[String]) -> Result<Vec<Box<dyn Attack>>, RunError> {
 
 /// Judges a student.
 pub fn evaluate(exam: &Examination, engine: &dyn Engine, threads: usize) -> Result<Report, RunError> {
-    let attacks = attacks(&exam.attacks)?;
+    let chains = chains(&exam.attacks)?;
     let spec: DatasetSpec = exam.data.parse()?;
     let reading = Progress::busy("reading data");
     let mut dataset = cli::images(&spec, exam.split)?;
@@ -87,7 +87,7 @@ pub fn evaluate(exam: &Examination, engine: &dyn Engine, threads: usize) -> Resu
     let victim = Victim::new(engine, &loaded.network, &loaded.params);
     detail(format_args!("{}: BLAKE3 {}", exam.student.display(), loaded.blake3));
     detail(format_args!("{}: identity {}", exam.data, dataset.record().hash()));
-    announce(exam, &dataset, loaded.network.architecture(), &attacks, engine, threads);
+    announce(exam, &dataset, loaded.network.architecture(), &chains, engine, threads);
     let settings = Settings {
         threat: Threat { eps: exam.reach.as_ref().map_or(0.0, |reach| reach.eps.value.value()) },
         step_size: exam.reach.as_ref().map_or(0.0, |reach| reach.step_size.value.value()),
@@ -109,20 +109,24 @@ pub fn evaluate(exam: &Examination, engine: &dyn Engine, threads: usize) -> Resu
     let score = |right: &[bool]| Score::count(right, dataset.labels().iter().copied(), dataset.classes());
     let mut scores = vec![("clean".to_string(), score(&clean))];
     let mut vanished = BTreeMap::new();
-    for attack in &attacks {
-        let name = attack.name();
-        progress = begun(&dataset, &name);
-        let chain = [attack.as_ref()];
+    for Chain { name, attacks } in &chains {
+        progress = begun(&dataset, name);
+        let attacks: Vec<&dyn Attack> = attacks.iter().map(AsRef::as_ref).collect();
         let fates =
-            eval::robust(&victim, &images, &places, &clean, &chain, &settings, &mut |done, total| {
-                watched(&name, &mut progress, done, total)
+            eval::robust(&victim, &images, &places, &clean, &attacks, &settings, &mut |done, total| {
+                watched(name, &mut progress, done, total)
             })?;
-        let right: Vec<bool> = fates.iter().map(|fate| fate.stands()).collect();
         let blind = fates.iter().filter(|fate| **fate == Fate::Blind).count();
         if blind > 0 && settings.threat.eps > 0.0 {
             vanished.insert(name.clone(), blind);
         }
-        scores.push((name, score(&right)));
+        // What each attack of a suite left of the images that the ones before it had.
+        for (by, attack) in attacks.iter().enumerate().filter(|_| attacks.len() > 1) {
+            let left: Vec<bool> = fates.iter().map(|fate| fate.stands_after(by)).collect();
+            scores.push((format!("{name}/{}", attack.name()), score(&left)));
+        }
+        let right: Vec<bool> = fates.iter().map(|fate| fate.stands()).collect();
+        scores.push((name.clone(), score(&right)));
     }
     drop(progress);
     for (name, blind) in &vanished {
@@ -169,12 +173,12 @@ fn announce(
     exam: &Examination,
     dataset: &Dataset,
     architecture: &str,
-    attacks: &[Box<dyn Attack>],
+    chains: &[Chain],
     engine: &dyn Engine,
     threads: usize,
 ) {
     let mut names = vec!["clean".to_string()];
-    names.extend(attacks.iter().map(|attack| attack.name()));
+    names.extend(chains.iter().map(|chain| chain.name.clone()));
     note(format_args!(
         "{}: {architecture}, {} images of {} {}\n{} on {}, {threads} threads",
         exam.student.display(),

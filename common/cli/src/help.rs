@@ -39,7 +39,7 @@ pub fn options() -> String {
 
 /// Every attack.
 pub fn attacks() -> String {
-    section("Attacks", &names::help(attack::ATTACKS))
+    section("Attacks", &(names::help(attack::ATTACKS) + &names::help(attack::SUITES)))
 }
 
 /// Every engine.

@@ -4,31 +4,91 @@
 //! [`Victim`] and the classes that it must not be right about, never which data set they are of. The evaluator alone
 //! projects what comes out, checks it and counts. To add one: one file with its own row, and the row in [`ATTACKS`].
 
+mod apgd;
 mod ascent;
+mod fab;
 mod fgsm;
 mod field;
+mod margin;
 mod pgd;
 mod row;
+mod search;
+mod square;
 mod start;
 mod victim;
 
 pub use field::{Answers, At, Field};
 pub use pgd::{Pgd, Start};
 pub use row::{Aim, Attack, Row};
+pub(crate) use search::VANISHED;
+pub use search::{End, Next, Search, Searching, Subject, run};
 pub use start::Starts;
 pub use victim::Victim;
 
 use names::{Table, Unknown};
 
 /// Every attack.
-pub const ATTACKS: &Table<Row> = &[&fgsm::ROW, &pgd::ROW];
+pub const ATTACKS: &Table<Row> =
+    &[&fgsm::ROW, &pgd::ROW, &apgd::CROSS_ENTROPY, &apgd::DLR, &apgd::TARGETED, &fab::ROW, &square::ROW];
+
+/// Attacks that judge one after the other, each the images that the ones before it left.
+#[derive(Debug)]
+pub struct Suite {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is, in a line.
+    pub summary: &'static str,
+    /// Its attacks, in order.
+    pub members: &'static [&'static str],
+}
+
+impl names::Row for Suite {
+    const WHAT: &'static str = "suite of attacks";
+
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn summary(&self) -> &'static str {
+        self.summary
+    }
+}
+
+/// Every suite.
+pub const SUITES: &Table<Suite> = &[&Suite {
+    name: "autoattack",
+    summary: "apgd-ce, apgd-t, fab-t and square, one after the other: the standard evaluation (arXiv:2003.01690)",
+    members: &["apgd-ce", "apgd-t", "fab-t", "square"],
+}];
+
+/// Attacks that judge under one name, one after the other, each the images that the ones before it left.
+pub struct Chain {
+    /// The name under which they are reported.
+    pub name: String,
+    /// The attacks, in order.
+    pub attacks: Vec<Box<dyn Attack>>,
+}
 
 /// The attack called `name`.
 pub fn find(name: &str) -> Result<Box<dyn Attack>, Unknown> {
     // Clean accuracy is asked for by a name beside the attacks', so the list of known names has it too.
-    let known = std::iter::once("clean").chain(ATTACKS.iter().map(|row| row.name));
-    let found = ATTACKS.iter().find_map(|row| (row.make)(name));
+    let known = std::iter::once("clean")
+        .chain(ATTACKS.iter().map(|row| row.name))
+        .chain(SUITES.iter().map(|suite| suite.name));
+    let spelled = names::spelled::<Row>(name);
+    let found = ATTACKS.iter().find_map(|row| (row.make)(name).or_else(|| (row.make)(&spelled)));
     found.ok_or_else(|| Unknown::beside(ATTACKS, name, known))
+}
+
+/// The suite called `name`, or the attack alone.
+pub fn chain(name: &str) -> Result<Chain, Unknown> {
+    let spelled = names::spelled::<Row>(name);
+    if let Some(suite) = SUITES.iter().find(|suite| suite.name == spelled) {
+        let attacks = suite.members.iter().map(|member| find(member)).collect::<Result<_, _>>()?;
+        return Ok(Chain { name: suite.name.into(), attacks });
+    }
+    let attack = find(name)?;
+    Ok(Chain { name: attack.name(), attacks: vec![attack] })
 }
 
 #[cfg(test)]

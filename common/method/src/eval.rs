@@ -12,7 +12,7 @@ use std::cell::RefCell;
 use candle_core::{DType, Device, Tensor};
 use engine::EngineError;
 
-use crate::attack::{Aim, At, Attack, Starts, Victim};
+use crate::attack::{self, Aim, At, Attack, End, Searching, Starts, Subject, VANISHED, Victim};
 use crate::rng::Purpose;
 use crate::threat::{Threat, ThreatError};
 
@@ -105,15 +105,15 @@ pub enum Fate {
     Blind,
 }
 
-/// A gradient whose largest value is smaller has vanished: on its way through a network in f32, whose smallest normal
-/// number is 1.2e-38, most of what it says is rounded to zero. Softmax does that to logits that lie far apart, and PGD
-/// then counts images as robust that it never moved.
-const VANISHED: f64 = 1e-30;
-
 impl Fate {
     /// Whether it counts as right.
     pub fn stands(self) -> bool {
         matches!(self, Self::Standing | Self::Blind)
+    }
+
+    /// Whether it counted as right when the attack at this place of the list was done.
+    pub fn stands_after(self, place: usize) -> bool {
+        self.stands() || matches!(self, Self::Broken { by } if by > place)
     }
 }
 
@@ -138,6 +138,13 @@ pub fn robust(
     for (by, attack) in attacks.iter().enumerate() {
         for restart in 0..settings.restarts.max(1) {
             let standing: Vec<usize> = (0..places.len()).filter(|&i| fates[i].stands()).collect();
+            if let Some(searching) = attack.searching() {
+                let hunt = Hunt { victim, exam, attack: *attack, searching, restart, settings };
+                for i in hunt.broken(places, &standing, &mut tried, progress)? {
+                    fates[i] = Fate::Broken { by };
+                }
+                continue;
+            }
             let mut done = 0;
             for part in standing.chunks(settings.batch.max(1)) {
                 let part_places: Vec<usize> = part.iter().map(|&i| places[i]).collect();
@@ -161,6 +168,95 @@ pub fn robust(
         }
     }
     Ok(fates)
+}
+
+/// One run of an attack that is made of searches.
+struct Hunt<'a> {
+    victim: &'a Victim<'a>,
+    exam: &'a dyn Exam,
+    attack: &'a dyn Attack,
+    searching: &'a dyn Searching,
+    restart: usize,
+    settings: &'a Settings,
+}
+
+impl Hunt<'_> {
+    /// Which of the standing images fall, as indices into `places`. What a search found is projected, checked and
+    /// classified in forwards of their own, a batch at a time; memory holds no more than two batches.
+    fn broken(
+        &self,
+        places: &[usize],
+        standing: &[usize],
+        tried: &mut [bool],
+        progress: &mut Progress,
+    ) -> Result<Vec<usize>, EvalError> {
+        let Settings { threat, seed, batch, .. } = *self.settings;
+        let shape = self.victim.network.input();
+        let mut subject = |index: usize| -> Result<Subject, EvalError> {
+            let place = places[standing[index]];
+            let image = self.exam.images(&[place])?.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?;
+            let label = self.exam.labels()[place] as usize;
+            Ok(Subject { image, shape, label, threat, seed, restart: self.restart, place })
+        };
+        let (mut broken, mut found) = (Vec::new(), Vec::new());
+        let mut ended = |index: usize, end: End| -> Result<(), EvalError> {
+            tried[standing[index]] |= !end.is_blind;
+            found.extend(end.found.map(|point| (standing[index], point.to_vec())));
+            if found.len() >= batch {
+                broken.extend(self.confirmed(places, &mut found)?);
+            }
+            Ok(())
+        };
+        let mut asked = |done| match progress(done, standing.len()) {
+            true => Ok(()),
+            false => Err(EvalError::Interrupted),
+        };
+        attack::run(
+            self.searching,
+            self.victim,
+            standing.len(),
+            batch,
+            &mut subject,
+            &mut ended,
+            &mut asked,
+        )?;
+        broken.extend(self.confirmed(places, &mut found)?);
+        Ok(broken)
+    }
+
+    /// Those of the points found that lie in the ball and are classified wrong.
+    fn confirmed(
+        &self,
+        places: &[usize],
+        found: &mut Vec<(usize, Vec<f32>)>,
+    ) -> Result<Vec<usize>, EvalError> {
+        if found.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (indices, points): (Vec<usize>, Vec<Vec<f32>>) = found.drain(..).unzip();
+        let part: Vec<usize> = indices.iter().map(|&i| places[i]).collect();
+        let images = self.exam.images(&part)?;
+        let points = Tensor::from_vec(points.concat(), images.shape(), &Device::Cpu)?;
+        let right =
+            judged(self.victim, self.exam, &part, &images, &points, self.attack, self.settings.threat)?;
+        Ok(indices.into_iter().zip(right).filter(|(_, right)| !right).map(|(i, _)| i).collect())
+    }
+}
+
+/// Which of a batch are right at what an attack found, brought into the ball and checked.
+fn judged(
+    victim: &Victim,
+    exam: &dyn Exam,
+    places: &[usize],
+    images: &Tensor,
+    found: &Tensor,
+    attack: &dyn Attack,
+    threat: Threat,
+) -> Result<Vec<bool>, EvalError> {
+    let found = threat.project(images, &found.to_dtype(images.dtype())?)?;
+    let check = threat.check(images, &found);
+    check.map_err(|source| EvalError::Threat { attack: attack.name(), source })?;
+    correct(&victim.logits(&found)?, &labels(exam, places))
 }
 
 /// What one run of an attack did to an image.
@@ -194,10 +290,7 @@ fn withstood(
     };
     let aim = Aim { classes: &classes, starts, threat, step_size, watch: &watch };
     let found = attack.perturb(victim, &images, &aim)?;
-    let found = threat.project(&images, &found)?;
-    let check = threat.check(&images, &found);
-    check.map_err(|source| EvalError::Threat { attack: attack.name(), source })?;
-    let right = correct(&victim.logits(&found)?, &labels)?;
+    let right = judged(victim, exam, places, &images, &found, attack, threat)?;
     let outcome = |(right, blind)| Outcome { right, blind };
     Ok(right.into_iter().zip(blind.into_inner()).map(outcome).collect())
 }

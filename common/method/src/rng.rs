@@ -22,6 +22,10 @@ pub enum Purpose {
     Holdout = 5,
     /// Where an attack in evaluation starts; `epoch` is the restart.
     Eval = 6,
+    /// Where the ascents of APGD start; `epoch` is the restart and the ascent.
+    Apgd = 7,
+    /// The squares of Square; `epoch` is the restart and the part.
+    Square = 8,
 }
 
 /// One stream of draws.

@@ -9,7 +9,7 @@ use disk::{Existing, publish};
 use method::threat::Fraction;
 
 use crate::error::RunError;
-use crate::evaluate::{Chosen, Examination, Reach, attacks, evaluate};
+use crate::evaluate::{Chosen, Examination, Reach, chains, evaluate};
 use crate::trained::{self, Trained};
 
 /// Flags of `distill eval`.
@@ -81,7 +81,7 @@ fn refuse_place(report: &Path, student: &Path) -> Result<(), RunError> {
 impl EvalArgs {
     /// What is to be judged, with what is not given taken from the run.
     fn examination(&self) -> Result<Examination, RunError> {
-        let attacking = !attacks(&self.attack)?.is_empty();
+        let attacking = !chains(&self.attack)?.is_empty();
         let path = self.run.as_ref().or(self.student.as_ref()).expect("one of the two is required");
         let trained = trained::find(path)?;
         let student = trained.student.clone();

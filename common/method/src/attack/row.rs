@@ -1,9 +1,10 @@
 //! What an attack is: what it is told, what it gives, and its row in the table.
 
-use candle_core::Tensor;
+use candle_core::{DType, Device, Tensor};
 use engine::EngineError;
 
 use super::field::At;
+use super::search::{self, End, Searching, Subject};
 use super::start::Starts;
 use super::victim::Victim;
 use crate::threat::Threat;
@@ -30,11 +31,58 @@ pub trait Attack: Send + Sync {
 
     /// Images that the student is to get wrong, from `images` `(N, C, H, W)`.
     fn perturb(&self, victim: &Victim, images: &Tensor, aim: &Aim) -> Result<Tensor, EngineError>;
+
+    /// Its searches, where it is made of them: they end image by image, and the evaluator keeps their batch full.
+    fn searching(&self) -> Option<&dyn Searching> {
+        None
+    }
 }
 
-/// What there is in its place.
-const AUTOATTACK: &str = "AutoAttack is not here yet; the strongest today is PGD from several starts, as in \
-`--attack pgd50 --restarts 5`; PyTorch loads student.safetensors for the rest";
+/// An attack made of searches, under a name.
+pub(super) struct Searches<S> {
+    pub name: &'static str,
+    pub searching: S,
+}
+
+impl<S: Searching> Attack for Searches<S> {
+    fn name(&self) -> String {
+        self.name.into()
+    }
+
+    /// Images that were not broken come back as they are.
+    fn perturb(&self, victim: &Victim, images: &Tensor, aim: &Aim) -> Result<Tensor, EngineError> {
+        let (count, channels, height, width) = images.dims4()?;
+        let size = channels * height * width;
+        let mut pixels: Vec<f32> = images.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?;
+        let clean = pixels.clone();
+        let labels: Vec<u32> = aim.classes.to_vec1()?;
+        let mut subject = |index: usize| {
+            Ok::<_, EngineError>(Subject {
+                image: clean[index * size..(index + 1) * size].to_vec(),
+                shape: [channels, height, width],
+                label: labels[index] as usize,
+                threat: aim.threat,
+                seed: aim.starts.seed,
+                restart: aim.starts.epoch,
+                place: aim.starts.images[index],
+            })
+        };
+        let mut ended = |index: usize, end: End| {
+            if let Some(found) = end.found {
+                pixels[index * size..(index + 1) * size].copy_from_slice(found);
+            }
+            Ok(())
+        };
+        search::run(&self.searching, victim, count, count, &mut subject, &mut ended, &mut |_| Ok(()))?;
+        Tensor::from_vec(pixels, (count, channels, height, width), &Device::Cpu)?
+            .to_dtype(images.dtype())
+            .map_err(Into::into)
+    }
+
+    fn searching(&self) -> Option<&dyn Searching> {
+        Some(&self.searching)
+    }
+}
 
 /// An attack that the command line knows.
 pub struct Row {
@@ -63,15 +111,19 @@ impl names::Row for Row {
         self.example
     }
 
+    const ALIASES: &'static [(&'static str, &'static str)] = &[
+        ("aa", "autoattack"),
+        ("auto-attack", "autoattack"),
+        ("autoattack-standard", "autoattack"),
+        ("apgd", "apgd-ce"),
+        ("fab", "fab-t"),
+        ("fabt", "fab-t"),
+        ("apgdt", "apgd-t"),
+        ("apgd-dlr-t", "apgd-t"),
+        ("square-attack", "square"),
+    ];
+
     const SIGNPOSTS: &'static [(&'static str, &'static str)] = &[
-        ("autoattack", AUTOATTACK),
-        ("aa", AUTOATTACK),
-        ("apgd", AUTOATTACK),
-        ("apgd-ce", AUTOATTACK),
-        ("apgd-dlr", AUTOATTACK),
-        ("apgd-t", AUTOATTACK),
-        ("fab", AUTOATTACK),
-        ("square", AUTOATTACK),
         ("cw", "CW is not here yet; `pgdN` climbs cross-entropy, as in pgd20"),
         ("pgd", "`pgdN` has its number of steps in its name, as in `pgd20`"),
         ("pgd-20", "written in one word: `pgd20`"),

@@ -1,0 +1,242 @@
+//! Auto-PGD: projected gradient ascent that finds its own step size. Source: Croce and Hein, arXiv:2003.01690.
+
+use super::margin::{Loss, targets};
+use super::row::{Attack, Row, Searches};
+use super::search::{Next, Search, Searching, Subject};
+use crate::rng::Purpose;
+
+pub(super) static CROSS_ENTROPY: Row = Row {
+    name: "apgd-ce",
+    summary: "Auto-PGD on cross-entropy, 100 steps (arXiv:2003.01690)",
+    example: "apgd-ce",
+    make: |name| {
+        (name == "apgd-ce").then(|| -> Box<dyn Attack> {
+            Box::new(Searches { name: "apgd-ce", searching: Apgd::standard(Climbs::One(Loss::CrossEntropy)) })
+        })
+    },
+};
+
+pub(super) static DLR: Row = Row {
+    name: "apgd-dlr",
+    summary: "Auto-PGD on the difference of logits ratio, 100 steps",
+    example: "apgd-dlr",
+    make: |name| {
+        (name == "apgd-dlr").then(|| -> Box<dyn Attack> {
+            Box::new(Searches { name: "apgd-dlr", searching: Apgd::standard(Climbs::One(Loss::Dlr)) })
+        })
+    },
+};
+
+pub(super) static TARGETED: Row = Row {
+    name: "apgd-t",
+    summary: "Auto-PGD towards each of the nine likeliest other classes, 100 steps each",
+    example: "apgd-t",
+    make: |name| {
+        (name == "apgd-t").then(|| -> Box<dyn Attack> {
+            Box::new(Searches { name: "apgd-t", searching: Apgd::standard(Climbs::Towards(9)) })
+        })
+    },
+};
+
+/// What the ascents on an image climb, one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Climbs {
+    /// One loss.
+    One(Loss),
+    /// The targeted difference of logits ratio, towards this many other classes from the likeliest on.
+    Towards(usize),
+}
+
+/// APGD in the l-infinity ball.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Apgd {
+    pub climbs: Climbs,
+    /// Steps of an ascent.
+    pub steps: usize,
+    /// Share of steps since the last checkpoint that must have raised the loss.
+    pub rho: f32,
+}
+
+impl Apgd {
+    /// As the standard evaluation runs it.
+    pub const fn standard(climbs: Climbs) -> Self {
+        Self { climbs, steps: 100, rho: 0.75 }
+    }
+}
+
+impl Searching for Apgd {
+    fn climbs(&self) -> bool {
+        true
+    }
+
+    fn begin(&self, subject: Subject) -> Box<dyn Search> {
+        let point = subject.image.clone();
+        let ascent = Ascent::new(self, point, subject.threat.eps as f32);
+        let mut climb = Climb { attack: *self, losses: Vec::new(), at: 0, value: 0.0, ascent, subject };
+        if let Climbs::One(loss) = self.climbs {
+            climb.losses = vec![loss];
+            climb.restart();
+        }
+        Box::new(climb)
+    }
+}
+
+/// All ascents on one image.
+struct Climb {
+    attack: Apgd,
+    subject: Subject,
+    /// What is climbed; empty until the clean logits have said which classes are near.
+    losses: Vec<Loss>,
+    /// The ascent under way.
+    at: usize,
+    /// The loss at the point.
+    value: f32,
+    ascent: Ascent,
+}
+
+impl Climb {
+    /// Begins the ascent on `losses[at]` at a random point whose largest change is eps.
+    fn restart(&mut self) {
+        let Subject { image, threat, .. } = &self.subject;
+        let mut draws = vec![0.0; image.len()];
+        self.subject.draws(Purpose::Apgd, self.at).uniforms(&mut draws);
+        let widest = draws.iter().map(|draw| (2.0 * draw - 1.0).abs()).fold(0.0, f64::max);
+        let start = (0..image.len()).map(|place| {
+            let offset = threat.eps * (2.0 * draws[place] - 1.0) / widest;
+            (image[place] + offset as f32).clamp(0.0, 1.0)
+        });
+        self.ascent = Ascent::new(&self.attack, start.collect(), threat.eps as f32);
+    }
+}
+
+impl Search for Climb {
+    fn point(&self) -> &[f32] {
+        &self.ascent.point
+    }
+
+    fn slope(&mut self, logits: &[f32], slope: &mut [f32]) {
+        if let Some(loss) = self.losses.get(self.at) {
+            self.value = loss.at(logits, self.subject.label, slope);
+        }
+    }
+
+    fn learn(&mut self, logits: &[f32], gradient: &[f32]) -> Next {
+        if self.subject.is_wrong(logits) {
+            return Next::Found;
+        }
+        if let (Climbs::Towards(count), true) = (self.attack.climbs, self.losses.is_empty()) {
+            let others = targets(logits, self.subject.label, count);
+            self.losses = others.into_iter().map(Loss::DlrTowards).collect();
+        } else if self.ascent.step(&self.subject, self.value, gradient) {
+            return Next::Ask;
+        } else {
+            self.at += 1;
+        }
+        if self.at == self.losses.len() {
+            return Next::Exhausted;
+        }
+        self.restart();
+        Next::Ask
+    }
+}
+
+/// One ascent from one start.
+struct Ascent {
+    steps: usize,
+    rho: f32,
+    /// Steps taken.
+    taken: usize,
+    point: Vec<f32>,
+    before: Vec<f32>,
+    best: Vec<f32>,
+    best_gradient: Vec<f32>,
+    best_loss: f32,
+    last_loss: f32,
+    step_size: f32,
+    /// Steps from one checkpoint to the next.
+    period: usize,
+    since_checkpoint: usize,
+    raised: usize,
+    /// At the last checkpoint.
+    best_then: f32,
+    halved_then: bool,
+}
+
+impl Ascent {
+    fn new(attack: &Apgd, start: Vec<f32>, eps: f32) -> Self {
+        Self {
+            steps: attack.steps,
+            rho: attack.rho,
+            taken: 0,
+            before: start.clone(),
+            best: start.clone(),
+            best_gradient: Vec::new(),
+            point: start,
+            best_loss: f32::NEG_INFINITY,
+            last_loss: f32::INFINITY,
+            step_size: 2.0 * eps,
+            period: (attack.steps * 22 / 100).max(1),
+            since_checkpoint: 0,
+            raised: 0,
+            best_then: f32::NEG_INFINITY,
+            halved_then: true,
+        }
+    }
+
+    /// Takes loss and gradient at the point and moves it; false at the end.
+    fn step(&mut self, subject: &Subject, loss: f32, gradient: &[f32]) -> bool {
+        let is_start = self.best_gradient.is_empty();
+        if loss > self.best_loss || is_start {
+            self.best_loss = loss;
+            self.best.copy_from_slice(&self.point);
+            gradient.clone_into(&mut self.best_gradient);
+        }
+        if is_start {
+            self.best_then = loss;
+        } else {
+            self.taken += 1;
+            self.since_checkpoint += 1;
+            self.raised += usize::from(loss > self.last_loss);
+        }
+        self.last_loss = loss;
+        if self.taken == self.steps {
+            return false;
+        }
+        if self.since_checkpoint == self.period && self.halves() {
+            self.step_size /= 2.0;
+            self.point.copy_from_slice(&self.best);
+            let gradient = std::mem::take(&mut self.best_gradient);
+            self.walk(subject, &gradient);
+            self.best_gradient = gradient;
+        } else {
+            self.walk(subject, gradient);
+        }
+        true
+    }
+
+    /// What a checkpoint decides: the step is too long where it raised the loss too seldom, or where the best has not
+    /// moved since a checkpoint that did not shorten it.
+    fn halves(&mut self) -> bool {
+        let oscillates = self.raised as f32 <= self.rho * self.period as f32;
+        let stands = !self.halved_then && self.best_then >= self.best_loss;
+        self.halved_then = oscillates || stands;
+        self.best_then = self.best_loss;
+        let (shorter, least) = ((self.steps * 3 / 100).max(1), (self.steps * 6 / 100).max(1));
+        self.period = self.period.saturating_sub(shorter).max(least);
+        (self.since_checkpoint, self.raised) = (0, 0);
+        self.halved_then
+    }
+
+    /// A signed step, then a share of it together with the last move.
+    fn walk(&mut self, subject: &Subject, gradient: &[f32]) {
+        let share = if self.taken == 0 { 1.0 } else { 0.75 };
+        for (place, &slope) in gradient.iter().enumerate() {
+            let (now, before) = (self.point[place], self.before[place]);
+            let sign = f32::from(i8::from(slope > 0.0) - i8::from(slope < 0.0));
+            let ahead = subject.project(place, now + self.step_size * sign);
+            self.before[place] = now;
+            self.point[place] =
+                subject.project(place, now + share * (ahead - now) + (1.0 - share) * (now - before));
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! FAB: the shortest way over the decision boundary. Source: Croce and Hein, arXiv:1907.02044, in its targeted form.
+
+use super::margin::{Loss, targets};
+use super::row::{Attack, Row, Searches};
+use super::search::{Next, Search, Searching, Subject};
+
+pub(super) static ROW: Row = Row {
+    name: "fab-t",
+    summary: "the nearest boundary to each of nine other classes, 100 steps each (arXiv:1907.02044)",
+    example: "fab-t",
+    make: |name| {
+        (name == "fab-t").then(|| -> Box<dyn Attack> {
+            Box::new(Searches { name: "fab-t", searching: Fab { targets: 9, steps: 100 } })
+        })
+    },
+};
+
+/// Targeted FAB in the l-infinity norm; from the image itself, nothing in it is random.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fab {
+    /// Classes that are aimed at, from the likeliest on.
+    pub targets: usize,
+    /// Steps towards each.
+    pub steps: usize,
+}
+
+/// Largest pull back to the image.
+const ALPHA_MOST: f32 = 0.1;
+/// How far a step overshoots the boundary.
+const ETA: f32 = 1.05;
+/// How much of the way to the image a point on the other side keeps.
+const BETA: f32 = 0.9;
+
+impl Searching for Fab {
+    fn climbs(&self) -> bool {
+        true
+    }
+
+    fn begin(&self, subject: Subject) -> Box<dyn Search> {
+        let point = subject.image.clone();
+        Box::new(Way { attack: *self, targets: Vec::new(), at: 0, taken: 0, is_step: false, point, subject })
+    }
+}
+
+/// The walks from one image.
+struct Way {
+    attack: Fab,
+    subject: Subject,
+    /// Empty until the clean logits have said which classes are near.
+    targets: Vec<usize>,
+    at: usize,
+    taken: usize,
+    /// Whether the point is where a step led; else it is where the next one begins.
+    is_step: bool,
+    point: Vec<f32>,
+}
+
+impl Search for Way {
+    fn point(&self) -> &[f32] {
+        &self.point
+    }
+
+    fn slope(&mut self, logits: &[f32], slope: &mut [f32]) {
+        if self.targets.is_empty() {
+            self.targets = targets(logits, self.subject.label, self.attack.targets);
+        }
+        if let Some(&target) = self.targets.get(self.at) {
+            Loss::Difference(target).at(logits, self.subject.label, slope);
+        }
+    }
+
+    fn learn(&mut self, logits: &[f32], gradient: &[f32]) -> Next {
+        let Subject { image, label, threat, .. } = &self.subject;
+        let is_wrong = self.subject.is_wrong(logits);
+        if is_wrong && self.distance() <= threat.eps as f32 {
+            return Next::Found;
+        }
+        if std::mem::replace(&mut self.is_step, false) {
+            self.taken += 1;
+            if self.taken == self.attack.steps {
+                return self.next_target();
+            }
+            if is_wrong {
+                for (point, image) in self.point.iter_mut().zip(image) {
+                    *point = image + BETA * (*point - image);
+                }
+                return Next::Ask;
+            }
+        }
+        let Some(&target) = self.targets.get(self.at) else { return Next::Exhausted };
+        let gap = logits[label.to_owned()] - logits[target];
+        let inner = |at: &[f32]| -> f32 { gradient.iter().zip(at).map(|(slope, pixel)| slope * pixel).sum() };
+        // On the plane the difference of logits, as the gradient predicts it, is zero.
+        let from_image = gap + inner(&self.point) - inner(image);
+        let (Some(near), Some(home)) =
+            (Reach::of(gap, &self.point, gradient), Reach::of(from_image, image, gradient))
+        else {
+            // A gradient of zeros leads nowhere, here or ever.
+            return self.next_target();
+        };
+        let pull = (near.length / (near.length + home.length)).clamp(0.0, ALPHA_MOST);
+        for (place, &slope) in gradient.iter().enumerate() {
+            let (now, image) = (self.point[place], image[place]);
+            let ahead = now + ETA * near.step(now, slope);
+            let back = image + ETA * home.step(image, slope);
+            self.point[place] = (ahead * (1.0 - pull) + back * pull).clamp(0.0, 1.0);
+        }
+        self.is_step = true;
+        Next::Ask
+    }
+}
+
+impl Way {
+    fn distance(&self) -> f32 {
+        let apart = self.point.iter().zip(&self.subject.image).map(|(point, image)| (point - image).abs());
+        apart.fold(0.0, f32::max)
+    }
+
+    fn next_target(&mut self) -> Next {
+        self.at += 1;
+        self.taken = 0;
+        self.point.copy_from_slice(&self.subject.image);
+        if self.at < self.targets.len() { Next::Ask } else { Next::Exhausted }
+    }
+}
+
+/// The shortest move, in the l-infinity norm and within [0, 1], that raises a linear function by a given amount: every
+/// pixel goes by `length` in the direction of its slope, or as far as the pixel range lets it.
+struct Reach {
+    length: f32,
+    direction: f32,
+}
+
+impl Reach {
+    /// The move from `from` that raises `slope . x` by `amount`; where all of the pixel range does not, all of it. None
+    /// without any slope.
+    fn of(amount: f32, from: &[f32], slope: &[f32]) -> Option<Self> {
+        let direction = if amount < 0.0 { -1.0 } else { 1.0 };
+        let wanted = f64::from(amount.abs());
+        // The gain is a concave function of the length, made of straight pieces: from below, Newton's steps never
+        // overshoot and end on the right piece.
+        let mut length = 0.0f64;
+        for _ in 0..PIECES {
+            let (mut gain, mut rate) = (0.0f64, 0.0f64);
+            for (&pixel, &slope) in from.iter().zip(slope) {
+                let (weight, room) = (f64::from(slope.abs()), f64::from(room(pixel, direction * slope)));
+                if room > length {
+                    gain += weight * length;
+                    rate += weight;
+                } else {
+                    gain += weight * room;
+                }
+            }
+            let missing = wanted - gain;
+            if rate == 0.0 {
+                if length == 0.0 {
+                    return None;
+                }
+                break;
+            }
+            if missing <= wanted * 1e-7 {
+                break;
+            }
+            length += missing / rate;
+        }
+        Some(Self { length: (length as f32).max(1e-8), direction })
+    }
+
+    /// The move of a pixel with this slope.
+    fn step(&self, pixel: f32, slope: f32) -> f32 {
+        let slope = self.direction * slope;
+        let way = room(pixel, slope).min(self.length);
+        if slope > 0.0 {
+            way
+        } else if slope < 0.0 {
+            -way
+        } else {
+            0.0
+        }
+    }
+}
+
+/// Newton's steps at most; each leaves at least one piece behind, and a handful suffices for images.
+const PIECES: usize = 64;
+
+/// How far a pixel can go in the direction of this slope.
+fn room(pixel: f32, slope: f32) -> f32 {
+    if slope > 0.0 { 1.0 - pixel } else { pixel }
+}

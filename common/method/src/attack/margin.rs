@@ -1,0 +1,91 @@
+//! What attacks climb, as functions of one image's logits, with their derivatives by the logits written out.
+
+use super::search::largest;
+
+/// A loss of one image's logits; attacks raise it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// Cross-entropy with the label.
+    CrossEntropy,
+    /// The difference of logits ratio: `-(z_y - max z_other) / (z_1st - z_3rd)`. Source: Croce and Hein,
+    /// arXiv:2003.01690. With two classes there is no third logit, and the plain difference stands in.
+    Dlr,
+    /// Its targeted form: `-(z_y - z_target) / (z_1st - (z_3rd + z_4th) / 2)`. With three classes the third logit stands
+    /// for the fourth, with two the plain difference for the ratio.
+    DlrTowards(usize),
+    /// `z_target - z_y`.
+    Difference(usize),
+}
+
+/// Keeps a ratio finite where the largest logits are equal, as the authors' code does.
+const LEAST: f32 = 1e-12;
+
+impl Loss {
+    /// The value, and its derivative by the logits in `slope`.
+    pub(super) fn at(self, logits: &[f32], label: usize, slope: &mut [f32]) -> f32 {
+        slope.fill(0.0);
+        match self {
+            Self::CrossEntropy => {
+                let top = logits[largest(logits)];
+                let sum: f32 = logits.iter().map(|logit| (logit - top).exp()).sum();
+                for (slope, logit) in slope.iter_mut().zip(logits) {
+                    *slope = (logit - top).exp() / sum;
+                }
+                slope[label] -= 1.0;
+                sum.ln() + top - logits[label]
+            }
+            Self::Difference(target) => {
+                slope[target] += 1.0;
+                slope[label] -= 1.0;
+                logits[target] - logits[label]
+            }
+            Self::Dlr => {
+                let order = descending(logits);
+                let other = if order[0] == label { order[1] } else { order[0] };
+                match order[..] {
+                    [first, _, third, ..] => ratio(logits, label, other, first, &[third], slope),
+                    _ => Self::Difference(other).at(logits, label, slope),
+                }
+            }
+            Self::DlrTowards(target) => match descending(logits)[..] {
+                [first, _, third, fourth, ..] => ratio(logits, label, target, first, &[third, fourth], slope),
+                [first, _, third] => ratio(logits, label, target, first, &[third], slope),
+                _ => Self::Difference(target).at(logits, label, slope),
+            },
+        }
+    }
+}
+
+/// `(z_towards - z_label) / (z_first - mean of z_below)` and its derivative.
+fn ratio(
+    logits: &[f32],
+    label: usize,
+    towards: usize,
+    first: usize,
+    below: &[usize],
+    slope: &mut [f32],
+) -> f32 {
+    let share = 1.0 / below.len() as f32;
+    let mean: f32 = below.iter().map(|&class| share * logits[class]).sum();
+    let (above, under) = (logits[towards] - logits[label], logits[first] - mean + LEAST);
+    let value = above / under;
+    slope[towards] += 1.0 / under;
+    slope[label] -= 1.0 / under;
+    slope[first] -= value / under;
+    for &class in below {
+        slope[class] += share * value / under;
+    }
+    value
+}
+
+/// Classes by falling logit; of equals the first comes first.
+pub(super) fn descending(logits: &[f32]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..logits.len()).collect();
+    order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]));
+    order
+}
+
+/// The other classes by falling logit, at most `count`: what targeted attacks aim at, the likeliest first.
+pub(super) fn targets(logits: &[f32], label: usize, count: usize) -> Vec<usize> {
+    descending(logits).into_iter().filter(|&class| class != label).take(count).collect()
+}

@@ -1,0 +1,125 @@
+//! Square: random search with squares, by queries alone. Source: Andriushchenko et al., arXiv:1912.00049.
+//!
+//! Every image draws its own squares; the authors' code shares one place among a batch, so that a result there depends
+//! on the batch.
+
+use super::row::{Attack, Row, Searches};
+use super::search::{Next, Search, Searching, Subject, largest};
+use crate::rng::{Purpose, Stream, below};
+
+pub(super) static ROW: Row = Row {
+    name: "square",
+    summary: "random squares, 5000 queries without gradients (arXiv:1912.00049)",
+    example: "square",
+    make: |name| {
+        (name == "square").then(|| -> Box<dyn Attack> {
+            Box::new(Searches { name: "square", searching: Square { queries: 5000, share: 0.8 } })
+        })
+    },
+};
+
+/// Square in the l-infinity ball, on the margin loss.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Square {
+    /// Squares tried.
+    pub queries: usize,
+    /// Share of the image that the first squares cover.
+    pub share: f64,
+}
+
+/// Queries after which the squares' share halves once more, of a budget of 10,000.
+const HALVINGS: [usize; 8] = [10, 50, 200, 500, 1000, 2000, 4000, 6000];
+
+impl Searching for Square {
+    fn climbs(&self) -> bool {
+        false
+    }
+
+    fn begin(&self, subject: Subject) -> Box<dyn Search> {
+        let [_, height, width] = subject.shape;
+        let draws = subject.draws(Purpose::Square, 0);
+        // Vertical stripes, a sign for each column of each channel.
+        let mut point = subject.image.clone();
+        for (place, pixel) in point.iter_mut().enumerate() {
+            let column = place / (height * width) * width + place % width;
+            *pixel = edge(&subject, place, sign(draws.draws(column)[0]));
+        }
+        let best = point.clone();
+        let mut tries = Tries { attack: *self, draws, tried: 0, point, best, margin: f32::INFINITY, subject };
+        tries.draws = tries.subject.draws(Purpose::Square, 1);
+        Box::new(tries)
+    }
+}
+
+/// The image's pixel moved by eps in a direction.
+fn edge(subject: &Subject, place: usize, sign: f32) -> f32 {
+    (subject.image[place] + sign * subject.threat.eps as f32).clamp(0.0, 1.0)
+}
+
+fn sign(draw: u64) -> f32 {
+    if draw >> 63 == 0 { 1.0 } else { -1.0 }
+}
+
+struct Tries {
+    attack: Square,
+    subject: Subject,
+    draws: Stream,
+    tried: usize,
+    point: Vec<f32>,
+    best: Vec<f32>,
+    /// Of the best point: the label's logit above the largest other.
+    margin: f32,
+}
+
+impl Search for Tries {
+    fn point(&self) -> &[f32] {
+        &self.point
+    }
+
+    fn slope(&mut self, _: &[f32], _: &mut [f32]) {}
+
+    fn learn(&mut self, logits: &[f32], _: &[f32]) -> Next {
+        let label = self.subject.label;
+        if largest(logits) != label {
+            return Next::Found;
+        }
+        let other = (0..logits.len()).filter(|&class| class != label).map(|class| logits[class]);
+        let margin = logits[label] - other.fold(f32::NEG_INFINITY, f32::max);
+        if margin < self.margin {
+            self.margin = margin;
+            self.best.copy_from_slice(&self.point);
+        } else {
+            self.point.copy_from_slice(&self.best);
+        }
+        if self.tried == self.attack.queries {
+            return Next::Exhausted;
+        }
+        self.draw();
+        Next::Ask
+    }
+}
+
+impl Tries {
+    /// A square of the image, each channel moved to one edge of the ball.
+    fn draw(&mut self) {
+        let [channels, height, width] = self.subject.shape;
+        let halved = HALVINGS.iter().filter(|&&queries| self.tried > queries).count();
+        let share = self.attack.share / f64::from(1u32 << halved);
+        let side = (share * (height * width) as f64).sqrt().round() as usize;
+        let side = side.clamp(1, height.min(width));
+        // A block of the stream for the place, one for each channel's sign.
+        let block = self.tried * (1 + channels);
+        let [row, column] = self.draws.draws(block);
+        let (row, column) = (below(row, height - side + 1), below(column, width - side + 1));
+        for channel in 0..channels {
+            let sign = sign(self.draws.draws(block + 1 + channel)[0]);
+            for y in row..row + side {
+                let line = (channel * height + y) * width;
+                for place in line + column..line + column + side {
+                    self.point[place] = edge(&self.subject, place, sign);
+                }
+            }
+        }
+        self.tried += 1;
+    }
+}
