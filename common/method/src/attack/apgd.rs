@@ -240,3 +240,51 @@ impl Ascent {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::threat::Threat;
+
+    fn subject(image: Vec<f32>) -> Subject {
+        let shape = [1, 1, image.len()];
+        Subject { image, shape, label: 0, threat: Threat { eps: 0.1 }, seed: 3, restart: 0, place: 7 }
+    }
+
+    /// The paper's checkpoints of 100 steps: 22, 41, 57, 70, 80, 87, then every 6 (arXiv:2003.01690, section 4.1: the
+    /// period falls by 0.03 of the steps, to no less than 0.06 of them).
+    #[test]
+    fn the_step_halves_at_the_papers_checkpoints_where_nothing_improves() {
+        let subject = subject(vec![0.5; 4]);
+        let attack = Apgd::standard(Climbs::One(Loss::CrossEntropy));
+        let mut ascent = Ascent::new(&attack, subject.image.clone(), 0.1);
+        let (mut halved, mut step_size) = (Vec::new(), ascent.step_size);
+        let mut calls = 0;
+        while ascent.step(&subject, 1.0, &[1.0, -1.0, 0.0, 1.0]) {
+            if ascent.step_size < step_size {
+                halved.push(calls);
+                step_size = ascent.step_size;
+            }
+            calls += 1;
+        }
+        assert_eq!(calls, 100, "as many steps as were asked for");
+        assert_eq!(halved, [22, 41, 57, 70, 80, 87, 93, 99]);
+    }
+
+    #[test]
+    fn a_loss_that_rises_keeps_its_step_and_the_start_lies_on_the_edge_of_the_ball() {
+        let subject = subject(vec![0.5, 0.2, 0.9, 0.6]);
+        let attack = Apgd::standard(Climbs::One(Loss::CrossEntropy));
+        let climb = attack.begin(subject.clone());
+        let moved: Vec<f32> =
+            climb.point().iter().zip(&subject.image).map(|(point, image)| (point - image).abs()).collect();
+        assert!((moved.iter().copied().fold(0.0, f32::max) - 0.1).abs() < 1e-6, "{moved:?}");
+        let mut ascent = Ascent::new(&attack, subject.image.clone(), 0.1);
+        for loss in 0..100 {
+            ascent.step(&subject, loss as f32, &[1.0, -1.0, 1.0, 0.0]);
+        }
+        assert!((ascent.step_size - 0.2).abs() < 1e-6);
+        let reached = [0.6, 0.1, 1.0, 0.6];
+        assert!(ascent.point.iter().zip(reached).all(|(a, b)| (a - b).abs() < 1e-6), "{:?}", ascent.point);
+    }
+}

@@ -187,3 +187,47 @@ const PIECES: usize = 64;
 fn room(pixel: f32, slope: f32) -> f32 {
     if slope > 0.0 { 1.0 - pixel } else { pixel }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The lengths are those of scipy's linear programs: the least bound on |d| with slope . d = amount and the moved
+    /// pixels in [0, 1]. The last is out of reach: everything moves as far as it can.
+    #[test]
+    fn the_way_to_a_plane_is_the_shortest_that_the_pixel_range_allows() {
+        let cases: [([f32; 6], [f32; 6], f32, Option<f32>); 3] = [
+            (
+                [0.81, 0.81, 0.52, 0.29, 0.05, 0.38],
+                [-0.55, -0.78, 0.75, 1.63, 0.27, -1.23],
+                0.4,
+                Some(0.076_775_43),
+            ),
+            (
+                [0.43, 0.97, 0.9, 0.84, 0.39, 0.49],
+                [-0.63, -0.49, -0.71, 0.55, -0.06, -0.59],
+                -0.9,
+                Some(0.444_972_68),
+            ),
+            ([0.68, 0.87, 0.23, 0.9, 0.87, 0.02], [-1.29, 0.02, -0.04, -0.3, -1.05, -0.4], 50.0, None),
+        ];
+        for (from, slope, amount, length) in cases {
+            let reach = Reach::of(amount, &from, &slope).unwrap();
+            let moved: Vec<f32> =
+                from.iter().zip(slope).map(|(&pixel, slope)| reach.step(pixel, slope)).collect();
+            let gained: f32 = moved.iter().zip(slope).map(|(moved, slope)| moved * slope).sum();
+            if let Some(length) = length {
+                assert!((reach.length - length).abs() < 1e-6, "{}, not {length}", reach.length);
+                assert!((gained - amount).abs() < 1e-5, "{gained}, not {amount}");
+            } else {
+                let edges =
+                    from.iter().zip(slope).map(|(&pixel, slope)| if slope > 0.0 { 1.0 } else { 0.0 } - pixel);
+                assert!(
+                    moved.iter().zip(edges).all(|(moved, edge)| (moved - edge).abs() < 1e-6),
+                    "{moved:?}"
+                );
+            }
+        }
+        assert!(Reach::of(1.0, &[0.5; 3], &[0.0; 3]).is_none());
+    }
+}

@@ -89,3 +89,68 @@ pub(super) fn descending(logits: &[f32]) -> Vec<usize> {
 pub(super) fn targets(logits: &[f32], label: usize, count: usize) -> Vec<usize> {
     descending(logits).into_iter().filter(|&class| class != label).take(count).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// PyTorch 2.15 in f64, by autograd.
+    #[test]
+    fn values_and_slopes_are_pytorchs() {
+        const LOGITS: [f32; 5] = [2.0, -1.0, 0.5, 3.25, 4.0];
+        let cases: [(Loss, &[f32], usize, f32, &[f32]); 6] = [
+            (
+                Loss::CrossEntropy,
+                &LOGITS,
+                4,
+                0.497_519_8,
+                &[0.082_288_84, 0.004_096_92, 0.018_361_122, 0.287_216_27, -0.391_963_15],
+            ),
+            (Loss::Dlr, &LOGITS, 4, -0.375, &[-0.1875, 0.0, 0.0, 0.5, -0.3125]),
+            (Loss::Dlr, &LOGITS, 3, 0.375, &[0.1875, 0.0, 0.0, -0.5, 0.3125]),
+            (
+                Loss::DlrTowards(0),
+                &LOGITS,
+                4,
+                -0.727_272_7,
+                &[0.231_404_96, 0.0, -0.132_231_4, 0.0, -0.099_173_55],
+            ),
+            (
+                Loss::DlrTowards(1),
+                &LOGITS,
+                4,
+                -1.818_181_8,
+                &[-0.330_578_5, 0.363_636_36, -0.330_578_5, 0.0, 0.297_520_66],
+            ),
+            (
+                Loss::DlrTowards(0),
+                &[1.0, 3.0, -0.5],
+                1,
+                -0.571_428_6,
+                &[0.285_714_3, -0.122_448_98, -0.163_265_3],
+            ),
+        ];
+        for (loss, logits, label, value, slopes) in cases {
+            let mut slope = vec![9.0; logits.len()];
+            let found = loss.at(logits, label, &mut slope);
+            assert!((found - value).abs() < 1e-6, "{loss:?}: {found}, not {value}");
+            for (found, wanted) in slope.iter().zip(slopes) {
+                assert!((found - wanted).abs() < 1e-6, "{loss:?}: {slope:?}, not {slopes:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn with_two_classes_the_ratios_are_the_plain_difference() {
+        for loss in [Loss::Dlr, Loss::DlrTowards(1)] {
+            let mut slope = [0.0; 2];
+            assert_eq!((loss.at(&[3.0, 1.0], 0, &mut slope), slope), (-2.0, [-1.0, 1.0]));
+        }
+    }
+
+    #[test]
+    fn targets_are_the_likeliest_other_classes() {
+        assert_eq!(targets(&[0.5, 3.0, -1.0, 2.0], 1, 9), [3, 0, 2]);
+        assert_eq!(targets(&[0.5, 3.0, -1.0, 2.0], 0, 2), [1, 3]);
+    }
+}

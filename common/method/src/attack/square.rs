@@ -123,3 +123,67 @@ impl Tries {
         self.tried += 1;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::threat::Threat;
+
+    fn subject() -> Subject {
+        let image = (0..3 * 32 * 32).map(|i| (i % 251) as f32 / 250.0).collect();
+        let threat = Threat { eps: 8.0 / 255.0 };
+        Subject { image, shape: [3, 32, 32], label: 0, threat, seed: 1, restart: 0, place: 5 }
+    }
+
+    /// What differs between two points, as (rows, columns, changed pixels per channel at most).
+    fn changed(before: &[f32], after: &[f32]) -> (usize, usize) {
+        let at = |pixel: usize| (pixel / 32 % 32, pixel % 32);
+        let places: Vec<(usize, usize)> =
+            (0..before.len()).filter(|&pixel| before[pixel] != after[pixel]).map(at).collect();
+        let side = |line: fn(&(usize, usize)) -> usize| {
+            let lines = places.iter().map(line);
+            lines.clone().max().unwrap_or(0) + 1 - lines.min().unwrap_or(1)
+        };
+        (side(|place| place.0), side(|place| place.1))
+    }
+
+    /// The paper's schedule, p = 0.8 halved: sides of round(sqrt(p h w)) on 32 x 32 images.
+    #[test]
+    fn squares_shrink_as_in_the_paper_and_every_pixel_stays_on_the_edge_of_the_ball() {
+        let subject = subject();
+        let mut search = Square { queries: 3000, share: 0.8 }.begin(subject.clone());
+        let stripes = search.point().to_vec();
+        assert!((1..32).all(|row| stripes[row * 32] >= 0.0));
+        let mut widest = std::collections::BTreeMap::new();
+        // A margin that never improves keeps the stripes, so each point is them and one square.
+        for tried in 0..=3000 {
+            let next = search.learn(&[1.0, 0.0], &[]);
+            assert_eq!(next, if tried == 3000 { Next::Exhausted } else { Next::Ask });
+            let (rows, columns) = changed(&stripes, search.point());
+            let side = widest.entry([0, 10, 50, 200, 500, 1000, 2000].iter().filter(|&&q| tried > q).count());
+            let side = side.or_insert(0);
+            *side = rows.max(columns).max(*side);
+            for (point, image) in search.point().iter().zip(&subject.image) {
+                let moved = (point - image).abs();
+                let clipped = *point == 0.0 || *point == 1.0;
+                assert!(moved <= 8.0 / 255.0 + 1e-6 && (clipped || moved > 8.0 / 255.0 - 1e-6));
+            }
+        }
+        let sides: Vec<usize> = widest.into_values().collect();
+        assert_eq!(sides, [29, 20, 14, 10, 7, 5, 4]);
+    }
+
+    #[test]
+    fn a_better_point_is_kept_and_a_worse_one_forgotten() {
+        let mut search = Square { queries: 10, share: 0.8 }.begin(subject());
+        search.learn(&[5.0, 0.0], &[]);
+        let better = search.point().to_vec();
+        search.learn(&[4.0, 0.0], &[]);
+        let after_better = search.point().to_vec();
+        search.learn(&[6.0, 0.0], &[]);
+        let (rows, columns) = changed(&better, search.point());
+        assert!(rows <= 29 && columns <= 29, "the worse square is gone, the better one stays");
+        assert_ne!(after_better, search.point());
+        assert_eq!(search.learn(&[0.0, 1.0], &[]), Next::Found);
+    }
+}
