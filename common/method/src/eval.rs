@@ -139,6 +139,10 @@ pub fn robust(
         for restart in 0..settings.restarts.max(1) {
             let standing: Vec<usize> = (0..places.len()).filter(|&i| fates[i].stands()).collect();
             if let Some(searching) = attack.searching() {
+                if settings.threat.eps == 0.0 {
+                    // There is nowhere to search.
+                    break;
+                }
                 let hunt = Hunt { victim, exam, attack: *attack, searching, restart, settings };
                 for i in hunt.broken(places, &standing, &mut tried, progress)? {
                     fates[i] = Fate::Broken { by };

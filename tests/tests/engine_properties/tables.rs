@@ -145,7 +145,17 @@ impl Exam for Images {
 const PLACES: [usize; 6] = [0, 1, 2, 3, 4, 5];
 
 fn judged(images: &Images, engine: &Reference, attack: &dyn Attack, eps: f64) -> Vec<bool> {
-    let settings = Settings { threat: Threat { eps }, step_size: eps / 4.0, restarts: 1, seed: 3, batch: 6 };
+    judged_in_batches(images, engine, attack, eps, PLACES.len())
+}
+
+fn judged_in_batches(
+    images: &Images,
+    engine: &Reference,
+    attack: &dyn Attack,
+    eps: f64,
+    batch: usize,
+) -> Vec<bool> {
+    let settings = Settings { threat: Threat { eps }, step_size: eps / 4.0, restarts: 1, seed: 3, batch };
     let victim = images.victim(engine);
     let clean = clean(&victim, images, &PLACES, 4, &mut |_, _| true).unwrap();
     assert_eq!(clean, [true; 6], "the student wrote the labels");
@@ -158,11 +168,35 @@ fn every_attack_raises_the_loss_of_every_architecture_and_with_eps_0_equals_clea
     let engine = reference(2);
     for row in ZOO {
         let images = Images::new(row.example, PLACES.len(), &engine);
-        for attack in ATTACKS {
-            let attack = (attack.make)(attack.example).unwrap();
+        // Searches take thousands of forwards, and are tried on one architecture below.
+        let attacks = ATTACKS.iter().map(|attack| (attack.make)(attack.example).unwrap());
+        for attack in attacks.filter(|attack| attack.searching().is_none()) {
             let what = format!("{} on {}", attack.name(), row.name);
             assert_eq!(judged(&images, &engine, &*attack, 0.0), [true; 6], "{what}");
             raises_the_loss(&images, &engine, &*attack, &what);
+        }
+    }
+}
+
+#[test]
+fn what_a_search_finds_depends_on_the_image_alone_and_with_eps_0_equals_clean() {
+    let images = Images::new("tiny-cnn", PLACES.len(), &reference(2));
+    for row in ATTACKS {
+        let attack = (row.make)(row.example).unwrap();
+        if attack.searching().is_none() {
+            continue;
+        }
+        assert_eq!(judged(&images, &reference(2), &*attack, 0.0), [true; 6], "{}", row.name);
+        let eps = 0.1;
+        let alone = judged_in_batches(&images, &reference(1), &*attack, eps, 1);
+        assert!(alone.iter().any(|right| !right), "{} breaks none of {} images", row.name, alone.len());
+        for (threads, batch) in [(2, 4), (3, 6)] {
+            assert_eq!(
+                judged_in_batches(&images, &reference(threads), &*attack, eps, batch),
+                alone,
+                "{}",
+                row.name
+            );
         }
     }
 }
