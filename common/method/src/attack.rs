@@ -103,12 +103,26 @@ mod tests {
     }
 
     #[test]
+    fn a_suite_is_its_attacks_in_order_under_one_name() {
+        let names = |name: &str| {
+            let chain = chain(name).unwrap();
+            (chain.name, chain.attacks.iter().map(|attack| attack.name()).collect::<Vec<_>>())
+        };
+        let standard = ["apgd-ce", "apgd-t", "fab-t", "square"].map(String::from).to_vec();
+        assert_eq!(names("autoattack"), ("autoattack".into(), standard.clone()));
+        assert_eq!(names("AA"), ("autoattack".into(), standard));
+        assert_eq!(names("FAB"), ("fab-t".into(), vec!["fab-t".into()]));
+    }
+
+    #[test]
     fn a_number_of_steps_is_part_of_the_name_and_written_one_way() {
         assert_eq!(find("pgd20").unwrap().name(), "pgd20");
-        for bad in ["pgd", "pgd0", "pgd020", "pgd+1", "pgd1.5", "PGD20"] {
+        assert_eq!(find("PGD20").unwrap().name(), "pgd20");
+        for bad in ["pgd", "pgd0", "pgd020", "pgd+1", "pgd1.5"] {
             assert!(find(bad).is_err(), "{bad}");
         }
         let error = find("fgms").err().unwrap().to_string();
-        assert_eq!(error, "unknown attack `fgms`\nhint: did you mean `fgsm`? known: clean, fgsm, pgdN");
+        let wanted = "unknown attack `fgms`\nhint: did you mean `fgsm`? known: clean, fgsm, pgdN, apgd-ce, apgd-dlr, apgd-t, fab-t, square, autoattack";
+        assert_eq!(error, wanted);
     }
 }
