@@ -135,7 +135,8 @@ impl fmt::Display for Report {
         if let (Some(eps), Some(step)) = (&self.eps, &self.step_size) {
             writeln!(f, "eps {eps} ({}), steps of {step} ({})", self.eps_from, self.step_size_from)?;
         }
-        writeln!(f, "{:<10} {:>8}   {:<15}   worst class", "attack", "accuracy", "95 % interval")?;
+        let width = self.scores.iter().map(|(name, _)| name.len()).max().unwrap_or(0).max(10);
+        writeln!(f, "{:<width$} {:>8}   {:<15}   worst class", "attack", "accuracy", "95 % interval")?;
         for (name, score) in &self.scores {
             let worst = score.worst_class().map_or_else(String::new, |(class, percent)| {
                 let class = self.class_names.get(class).map_or("?", String::as_str);
@@ -143,7 +144,7 @@ impl fmt::Display for Report {
             });
             let [low, high] = score.interval();
             let interval = format!("{low:.2} to {high:.2}");
-            writeln!(f, "{name:<10} {:>7.2}%   {interval:<15}   {worst}", score.percent())?;
+            writeln!(f, "{name:<width$} {:>7.2}%   {interval:<15}   {worst}", score.percent())?;
         }
         Ok(())
     }
