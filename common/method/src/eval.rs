@@ -3,72 +3,21 @@
 //! Attacks only propose images. Here, and nowhere else, they are projected, checked and counted, so that no attack
 //! can be generous to itself.
 
+mod exam;
+mod hunt;
 mod report;
 
+pub use exam::{EvalError, Exam, Progress, Settings, argmax};
 pub use report::{Report, Score};
 
 use std::cell::RefCell;
 
 use candle_core::{DType, Device, Tensor};
-use engine::EngineError;
 
-use crate::attack::{self, Aim, At, Attack, End, Searching, Starts, Subject, VANISHED, Victim};
+use self::exam::{correct, judged, labels};
+use self::hunt::Hunt;
+use crate::attack::{Aim, At, Attack, Starts, VANISHED, Victim};
 use crate::rng::Purpose;
-use crate::threat::{Threat, ThreatError};
-
-/// Why judging failed.
-#[derive(Debug, thiserror::Error)]
-pub enum EvalError {
-    /// The network could not be run.
-    #[error(transparent)]
-    Engine(#[from] EngineError),
-    /// An attack broke its contract.
-    #[error("attack {attack}: {source}")]
-    Threat {
-        /// The attack.
-        attack: String,
-        /// How.
-        source: ThreatError,
-    },
-    /// Logits are infinite or not numbers, so no accuracy means anything.
-    #[error("the student's logits are infinite or not numbers\nhint: the training that made it diverged")]
-    NonFinite,
-    /// The caller asked to stop.
-    #[error("interrupted\nhint: nothing of it was kept; run the same command again")]
-    Interrupted,
-}
-
-impl From<candle_core::Error> for EvalError {
-    fn from(error: candle_core::Error) -> Self {
-        Self::Engine(error.into())
-    }
-}
-
-/// The images to judge on.
-pub trait Exam {
-    /// The class of each image.
-    fn labels(&self) -> &[i32];
-    /// Pixels `(N, C, H, W)` in [0, 1] of the images at these places, in the precision of the student.
-    fn images(&self, places: &[usize]) -> candle_core::Result<Tensor>;
-}
-
-/// How attacks are run.
-#[derive(Clone, Copy, Debug)]
-pub struct Settings {
-    /// What the adversary may do.
-    pub threat: Threat,
-    /// Change of a pixel per step of an iterated attack.
-    pub step_size: f64,
-    /// Runs of each attack from different starts; an image must withstand all.
-    pub restarts: usize,
-    /// Keys the starts.
-    pub seed: u64,
-    /// Images run together; changes no result.
-    pub batch: usize,
-}
-
-/// Called after each batch with the images done and the images in all; false stops.
-pub type Progress<'a> = dyn FnMut(usize, usize) -> bool + 'a;
 
 /// Which images the student classifies right, in order.
 pub fn clean(
@@ -174,95 +123,6 @@ pub fn robust(
     Ok(fates)
 }
 
-/// One run of an attack that is made of searches.
-struct Hunt<'a> {
-    victim: &'a Victim<'a>,
-    exam: &'a dyn Exam,
-    attack: &'a dyn Attack,
-    searching: &'a dyn Searching,
-    restart: usize,
-    settings: &'a Settings,
-}
-
-impl Hunt<'_> {
-    /// Which of the standing images fall, as indices into `places`. What a search found is projected, checked and
-    /// classified in forwards of their own, a batch at a time; memory holds no more than two batches.
-    fn broken(
-        &self,
-        places: &[usize],
-        standing: &[usize],
-        tried: &mut [bool],
-        progress: &mut Progress,
-    ) -> Result<Vec<usize>, EvalError> {
-        let Settings { threat, seed, batch, .. } = *self.settings;
-        let shape = self.victim.network.input();
-        let mut subject = |index: usize| -> Result<Subject, EvalError> {
-            let place = places[standing[index]];
-            let image = self.exam.images(&[place])?.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?;
-            let label = self.exam.labels()[place] as usize;
-            Ok(Subject { image, shape, label, threat, seed, restart: self.restart, place })
-        };
-        let (mut broken, mut found) = (Vec::new(), Vec::new());
-        let mut ended = |index: usize, end: End| -> Result<(), EvalError> {
-            tried[standing[index]] |= !end.is_blind;
-            found.extend(end.found.map(|point| (standing[index], point.to_vec())));
-            if found.len() >= batch {
-                broken.extend(self.confirmed(places, &mut found)?);
-            }
-            Ok(())
-        };
-        let mut asked = |done| match progress(done, standing.len()) {
-            true => Ok(()),
-            false => Err(EvalError::Interrupted),
-        };
-        attack::run(
-            self.searching,
-            self.victim,
-            standing.len(),
-            batch,
-            &mut subject,
-            &mut ended,
-            &mut asked,
-        )?;
-        broken.extend(self.confirmed(places, &mut found)?);
-        Ok(broken)
-    }
-
-    /// Those of the points found that lie in the ball and are classified wrong.
-    fn confirmed(
-        &self,
-        places: &[usize],
-        found: &mut Vec<(usize, Vec<f32>)>,
-    ) -> Result<Vec<usize>, EvalError> {
-        if found.is_empty() {
-            return Ok(Vec::new());
-        }
-        let (indices, points): (Vec<usize>, Vec<Vec<f32>>) = found.drain(..).unzip();
-        let part: Vec<usize> = indices.iter().map(|&i| places[i]).collect();
-        let images = self.exam.images(&part)?;
-        let points = Tensor::from_vec(points.concat(), images.shape(), &Device::Cpu)?;
-        let right =
-            judged(self.victim, self.exam, &part, &images, &points, self.attack, self.settings.threat)?;
-        Ok(indices.into_iter().zip(right).filter(|(_, right)| !right).map(|(i, _)| i).collect())
-    }
-}
-
-/// Which of a batch are right at what an attack found, brought into the ball and checked.
-fn judged(
-    victim: &Victim,
-    exam: &dyn Exam,
-    places: &[usize],
-    images: &Tensor,
-    found: &Tensor,
-    attack: &dyn Attack,
-    threat: Threat,
-) -> Result<Vec<bool>, EvalError> {
-    let found = threat.project(images, &found.to_dtype(images.dtype())?)?;
-    let check = threat.check(images, &found);
-    check.map_err(|source| EvalError::Threat { attack: attack.name(), source })?;
-    correct(&victim.logits(&found)?, &labels(exam, places))
-}
-
 /// What one run of an attack did to an image.
 struct Outcome {
     right: bool,
@@ -299,33 +159,16 @@ fn withstood(
     Ok(right.into_iter().zip(blind.into_inner()).map(outcome).collect())
 }
 
-fn labels(exam: &dyn Exam, places: &[usize]) -> Vec<u32> {
-    places.iter().map(|&place| exam.labels()[place] as u32).collect()
-}
-
-/// Whether the largest logit of each row is the label's; the first of equals counts.
-fn correct(logits: &Tensor, labels: &[u32]) -> Result<Vec<bool>, EvalError> {
-    let rows = logits.to_dtype(DType::F64)?.to_vec2::<f64>()?;
-    if rows.iter().flatten().any(|logit| !logit.is_finite()) {
-        return Err(EvalError::NonFinite);
-    }
-    Ok(rows.iter().zip(labels).map(|(row, &label)| argmax(row) == label as usize).collect())
-}
-
-/// The place of the largest value; the first of equals.
-pub fn argmax(row: &[f64]) -> usize {
-    row.iter().enumerate().fold(0, |best, (i, value)| if *value > row[best] { i } else { best })
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
 
     use engine::graph::{Builder, Op};
     use engine::params::Precision;
-    use engine::{Network, Params, Reference};
+    use engine::{EngineError, Network, Params, Reference};
 
     use super::*;
+    use crate::threat::Threat;
 
     /// One pixel an image; class 1 where it is above a half.
     struct Pixels(Vec<f32>);

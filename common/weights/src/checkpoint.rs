@@ -1,22 +1,12 @@
 //! A weights file whose tensors are listed, and read when they are asked for.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::error::{Problem, SAVE_STATE_DICT};
 use super::part::{Listed, Listing, Part, Place};
 use super::state::{StateDict, TensorData};
+use super::storages::Storages;
 use super::{foreign, safetensors, torch_legacy, torch_zip};
-
-/// How a file holds the bytes of its storages.
-pub(super) trait Storages {
-    /// The file's form, for messages.
-    fn form(&self) -> &'static str;
-    /// Whether numbers have their most significant byte first.
-    fn big_endian(&self) -> bool;
-    /// The bytes of a storage, which the tensor says are `wanted`: more or fewer are an error.
-    fn bytes(&mut self, key: &str, wanted: usize) -> Result<Cow<'_, [u8]>, Problem>;
-}
 
 /// Every mapping of tensors in a weights file. Nothing of a tensor but its name and shape is read before it is wanted.
 pub struct Checkpoint<'a> {

@@ -26,6 +26,7 @@ pub mod pickle;
 mod safetensors;
 mod spot;
 mod state;
+mod storages;
 mod strided;
 mod tensor_call;
 mod torch;

@@ -7,10 +7,10 @@ use std::ops::Range;
 use safetensors::{Dtype as Stored, SafeTensors};
 use serde_json::Value;
 
-use super::checkpoint::Storages;
 use super::error::Problem;
 use super::part::{Listing, Part, Place};
 use super::state::Dtype;
+use super::storages::Storages;
 use super::strided::Strided;
 
 const FORM: &str = "safetensors file";

@@ -4,10 +4,10 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use super::checkpoint::Storages;
 use super::error::{Problem, SAVE_STATE_DICT};
 use super::part::Listing;
 use super::pickle::{self, Pickle};
+use super::storages::Storages;
 use super::torch;
 
 /// 0x1950a86a20f9469cfc6c, little-endian.

@@ -5,11 +5,11 @@ use std::io::{Cursor, Read};
 
 use zip::ZipArchive;
 
-use super::checkpoint::Storages;
 use super::error::{Problem, SAVE_STATE_DICT};
 use super::foreign::ANOTHER_FRAMEWORK;
 use super::part::Listing;
 use super::pickle;
+use super::storages::Storages;
 use super::torch;
 
 const FORM: &str = "PyTorch zip checkpoint";

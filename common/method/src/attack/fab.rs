@@ -196,7 +196,8 @@ mod tests {
     /// pixels in [0, 1]. The last is out of reach: everything moves as far as it can.
     #[test]
     fn the_way_to_a_plane_is_the_shortest_that_the_pixel_range_allows() {
-        let cases: [([f32; 6], [f32; 6], f32, Option<f32>); 3] = [
+        type Case = ([f32; 6], [f32; 6], f32, Option<f32>);
+        let cases: [Case; 3] = [
             (
                 [0.81, 0.81, 0.52, 0.29, 0.05, 0.38],
                 [-0.55, -0.78, 0.75, 1.63, 0.27, -1.23],
@@ -207,7 +208,7 @@ mod tests {
                 [0.43, 0.97, 0.9, 0.84, 0.39, 0.49],
                 [-0.63, -0.49, -0.71, 0.55, -0.06, -0.59],
                 -0.9,
-                Some(0.444_972_68),
+                Some(0.444_972_7),
             ),
             ([0.68, 0.87, 0.23, 0.9, 0.87, 0.02], [-1.29, 0.02, -0.04, -0.3, -1.05, -0.4], 50.0, None),
         ];

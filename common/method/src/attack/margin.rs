@@ -98,7 +98,8 @@ mod tests {
     #[test]
     fn values_and_slopes_are_pytorchs() {
         const LOGITS: [f32; 5] = [2.0, -1.0, 0.5, 3.25, 4.0];
-        let cases: [(Loss, &[f32], usize, f32, &[f32]); 6] = [
+        type Case<'a> = (Loss, &'a [f32], usize, f32, &'a [f32]);
+        let cases: [Case; 6] = [
             (
                 Loss::CrossEntropy,
                 &LOGITS,

@@ -5,8 +5,8 @@ use std::fmt;
 use engine::Network;
 use engine::graph::GraphError;
 
-use super::detect::Tensors;
 use super::init::Init;
+use super::tensors::Tensors;
 
 /// What a network is built for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use engine::graph::{Builder, Conv2d, GraphError, NodeId, Op, Shape};
 
 use super::architecture::{Architecture, Task, name_of_scale, scaled_name};
 use super::deepmind::{activate, conv3x3, normalise};
-use super::detect::Tensors;
+use super::tensors::Tensors;
 
 pub(super) static ROW: Architecture = Architecture {
     example: "dm-preact-resnet18-x0.25",

@@ -10,7 +10,7 @@ use engine::graph::{Builder, Conv2d, GraphError, NodeId, Op, Shape};
 
 use super::architecture::{Architecture, Task};
 use super::deepmind::{Activation, conv3x3, normalise};
-use super::detect::Tensors;
+use super::tensors::Tensors;
 use super::wide_resnet::sizes;
 
 pub(super) static ROW: Architecture = Architecture {

@@ -7,7 +7,7 @@ use weights::{Checkpoint, LocateError, Located, Mismatch, Sought, Spot, WeightsF
 
 use super::architecture::Task;
 use super::detect::detect;
-use super::file::{LoadError, Loaded};
+use super::loaded::{LoadError, Loaded};
 use super::normalise::{Inputs, Normalisation};
 use super::state::{lay, wanted};
 use super::zoo::build;

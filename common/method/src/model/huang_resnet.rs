@@ -9,9 +9,9 @@ use engine::Network;
 use engine::graph::{Builder, Conv2d, Elementwise, GraphError, NodeId, Op, Shape};
 
 use super::architecture::{Architecture, Task};
-use super::detect::Tensors;
 use super::init::Init;
 use super::stages::{self, Stages};
+use super::tensors::Tensors;
 
 /// What the families differ in.
 struct Family {

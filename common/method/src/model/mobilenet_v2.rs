@@ -6,8 +6,8 @@ use engine::Network;
 use engine::graph::{Builder, Conv2d, GraphError, NodeId, Op, Shape};
 
 use super::architecture::{Architecture, Task, name_of_scale, scaled_name};
-use super::detect::Tensors;
 use super::resnet::project;
+use super::tensors::Tensors;
 
 /// Expansion, output channels, blocks, stride of the first block.
 const STAGES: [(usize, usize, usize, usize); 7] = [

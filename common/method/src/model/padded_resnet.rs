@@ -6,7 +6,7 @@ use engine::Network;
 use engine::graph::{Builder, Conv2d, GraphError, NodeId, Op, Pool, Shape};
 
 use super::architecture::{Architecture, Task};
-use super::detect::Tensors;
+use super::tensors::Tensors;
 
 pub(super) static ROW: Architecture = Architecture {
     example: "resnet20-a",

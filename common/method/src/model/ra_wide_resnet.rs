@@ -11,8 +11,8 @@ use engine::graph::{Builder, Conv2d, Elementwise, GraphError, NodeId, Op, Pool, 
 
 use super::architecture::{Architecture, Task};
 use super::deepmind::{Activation, conv3x3, normalise};
-use super::detect::Tensors;
 use super::stages::{self, Stages};
+use super::tensors::Tensors;
 
 /// The published network: its name, its stem, its stages.
 const KNOWN: (&str, usize, Stages) = ("ra-wrn-70-16", 96, [(30, 216), (31, 432), (10, 864)]);

@@ -9,7 +9,7 @@ use engine::Network;
 use engine::graph::{Builder, Conv2d, GraphError, NodeId, Op, Shape};
 
 use super::architecture::{Architecture, Task, name_of_scale, scaled_name};
-use super::detect::Tensors;
+use super::tensors::Tensors;
 
 pub(super) static RESNET8: Architecture =
     Architecture::new("resnet8", "the CIFAR ResNet-8 of MLPerf Tiny, widths 16-32-64", |name, task| {

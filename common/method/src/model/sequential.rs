@@ -11,8 +11,8 @@ use engine::Network;
 use engine::graph::{Builder, Conv2d, GraphError, Op};
 
 use super::architecture::{Architecture, Task};
-use super::detect::Tensors;
 use super::stages::number;
+use super::tensors::Tensors;
 
 pub(super) static ROW: Architecture = Architecture {
     example: "sequential-8k4s2p1-12k4s2p1-20",

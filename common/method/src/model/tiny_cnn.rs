@@ -5,7 +5,7 @@ use engine::Network;
 use engine::graph::{Builder, Conv2d, GraphError, Op};
 
 use super::architecture::{Architecture, Task, name_of_scale, scaled_name};
-use super::detect::Tensors;
+use super::tensors::Tensors;
 
 /// Width and stride of each convolution.
 const LAYERS: [(usize, usize); 4] = [(8, 2), (16, 2), (32, 1), (32, 2)];

@@ -6,8 +6,8 @@ use engine::Network;
 use engine::graph::{Builder, Conv2d, GraphError, NodeId, Op, Shape};
 
 use super::architecture::{Architecture, Task};
-use super::detect::Tensors;
 use super::init::Init;
+use super::tensors::Tensors;
 
 pub(super) static ROW: Architecture = Architecture {
     example: "wrn-10-1",
