@@ -144,6 +144,8 @@ pub fn evaluate(exam: &Examination, engine: &dyn Engine, threads: usize) -> Resu
         architecture: loaded.network.architecture().into(),
         parameters: engine::cost::network(&loaded.network).parameters,
         weights_blake3: loaded.blake3.clone(),
+        weights_key: Some(loaded.part.clone()).filter(|part| !part.is_empty()),
+        normalisation: loaded.network.normalisation().map(|(mean, std)| [mean.into(), std.into()]),
         data: exam.data.clone(),
         split: exam.split.name().into(),
         images: dataset.len(),

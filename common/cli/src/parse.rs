@@ -114,8 +114,8 @@ fn explain(error: &clap::Error, root: &Command, words: &[String]) -> Option<Stri
         _ => {
             // clap's own words, without its usage: the help has it.
             let said = error.to_string();
-            let first = said.lines().next().unwrap_or_default();
-            format!("{}\nhint: {help}", first.trim_start_matches("error: "))
+            let first: Vec<&str> = said.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
+            format!("{}\nhint: {help}", first.join(" ").trim_start_matches("error: "))
         }
     })
 }

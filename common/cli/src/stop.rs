@@ -1,7 +1,7 @@
 //! Ctrl-C and SIGTERM: asked for between batches and steps, so nothing is left half-way.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Once};
 use std::thread;
 
 use candle_core::Tensor;
@@ -13,13 +13,22 @@ use signal_hook::iterator::Signals;
 use crate::{Error, Exit, note};
 
 /// Whether somebody asked this process to stop.
-#[derive(Debug, Clone, Default)]
-pub struct Stop(Arc<AtomicBool>);
+#[derive(Debug, Clone)]
+pub struct Stop {
+    asked: Arc<AtomicBool>,
+    said: Arc<Once>,
+    /// What is brought to its end first.
+    unit: &'static str,
+}
 
 impl Stop {
     /// One that nobody sets.
     pub fn never() -> Self {
-        Self::default()
+        Self::before("what is under way")
+    }
+
+    fn before(unit: &'static str) -> Self {
+        Self { asked: Arc::default(), said: Arc::new(Once::new()), unit }
     }
 
     /// One that Ctrl-C and SIGTERM set; says at once that what is under way is brought to its end first.
@@ -32,17 +41,18 @@ impl Stop {
     /// The second signal ends the process at once, which is safe: only whole files are ever on the disk. SIGHUP keeps
     /// its meaning, so that `nohup` works.
     pub fn on_signals_after(unit: &'static str) -> Result<Self, Error> {
-        let stop = Self::default();
+        let stop = Self::before(unit);
         for signal in [SIGINT, SIGTERM] {
-            flag::register_conditional_shutdown(signal, Exit::Interrupted as i32, stop.0.clone())
+            flag::register_conditional_shutdown(signal, Exit::Interrupted as i32, stop.asked.clone())
                 .map_err(Error::Signals)?;
-            flag::register(signal, stop.0.clone()).map_err(Error::Signals)?;
+            flag::register(signal, stop.asked.clone()).map_err(Error::Signals)?;
         }
         // Whoever asked should hear it now, not when a step of minutes is done.
         let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(Error::Signals)?;
+        let listener = stop.clone();
         let announce = move || {
             if signals.forever().next().is_some() {
-                note(format_args!("stopping after {unit}; again to stop at once"));
+                listener.say();
             }
         };
         thread::Builder::new().name("signals".into()).spawn(announce).map_err(Error::Signals)?;
@@ -51,7 +61,16 @@ impl Stop {
 
     /// Whether to stop now.
     pub fn requested(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
+        let asked = self.asked.load(Ordering::SeqCst);
+        if asked {
+            // Work that ends at once must not end before it was said.
+            self.say();
+        }
+        asked
+    }
+
+    fn say(&self) {
+        self.said.call_once(|| note(format_args!("stopping after {}; again to stop at once", self.unit)));
     }
 }
 
@@ -129,7 +148,7 @@ mod tests {
         let pass = || engine.forward(&network, &params, &images, Norm::Running, Keep::ForImage, &[]);
         let Pass { logits, tape, .. } = pass().unwrap();
         assert_eq!(engine.logits(&network, &params, &images).unwrap().dims(), logits.dims());
-        stop.0.store(true, Ordering::SeqCst);
+        stop.asked.store(true, Ordering::SeqCst);
         assert!(matches!(pass().err(), Some(EngineError::Interrupted)));
         let seed = logits.ones_like().unwrap();
         assert!(matches!(engine.backward(tape, &[Some(seed)], None), Err(EngineError::Interrupted)));

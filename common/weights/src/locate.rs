@@ -67,7 +67,10 @@ impl Checkpoint<'_> {
             if self.tensors(other, sought)? == tensors {
                 copies.push(other.clone());
             } else if meant.contains(other) {
-                let parts = meant.iter().take(4).map(|spot| self.shown(spot)).collect();
+                // The file itself has no name; a dot stands for it, and is understood.
+                let named = |spot: &Spot| Some(self.shown(spot)).filter(|name| !name.is_empty());
+                let parts =
+                    meant.iter().take(4).map(|spot| named(spot).unwrap_or_else(|| ".".into())).collect();
                 return Err(LocateError::Several(parts));
             }
         }

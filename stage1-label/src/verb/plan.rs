@@ -44,6 +44,12 @@ impl PlanArgs {
 
 /// Writes the file of rows, and before it that of the images where one is asked for; returns the rows' header.
 pub fn run(args: &PlanArgs) -> Result<Header> {
+    if args.images.as_ref() == Some(&args.out) {
+        return Err(Error::Usage {
+            what: format!("{}: rows and images would be one file", args.out.display()),
+            hint: "name another file by --images, such as images.npy".into(),
+        });
+    }
     let dataset = args.data.load()?;
     let plan = args.views.plan(&args.data.data);
     let table = row_table(plan, dataset.len())?;

@@ -279,3 +279,49 @@ fn a_foreign_network_is_judged_as_in_pytorch_with_what_it_normalises_with_and_wi
     judge(&["--mean", "0.5"]).refused(2, &["--std"]);
     judge(&["--weights-key", "ema"]).refused(2, &["no part `ema`", "hint:"]);
 }
+
+#[test]
+fn a_report_takes_the_place_of_nothing_but_a_report() {
+    let scene = Scene::new();
+    scene.train("run", &[]).succeeds();
+    let judge =
+        |json: &str| scene.run(&["eval", "run", "--limit", "20", "--attack", "clean", "--json", json]);
+    let config = std::fs::read(scene.path("run/config.toml")).unwrap();
+    for taken in ["run/config.toml", "run/metrics.jsonl", "run/env.json", "run/student.safetensors"] {
+        judge(taken).refused(2, &["--json", "hint: name another file"]);
+    }
+    assert_eq!(std::fs::read(scene.path("run/config.toml")).unwrap(), config);
+    for folder in ["set", "set/shards"] {
+        std::fs::create_dir(scene.path(folder)).unwrap();
+    }
+    std::fs::write(scene.path("set/manifest.json"), "{}").unwrap();
+    judge("set/report.json").refused(2, &["in a label set"]);
+    // Its own earlier report is written anew, through a link too.
+    judge("report.json").succeeds();
+    std::os::unix::fs::symlink("report.json", scene.path("link.json")).unwrap();
+    judge("link.json").succeeds();
+    assert!(scene.path("link.json").is_symlink());
+    // A pipe is written into, and stays one.
+    let pipe = scene.path("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let reader = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || std::fs::read_to_string(pipe).unwrap()
+    });
+    judge("pipe").succeeds();
+    assert!(reader.join().unwrap().contains("\"clean\""));
+    assert!(!std::fs::metadata(pipe).unwrap().is_file());
+}
+
+#[test]
+fn a_report_says_what_the_images_were_normalised_with() {
+    let scene = Scene::new();
+    scene.train("run", &[]).succeeds();
+    let judge = |more: &[&str]| {
+        let words = ["eval", "run", "--limit", "20", "--attack", "clean", "--json", "-"];
+        report(&scene.run(&[&words[..], more].concat()).succeeds())
+    };
+    assert_eq!(judge(&[])["normalisation"], serde_json::Value::Null);
+    let found = judge(&["--mean", "0.5", "--std", "0.25"]);
+    assert_eq!(found["normalisation"], serde_json::json!([[0.5], [0.25]]));
+}

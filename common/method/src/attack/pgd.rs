@@ -22,10 +22,11 @@ pub(super) static ROW: Row = Row {
     },
 };
 
-/// The number N of a name `PREFIXN`, at least 1 and written the one usual way.
+/// The number N of a name `PREFIXN`, from 1 to 100,000 and written the one usual way.
 pub(super) fn steps_after(prefix: &str, name: &str) -> Option<usize> {
     let digits = name.strip_prefix(prefix)?;
-    digits.parse().ok().filter(|steps: &usize| *steps > 0 && steps.to_string() == digits)
+    let most = 1..=100_000;
+    digits.parse().ok().filter(|steps: &usize| most.contains(steps) && steps.to_string() == digits)
 }
 
 /// Where PGD starts.

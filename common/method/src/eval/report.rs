@@ -69,6 +69,10 @@ pub struct Report {
     pub parameters: u64,
     /// BLAKE3 of the weights file.
     pub weights_blake3: String,
+    /// The part of the weights file that was taken; none where it is all of it.
+    pub weights_key: Option<String>,
+    /// What each channel of the images has taken away and is then divided by; none where they are seen as they are.
+    pub normalisation: Option<[Vec<f64>; 2]>,
     /// The data set, as given.
     pub data: String,
     /// The split.
@@ -132,6 +136,10 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { architecture, data, split, images, .. } = self;
         writeln!(f, "{architecture} on {data} {split}: {images} images")?;
+        if let Some([mean, std]) = &self.normalisation {
+            let list = |values: &[f64]| values.iter().map(f64::to_string).collect::<Vec<_>>().join(",");
+            writeln!(f, "images normalised: mean {}, std {}", list(mean), list(std))?;
+        }
         if let (Some(eps), Some(step)) = (&self.eps, &self.step_size) {
             writeln!(f, "eps {eps} ({}), steps of {step} ({})", self.eps_from, self.step_size_from)?;
         }
