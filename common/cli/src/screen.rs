@@ -51,13 +51,19 @@ pub(crate) fn write(kind: Kind, text: &impl Display) {
     let text = if talk.form == Form::Json {
         json!({ "event": kind.name(), "text": text.to_string() }).to_string()
     } else {
-        let text = text.to_string();
+        let text = plain(&text.to_string());
         // What is wrong may hold a command to be copied: a terminal's own wrapping leaves it whole.
         let on_terminal = kind == Kind::Note && talk.form == Form::Bar;
         let text = if on_terminal { wrapped(&text, columns()) } else { text };
         painted(kind, &text, talk.coloured)
     };
     write_raw(&text);
+}
+
+/// A text whose names, which may come from somebody's file, move no cursor and change no colour.
+fn plain(text: &str) -> String {
+    let is_loud = |letter: char| letter.is_control() && letter != '\n';
+    text.chars().map(|letter| if is_loud(letter) { '\u{fffd}' } else { letter }).collect()
 }
 
 /// Writes a line as it is.
@@ -130,6 +136,11 @@ pub(crate) fn columns() -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_out_of_a_file_reach_the_terminal_without_its_commands() {
+        assert_eq!(plain("took `a\u{1b}[31mb\r`\nhint: c"), "took `a\u{fffd}[31mb\u{fffd}`\nhint: c");
+    }
 
     #[test]
     fn lines_break_between_words_and_go_on_set_in() {
