@@ -4,6 +4,8 @@
 #[derive(Debug, Clone, Copy)]
 pub struct Probabilities {
     slack: f32,
+    /// What each row sums to: 1, or 100 where they are percent.
+    whole: f32,
     rows: usize,
     all: bool,
 }
@@ -12,14 +14,19 @@ impl Probabilities {
     /// Nothing seen yet of answers in this precision.
     pub fn of(precision: &str) -> Self {
         // Rounded to f16, K numbers that sum to 1 miss it by at most 2^-11 of it, and by a unit below f16's normal range.
-        Self { slack: if precision == "f16" { 2e-3 } else { 1e-4 }, rows: 0, all: true }
+        Self { slack: if precision == "f16" { 2e-3 } else { 1e-4 }, whole: 1.0, rows: 0, all: true }
     }
 
     /// Looks at a row.
     pub fn watch(&mut self, row: &[f32]) {
-        let within = row.iter().all(|value| (-self.slack..=1.0 + self.slack).contains(value));
+        let sum: f32 = row.iter().sum();
+        if self.rows == 0 && (sum - 100.0).abs() <= 100.0 * self.slack {
+            self.whole = 100.0;
+        }
+        let slack = self.whole * self.slack;
+        let within = row.iter().all(|value| (-slack..=self.whole + slack).contains(value));
         self.rows += 1;
-        self.all &= row.len() > 1 && within && (row.iter().sum::<f32>() - 1.0).abs() <= self.slack;
+        self.all &= row.len() > 1 && within && (sum - self.whole).abs() <= slack;
     }
 
     /// Whether every row was one.
@@ -33,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_rows_that_all_sum_to_one_are_probabilities() {
+    fn only_rows_that_all_sum_to_one_or_a_hundred_are_probabilities() {
         let all = |precision: &str, rows: &[&[f32]]| {
             let mut seen = Probabilities::of(precision);
             for row in rows {
@@ -45,6 +52,8 @@ mod tests {
         assert!(!all("f32", &[&[0.2, 0.8], &[1.0, 0.1]]));
         assert!(!all("f32", &[&[-1.0, 2.0]]), "logits may sum to 1 as well");
         assert!(!all("f32", &[&[0.3335, 0.6670]]));
+        assert!(all("f32", &[&[20.0, 80.0], &[100.0, 0.0]]), "percent");
+        assert!(!all("f32", &[&[20.0, 80.0], &[100.0, 1.0]]));
         // What numpy makes of a third and two thirds in float16.
         assert!(all("f16", &[&[0.333_251_95, 0.666_503_9]]));
         assert!(!all("f32", &[]));
