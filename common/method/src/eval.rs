@@ -168,6 +168,7 @@ mod tests {
     use engine::{EngineError, Network, Params, Reference};
 
     use super::*;
+    use crate::attack::{Next, Search, Searching, Subject};
     use crate::threat::Threat;
 
     /// One pixel an image; class 1 where it is above a half.
@@ -257,5 +258,64 @@ mod tests {
         // An attack that asks for no gradient has none that could vanish.
         let darken = Darken(0.1, Mutex::default());
         assert_eq!(fates(&params, &[pgd.as_ref(), &darken])[2..], [Fate::Standing, Fate::Standing]);
+    }
+
+    /// Claims at once to have found this much less than each pixel, whatever the network says there.
+    struct Boast(f32);
+
+    impl Search for Claim {
+        fn point(&self) -> &[f32] {
+            &self.0
+        }
+
+        fn slope(&mut self, _: &[f32], _: &mut [f32]) {}
+
+        fn learn(&mut self, _: &[f32], _: &[f32]) -> Next {
+            Next::Found
+        }
+    }
+
+    struct Claim([f32; 1]);
+
+    impl Searching for Boast {
+        fn climbs(&self) -> bool {
+            false
+        }
+
+        fn begin(&self, subject: Subject) -> Box<dyn Search> {
+            Box::new(Claim([subject.image[0] - self.0]))
+        }
+    }
+
+    impl Attack for Boast {
+        fn name(&self) -> String {
+            "boast".into()
+        }
+
+        fn perturb(&self, _: &Victim, _: &Tensor, _: &Aim) -> Result<Tensor, EngineError> {
+            unreachable!("a search is judged image by image")
+        }
+
+        fn searching(&self) -> Option<&dyn Searching> {
+            Some(self)
+        }
+    }
+
+    #[test]
+    fn what_a_search_claims_is_brought_into_the_ball_and_classified_again() {
+        let (network, params) = threshold();
+        let engine = Reference::new(1).unwrap();
+        let victim = Victim::new(&engine, &network, &params);
+        let exam = Pixels(vec![0.4, 0.55, 0.65, 0.9]);
+        let (places, right) = ([0, 1, 2, 3], [false, true, true, true]);
+        let settings =
+            Settings { threat: Threat { eps: 0.2 }, step_size: 0.1, restarts: 1, seed: 0, batch: 2 };
+        // The threshold is a half: 0.1 less takes one image, 0.8 less no more than the 0.2 that the ball leaves of it.
+        for (claim, taken) in [(0.0, 0), (0.1, 1), (0.8, 2)] {
+            let fates =
+                robust(&victim, &exam, &places, &right, &[&Boast(claim)], &settings, &mut |_, _| true);
+            let broken = fates.unwrap().into_iter().filter(|fate| *fate == Fate::Broken { by: 0 }).count();
+            assert_eq!(broken, taken, "{claim}");
+        }
     }
 }
