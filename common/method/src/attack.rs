@@ -1,35 +1,46 @@
 //! Finding adversarial images, for training and for judging.
 //!
-//! In training, [`Pgd`] climbs a [`Field`] that the objective lays over images. In judging, an [`Attack`] sees a
-//! [`Victim`] and the classes that it must not be right about, never which data set they are of. The evaluator alone
-//! projects what comes out, checks it and counts. To add one: one file with its own row, and the row in [`ATTACKS`].
+//! In training, [`Pgd`] climbs a [`Field`] that the objective lays over images. In judging, an [`Attack`] begins a
+//! [`Search`] on each image, and a [`Pool`] asks the network for many of them together. The evaluator alone projects what
+//! comes out, checks it and counts. To add one: one file with its own row, and the row in [`ATTACKS`].
 
 mod apgd;
 mod ascent;
 mod fab;
-mod fgsm;
 mod field;
 mod margin;
 mod pgd;
+mod pool;
 mod row;
 mod search;
+mod signed;
 mod square;
 mod start;
 mod victim;
 
 pub use field::{Answers, At, Field};
 pub use pgd::{Pgd, Start};
-pub use row::{Aim, Attack, Row};
-pub(crate) use search::VANISHED;
-pub use search::{End, Next, Search, Searching, Subject, run};
+pub use pool::{Asked, End, Pool, Saved};
+pub use row::{Attack, Row};
+pub use search::{Next, Search, Subject, Unreadable};
 pub use start::Starts;
 pub use victim::Victim;
 
 use names::{Table, Unknown};
 
 /// Every attack.
-pub const ATTACKS: &Table<Row> =
-    &[&fgsm::ROW, &pgd::ROW, &apgd::CROSS_ENTROPY, &apgd::DLR, &apgd::TARGETED, &fab::ROW, &square::ROW];
+pub const ATTACKS: &Table<Row> = &[
+    &signed::FGSM,
+    &signed::PGD,
+    &signed::PGD_SAT,
+    &signed::PGD_TRADES,
+    &signed::CW,
+    &apgd::CROSS_ENTROPY,
+    &apgd::DLR,
+    &apgd::TARGETED,
+    &fab::ROW,
+    &square::ROW,
+];
 
 /// Attacks that judge one after the other, each the images that the ones before it left.
 #[derive(Debug)]
@@ -122,7 +133,7 @@ mod tests {
             assert!(find(bad).is_err(), "{bad}");
         }
         let error = find("fgms").err().unwrap().to_string();
-        let wanted = "unknown attack `fgms`\nhint: did you mean `fgsm`? known: clean, fgsm, pgdN, apgd-ce, apgd-dlr, apgd-t, fab-t, square, autoattack";
+        let wanted = "unknown attack `fgms`\nhint: did you mean `fgsm`? known: clean, fgsm, pgdN, pgd-sat, pgd-trades, cwN, apgd-ce, apgd-dlr, apgd-t, fab-t, square, autoattack";
         assert_eq!(error, wanted);
     }
 }

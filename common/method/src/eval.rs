@@ -4,20 +4,17 @@
 //! can be generous to itself.
 
 mod exam;
-mod hunt;
+mod fate;
 mod report;
+mod trial;
 
 pub use exam::{EvalError, Exam, Progress, Settings, argmax};
+pub use fate::Fate;
 pub use report::{Report, Score};
+pub use trial::{Moment, Order, Stage, Trial, Watch, Work};
 
-use std::cell::RefCell;
-
-use candle_core::{DType, Device, Tensor};
-
-use self::exam::{correct, judged, labels};
-use self::hunt::Hunt;
-use crate::attack::{Aim, At, Attack, Starts, VANISHED, Victim};
-use crate::rng::Purpose;
+use self::exam::{correct, labels};
+use crate::attack::{Attack, Victim};
 
 /// Which images the student classifies right, in order.
 pub fn clean(
@@ -37,41 +34,7 @@ pub fn clean(
     Ok(right)
 }
 
-/// What became of an image under attacks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// Classified wrong without any attack.
-    Wrong,
-    /// Right clean, and wrong under the attack at this place of the list.
-    Broken {
-        /// The place.
-        by: usize,
-    },
-    /// Right clean and under every attack.
-    Standing,
-    /// The same, and every run of every attack met a gradient that vanished there: nothing was tried, and counting it as
-    /// right flatters.
-    Blind,
-}
-
-impl Fate {
-    /// Whether it counts as right.
-    pub fn stands(self) -> bool {
-        matches!(self, Self::Standing | Self::Blind)
-    }
-
-    /// Whether it counted as right when the attack at this place of the list was done.
-    pub fn stands_after(self, place: usize) -> bool {
-        self.stands() || matches!(self, Self::Broken { by } if by > place)
-    }
-}
-
-/// What becomes of each image under a chain of attacks, each of which sees only the images still standing.
-///
-/// `clean` says which are right to begin with: only those are attacked, by every restart of every attack, and only as
-/// long as they hold. Nothing is lost by that: under running statistics an image's fate does not depend on its
-/// neighbours. Each result is projected into the ball, checked, and classified in a forward of its own; with eps 0 the
-/// result is that of the clean images. `progress` hears of each restart of each attack anew.
+/// What becomes of each image under a suite, in one go; `progress` hears of each run of each attack anew.
 pub fn robust(
     victim: &Victim,
     exam: &dyn Exam,
@@ -81,94 +44,32 @@ pub fn robust(
     settings: &Settings,
     progress: &mut Progress,
 ) -> Result<Vec<Fate>, EvalError> {
-    let fate = |&right: &bool| if right { Fate::Standing } else { Fate::Wrong };
-    let mut fates: Vec<Fate> = clean.iter().map(fate).collect();
-    let mut tried = vec![attacks.is_empty(); places.len()];
-    for (by, attack) in attacks.iter().enumerate() {
-        for restart in 0..settings.restarts.max(1) {
-            let standing: Vec<usize> = (0..places.len()).filter(|&i| fates[i].stands()).collect();
-            if let Some(searching) = attack.searching() {
-                if settings.threat.eps == 0.0 {
-                    // There is nowhere to search.
-                    break;
-                }
-                let hunt = Hunt { victim, exam, attack: *attack, searching, restart, settings };
-                for i in hunt.broken(places, &standing, &mut tried, progress)? {
-                    fates[i] = Fate::Broken { by };
-                }
-                continue;
-            }
-            let mut done = 0;
-            for part in standing.chunks(settings.batch.max(1)) {
-                let part_places: Vec<usize> = part.iter().map(|&i| places[i]).collect();
-                let outcomes = withstood(victim, exam, &part_places, *attack, restart, settings)?;
-                for (&i, outcome) in part.iter().zip(outcomes) {
-                    tried[i] |= !outcome.blind;
-                    if !outcome.right {
-                        fates[i] = Fate::Broken { by };
-                    }
-                }
-                done += part.len();
-                if !progress(done, standing.len()) {
-                    return Err(EvalError::Interrupted);
-                }
-            }
-        }
-    }
-    for (fate, tried) in fates.iter_mut().zip(tried) {
-        if fate.stands() && !tried {
-            *fate = Fate::Blind;
-        }
-    }
-    Ok(fates)
+    let trial = Trial { victim: *victim, climbed: *victim, exam, places, attacks, settings };
+    let mut stage = trial.begin(clean);
+    trial.run(&mut stage, &mut Passing(progress))?;
+    Ok(stage.fates)
 }
 
-/// What one run of an attack did to an image.
-struct Outcome {
-    right: bool,
-    /// Whether it met a gradient that vanished.
-    blind: bool,
-}
+/// Keeps nothing.
+struct Passing<'a, 'b>(&'a mut Progress<'b>);
 
-/// What becomes of a batch under one run of an attack.
-fn withstood(
-    victim: &Victim,
-    exam: &dyn Exam,
-    places: &[usize],
-    attack: &dyn Attack,
-    restart: usize,
-    settings: &Settings,
-) -> Result<Vec<Outcome>, EvalError> {
-    let Settings { threat, step_size, seed, .. } = *settings;
-    let images = exam.images(places)?;
-    let labels = labels(exam, places);
-    let classes = Tensor::new(labels.as_slice(), &Device::Cpu)?;
-    let starts = Starts { seed, purpose: Purpose::Eval, epoch: restart, images: places };
-    let blind = RefCell::new(vec![false; places.len()]);
-    let watch = |at: &At| {
-        let largest = at.gradient.abs()?.flatten_from(1)?.max(1)?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
-        for (blind, largest) in blind.borrow_mut().iter_mut().zip(largest) {
-            *blind |= largest < VANISHED;
-        }
-        Ok(())
-    };
-    let aim = Aim { classes: &classes, starts, threat, step_size, watch: &watch };
-    let found = attack.perturb(victim, &images, &aim)?;
-    let right = judged(victim, exam, places, &images, &found, attack, threat)?;
-    let outcome = |(right, blind)| Outcome { right, blind };
-    Ok(right.into_iter().zip(blind.into_inner()).map(outcome).collect())
+impl Watch for Passing<'_, '_> {
+    fn tell(&mut self, Moment { done, images, .. }: Moment) -> Order {
+        if (self.0)(done, images) { Order::Go } else { Order::Stop }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
 
+    use candle_core::{Device, Tensor};
     use engine::graph::{Builder, Op};
     use engine::params::Precision;
-    use engine::{EngineError, Network, Params, Reference};
+    use engine::{Network, Params, Reference};
 
     use super::*;
-    use crate::attack::{Next, Search, Searching, Subject};
+    use crate::attack::{Next, Search, Subject, Unreadable};
     use crate::threat::Threat;
 
     /// One pixel an image; class 1 where it is above a half.
@@ -185,17 +86,44 @@ mod tests {
         }
     }
 
-    /// Takes this much from every pixel; remembers which images it was given.
-    struct Darken(f64, Mutex<Vec<usize>>);
+    /// Claims at once to have found this much less than each pixel, whatever the network says there; remembers which images
+    /// it was given.
+    struct Darken(f32, Mutex<Vec<usize>>);
 
     impl Attack for Darken {
         fn name(&self) -> String {
             "darken".into()
         }
 
-        fn perturb(&self, _: &Victim, images: &Tensor, aim: &Aim) -> Result<Tensor, EngineError> {
-            self.1.lock().unwrap().extend(aim.starts.images);
-            Ok((images - self.0)?)
+        fn climbs(&self) -> bool {
+            false
+        }
+
+        fn begin(&self, subject: Subject) -> Box<dyn Search> {
+            self.1.lock().unwrap().push(subject.place);
+            Box::new(Claim([subject.image[0] - self.0]))
+        }
+    }
+
+    struct Claim([f32; 1]);
+
+    impl Search for Claim {
+        fn point(&self) -> &[f32] {
+            &self.0
+        }
+
+        fn slope(&mut self, _: &[f32], _: &mut [f32]) {}
+
+        fn learn(&mut self, _: &[f32], _: &[f32]) -> Next {
+            Next::Judge
+        }
+
+        fn save(&self) -> Vec<u8> {
+            Vec::new()
+        }
+
+        fn restore(&mut self, _: &[u8]) -> Result<(), Unreadable> {
+            Ok(())
         }
     }
 
@@ -260,47 +188,6 @@ mod tests {
         assert_eq!(fates(&params, &[pgd.as_ref(), &darken])[2..], [Fate::Standing, Fate::Standing]);
     }
 
-    /// Claims at once to have found this much less than each pixel, whatever the network says there.
-    struct Boast(f32);
-
-    impl Search for Claim {
-        fn point(&self) -> &[f32] {
-            &self.0
-        }
-
-        fn slope(&mut self, _: &[f32], _: &mut [f32]) {}
-
-        fn learn(&mut self, _: &[f32], _: &[f32]) -> Next {
-            Next::Found
-        }
-    }
-
-    struct Claim([f32; 1]);
-
-    impl Searching for Boast {
-        fn climbs(&self) -> bool {
-            false
-        }
-
-        fn begin(&self, subject: Subject) -> Box<dyn Search> {
-            Box::new(Claim([subject.image[0] - self.0]))
-        }
-    }
-
-    impl Attack for Boast {
-        fn name(&self) -> String {
-            "boast".into()
-        }
-
-        fn perturb(&self, _: &Victim, _: &Tensor, _: &Aim) -> Result<Tensor, EngineError> {
-            unreachable!("a search is judged image by image")
-        }
-
-        fn searching(&self) -> Option<&dyn Searching> {
-            Some(self)
-        }
-    }
-
     #[test]
     fn what_a_search_claims_is_brought_into_the_ball_and_classified_again() {
         let (network, params) = threshold();
@@ -312,8 +199,15 @@ mod tests {
             Settings { threat: Threat { eps: 0.2 }, step_size: 0.1, restarts: 1, seed: 0, batch: 2 };
         // The threshold is a half: 0.1 less takes one image, 0.8 less no more than the 0.2 that the ball leaves of it.
         for (claim, taken) in [(0.0, 0), (0.1, 1), (0.8, 2)] {
-            let fates =
-                robust(&victim, &exam, &places, &right, &[&Boast(claim)], &settings, &mut |_, _| true);
+            let fates = robust(
+                &victim,
+                &exam,
+                &places,
+                &right,
+                &[&Darken(claim, Mutex::default())],
+                &settings,
+                &mut |_, _| true,
+            );
             let broken = fates.unwrap().into_iter().filter(|fate| *fate == Fate::Broken { by: 0 }).count();
             assert_eq!(broken, taken, "{claim}");
         }

@@ -1,8 +1,10 @@
 //! Auto-PGD: projected gradient ascent that finds its own step size. Source: Croce and Hein, arXiv:2003.01690.
 
+use serde::{Deserialize, Serialize};
+
 use super::margin::{Loss, targets};
-use super::row::{Attack, Row, Searches};
-use super::search::{Next, Search, Searching, Subject};
+use super::row::{Attack, Row};
+use super::search::{Next, Search, Subject, Unreadable, restored, saved};
 use crate::rng::Purpose;
 
 pub(super) static CROSS_ENTROPY: Row = Row {
@@ -10,9 +12,8 @@ pub(super) static CROSS_ENTROPY: Row = Row {
     summary: "Auto-PGD on cross-entropy, 100 steps (arXiv:2003.01690)",
     example: "apgd-ce",
     make: |name| {
-        (name == "apgd-ce").then(|| -> Box<dyn Attack> {
-            Box::new(Searches { name: "apgd-ce", searching: Apgd::standard(Climbs::One(Loss::CrossEntropy)) })
-        })
+        (name == "apgd-ce")
+            .then(|| Box::new(Apgd::standard("apgd-ce", Climbs::One(Loss::CrossEntropy))) as Box<dyn Attack>)
     },
 };
 
@@ -21,9 +22,8 @@ pub(super) static DLR: Row = Row {
     summary: "Auto-PGD on the difference of logits ratio, 100 steps",
     example: "apgd-dlr",
     make: |name| {
-        (name == "apgd-dlr").then(|| -> Box<dyn Attack> {
-            Box::new(Searches { name: "apgd-dlr", searching: Apgd::standard(Climbs::One(Loss::Dlr)) })
-        })
+        (name == "apgd-dlr")
+            .then(|| Box::new(Apgd::standard("apgd-dlr", Climbs::One(Loss::Dlr))) as Box<dyn Attack>)
     },
 };
 
@@ -32,9 +32,7 @@ pub(super) static TARGETED: Row = Row {
     summary: "Auto-PGD towards each of the nine likeliest other classes, 100 steps each",
     example: "apgd-t",
     make: |name| {
-        (name == "apgd-t").then(|| -> Box<dyn Attack> {
-            Box::new(Searches { name: "apgd-t", searching: Apgd::standard(Climbs::Towards(9)) })
-        })
+        (name == "apgd-t").then(|| Box::new(Apgd::standard("apgd-t", Climbs::Towards(9))) as Box<dyn Attack>)
     },
 };
 
@@ -50,6 +48,8 @@ pub(super) enum Climbs {
 /// APGD in the l-infinity ball.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Apgd {
+    /// The name under which it is reported.
+    pub name: &'static str,
     pub climbs: Climbs,
     /// Steps of an ascent.
     pub steps: usize,
@@ -59,12 +59,16 @@ pub(super) struct Apgd {
 
 impl Apgd {
     /// As the standard evaluation runs it.
-    pub const fn standard(climbs: Climbs) -> Self {
-        Self { climbs, steps: 100, rho: 0.75 }
+    pub const fn standard(name: &'static str, climbs: Climbs) -> Self {
+        Self { name, climbs, steps: 100, rho: 0.75 }
     }
 }
 
-impl Searching for Apgd {
+impl Attack for Apgd {
+    fn name(&self) -> String {
+        self.name.into()
+    }
+
     fn climbs(&self) -> bool {
         true
     }
@@ -72,9 +76,10 @@ impl Searching for Apgd {
     fn begin(&self, subject: Subject) -> Box<dyn Search> {
         let point = subject.image.clone();
         let ascent = Ascent::new(self, point, subject.threat.eps as f32);
-        let mut climb = Climb { attack: *self, losses: Vec::new(), at: 0, value: 0.0, ascent, subject };
+        let state = State { losses: Vec::new(), at: 0, value: 0.0, ascent };
+        let mut climb = Climb { attack: *self, subject, state };
         if let Climbs::One(loss) = self.climbs {
-            climb.losses = vec![loss];
+            climb.state.losses = vec![loss];
             climb.restart();
         }
         Box::new(climb)
@@ -85,6 +90,11 @@ impl Searching for Apgd {
 struct Climb {
     attack: Apgd,
     subject: Subject,
+    state: State,
+}
+
+#[derive(Serialize, Deserialize)]
+struct State {
     /// What is climbed; empty until the clean logits have said which classes are near.
     losses: Vec<Loss>,
     /// The ascent under way.
@@ -99,48 +109,59 @@ impl Climb {
     fn restart(&mut self) {
         let Subject { image, threat, .. } = &self.subject;
         let mut draws = vec![0.0; image.len()];
-        self.subject.draws(Purpose::Apgd, self.at).uniforms(&mut draws);
+        self.subject.draws(Purpose::Apgd, self.state.at).uniforms(&mut draws);
         let widest = draws.iter().map(|draw| (2.0 * draw - 1.0).abs()).fold(0.0, f64::max);
         let start = (0..image.len()).map(|place| {
             let offset = threat.eps * (2.0 * draws[place] - 1.0) / widest;
             (image[place] + offset as f32).clamp(0.0, 1.0)
         });
-        self.ascent = Ascent::new(&self.attack, start.collect(), threat.eps as f32);
+        self.state.ascent = Ascent::new(&self.attack, start.collect(), threat.eps as f32);
     }
 }
 
 impl Search for Climb {
     fn point(&self) -> &[f32] {
-        &self.ascent.point
+        &self.state.ascent.point
     }
 
     fn slope(&mut self, logits: &[f32], slope: &mut [f32]) {
-        if let Some(loss) = self.losses.get(self.at) {
-            self.value = loss.at(logits, self.subject.label, slope);
+        if let Some(loss) = self.state.losses.get(self.state.at) {
+            self.state.value = loss.at(logits, self.subject.label, slope);
         }
     }
 
     fn learn(&mut self, logits: &[f32], gradient: &[f32]) -> Next {
         if self.subject.is_wrong(logits) {
-            return Next::Found;
+            return Next::Judge;
         }
-        if let (Climbs::Towards(count), true) = (self.attack.climbs, self.losses.is_empty()) {
+        let state = &mut self.state;
+        if let (Climbs::Towards(count), true) = (self.attack.climbs, state.losses.is_empty()) {
             let others = targets(logits, self.subject.label, count);
-            self.losses = others.into_iter().map(Loss::DlrTowards).collect();
-        } else if self.ascent.step(&self.subject, self.value, gradient) {
+            state.losses = others.into_iter().map(Loss::DlrTowards).collect();
+        } else if state.ascent.step(&self.subject, state.value, gradient) {
             return Next::Ask;
         } else {
-            self.at += 1;
+            state.at += 1;
         }
-        if self.at == self.losses.len() {
+        if state.at == state.losses.len() {
             return Next::Exhausted;
         }
         self.restart();
         Next::Ask
     }
+
+    fn save(&self) -> Vec<u8> {
+        saved(&self.state)
+    }
+
+    fn restore(&mut self, saved: &[u8]) -> Result<(), Unreadable> {
+        self.state = restored(saved)?;
+        Ok(())
+    }
 }
 
 /// One ascent from one start.
+#[derive(Serialize, Deserialize)]
 struct Ascent {
     steps: usize,
     rho: f32,
@@ -248,7 +269,8 @@ mod tests {
 
     fn subject(image: Vec<f32>) -> Subject {
         let shape = [1, 1, image.len()];
-        Subject { image, shape, label: 0, threat: Threat { eps: 0.1 }, seed: 3, restart: 0, place: 7 }
+        let threat = Threat { eps: 0.1 };
+        Subject { image, shape, label: 0, threat, step_size: 0.0, seed: 3, restart: 0, place: 7 }
     }
 
     /// The paper's checkpoints of 100 steps: 22, 41, 57, 70, 80, 87, then every 6 (arXiv:2003.01690, section 4.1: the
@@ -256,7 +278,7 @@ mod tests {
     #[test]
     fn the_step_halves_at_the_papers_checkpoints_where_nothing_improves() {
         let subject = subject(vec![0.5; 4]);
-        let attack = Apgd::standard(Climbs::One(Loss::CrossEntropy));
+        let attack = Apgd::standard("apgd-ce", Climbs::One(Loss::CrossEntropy));
         let mut ascent = Ascent::new(&attack, subject.image.clone(), 0.1);
         let (mut halved, mut step_size) = (Vec::new(), ascent.step_size);
         let mut calls = 0;
@@ -274,7 +296,7 @@ mod tests {
     #[test]
     fn a_loss_that_rises_keeps_its_step_and_the_start_lies_on_the_edge_of_the_ball() {
         let subject = subject(vec![0.5, 0.2, 0.9, 0.6]);
-        let attack = Apgd::standard(Climbs::One(Loss::CrossEntropy));
+        let attack = Apgd::standard("apgd-ce", Climbs::One(Loss::CrossEntropy));
         let climb = attack.begin(subject.clone());
         let moved: Vec<f32> =
             climb.point().iter().zip(&subject.image).map(|(point, image)| (point - image).abs()).collect();

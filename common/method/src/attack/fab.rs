@@ -1,18 +1,16 @@
 //! FAB: the shortest way over the decision boundary. Source: Croce and Hein, arXiv:1907.02044, in its targeted form.
 
+use serde::{Deserialize, Serialize};
+
 use super::margin::{Loss, targets};
-use super::row::{Attack, Row, Searches};
-use super::search::{Next, Search, Searching, Subject};
+use super::row::{Attack, Row};
+use super::search::{Next, Search, Subject, Unreadable, restored, saved};
 
 pub(super) static ROW: Row = Row {
     name: "fab-t",
     summary: "the nearest boundary to each of nine other classes, 100 steps each (arXiv:1907.02044)",
     example: "fab-t",
-    make: |name| {
-        (name == "fab-t").then(|| -> Box<dyn Attack> {
-            Box::new(Searches { name: "fab-t", searching: Fab { targets: 9, steps: 100 } })
-        })
-    },
+    make: |name| (name == "fab-t").then(|| Box::new(Fab { targets: 9, steps: 100 }) as Box<dyn Attack>),
 };
 
 /// Targeted FAB in the l-infinity norm; from the image itself, nothing in it is random.
@@ -31,14 +29,19 @@ const ETA: f32 = 1.05;
 /// How much of the way to the image a point on the other side keeps.
 const BETA: f32 = 0.9;
 
-impl Searching for Fab {
+impl Attack for Fab {
+    fn name(&self) -> String {
+        "fab-t".into()
+    }
+
     fn climbs(&self) -> bool {
         true
     }
 
     fn begin(&self, subject: Subject) -> Box<dyn Search> {
         let point = subject.image.clone();
-        Box::new(Way { attack: *self, targets: Vec::new(), at: 0, taken: 0, is_step: false, point, subject })
+        let state = State { targets: Vec::new(), at: 0, taken: 0, is_step: false, point };
+        Box::new(Way { attack: *self, subject, state })
     }
 }
 
@@ -46,6 +49,11 @@ impl Searching for Fab {
 struct Way {
     attack: Fab,
     subject: Subject,
+    state: State,
+}
+
+#[derive(Serialize, Deserialize)]
+struct State {
     /// Empty until the clean logits have said which classes are near.
     targets: Vec<usize>,
     at: usize,
@@ -57,14 +65,14 @@ struct Way {
 
 impl Search for Way {
     fn point(&self) -> &[f32] {
-        &self.point
+        &self.state.point
     }
 
     fn slope(&mut self, logits: &[f32], slope: &mut [f32]) {
-        if self.targets.is_empty() {
-            self.targets = targets(logits, self.subject.label, self.attack.targets);
+        if self.state.targets.is_empty() {
+            self.state.targets = targets(logits, self.subject.label, self.attack.targets);
         }
-        if let Some(&target) = self.targets.get(self.at) {
+        if let Some(&target) = self.state.targets.get(self.state.at) {
             Loss::Difference(target).at(logits, self.subject.label, slope);
         }
     }
@@ -73,54 +81,64 @@ impl Search for Way {
         let Subject { image, label, threat, .. } = &self.subject;
         let is_wrong = self.subject.is_wrong(logits);
         if is_wrong && self.distance() <= threat.eps as f32 {
-            return Next::Found;
+            return Next::Judge;
         }
-        if std::mem::replace(&mut self.is_step, false) {
-            self.taken += 1;
-            if self.taken == self.attack.steps {
+        if std::mem::replace(&mut self.state.is_step, false) {
+            self.state.taken += 1;
+            if self.state.taken == self.attack.steps {
                 return self.next_target();
             }
             if is_wrong {
-                for (point, image) in self.point.iter_mut().zip(image) {
+                for (point, image) in self.state.point.iter_mut().zip(image) {
                     *point = image + BETA * (*point - image);
                 }
                 return Next::Ask;
             }
         }
-        let Some(&target) = self.targets.get(self.at) else { return Next::Exhausted };
+        let Some(&target) = self.state.targets.get(self.state.at) else { return Next::Exhausted };
         let gap = logits[label.to_owned()] - logits[target];
         let inner = |at: &[f32]| -> f32 { gradient.iter().zip(at).map(|(slope, pixel)| slope * pixel).sum() };
         // On the plane the difference of logits, as the gradient predicts it, is zero.
-        let from_image = gap + inner(&self.point) - inner(image);
+        let from_image = gap + inner(&self.state.point) - inner(image);
         let (Some(near), Some(home)) =
-            (Reach::of(gap, &self.point, gradient), Reach::of(from_image, image, gradient))
+            (Reach::of(gap, &self.state.point, gradient), Reach::of(from_image, image, gradient))
         else {
             // A gradient of zeros leads nowhere, here or ever.
             return self.next_target();
         };
         let pull = (near.length / (near.length + home.length)).clamp(0.0, ALPHA_MOST);
         for (place, &slope) in gradient.iter().enumerate() {
-            let (now, image) = (self.point[place], image[place]);
+            let (now, image) = (self.state.point[place], image[place]);
             let ahead = now + ETA * near.step(now, slope);
             let back = image + ETA * home.step(image, slope);
-            self.point[place] = (ahead * (1.0 - pull) + back * pull).clamp(0.0, 1.0);
+            self.state.point[place] = (ahead * (1.0 - pull) + back * pull).clamp(0.0, 1.0);
         }
-        self.is_step = true;
+        self.state.is_step = true;
         Next::Ask
+    }
+
+    fn save(&self) -> Vec<u8> {
+        saved(&self.state)
+    }
+
+    fn restore(&mut self, saved: &[u8]) -> Result<(), Unreadable> {
+        self.state = restored(saved)?;
+        Ok(())
     }
 }
 
 impl Way {
     fn distance(&self) -> f32 {
-        let apart = self.point.iter().zip(&self.subject.image).map(|(point, image)| (point - image).abs());
+        let apart =
+            self.state.point.iter().zip(&self.subject.image).map(|(point, image)| (point - image).abs());
         apart.fold(0.0, f32::max)
     }
 
     fn next_target(&mut self) -> Next {
-        self.at += 1;
-        self.taken = 0;
-        self.point.copy_from_slice(&self.subject.image);
-        if self.at < self.targets.len() { Next::Ask } else { Next::Exhausted }
+        self.state.at += 1;
+        self.state.taken = 0;
+        self.state.point.copy_from_slice(&self.subject.image);
+        if self.state.at < self.state.targets.len() { Next::Ask } else { Next::Exhausted }
     }
 }
 

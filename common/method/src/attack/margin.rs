@@ -1,9 +1,11 @@
 //! What attacks climb, as functions of one image's logits, with their derivatives by the logits written out.
 
+use serde::{Deserialize, Serialize};
+
 use super::search::largest;
 
 /// A loss of one image's logits; attacks raise it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Loss {
     /// Cross-entropy with the label.
     CrossEntropy,
@@ -15,6 +17,8 @@ pub enum Loss {
     DlrTowards(usize),
     /// `z_target - z_y`.
     Difference(usize),
+    /// `max z_other - z_y`: the loss of Carlini and Wagner, arXiv:1608.04644, where nothing limits it.
+    Margin,
 }
 
 /// Keeps a ratio finite where the largest logits are equal, as the authors' code does.
@@ -38,6 +42,10 @@ impl Loss {
                 slope[target] += 1.0;
                 slope[label] -= 1.0;
                 logits[target] - logits[label]
+            }
+            Self::Margin => {
+                let other = targets(logits, label, 1)[0];
+                Self::Difference(other).at(logits, label, slope)
             }
             Self::Dlr => {
                 let order = descending(logits);
@@ -99,7 +107,8 @@ mod tests {
     fn values_and_slopes_are_pytorchs() {
         const LOGITS: [f32; 5] = [2.0, -1.0, 0.5, 3.25, 4.0];
         type Case<'a> = (Loss, &'a [f32], usize, f32, &'a [f32]);
-        let cases: [Case; 6] = [
+        let cases: [Case; 7] = [
+            (Loss::Margin, &LOGITS, 3, 0.75, &[0.0, 0.0, 0.0, -1.0, 1.0]),
             (
                 Loss::CrossEntropy,
                 &LOGITS,

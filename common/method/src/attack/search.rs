@@ -1,15 +1,12 @@
-//! Attacks that follow every image on its own, and the pool that runs many of them together.
+//! An attack on one image, step by step.
 //!
 //! A [`Search`] is the state of one attack on one image: it names a point, is told what the network says there, and
-//! names the next. The pool keeps the batch full: an image that fell, or whose search is exhausted, leaves at once and
-//! the next one takes its place. What a search finds depends on its image alone, since nothing random in it knows its
-//! neighbours and no engine lets images of a batch meet.
+//! names the next. What it finds depends on its image alone: everything random in it is keyed by seed, attack, restart
+//! and image, and no engine lets images of a batch meet. It can be saved at any step and go on in another process.
 
-use candle_core::{DType, Device, Tensor};
-use engine::EngineError;
-use rayon::prelude::*;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use super::victim::Victim;
 use crate::rng::{Purpose, Stream};
 use crate::threat::Threat;
 
@@ -24,7 +21,9 @@ pub struct Subject {
     pub label: usize,
     /// What the adversary may do.
     pub threat: Threat,
-    /// Keys everything random, with the three below.
+    /// Change of a pixel per step, for attacks that do not find their own.
+    pub step_size: f64,
+    /// Keys everything random, with the two below.
     pub seed: u64,
     /// The run of the attack, from 0.
     pub restart: usize,
@@ -60,9 +59,9 @@ pub(super) fn largest(values: &[f32]) -> usize {
 pub enum Next {
     /// To know more, at its point.
     Ask,
-    /// Nothing: the network is wrong at its point, which lies in the ball.
-    Found,
-    /// Nothing: it has tried all that it would.
+    /// To be judged by its point: it is done.
+    Judge,
+    /// Nothing: it has tried all that it would, and found nothing.
     Exhausted,
 }
 
@@ -76,113 +75,25 @@ pub trait Search: Send {
 
     /// Takes what the network said at the point and names the next. `gradient` is empty for attacks that ask for none.
     fn learn(&mut self, logits: &[f32], gradient: &[f32]) -> Next;
+
+    /// All that it has learned, for [`restore`](Self::restore).
+    fn save(&self) -> Vec<u8>;
+
+    /// Goes on where a search of the same attack on the same subject was saved, instead of at the beginning.
+    fn restore(&mut self, saved: &[u8]) -> Result<(), Unreadable>;
 }
 
-/// An attack made of searches.
-pub trait Searching: Send + Sync {
-    /// Whether searches want gradients; else logits are all they are told.
-    fn climbs(&self) -> bool;
+/// What was saved is not a state of this search.
+#[derive(Debug, thiserror::Error)]
+#[error("the saved state of an attack cannot be read: {0}")]
+pub struct Unreadable(#[from] postcard::Error);
 
-    /// The search on one image.
-    fn begin(&self, subject: Subject) -> Box<dyn Search>;
+/// The bytes of a search's state.
+pub(super) fn saved<S: Serialize>(state: &S) -> Vec<u8> {
+    postcard::to_allocvec(state).expect("a state of numbers has bytes")
 }
 
-/// Runs searches until all have ended, `batch` at a time.
-///
-/// `subject` gives the image of an index below `count`; `ended` is told each index in the order in which searches end,
-/// and may stop everything by an error. `asked` hears after each forward how many
-/// images are done.
-pub fn run<E: From<EngineError>>(
-    attack: &dyn Searching,
-    victim: &Victim,
-    count: usize,
-    batch: usize,
-    subject: &mut dyn FnMut(usize) -> Result<Subject, E>,
-    ended: &mut dyn FnMut(usize, End) -> Result<(), E>,
-    asked: &mut dyn FnMut(usize) -> Result<(), E>,
-) -> Result<(), E> {
-    let mut slots: Vec<Slot> = Vec::with_capacity(batch.min(count));
-    let (mut begun, mut done) = (0, 0);
-    loop {
-        while slots.len() < batch.max(1) && begun < count {
-            let search = attack.begin(subject(begun)?);
-            slots.push(Slot { index: begun, search, next: Next::Ask, is_blind: attack.climbs() });
-            begun += 1;
-        }
-        if slots.is_empty() {
-            return Ok(());
-        }
-        ask(attack.climbs(), victim, &mut slots)?;
-        for slot in slots.iter().filter(|slot| slot.next != Next::Ask) {
-            let found = (slot.next == Next::Found).then(|| slot.search.point());
-            ended(slot.index, End { found, is_blind: slot.is_blind })?;
-            done += 1;
-        }
-        slots.retain(|slot| slot.next == Next::Ask);
-        asked(done)?;
-    }
-}
-
-/// How a search ended.
-#[derive(Clone, Copy, Debug)]
-pub struct End<'a> {
-    /// Where the network is wrong, if the search found that.
-    pub found: Option<&'a [f32]>,
-    /// Whether every gradient that it met had vanished: then nothing was tried.
-    pub is_blind: bool,
-}
-
-/// A gradient whose largest value is smaller has vanished: on its way through a network in f32, whose smallest normal
-/// number is 1.2e-38, most of what it says is rounded to zero. Softmax does that to logits that lie far apart, and an
-/// attack then counts images as robust that it never moved.
-pub(crate) const VANISHED: f64 = 1e-30;
-
-struct Slot {
-    index: usize,
-    search: Box<dyn Search>,
-    next: Next,
-    is_blind: bool,
-}
-
-/// Tells each search what the network says at its point.
-fn ask(climbs: bool, victim: &Victim, slots: &mut [Slot]) -> Result<(), EngineError> {
-    let [channels, height, width] = victim.network.input();
-    let size = channels * height * width;
-    let mut pixels = vec![0.0f32; slots.len() * size];
-    pixels
-        .par_chunks_mut(size)
-        .zip(slots.par_iter_mut())
-        .for_each(|(to, slot)| to.copy_from_slice(slot.search.point()));
-    let images = Tensor::from_vec(pixels, (slots.len(), channels, height, width), &Device::Cpu)?;
-    let precision = match victim.params.precision() {
-        engine::params::Precision::F32 => DType::F32,
-        engine::params::Precision::F64 => DType::F64,
-    };
-    let images = images.to_dtype(precision)?;
-    if !climbs {
-        let logits = victim.logits(&images)?;
-        let (values, classes) = (flat(&logits)?, logits.dim(1)?);
-        slots.par_iter_mut().zip(values.par_chunks(classes)).for_each(|(slot, logits)| {
-            slot.next = slot.search.learn(logits, &[]);
-        });
-        return Ok(());
-    }
-    let pass = victim.pass(&images)?;
-    let (values, classes) = (flat(&pass.logits)?, pass.logits.dim(1)?);
-    let mut slopes = vec![0.0f32; values.len()];
-    let each = slots.par_iter_mut().zip(values.par_chunks(classes)).zip(slopes.par_chunks_mut(classes));
-    each.for_each(|((slot, logits), slope)| slot.search.slope(logits, slope));
-    let slopes = Tensor::from_vec(slopes, (slots.len(), classes), &Device::Cpu)?.to_dtype(precision)?;
-    let gradient = victim.engine.backward(pass.tape, &[Some(slopes)], None)?.expect("forward kept the image");
-    let gradient = flat(&gradient)?;
-    let each = slots.par_iter_mut().zip(values.par_chunks(classes)).zip(gradient.par_chunks(size));
-    each.for_each(|((slot, logits), gradient)| {
-        slot.is_blind &= gradient.iter().all(|slope| f64::from(slope.abs()) < VANISHED);
-        slot.next = slot.search.learn(logits, gradient);
-    });
-    Ok(())
-}
-
-fn flat(tensor: &Tensor) -> Result<Vec<f32>, EngineError> {
-    Ok(tensor.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?)
+/// The state of a search from its bytes.
+pub(super) fn restored<S: DeserializeOwned>(saved: &[u8]) -> Result<S, Unreadable> {
+    Ok(postcard::from_bytes(saved)?)
 }

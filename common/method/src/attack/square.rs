@@ -3,8 +3,10 @@
 //! Every image draws its own squares; the authors' code shares one place among a batch, so that a result there depends
 //! on the batch.
 
-use super::row::{Attack, Row, Searches};
-use super::search::{Next, Search, Searching, Subject, largest};
+use serde::{Deserialize, Serialize};
+
+use super::row::{Attack, Row};
+use super::search::{Next, Search, Subject, Unreadable, largest, restored, saved};
 use crate::rng::{Purpose, Stream, below};
 
 pub(super) static ROW: Row = Row {
@@ -12,9 +14,7 @@ pub(super) static ROW: Row = Row {
     summary: "random squares, 5000 queries without gradients (arXiv:1912.00049)",
     example: "square",
     make: |name| {
-        (name == "square").then(|| -> Box<dyn Attack> {
-            Box::new(Searches { name: "square", searching: Square { queries: 5000, share: 0.8 } })
-        })
+        (name == "square").then(|| Box::new(Square { queries: 5000, share: 0.8 }) as Box<dyn Attack>)
     },
 };
 
@@ -30,7 +30,11 @@ pub(super) struct Square {
 /// Queries after which the squares' share halves once more, of a budget of 10,000.
 const HALVINGS: [usize; 8] = [10, 50, 200, 500, 1000, 2000, 4000, 6000];
 
-impl Searching for Square {
+impl Attack for Square {
+    fn name(&self) -> String {
+        "square".into()
+    }
+
     fn climbs(&self) -> bool {
         false
     }
@@ -45,9 +49,9 @@ impl Searching for Square {
             *pixel = edge(&subject, place, sign(draws.draws(column)[0]));
         }
         let best = point.clone();
-        let mut tries = Tries { attack: *self, draws, tried: 0, point, best, margin: f32::INFINITY, subject };
-        tries.draws = tries.subject.draws(Purpose::Square, 1);
-        Box::new(tries)
+        let draws = subject.draws(Purpose::Square, 1);
+        let state = State { tried: 0, point, best, margin: f32::INFINITY };
+        Box::new(Tries { attack: *self, subject, draws, state })
     }
 }
 
@@ -64,6 +68,11 @@ struct Tries {
     attack: Square,
     subject: Subject,
     draws: Stream,
+    state: State,
+}
+
+#[derive(Serialize, Deserialize)]
+struct State {
     tried: usize,
     point: Vec<f32>,
     best: Vec<f32>,
@@ -73,7 +82,7 @@ struct Tries {
 
 impl Search for Tries {
     fn point(&self) -> &[f32] {
-        &self.point
+        &self.state.point
     }
 
     fn slope(&mut self, _: &[f32], _: &mut [f32]) {}
@@ -81,21 +90,30 @@ impl Search for Tries {
     fn learn(&mut self, logits: &[f32], _: &[f32]) -> Next {
         let label = self.subject.label;
         if largest(logits) != label {
-            return Next::Found;
+            return Next::Judge;
         }
         let other = (0..logits.len()).filter(|&class| class != label).map(|class| logits[class]);
         let margin = logits[label] - other.fold(f32::NEG_INFINITY, f32::max);
-        if margin < self.margin {
-            self.margin = margin;
-            self.best.copy_from_slice(&self.point);
+        if margin < self.state.margin {
+            self.state.margin = margin;
+            self.state.best.copy_from_slice(&self.state.point);
         } else {
-            self.point.copy_from_slice(&self.best);
+            self.state.point.copy_from_slice(&self.state.best);
         }
-        if self.tried == self.attack.queries {
+        if self.state.tried == self.attack.queries {
             return Next::Exhausted;
         }
         self.draw();
         Next::Ask
+    }
+
+    fn save(&self) -> Vec<u8> {
+        saved(&self.state)
+    }
+
+    fn restore(&mut self, saved: &[u8]) -> Result<(), Unreadable> {
+        self.state = restored(saved)?;
+        Ok(())
     }
 }
 
@@ -103,12 +121,12 @@ impl Tries {
     /// A square of the image, each channel moved to one edge of the ball.
     fn draw(&mut self) {
         let [channels, height, width] = self.subject.shape;
-        let halved = HALVINGS.iter().filter(|&&queries| self.tried > queries).count();
+        let halved = HALVINGS.iter().filter(|&&queries| self.state.tried > queries).count();
         let share = self.attack.share / f64::from(1u32 << halved);
         let side = (share * (height * width) as f64).sqrt().round() as usize;
         let side = side.clamp(1, height.min(width));
         // A block of the stream for the place, one for each channel's sign.
-        let block = self.tried * (1 + channels);
+        let block = self.state.tried * (1 + channels);
         let [row, column] = self.draws.draws(block);
         let (row, column) = (below(row, height - side + 1), below(column, width - side + 1));
         for channel in 0..channels {
@@ -116,11 +134,11 @@ impl Tries {
             for y in row..row + side {
                 let line = (channel * height + y) * width;
                 for place in line + column..line + column + side {
-                    self.point[place] = edge(&self.subject, place, sign);
+                    self.state.point[place] = edge(&self.subject, place, sign);
                 }
             }
         }
-        self.tried += 1;
+        self.state.tried += 1;
     }
 }
 
@@ -132,7 +150,7 @@ mod tests {
     fn subject() -> Subject {
         let image = (0..3 * 32 * 32).map(|i| (i % 251) as f32 / 250.0).collect();
         let threat = Threat { eps: 8.0 / 255.0 };
-        Subject { image, shape: [3, 32, 32], label: 0, threat, seed: 1, restart: 0, place: 5 }
+        Subject { image, shape: [3, 32, 32], label: 0, threat, step_size: 0.0, seed: 1, restart: 0, place: 5 }
     }
 
     /// What differs between two points, as (rows, columns, changed pixels per channel at most).
@@ -186,6 +204,6 @@ mod tests {
         let (rows, columns) = changed(&better, search.point());
         assert!(rows <= 29 && columns <= 29, "the worse square is gone, the better one stays");
         assert_ne!(after_better, search.point());
-        assert_eq!(search.learn(&[0.0, 1.0], &[]), Next::Found);
+        assert_eq!(search.learn(&[0.0, 1.0], &[]), Next::Judge);
     }
 }

@@ -3,7 +3,7 @@
 use candle_core::{DType, Tensor};
 use engine::EngineError;
 
-use crate::attack::{Attack, Victim};
+use crate::attack::Unreadable;
 use crate::threat::{Threat, ThreatError};
 
 /// Why judging failed.
@@ -23,6 +23,12 @@ pub enum EvalError {
     /// Logits are infinite or not numbers, so no accuracy means anything.
     #[error("the student's logits are infinite or not numbers\nhint: the training that made it diverged")]
     NonFinite,
+    /// A state that was kept is of something else.
+    #[error(transparent)]
+    State(#[from] Unreadable),
+    /// What was found could not be kept.
+    #[error("what the evaluation found could not be kept: {0}")]
+    Keep(#[from] std::io::Error),
     /// The caller asked to stop.
     #[error("interrupted\nhint: nothing of it was kept; run the same command again")]
     Interrupted,
@@ -59,22 +65,6 @@ pub struct Settings {
 
 /// Called after each batch with the images done and the images in all; false stops.
 pub type Progress<'a> = dyn FnMut(usize, usize) -> bool + 'a;
-
-/// Which of a batch are right at what an attack found, brought into the ball and checked.
-pub(super) fn judged(
-    victim: &Victim,
-    exam: &dyn Exam,
-    places: &[usize],
-    images: &Tensor,
-    found: &Tensor,
-    attack: &dyn Attack,
-    threat: Threat,
-) -> Result<Vec<bool>, EvalError> {
-    let found = threat.project(images, &found.to_dtype(images.dtype())?)?;
-    let check = threat.check(images, &found);
-    check.map_err(|source| EvalError::Threat { attack: attack.name(), source })?;
-    correct(&victim.logits(&found)?, &labels(exam, places))
-}
 
 pub(super) fn labels(exam: &dyn Exam, places: &[usize]) -> Vec<u32> {
     places.iter().map(|&place| exam.labels()[place] as u32).collect()

@@ -1,0 +1,189 @@
+//! Many searches together, in batches that stay full.
+
+use candle_core::{DType, Device, Tensor};
+use engine::EngineError;
+use rayon::prelude::*;
+
+use super::row::Attack;
+use super::search::{Next, Search, Subject, Unreadable};
+use super::victim::Victim;
+
+/// Searches of one attack under way, asked together.
+///
+/// An image that fell, or whose search is exhausted, leaves at once; whoever runs the pool lets the next one in.
+pub struct Pool<'a> {
+    attack: &'a dyn Attack,
+    victim: Victim<'a>,
+    slots: Vec<Slot>,
+}
+
+struct Slot {
+    index: usize,
+    search: Box<dyn Search>,
+    next: Next,
+    asked: Asked,
+}
+
+/// What a search asked of the network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Asked {
+    /// Forwards of its image.
+    pub forwards: u64,
+    /// Gradients by its image.
+    pub gradients: u64,
+    /// Those of them that had vanished.
+    pub vanished: u64,
+}
+
+impl Asked {
+    /// Whether it looked at gradients, and all had vanished: then nothing was tried.
+    pub fn is_blind(self) -> bool {
+        self.gradients > 0 && self.vanished == self.gradients
+    }
+}
+
+impl std::ops::AddAssign for Asked {
+    fn add_assign(&mut self, other: Self) {
+        self.forwards += other.forwards;
+        self.gradients += other.gradients;
+        self.vanished += other.vanished;
+    }
+}
+
+/// How a search ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct End {
+    /// The index that its subject was let in under.
+    pub index: usize,
+    /// The point that it wants to be judged by, if it found one.
+    pub point: Option<Vec<f32>>,
+    /// What it asked.
+    pub asked: Asked,
+}
+
+/// A search under way, as bytes.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Saved {
+    /// The index that its subject was let in under.
+    pub index: usize,
+    asked: Asked,
+    state: Vec<u8>,
+}
+
+/// A gradient whose largest value is smaller has vanished: on its way through a network in f32, whose smallest normal
+/// number is 1.2e-38, most of what it says is rounded to zero. Softmax does that to logits that lie far apart, and an
+/// attack then counts images as robust that it never moved.
+pub(crate) const VANISHED: f32 = 1e-30;
+
+impl<'a> Pool<'a> {
+    /// An empty one, of searches on `victim`.
+    pub fn new(attack: &'a dyn Attack, victim: Victim<'a>) -> Self {
+        Self { attack, victim, slots: Vec::new() }
+    }
+
+    /// Searches under way.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Begins the search on a subject.
+    pub fn admit(&mut self, index: usize, subject: Subject) {
+        let search = self.attack.begin(subject);
+        self.slots.push(Slot { index, search, next: Next::Ask, asked: Asked::default() });
+    }
+
+    /// Goes on with a search that was saved.
+    pub fn readmit(&mut self, saved: &Saved, subject: Subject) -> Result<(), Unreadable> {
+        let mut search = self.attack.begin(subject);
+        search.restore(&saved.state)?;
+        self.slots.push(Slot { index: saved.index, search, next: Next::Ask, asked: saved.asked });
+        Ok(())
+    }
+
+    /// All searches under way.
+    pub fn save(&self) -> Vec<Saved> {
+        let save = |slot: &Slot| Saved { index: slot.index, asked: slot.asked, state: slot.search.save() };
+        self.slots.iter().map(save).collect()
+    }
+
+    /// Tells each search what the network says at its point; those that ended leave.
+    pub fn ask(&mut self) -> Result<Vec<End>, EngineError> {
+        if self.slots.is_empty() {
+            return Ok(Vec::new());
+        }
+        let images = self.points()?;
+        if self.attack.climbs() {
+            self.differentiate(&images)?
+        } else {
+            self.query(&images)?
+        }
+        let ended = self.slots.extract_if(.., |slot| slot.next != Next::Ask);
+        let end = |slot: Slot| End {
+            index: slot.index,
+            point: (slot.next == Next::Judge).then(|| slot.search.point().to_vec()),
+            asked: slot.asked,
+        };
+        Ok(ended.map(end).collect())
+    }
+
+    /// All points `(N, C, H, W)`, in the precision of the victim.
+    fn points(&mut self) -> Result<Tensor, EngineError> {
+        let [channels, height, width] = self.victim.network.input();
+        let size = channels * height * width;
+        let mut pixels = vec![0.0f32; self.slots.len() * size];
+        pixels
+            .par_chunks_mut(size)
+            .zip(&mut self.slots)
+            .for_each(|(to, slot)| to.copy_from_slice(slot.search.point()));
+        let images = Tensor::from_vec(pixels, (self.slots.len(), channels, height, width), &Device::Cpu)?;
+        Ok(images.to_dtype(self.precision())?)
+    }
+
+    fn precision(&self) -> DType {
+        match self.victim.params.precision() {
+            engine::params::Precision::F32 => DType::F32,
+            engine::params::Precision::F64 => DType::F64,
+        }
+    }
+
+    fn query(&mut self, images: &Tensor) -> Result<(), EngineError> {
+        let logits = self.victim.logits(images)?;
+        let (values, classes) = (flat(&logits)?, logits.dim(1)?);
+        self.slots.par_iter_mut().zip(values.par_chunks(classes)).for_each(|(slot, logits)| {
+            slot.asked.forwards += 1;
+            slot.next = slot.search.learn(logits, &[]);
+        });
+        Ok(())
+    }
+
+    fn differentiate(&mut self, images: &Tensor) -> Result<(), EngineError> {
+        let pass = self.victim.pass(images)?;
+        let (values, classes) = (flat(&pass.logits)?, pass.logits.dim(1)?);
+        let mut slopes = vec![0.0f32; values.len()];
+        let each =
+            self.slots.par_iter_mut().zip(values.par_chunks(classes)).zip(slopes.par_chunks_mut(classes));
+        each.for_each(|((slot, logits), slope)| slot.search.slope(logits, slope));
+        let slopes = Tensor::from_vec(slopes, (self.slots.len(), classes), &Device::Cpu)?;
+        let slopes = slopes.to_dtype(self.precision())?;
+        let gradient = self.victim.engine.backward(pass.tape, &[Some(slopes)], None)?;
+        let gradient = flat(&gradient.expect("forward kept the image"))?;
+        let size = gradient.len() / self.slots.len();
+        let each = self.slots.par_iter_mut().zip(values.par_chunks(classes)).zip(gradient.par_chunks(size));
+        each.for_each(|((slot, logits), gradient)| {
+            slot.asked.forwards += 1;
+            slot.asked.gradients += 1;
+            slot.asked.vanished += u64::from(gradient.iter().all(|slope| slope.abs() < VANISHED));
+            slot.next = slot.search.learn(logits, gradient);
+        });
+        Ok(())
+    }
+}
+
+fn flat(tensor: &Tensor) -> Result<Vec<f32>, EngineError> {
+    Ok(tensor.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?)
+}
