@@ -169,7 +169,7 @@ fn eps() -> Fraction {
 fn attack(bench: &Bench, network: &Network, params: &Params) -> Result<Vec<f64>, RunError> {
     let images = random_images(bench);
     let victim = Victim::new(bench.engine, network, params);
-    let threat = Threat { eps: eps().value() };
+    let threat = Threat::linf(eps().value());
     let pgd = Pgd { threat, steps: 1, step_size: eps().usual_step().value(), start: Start::Image };
     let places: Vec<usize> = (0..bench.batch).collect();
     let starts = method::attack::Starts { seed: 0, purpose: Purpose::Start, epoch: 0, images: &places };
@@ -217,7 +217,7 @@ fn step(
         network,
         objective: &objective,
         teacher: None,
-        threat: Threat { eps: eps().value() },
+        threat: Threat::linf(eps().value()),
         steps: STEPS,
         step_size: eps().usual_step().value(),
         seed: 0,

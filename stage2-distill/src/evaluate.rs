@@ -89,7 +89,7 @@ pub fn evaluate(exam: &Examination, engine: &dyn Engine, threads: usize) -> Resu
     detail(format_args!("{}: identity {}", exam.data, dataset.record().hash()));
     announce(exam, &dataset, loaded.network.architecture(), &chains, engine, threads);
     let settings = Settings {
-        threat: Threat { eps: exam.reach.as_ref().map_or(0.0, |reach| reach.eps.value.value()) },
+        threat: Threat::linf(exam.reach.as_ref().map_or(0.0, |reach| reach.eps.value.value())),
         step_size: exam.reach.as_ref().map_or(0.0, |reach| reach.step_size.value.value()),
         restarts: exam.restarts,
         seed: exam.seed,

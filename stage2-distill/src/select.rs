@@ -125,7 +125,7 @@ pub fn judge(
     let exam = Unchanged(dataset);
     let attack = attack::find(SELECTED_BY).expect("the selecting attack is in the table");
     let settings = Settings {
-        threat: Threat { eps: config.eps.value() },
+        threat: Threat::linf(config.eps.value()),
         step_size: step_size(config),
         restarts: 1,
         seed: config.seed,

@@ -159,7 +159,7 @@ fn attacks_start_where_they_should() {
         for (start, wanted) in
             [(Start::Gaussian { sigma: 0.001 }, row.gaussian), (Start::Uniform, row.uniform)]
         {
-            let pgd = Pgd { threat: Threat { eps: row.eps }, steps: 0, step_size: 0.0, start };
+            let pgd = Pgd { threat: Threat::linf(row.eps), steps: 0, step_size: 0.0, start };
             let begun = pgd.perturb(&field, &black, &starts, &mut |_| Ok(())).unwrap();
             let found = begun.flatten_all().unwrap().narrow(0, 0, 7).unwrap().to_vec1::<f64>().unwrap();
             for (found, wanted) in found.iter().zip(wanted) {

@@ -217,7 +217,7 @@ fn follow(method: &str, architecture: &str) {
         network: &network,
         objective: &*objective,
         teacher: Some(Victim::new(&engine, &asked, &values_asked)),
-        threat: Threat { eps: settings.eps },
+        threat: Threat::linf(settings.eps),
         steps: settings.attack_steps,
         step_size: settings.step_size,
         seed: settings.seed,

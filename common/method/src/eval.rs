@@ -146,8 +146,7 @@ mod tests {
         let victim = Victim::new(&engine, &network, &params);
         let exam = Pixels(vec![0.4, 0.55, 0.65, 0.9]);
         let places = [0, 1, 2, 3];
-        let settings =
-            Settings { threat: Threat { eps: 0.2 }, step_size: 0.1, restarts: 1, seed: 0, batch: 2 };
+        let settings = Settings { threat: Threat::linf(0.2), step_size: 0.1, restarts: 1, seed: 0, batch: 2 };
         let right = clean(&victim, &exam, &places, 3, &mut |_, _| true).unwrap();
         assert_eq!(right, [false, true, true, true]);
         // The second would take all; the ball leaves it two tenths.
@@ -169,7 +168,7 @@ mod tests {
         let exam = Pixels(vec![0.4, 0.55, 0.65, 0.9]);
         let places = [0, 1, 2, 3];
         let settings =
-            Settings { threat: Threat { eps: 0.1 }, step_size: 0.05, restarts: 2, seed: 0, batch: 3 };
+            Settings { threat: Threat::linf(0.1), step_size: 0.05, restarts: 2, seed: 0, batch: 3 };
         let right = [false, true, true, true];
         let fates = |params: &Params, attacks: &[&dyn Attack]| {
             let victim = Victim::new(&engine, &network, params);
@@ -195,8 +194,7 @@ mod tests {
         let victim = Victim::new(&engine, &network, &params);
         let exam = Pixels(vec![0.4, 0.55, 0.65, 0.9]);
         let (places, right) = ([0, 1, 2, 3], [false, true, true, true]);
-        let settings =
-            Settings { threat: Threat { eps: 0.2 }, step_size: 0.1, restarts: 1, seed: 0, batch: 2 };
+        let settings = Settings { threat: Threat::linf(0.2), step_size: 0.1, restarts: 1, seed: 0, batch: 2 };
         // The threshold is a half: 0.1 less takes one image, 0.8 less no more than the 0.2 that the ball leaves of it.
         for (claim, taken) in [(0.0, 0), (0.1, 1), (0.8, 2)] {
             let fates = robust(

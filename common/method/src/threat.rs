@@ -1,117 +1,44 @@
-//! What an adversary may do: change every pixel by at most eps, within [0, 1].
+//! What an adversary may do: leave the image by at most eps, in a norm, within [0, 1].
 
-use std::fmt;
-use std::str::FromStr;
+mod fraction;
+mod norm;
 
-use candle_core::Tensor;
+pub use fraction::{Fraction, NotAFraction, NotANumber};
+pub use norm::{NORMS, Norm, NormRow};
 
-/// A number written as a fraction or a decimal, remembered as written: `8/255` stays `8/255` in every file.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Fraction {
-    text: String,
-    value: f64,
-}
+use candle_core::{DType, Tensor};
 
-impl Fraction {
-    /// The value as f64.
-    pub fn value(&self) -> f64 {
-        self.value
-    }
-
-    /// The step size of attacks in a ball of this radius where nobody chooses one: a quarter of it.
-    #[must_use]
-    pub fn usual_step(&self) -> Self {
-        self.divided_by(4)
-    }
-
-    /// This divided by a whole number, written out where the numerator divides evenly.
-    #[must_use]
-    pub fn divided_by(&self, by: u32) -> Self {
-        let whole = self.text.split_once('/').and_then(|(numerator, denominator)| {
-            let (numerator, denominator): (u64, u64) = (numerator.parse().ok()?, denominator.parse().ok()?);
-            let by = u64::from(by);
-            Some(if numerator % by == 0 {
-                format!("{}/{denominator}", numerator / by)
-            } else {
-                format!("{numerator}/{}", denominator.checked_mul(by)?)
-            })
-        });
-        let text = whole.unwrap_or_else(|| format!("{}", self.value / f64::from(by)));
-        Self { text, value: self.value / f64::from(by) }
-    }
-}
-
-/// Zero.
-impl Default for Fraction {
-    fn default() -> Self {
-        Self { text: "0".into(), value: 0.0 }
-    }
-}
-
-impl fmt::Display for Fraction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-/// A text that is not a fraction between 0 and 1.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not a fraction such as 8/255 or a number such as 0.03, between 0 and 1{}", levels(.text))]
-pub struct NotAFraction {
-    text: String,
-}
-
-/// Whoever counts in levels of 8-bit pixels is told how that is written.
-fn levels(text: &str) -> String {
-    match text.parse::<u8>() {
-        Ok(levels @ 2..) => format!("; {levels} levels of 255 are {levels}/255"),
-        _ => String::new(),
-    }
-}
-
-impl FromStr for Fraction {
-    type Err = NotAFraction;
-
-    fn from_str(text: &str) -> Result<Self, NotAFraction> {
-        let bad = || NotAFraction { text: text.into() };
-        let number = |part: &str| part.trim().parse::<f64>().map_err(|_| bad());
-        let value = match text.split_once('/') {
-            Some((numerator, denominator)) => number(numerator)? / number(denominator)?,
-            None => number(text)?,
-        };
-        if (0.0..=1.0).contains(&value) { Ok(Self { text: text.trim().into(), value }) } else { Err(bad()) }
-    }
-}
-
-impl serde::Serialize for Fraction {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.text)
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for Fraction {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
-}
-
-/// The l-infinity ball of radius `eps` around each image, cut to the pixel range.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// The ball of radius `eps` around each image, cut to the pixel range.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Threat {
-    /// Largest change of a pixel, in units of the pixel range [0, 1].
+    /// How distance is measured.
+    pub norm: Norm,
+    /// The radius, in units of the pixel range [0, 1].
     pub eps: f64,
+}
+
+/// A radius that no ball of its norm has.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "eps {eps} is more than any pixel can change: an linf ball has at most radius 1{levels}\nhint: larger radii are for l2"
+)]
+pub struct TooWide {
+    eps: String,
+    levels: String,
 }
 
 /// An image that left its ball: a defect of the attack that made it.
 #[derive(Debug, thiserror::Error)]
 pub enum ThreatError {
     /// Further from its image than eps.
-    #[error("adversarial image {image}: a pixel moved by {moved}, eps is {eps}")]
+    #[error("adversarial image {image}: it moved by {moved} in {norm}, eps is {eps}")]
     OutsideBall {
         /// Index in the batch.
         image: usize,
-        /// The largest change.
+        /// How far it went.
         moved: f64,
+        /// How that is measured.
+        norm: Norm,
         /// The radius.
         eps: f64,
     },
@@ -129,28 +56,87 @@ pub enum ThreatError {
 }
 
 impl Threat {
-    /// The nearest point of the ball to `adversarial`: first the ball, then [0, 1]. All are `(N, C, H, W)`.
-    pub fn project(&self, images: &Tensor, adversarial: &Tensor) -> candle_core::Result<Tensor> {
-        adversarial.maximum(&(images - self.eps)?)?.minimum(&(images + self.eps)?)?.clamp(0.0, 1.0)
+    /// Every pixel may change by `eps`.
+    pub const fn linf(eps: f64) -> Self {
+        Self { norm: Norm::Linf, eps }
     }
 
-    /// Checks a finished attack from outside. The slack is one rounding of a pixel near 1 in the images' precision.
+    /// All pixels together may change by `eps`: the square root of the sum of the squares.
+    pub const fn l2(eps: f64) -> Self {
+        Self { norm: Norm::L2, eps }
+    }
+
+    /// The ball of a radius that somebody wrote. Only an l2 ball may be wider than a pixel's range.
+    pub fn new(norm: Norm, eps: &Fraction) -> Result<Self, TooWide> {
+        if norm == Norm::Linf && eps.value() > 1.0 {
+            let eps = eps.to_string();
+            return Err(TooWide { levels: fraction::levels(&eps), eps });
+        }
+        Ok(Self { norm, eps: eps.value() })
+    }
+
+    /// `adversarial` brought into the ball, then into [0, 1]. All are `(N, C, H, W)`, in one precision.
+    ///
+    /// In linf that is the nearest point that is allowed. In l2 the way from the image is shortened to `eps`, then cut
+    /// to [0, 1]: allowed, but where pixels are cut not the nearest. So does the code of arXiv:2003.01690.
+    pub fn project(&self, images: &Tensor, adversarial: &Tensor) -> candle_core::Result<Tensor> {
+        let inside = match self.norm {
+            Norm::Linf => adversarial.maximum(&(images - self.eps)?)?.minimum(&(images + self.eps)?)?,
+            Norm::L2 => {
+                // Sums of thousands of squares are taken in f64, so that rounding leaves no image outside.
+                let wide = images.to_dtype(DType::F64)?;
+                let moved = (adversarial.to_dtype(DType::F64)? - &wide)?;
+                let length = moved.sqr()?.flatten_from(1)?.sum(1)?.sqrt()?;
+                // An image that did not move has length 0; the ratio is then infinite, and cut to 1.
+                let share = (length.recip()? * self.eps)?.clamp(0.0, 1.0)?.reshape(((), 1, 1, 1))?;
+                // What lies in the ball already comes back bit for bit.
+                let is_inside = share.ge(1.0)?.broadcast_as(moved.shape())?;
+                let shortened = (wide + moved.broadcast_mul(&share)?)?.to_dtype(images.dtype())?;
+                is_inside.where_cond(adversarial, &shortened)?
+            }
+        };
+        inside.clamp(0.0, 1.0)
+    }
+
+    /// Checks a finished attack from outside, in f64. The slack of linf is one rounding of a pixel near 1 in the images'
+    /// precision: 1.2e-7 in f32. In l2 every pixel has it, so it is the square root of the number of pixels times that:
+    /// 6.6e-6 for 3 x 32 x 32.
     pub fn check(&self, images: &Tensor, adversarial: &Tensor) -> Result<(), ThreatError> {
-        let slack =
-            if images.dtype() == candle_core::DType::F64 { f64::EPSILON } else { f64::from(f32::EPSILON) };
-        let values = |t: &Tensor| t.flatten_from(1)?.to_dtype(candle_core::DType::F64)?.to_vec2::<f64>();
-        for (image, (clean, moved)) in values(images)?.iter().zip(values(adversarial)?).enumerate() {
-            for (clean, pixel) in clean.iter().zip(moved) {
-                if !(0.0..=1.0).contains(&pixel) {
-                    return Err(ThreatError::OutsideRange { image, pixel });
-                }
-                let moved = (pixel - clean).abs();
-                if moved > self.eps + slack {
-                    return Err(ThreatError::OutsideBall { image, moved, eps: self.eps });
-                }
+        let rounding = if images.dtype() == DType::F64 { f64::EPSILON } else { f64::from(f32::EPSILON) };
+        let values = |t: &Tensor| t.flatten_from(1)?.to_dtype(DType::F64)?.to_vec2::<f64>();
+        for (image, (clean, moved)) in values(images)?.into_iter().zip(values(adversarial)?).enumerate() {
+            if let Some(&pixel) = moved.iter().find(|pixel| !(0.0..=1.0).contains(*pixel)) {
+                return Err(ThreatError::OutsideRange { image, pixel });
+            }
+            let slack = match self.norm {
+                Norm::Linf => rounding,
+                Norm::L2 => rounding * (clean.len() as f64).sqrt(),
+            };
+            let moved = self.norm.length(clean.iter().zip(&moved).map(|(clean, pixel)| pixel - clean));
+            if moved > self.eps + slack {
+                return Err(ThreatError::OutsideBall { image, moved, norm: self.norm, eps: self.eps });
             }
         }
         Ok(())
+    }
+
+    /// As [`Threat::project`], for one image's pixels in place.
+    pub fn confine(&self, image: &[f32], point: &mut [f32]) {
+        match self.norm {
+            Norm::Linf => {
+                let eps = self.eps as f32;
+                for (point, image) in point.iter_mut().zip(image) {
+                    *point = point.max(image - eps).min(image + eps).clamp(0.0, 1.0);
+                }
+            }
+            Norm::L2 => {
+                let length = self.norm.between(image, point);
+                let share = if length > self.eps { (self.eps / length) as f32 } else { 1.0 };
+                for (point, image) in point.iter_mut().zip(image) {
+                    *point = (image + share * (*point - image)).clamp(0.0, 1.0);
+                }
+            }
+        }
     }
 }
 
@@ -159,32 +145,110 @@ mod tests {
     use super::*;
     use candle_core::Device;
 
-    #[test]
-    fn fractions_keep_their_spelling() {
-        let eps: Fraction = "8/255".parse().unwrap();
-        assert_eq!((eps.to_string().as_str(), eps.value()), ("8/255", 8.0 / 255.0));
-        assert_eq!(eps.divided_by(4).to_string(), "2/255");
-        assert_eq!("1/255".parse::<Fraction>().unwrap().divided_by(4).to_string(), "1/1020");
-        assert_eq!("0.3".parse::<Fraction>().unwrap().divided_by(4).to_string(), "0.075");
-        for bad in ["8", "", "8/0", "-1/255", "a/b", "1/2/3", "nan"] {
-            assert!(bad.parse::<Fraction>().is_err(), "{bad}");
-        }
-        let levels = "16".parse::<Fraction>().unwrap_err().to_string();
-        assert!(levels.ends_with("; 16 levels of 255 are 16/255"), "{levels}");
+    const CLEAN: [f64; 4] = [0.05, 0.5, 0.95, 0.3];
+    const FAR: [f64; 4] = [0.45, 0.9, 1.35, 0.1];
+    /// PyTorch 2.15 in f64: `clamp(x + (y - x) * min(1, eps / norm(y - x)), 0, 1)` and its distance from x.
+    const SHORTENED: [(f64, [f64; 4], f64); 3] = [
+        (
+            0.35,
+            [0.244_145_068_678_830_18, 0.694_145_068_678_830_2, 1.0, 0.202_927_465_660_584_92],
+            0.295_478_751,
+        ),
+        (0.5, [0.327_350_098_112_614_5, 0.777_350_098_112_614_5, 1.0, 0.161_324_950_943_692_76], 0.419_019),
+        (3.0, [0.45, 0.9, 1.0, 0.1], 0.602_079_729),
+    ];
+
+    fn image(values: &[f64], dtype: DType) -> Tensor {
+        Tensor::from_slice(values, (1, 1, 1, values.len()), &Device::Cpu).unwrap().to_dtype(dtype).unwrap()
+    }
+
+    fn pixels(tensor: &Tensor) -> Vec<f64> {
+        tensor.flatten_all().unwrap().to_dtype(DType::F64).unwrap().to_vec1().unwrap()
     }
 
     #[test]
-    fn projection_goes_to_the_ball_then_to_the_pixel_range() {
-        let threat = Threat { eps: 0.1 };
-        let clean = Tensor::new(&[[[[0.05f64, 0.5, 0.95]]]], &Device::Cpu).unwrap();
-        let far = Tensor::new(&[[[[-1.0f64, 0.9, 2.0]]]], &Device::Cpu).unwrap();
+    fn in_linf_projection_goes_to_the_ball_then_to_the_pixel_range() {
+        let threat = Threat::linf(0.1);
+        let (clean, far) = (image(&[0.05, 0.5, 0.95], DType::F64), image(&[-1.0, 0.9, 2.0], DType::F64));
         let near = threat.project(&clean, &far).unwrap();
-        assert_eq!(near.flatten_all().unwrap().to_vec1::<f64>().unwrap(), [0.0, 0.6, 1.0]);
+        assert_eq!(pixels(&near), [0.0, 0.6, 1.0]);
         threat.check(&clean, &near).unwrap();
         let error = threat.check(&clean, &(near + 0.01).unwrap()).unwrap_err();
         assert!(matches!(
             error,
             ThreatError::OutsideBall { image: 0, .. } | ThreatError::OutsideRange { .. }
         ));
+    }
+
+    #[test]
+    fn in_l2_the_way_from_the_image_is_shortened_to_the_radius_as_in_pytorch() {
+        for (eps, wanted, distance) in SHORTENED {
+            for (dtype, tolerance) in [(DType::F64, 1e-12), (DType::F32, 1e-7)] {
+                let (clean, far) = (image(&CLEAN, dtype), image(&FAR, dtype));
+                let near = Threat::l2(eps).project(&clean, &far).unwrap();
+                let found = pixels(&near);
+                assert!(
+                    found.iter().zip(wanted).all(|(found, wanted)| (found - wanted).abs() < tolerance),
+                    "{found:?}"
+                );
+                // Exactly as far as it is, and no further, is allowed.
+                let Threat { norm, .. } = Threat::l2(eps);
+                let moved = norm.length(pixels(&clean).iter().zip(&found).map(|(a, b)| a - b));
+                assert!((moved - distance).abs() < 1e-6, "{moved}");
+                Threat::l2(eps).check(&clean, &near).unwrap();
+                Threat::l2(distance + 1e-6).check(&clean, &near).unwrap();
+                let error = Threat::l2(distance - 3e-6).check(&clean, &near).unwrap_err();
+                assert!(matches!(error, ThreatError::OutsideBall { norm: Norm::L2, .. }), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_lies_in_the_ball_comes_back_bit_for_bit_and_an_image_that_did_not_move_too() {
+        for threat in [Threat::l2(3.0), Threat::linf(1.0)] {
+            for dtype in [DType::F64, DType::F32] {
+                let (clean, near) = (image(&CLEAN, dtype), image(&[0.1, 0.9, 0.7, 0.123], dtype));
+                assert_eq!(pixels(&threat.project(&clean, &near).unwrap()), pixels(&near));
+                assert_eq!(pixels(&threat.project(&clean, &clean).unwrap()), pixels(&clean));
+            }
+        }
+    }
+
+    #[test]
+    fn ten_thousand_pixels_stay_within_the_slack_of_their_ball_in_both_precisions() {
+        let values = |factor: usize| -> Vec<f64> {
+            (0..10_000).map(|i| (i * factor % 1009) as f64 / 1008.0).collect()
+        };
+        for dtype in [DType::F64, DType::F32] {
+            let (clean, far) = (image(&values(7919), dtype), image(&values(104_729), dtype));
+            for threat in [Threat::l2(0.5), Threat::l2(3.0), Threat::linf(8.0 / 255.0)] {
+                let near = threat.project(&clean, &far).unwrap();
+                threat.check(&clean, &near).unwrap();
+                assert!(threat.check(&clean, &far).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn one_image_in_place_is_confined_as_a_batch_is() {
+        for threat in [Threat::l2(0.35), Threat::l2(0.5), Threat::l2(3.0), Threat::linf(0.2)] {
+            let [clean, mut far] = [CLEAN, FAR].map(|values| values.map(|value| value as f32));
+            let batch = threat.project(&image(&CLEAN, DType::F32), &image(&FAR, DType::F32)).unwrap();
+            threat.confine(&clean, &mut far);
+            let apart = far.iter().zip(pixels(&batch)).map(|(one, other)| (f64::from(*one) - other).abs());
+            assert!(apart.fold(0.0, f64::max) < 1e-7, "{threat:?}: {far:?}");
+        }
+    }
+
+    #[test]
+    fn only_an_l2_ball_may_be_wider_than_a_pixels_range() {
+        let wide = Fraction::of_any_size("3").unwrap();
+        assert_eq!(Threat::new(Norm::L2, &wide).unwrap(), Threat::l2(3.0));
+        let error = Threat::new(Norm::Linf, &wide).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "eps 3 is more than any pixel can change: an linf ball has at most radius 1; 3 levels of 255 are 3/255\nhint: larger radii are for l2"
+        );
+        assert_eq!(Threat::new(Norm::Linf, &"8/255".parse().unwrap()).unwrap(), Threat::linf(8.0 / 255.0));
     }
 }

@@ -24,7 +24,7 @@ impl Run<'_> {
             network: &self.network,
             objective: self.objective.as_ref(),
             teacher: self.supply.teacher(self.around.engine),
-            threat: Threat { eps: config.eps.value() },
+            threat: Threat::linf(config.eps.value()),
             steps: config.steps,
             step_size: config.step_size().value(),
             seed: config.seed,

@@ -32,7 +32,7 @@ fn usual(row: &Row) -> Box<dyn Objective> {
 }
 
 const INPUT: [usize; 3] = [3, 16, 16];
-const THREAT: Threat = Threat { eps: 8.0 / 255.0 };
+const THREAT: Threat = Threat::linf(8.0 / 255.0);
 
 fn labels(ids: &[usize]) -> Tensor {
     Tensor::new(ids.iter().map(|id| (id % 10) as u32).collect::<Vec<_>>(), &Device::Cpu).unwrap()
@@ -158,7 +158,7 @@ fn judged_in_batches(
     eps: f64,
     batch: usize,
 ) -> Vec<bool> {
-    let settings = Settings { threat: Threat { eps }, step_size: eps / 4.0, restarts: 1, seed: 3, batch };
+    let settings = Settings { threat: Threat::linf(eps), step_size: eps / 4.0, restarts: 1, seed: 3, batch };
     let victim = images.victim(engine);
     let clean = clean(&victim, images, &PLACES, 4, &mut |_, _| true).unwrap();
     assert_eq!(clean, [true; 6], "the student wrote the labels");

@@ -269,7 +269,7 @@ mod tests {
 
     fn subject(image: Vec<f32>) -> Subject {
         let shape = [1, 1, image.len()];
-        let threat = Threat { eps: 0.1 };
+        let threat = Threat::linf(0.1);
         Subject { image, shape, label: 0, threat, step_size: 0.0, seed: 3, restart: 0, place: 7 }
     }
 

@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn one_pass_is_the_sign_step_and_the_projection() {
-        let threat = Threat { eps: 8.0 / 255.0 };
+        let threat = Threat::linf(8.0 / 255.0);
         let values = |seed: usize| -> Vec<f64> {
             (0..240).map(|i| ((i * 7919 + seed * 104_729) % 1000) as f64 / 999.0).collect()
         };
@@ -113,7 +113,7 @@ mod tests {
     fn a_gradient_that_is_no_number_leaves_its_pixel() {
         let images = Tensor::new(&[[[[0.5f32, 0.5]]]], &Device::Cpu).unwrap();
         let gradient = Tensor::new(&[[[[f32::NAN, -1.0]]]], &Device::Cpu).unwrap();
-        let found = ascend(Threat { eps: 0.1 }, 0.05, &images, &images, &gradient).unwrap();
+        let found = ascend(Threat::linf(0.1), 0.05, &images, &images, &gradient).unwrap();
         assert_eq!(bits(&found), [0.5f64.to_bits(), f64::from(0.5f32 - 0.05f32).to_bits()]);
     }
 

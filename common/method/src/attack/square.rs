@@ -149,7 +149,7 @@ mod tests {
 
     fn subject() -> Subject {
         let image = (0..3 * 32 * 32).map(|i| (i % 251) as f32 / 250.0).collect();
-        let threat = Threat { eps: 8.0 / 255.0 };
+        let threat = Threat::linf(8.0 / 255.0);
         Subject { image, shape: [3, 32, 32], label: 0, threat, step_size: 0.0, seed: 1, restart: 0, place: 5 }
     }
 
