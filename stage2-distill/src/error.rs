@@ -30,6 +30,9 @@ pub enum RunError {
     /// Asked to stop; everything is saved.
     #[error("interrupted after step {step}\nhint: run the same command again to go on")]
     Interrupted { step: usize },
+    /// Asked to stop; how far the evaluation is, is kept.
+    #[error("interrupted\nhint: run the same command again to go on")]
+    Paused,
 }
 
 /// An error without its hint, where another one is better.
@@ -51,9 +54,9 @@ impl Exits for RunError {
             Self::Common(cli::Error::Labels(error)) if error.kind() == labels::Kind::Damage => Exit::Refused,
             Self::Common(error) => error.exit(),
             Self::Diverged { .. } | Self::Step(StepError::NotFinite(_) | StepError::Diverged) => Exit::Failed,
-            Self::Interrupted { .. } | Self::Step(StepError::Engine(EngineError::Interrupted)) => {
-                Exit::Interrupted
-            }
+            Self::Paused
+            | Self::Interrupted { .. }
+            | Self::Step(StepError::Engine(EngineError::Interrupted)) => Exit::Interrupted,
             Self::Step(StepError::Engine(_)) => Exit::Bug,
             Self::Folder(FolderError::Io { source, .. }) | Self::Config(ConfigError::Read { source, .. }) => {
                 Exit::of_io(source)

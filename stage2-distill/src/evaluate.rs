@@ -1,17 +1,24 @@
 //! `distill eval`: clean and robust accuracy of a student, on images as they are.
 
-use std::collections::BTreeMap;
+mod keeper;
+mod kept;
+mod spool;
+
+use std::ops::Range;
 use std::path::PathBuf;
 
-use cli::{Progress, detail, note, warn, with_commas};
+use cli::{Progress, Stop, detail, note, warn, with_commas};
 use data::{Dataset, DatasetSpec, Split};
 use engine::Engine;
 use engine::params::Precision;
 use method::attack::{self, Attack, Chain, Victim};
-use method::eval::{self, Fate, Report, Score, Settings};
-use method::model::{self, Foreign};
+use method::eval::{
+    self, EvalError, Evidence, Fate, Logits, Outcome, Part, Report, Setting, Settings, Surrogate, Trial,
+};
+use method::model::{self, Foreign, Loaded};
 use method::threat::{Fraction, Threat};
 
+use self::keeper::Keeper;
 use crate::error::RunError;
 use crate::source::{self, Unchanged};
 
@@ -27,7 +34,9 @@ pub struct Chosen {
 /// How far attacks may go.
 #[derive(Clone, Debug)]
 pub struct Reach {
-    /// Radius of the ball.
+    /// The ball.
+    pub threat: Threat,
+    /// Its radius.
     pub eps: Chosen,
     /// Change of a pixel per step.
     pub step_size: Chosen,
@@ -57,6 +66,14 @@ pub struct Examination {
     pub batch: usize,
     /// Keys the starts.
     pub seed: u64,
+    /// A network whose gradients attacks climb in the student's place.
+    pub surrogate: Option<PathBuf>,
+    /// Only this part of the images.
+    pub part: Option<Part>,
+    /// Where to keep how far it is.
+    pub state: Option<PathBuf>,
+    /// Where to write the adversarial images.
+    pub adversarial: Option<PathBuf>,
 }
 
 /// The attacks and suites of these names, once each; `clean` is none.
@@ -72,108 +89,156 @@ pub fn chains(names: &[String]) -> Result<Vec<Chain>, RunError> {
 }
 
 /// Judges a student.
-pub fn evaluate(exam: &Examination, engine: &dyn Engine, threads: usize) -> Result<Report, RunError> {
+pub fn evaluate(
+    exam: &Examination,
+    engine: &dyn Engine,
+    threads: usize,
+    stop: &Stop,
+) -> Result<Report, RunError> {
     let chains = chains(&exam.attacks)?;
     let spec: DatasetSpec = exam.data.parse()?;
     let reading = Progress::busy("reading data");
     let mut dataset = cli::images(&spec, exam.split)?;
+    let identity = dataset.record().hash();
     if let Some(limit) = exam.limit {
         dataset = dataset.limit(limit);
     }
     let task = source::task(&dataset);
     let loaded = model::load(&exam.student, &exam.said, task, Precision::F32)?;
+    let surrogate = exam.surrogate.as_ref();
+    let surrogate = surrogate
+        .map(|path| model::load(path.as_path(), Foreign::default(), task, Precision::F32))
+        .transpose()?;
     drop(reading);
     cli::say_notes(&exam.student, &loaded.notes);
-    let victim = Victim::new(engine, &loaded.network, &loaded.params);
     detail(format_args!("{}: BLAKE3 {}", exam.student.display(), loaded.blake3));
-    detail(format_args!("{}: identity {}", exam.data, dataset.record().hash()));
-    announce(exam, &dataset, loaded.network.architecture(), &chains, engine, threads);
+    detail(format_args!("{}: identity {identity}", exam.data));
+    let range = exam.part.map_or(0..dataset.len(), |part| part.range(dataset.len()));
+    announce(exam, range.len(), loaded.network.architecture(), &chains, engine, threads);
+    let evidence = Evidence {
+        setting: setting(exam, &loaded, surrogate.as_ref(), &dataset, &identity.to_string(), engine),
+        part: exam.part,
+        images: range.len(),
+        labels: dataset.labels()[range.clone()].to_vec(),
+        logits: Logits::default(),
+        outcomes: Vec::new(),
+    };
+    let victim = Victim::new(engine, &loaded.network, &loaded.params);
+    let climbed =
+        surrogate.as_ref().map_or(victim, |other| Victim::new(engine, &other.network, &other.params));
+    let report = Report::of(judged(exam, &chains, &dataset, range, [victim, climbed], evidence, stop)?);
+    for finding in &report.findings {
+        let suite = finding.suite.as_ref().map_or_else(String::new, |suite| format!("{suite}: "));
+        warn(format_args!("{suite}{}", finding.text));
+    }
+    Ok(report)
+}
+
+/// Runs every suite on the images of the range, or what an earlier process left of them.
+fn judged(
+    exam: &Examination,
+    chains: &[Chain],
+    dataset: &Dataset,
+    range: Range<usize>,
+    [victim, climbed]: [Victim; 2],
+    mut evidence: Evidence,
+    stop: &Stop,
+) -> Result<Evidence, RunError> {
+    let places: Vec<usize> = range.collect();
     let settings = Settings {
-        threat: Threat::linf(exam.reach.as_ref().map_or(0.0, |reach| reach.eps.value.value())),
+        threat: exam.reach.as_ref().map_or(Threat::linf(0.0), |reach| reach.threat),
         step_size: exam.reach.as_ref().map_or(0.0, |reach| reach.step_size.value.value()),
         restarts: exam.restarts,
         seed: exam.seed,
         batch: exam.batch,
     };
-    let places: Vec<usize> = (0..dataset.len()).collect();
-    let images = Unchanged(&dataset);
-    let watched = |name: &str, progress: &mut Progress, done: usize, total: usize| {
-        progress.of(total as u64);
-        progress.set(done as u64, name);
-        true
-    };
-    let mut progress = begun(&dataset, "clean");
+    let images = Unchanged(dataset);
+    let mut keeper = Keeper::new(exam, chains, dataset, &places, &evidence, stop)?;
     let clean = eval::clean(&victim, &images, &places, settings.batch, &mut |done, total| {
-        watched("clean", &mut progress, done, total)
+        keeper.heard_clean(done, total)
     })?;
-    let score = |right: &[bool]| Score::count(right, dataset.labels().iter().copied(), dataset.classes());
-    let mut scores = vec![("clean".to_string(), score(&clean))];
-    let mut vanished = BTreeMap::new();
-    for Chain { name, attacks } in &chains {
-        progress = begun(&dataset, name);
+    evidence.logits = clean.logits;
+    let stood = |&right: &bool| if right { Fate::Standing } else { Fate::Wrong };
+    evidence.outcomes.push(Outcome {
+        suite: "clean".into(),
+        attacks: Vec::new(),
+        fates: clean.right.iter().map(stood).collect(),
+        work: Vec::new(),
+    });
+    for (number, Chain { name, attacks }) in chains.iter().enumerate() {
+        if number < keeper.done() {
+            continue;
+        }
         let attacks: Vec<&dyn Attack> = attacks.iter().map(AsRef::as_ref).collect();
-        let fates =
-            eval::robust(&victim, &images, &places, &clean, &attacks, &settings, &mut |done, total| {
-                watched(name, &mut progress, done, total)
-            })?;
-        let blind = fates.iter().filter(|fate| **fate == Fate::Blind).count();
-        if blind > 0 && settings.threat.eps > 0.0 {
-            vanished.insert(name.clone(), blind);
-        }
-        // What each attack of a suite left of the images that the ones before it had.
-        for (by, attack) in attacks.iter().enumerate().filter(|_| attacks.len() > 1) {
-            let left: Vec<bool> = fates.iter().map(|fate| fate.stands_after(by)).collect();
-            scores.push((format!("{name}/{}", attack.name()), score(&left)));
-        }
-        let right: Vec<bool> = fates.iter().map(|fate| fate.stands()).collect();
-        scores.push((name.clone(), score(&right)));
+        let trial =
+            Trial { victim, climbed, exam: &images, places: &places, attacks: &attacks, settings: &settings };
+        let mut stage = keeper.enter(number).unwrap_or_else(|| trial.begin(&clean.right));
+        trial.run(&mut stage, &mut keeper).map_err(|error| resumable(error, exam))?;
+        keeper.leave(Outcome {
+            suite: name.clone(),
+            attacks: attacks.iter().map(|attack| attack.name()).collect(),
+            fates: stage.fates,
+            work: stage.work,
+        })?;
     }
-    drop(progress);
-    for (name, blind) in &vanished {
-        let standing = scores.iter().find(|(known, _)| known == name).map_or(0, |(_, score)| score.right);
-        warn(format_args!(
-            "{name}: the gradient vanished at {blind} of the {standing} images that count as right\n\
-             nothing was tried there, so the accuracy is too high: softmax saturates, as logits lie too far apart\n\
-             hint: divide the last layer's weight and bias by a constant (no decision changes), and judge that file"
-        ));
+    evidence.outcomes.extend(keeper.finish(exam, &evidence.setting)?);
+    Ok(evidence)
+}
+
+/// What an interrupted evaluation leaves, if it has a folder.
+fn resumable(error: EvalError, exam: &Examination) -> RunError {
+    match (&error, &exam.state) {
+        (EvalError::Interrupted, Some(_)) => RunError::Paused,
+        _ => error.into(),
     }
-    let reach = |choose: fn(&Reach) -> &Chosen| exam.reach.as_ref().map(choose);
-    let (eps, step_size) = (reach(|reach| &reach.eps), reach(|reach| &reach.step_size));
-    let from = |chosen: Option<&Chosen>| chosen.map_or_else(String::new, |chosen| chosen.from.clone());
-    let report = Report {
+}
+
+/// Who is judged, on what and how.
+fn setting(
+    exam: &Examination,
+    loaded: &Loaded,
+    surrogate: Option<&Loaded>,
+    dataset: &Dataset,
+    identity: &str,
+    engine: &dyn Engine,
+) -> Setting {
+    let reach = exam.reach.as_ref();
+    let written = |choose: fn(&Reach) -> &Chosen| reach.map(|reach| choose(reach).value.to_string());
+    let from =
+        |choose: fn(&Reach) -> &Chosen| reach.map_or_else(String::new, |reach| choose(reach).from.clone());
+    Setting {
         architecture: loaded.network.architecture().into(),
         parameters: engine::cost::network(&loaded.network).parameters,
         weights_blake3: loaded.blake3.clone(),
         weights_key: Some(loaded.part.clone()).filter(|part| !part.is_empty()),
         normalisation: loaded.network.normalisation().map(|(mean, std)| [mean.into(), std.into()]),
+        surrogate: surrogate.map(|other| Surrogate {
+            architecture: other.network.architecture().into(),
+            weights_blake3: other.blake3.clone(),
+        }),
         data: exam.data.clone(),
+        data_blake3: identity.into(),
         split: exam.split.name().into(),
-        images: dataset.len(),
         limit: exam.limit,
-        eps: eps.map(|eps| eps.value.to_string()),
-        eps_from: from(eps),
+        class_names: dataset.class_names().to_vec(),
+        norm: reach.map(|reach| reach.threat.norm),
+        eps: written(|reach| &reach.eps),
+        eps_from: from(|reach| &reach.eps),
         trained_eps: exam.trained_eps.as_ref().map(ToString::to_string),
-        step_size: step_size.map(|step| step.value.to_string()),
-        step_size_from: from(step_size),
+        step_size: written(|reach| &reach.step_size),
+        step_size_from: from(|reach| &reach.step_size),
         restarts: exam.restarts,
         seed: exam.seed,
         engine: engine.name().into(),
         version: cli::build::VERSION.into(),
         commit: cli::build::commit().map(Into::into),
-        scores,
-        interval_95: BTreeMap::new(),
-        vanished_gradients: vanished,
-        class_names: dataset.class_names().to_vec(),
-        per_class: BTreeMap::new(),
-        worst_class: BTreeMap::new(),
-    };
-    Ok(report.with_tables())
+    }
 }
 
 /// What will run, on what.
 fn announce(
     exam: &Examination,
-    dataset: &Dataset,
+    images: usize,
     architecture: &str,
     chains: &[Chain],
     engine: &dyn Engine,
@@ -184,7 +249,7 @@ fn announce(
     note(format_args!(
         "{}: {architecture}, {} images of {} {}\n{} on {}, {threads} threads",
         exam.student.display(),
-        with_commas(dataset.len() as u64),
+        with_commas(images as u64),
         exam.data,
         exam.split.name(),
         names.join(", "),
@@ -199,12 +264,4 @@ fn announce(
             reach.eps.value
         ));
     }
-}
-
-/// The progress of an attack, or of none.
-fn begun(dataset: &Dataset, name: &str) -> Progress {
-    let mut progress = Progress::on_stderr("images");
-    progress.about(name);
-    progress.begin_at(0, dataset.len() as u64);
-    progress
 }

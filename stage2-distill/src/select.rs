@@ -131,7 +131,7 @@ pub fn judge(
         seed: config.seed,
         batch: config.batch,
     };
-    let clean = eval::clean(victim, &exam, places, settings.batch, progress)?;
+    let clean = eval::clean(victim, &exam, places, settings.batch, progress)?.right;
     let fates = eval::robust(victim, &exam, places, &clean, &[attack.as_ref()], &settings, progress)?;
     let robust: Vec<bool> = fates.into_iter().map(eval::Fate::stands).collect();
     let count = |right: &[bool]| {

@@ -3,18 +3,38 @@
 //! Attacks only propose images. Here, and nowhere else, they are projected, checked and counted, so that no attack
 //! can be generous to itself.
 
+mod evidence;
 mod exam;
 mod fate;
+mod finding;
 mod report;
+mod score;
+mod summary;
 mod trial;
 
-pub use exam::{EvalError, Exam, Progress, Settings, argmax};
+pub use evidence::{Evidence, Outcome, Part, Setting, Surrogate, Unmergeable};
+pub use exam::{EvalError, Exam, Logits, Progress, Settings, argmax};
 pub use fate::Fate;
-pub use report::{Report, Score};
+pub use finding::Finding;
+pub use report::Report;
+pub use score::Score;
+pub use summary::Summary;
 pub use trial::{Moment, Order, Stage, Trial, Watch, Work};
 
-use self::exam::{correct, labels};
+use self::exam::{correct, labels, rows};
 use crate::attack::{Attack, Victim};
+
+/// How a network does without any attack.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Clean {
+    /// Which images it classifies right, in order.
+    pub right: Vec<bool>,
+    /// What its logits look like.
+    pub logits: Logits,
+}
+
+/// Images of the data set that are asked about twice: its first.
+const ASKED_TWICE: usize = 64;
 
 /// Which images the student classifies right, in order.
 pub fn clean(
@@ -23,15 +43,32 @@ pub fn clean(
     places: &[usize],
     batch: usize,
     progress: &mut Progress,
-) -> Result<Vec<bool>, EvalError> {
-    let mut right = Vec::with_capacity(places.len());
+) -> Result<Clean, EvalError> {
+    let mut clean = Clean::default();
     for part in places.chunks(batch.max(1)) {
-        right.extend(correct(&victim.logits(&exam.images(part)?)?, &labels(exam, part))?);
-        if !progress(right.len(), places.len()) {
+        let images = exam.images(part)?;
+        let logits = rows(&victim.logits(&images)?)?;
+        clean.right.extend(correct(&logits, &labels(exam, part)));
+        clean.logits.distributions += logits.iter().filter(|row| is_distribution(row)).count();
+        if part.iter().any(|&place| place < ASKED_TWICE) {
+            let again = rows(&victim.logits(&images)?)?;
+            let twice = part.iter().zip(logits.iter().zip(&again)).filter(|(place, _)| **place < ASKED_TWICE);
+            let (asked, changed) = twice.fold((0, 0), |(asked, changed), (_, (one, two))| {
+                (asked + 1, changed + usize::from(one != two))
+            });
+            clean.logits.asked_twice += asked;
+            clean.logits.changed += changed;
+        }
+        if !progress(clean.right.len(), places.len()) {
             return Err(EvalError::Interrupted);
         }
     }
-    Ok(right)
+    Ok(clean)
+}
+
+/// Whether a row of answers is one of probabilities.
+fn is_distribution(row: &[f64]) -> bool {
+    row.iter().all(|value| (0.0..=1.0).contains(value)) && (row.iter().sum::<f64>() - 1.0).abs() < 1e-4
 }
 
 /// What becomes of each image under a suite, in one go; `progress` hears of each run of each attack anew.
@@ -55,7 +92,7 @@ struct Passing<'a, 'b>(&'a mut Progress<'b>);
 
 impl Watch for Passing<'_, '_> {
     fn tell(&mut self, Moment { done, images, .. }: Moment) -> Order {
-        if (self.0)(done, images) { Order::Go } else { Order::Stop }
+        if (self.0)(done as usize, images) { Order::Go } else { Order::Stop }
     }
 }
 
@@ -118,6 +155,10 @@ mod tests {
             Next::Judge
         }
 
+        fn share(&self) -> f64 {
+            0.0
+        }
+
         fn save(&self) -> Vec<u8> {
             Vec::new()
         }
@@ -147,7 +188,7 @@ mod tests {
         let exam = Pixels(vec![0.4, 0.55, 0.65, 0.9]);
         let places = [0, 1, 2, 3];
         let settings = Settings { threat: Threat::linf(0.2), step_size: 0.1, restarts: 1, seed: 0, batch: 2 };
-        let right = clean(&victim, &exam, &places, 3, &mut |_, _| true).unwrap();
+        let right = clean(&victim, &exam, &places, 3, &mut |_, _| true).unwrap().right;
         assert_eq!(right, [false, true, true, true]);
         // The second would take all; the ball leaves it two tenths.
         let chain = [Darken(0.1, Mutex::default()), Darken(1.0, Mutex::default())];

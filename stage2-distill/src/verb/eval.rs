@@ -1,13 +1,17 @@
 //! Flags of `distill eval`.
 
-use std::io::Write;
+mod place;
+
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use cli::{Interruptible, MachineArgs, NetworkArgs, Stop, json, show, whole};
-use disk::{Existing, publish};
-use method::threat::Fraction;
+use method::eval::{Evidence, Part, Report, Summary};
+use method::threat::{Fraction, Norm, Threat};
+use serde::Serialize;
 
+use self::place::{is_stream, refuse_place, target, write_report};
 use crate::error::RunError;
 use crate::evaluate::{Chosen, Examination, Reach, chains, evaluate};
 use crate::trained::{self, Trained};
@@ -15,11 +19,12 @@ use crate::trained::{self, Trained};
 /// Flags of `distill eval`.
 #[derive(Args)]
 pub struct EvalArgs {
-    /// A run's folder, for its best student (its last one where it selected none), or a student's weights
-    #[arg(value_name = "RUN", required_unless_present = "student")]
-    run: Option<PathBuf>,
+    /// A run's folder, for its best student (its last one where it selected none), or a student's weights; several, of one
+    /// kind and of different seeds, for mean and standard deviation
+    #[arg(value_name = "RUN", required_unless_present_any = ["student", "merge"])]
+    runs: Vec<PathBuf>,
     /// The same: weights of the student, or its run's folder
-    #[arg(long, value_name = "FILE", conflicts_with = "run")]
+    #[arg(long, value_name = "FILE", conflicts_with = "runs")]
     student: Option<PathBuf>,
     #[command(flatten)]
     network: NetworkArgs,
@@ -32,6 +37,9 @@ pub struct EvalArgs {
     /// Attacks, separated by commas; clean accuracy is always measured
     #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "clean,fgsm,pgd20")]
     attack: Vec<String>,
+    /// How attacks measure distance: linf or l2
+    #[arg(long, value_name = "NORM", default_value = "linf")]
+    norm: Norm,
     /// Radius of the attack, such as 8/255 [default: the run's]
     #[arg(long, value_name = "FRACTION")]
     eps: Option<Fraction>,
@@ -41,6 +49,9 @@ pub struct EvalArgs {
     /// Runs of each attack from different starts; an image must withstand all
     #[arg(long, value_name = "N", default_value = "1", value_parser = whole::<1, 1000>)]
     restarts: u32,
+    /// Black box: attack this network, and judge the student by the images that it is fooled by
+    #[arg(long, value_name = "FILE")]
+    surrogate: Option<PathBuf>,
     /// Only the first N images
     #[arg(long, value_name = "N", value_parser = whole::<1, { u32::MAX }>)]
     limit: Option<u32>,
@@ -56,79 +67,24 @@ pub struct EvalArgs {
     /// Also write the result as JSON to this file, or to standard output for `-`
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-}
-
-/// Whether a regular file lies there that is not an earlier report: a report may be written anew, a run's record, data
-/// or weights may not be written over.
-fn holds_something_else(path: &Path) -> bool {
-    let is_file = std::fs::metadata(path).is_ok_and(|found| found.is_file());
-    let is_report = || -> Option<bool> {
-        let report: serde_json::Value = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
-        Some(report.get("weights_blake3").is_some() && report.get("per_class").is_some())
-    };
-    is_file && std::fs::metadata(path).is_ok_and(|found| found.len() > 0) && is_report() != Some(true)
-}
-
-/// The file that a path leads to: through links, also one to a file that is not there yet.
-fn target(path: &Path) -> PathBuf {
-    let linked = std::fs::read_link(path).map(|to| path.parent().unwrap_or(Path::new("")).join(to));
-    std::fs::canonicalize(path).ok().or(linked.ok()).unwrap_or_else(|| path.into())
-}
-
-/// Whether something is there that is written into and not replaced: a pipe, a terminal, a device.
-fn is_stream(path: &Path) -> bool {
-    std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
-}
-
-/// Writes a report.
-fn write_report(path: &Path, text: &str) -> std::io::Result<()> {
-    if is_stream(path) {
-        return std::fs::OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes());
-    }
-    publish(&target(path), Existing::Replace, |out| out.write_all(text.as_bytes()))
-}
-
-/// Where the report cannot lie, or must not: in the student's place.
-fn refuse_place(report: &Path, student: &Path) -> Result<(), RunError> {
-    if let Some(folder) = report.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir())
-    {
-        return Err(RunError::Refused(format!(
-            "--json {}: there is no folder {}\nhint: make it first, or name another file",
-            report.display(),
-            folder.display()
-        )));
-    }
-    let is_label_set = |folder: &Path| {
-        folder.join("manifest.json").exists()
-            && ["shards", "data"].iter().any(|part| folder.join(part).is_dir())
-    };
-    if report.parent().is_some_and(is_label_set) {
-        return Err(RunError::Refused(format!(
-            "--json {}: that is in a label set, which holds nothing but its own files\nhint: name another file for the report",
-            report.display()
-        )));
-    }
-    let place = |path: &Path| std::fs::canonicalize(path).ok();
-    if place(report).is_some_and(|report| place(student) == Some(report)) {
-        return Err(RunError::Refused(format!(
-            "--json {}: that is the student itself\nhint: name another file for the report",
-            report.display()
-        )));
-    }
-    if holds_something_else(report) {
-        return Err(RunError::Refused(format!(
-            "--json {}: there is a file that is no report\nhint: name another file for the report, or move what is there",
-            report.display()
-        )));
-    }
-    Ok(())
+    /// Keep in this folder how far it is, so that the same command goes on after a crash
+    #[arg(long, value_name = "FOLDER")]
+    state: Option<PathBuf>,
+    /// Write the adversarial images to this safetensors file
+    #[arg(long, value_name = "FILE")]
+    save_adversarial: Option<PathBuf>,
+    /// Judge part I of N of the images: for several machines, whose reports --merge makes one
+    #[arg(long, value_name = "I/N")]
+    part: Option<Part>,
+    /// Make one report of the reports of all parts, and judge nothing
+    #[arg(long, value_name = "REPORT", num_args = 1.., conflicts_with_all = ["runs", "student", "part", "state"])]
+    merge: Vec<PathBuf>,
 }
 
 impl EvalArgs {
     /// What is to be judged, with what is not given taken from the run.
-    fn examination(&self) -> Result<Examination, RunError> {
+    fn examination(&self, path: &Path) -> Result<Examination, RunError> {
         let attacking = !chains(&self.attack)?.is_empty();
-        let path = self.run.as_ref().or(self.student.as_ref()).expect("one of the two is required");
         let trained = trained::find(path)?;
         let student = trained.student.clone();
         let shown = student.display();
@@ -149,6 +105,15 @@ impl EvalArgs {
             limit: self.limit.map(|limit| limit as usize),
             batch: self.batch as usize,
             seed: self.seed,
+            surrogate: self
+                .surrogate
+                .as_ref()
+                .map(|path| trained::find(path))
+                .transpose()?
+                .map(|found| found.student),
+            part: self.part,
+            state: self.state.clone(),
+            adversarial: self.save_adversarial.clone(),
             student,
         })
     }
@@ -157,40 +122,121 @@ impl EvalArgs {
     fn reach(&self, trained: &Trained) -> Result<Reach, RunError> {
         let given = |value: &Fraction| Chosen { value: value.clone(), from: "given".into() };
         let quarter = |eps: &Fraction| Chosen { value: eps.usual_step(), from: "eps / 4".into() };
+        let reach = |eps: Chosen, step_size: Chosen| {
+            let threat = Threat::new(self.norm, &eps.value);
+            let threat = threat.map_err(|error| RunError::Refused(format!("--eps: {error}")))?;
+            Ok(Reach { threat, eps, step_size })
+        };
         if let Some(eps) = &self.eps {
             let step_size = self.step_size.as_ref().map_or_else(|| quarter(eps), given);
-            return Ok(Reach { eps: given(eps), step_size });
+            return reach(given(eps), step_size);
+        }
+        let shown = trained.student.display();
+        if self.norm != Norm::Linf {
+            return Err(RunError::Refused(format!(
+                "{shown}: students train in linf balls, whose eps says nothing about {}\nhint: add --eps, as in --eps 0.5 for CIFAR",
+                self.norm
+            )));
         }
         let Some(run) = &trained.run else {
             return Err(RunError::Refused(format!(
-                "{}: no run's folder says for which eps it was trained\nhint: add --eps, as in --eps 8/255 for CIFAR or --eps 0.3 for MNIST",
-                trained.student.display()
+                "{shown}: no run's folder says for which eps it was trained\nhint: add --eps, as in --eps 8/255 for CIFAR or --eps 0.3 for MNIST"
             )));
         };
         let of_run = |value: Fraction| Chosen { value, from: run.record.display().to_string() };
         let step_size = self.step_size.as_ref().map_or_else(|| of_run(run.config.step_size()), given);
-        Ok(Reach { eps: of_run(run.config.eps.clone()), step_size })
+        reach(of_run(run.config.eps.clone()), step_size)
     }
 
     pub(super) fn run(&self, machine: MachineArgs) -> Result<(), RunError> {
-        let exam = self.examination()?;
-        let to_stdout = self.json.as_deref().is_some_and(|path| path.as_os_str() == "-");
-        let file = self.json.as_deref().filter(|_| !to_stdout);
-        if let Some(path) = file {
-            // An evaluation may take hours, and its result must have somewhere to go.
-            if !is_stream(path) {
-                refuse_place(path, &exam.student)?;
-                disk::probe(&target(path)).map_err(cli::Error::io("write", path))?;
+        if !self.merge.is_empty() {
+            self.check_places(&self.merge)?;
+            let parts = self.merge.iter().map(|path| read_part(path)).collect::<Result<_, _>>()?;
+            let merged =
+                Report::merge(parts).map_err(|error| RunError::Refused(format!("--merge: {error}")))?;
+            return self.publish(&merged);
+        }
+        let paths: Vec<&Path> = self.student.iter().chain(&self.runs).map(PathBuf::as_path).collect();
+        let mut exams = paths.iter().map(|path| self.examination(path)).collect::<Result<Vec<_>, _>>()?;
+        self.check_places(&exams.iter().map(|exam| exam.student.clone()).collect::<Vec<_>>())?;
+        if exams.len() > 1 {
+            self.refuse_several(&exams)?;
+            for (number, exam) in (1..).zip(&mut exams) {
+                exam.state = exam.state.take().map(|folder| folder.join(number.to_string()));
             }
         }
         let stop = Stop::on_signals_after("this pass")?;
         let machine = machine.machine();
         let engine = machine.start(self.exact_conv)?;
-        let report = evaluate(&exam, &Interruptible::new(engine.as_ref(), &stop), machine.threads)?;
-        show(&report, to_stdout)?;
-        if let Some(path) = file {
-            write_report(path, &json(&report)).map_err(cli::Error::io("write", path))?;
+        let interruptible = Interruptible::new(engine.as_ref(), &stop);
+        // What is kept should be kept up to the last pass; of what is not, nobody waits for the end of a batch.
+        let engine = if self.state.is_some() { engine.as_ref() } else { &interruptible };
+        let reports = exams.iter().map(|exam| evaluate(exam, engine, machine.threads, &stop));
+        let mut reports = reports.collect::<Result<Vec<_>, _>>()?;
+        match reports.len() {
+            1 => self.publish(&reports.remove(0)),
+            _ => self.publish(&Summary::of(reports)),
+        }
+    }
+
+    /// Several students answer one question, or none.
+    fn refuse_several(&self, exams: &[Examination]) -> Result<(), RunError> {
+        if self.part.is_some() || self.save_adversarial.is_some() {
+            return Err(RunError::Refused(
+                "--part and --save-adversarial are for one student\nhint: evaluate one after the other"
+                    .into(),
+            ));
+        }
+        let asked = |exam: &Examination| {
+            let eps = exam.reach.as_ref().map(|reach| reach.eps.value.to_string());
+            let step = exam.reach.as_ref().map(|reach| reach.step_size.value.to_string());
+            (exam.data.clone(), eps, step)
+        };
+        match exams.iter().find(|exam| asked(exam) != asked(&exams[0])) {
+            None => Ok(()),
+            Some(other) => Err(RunError::Refused(format!(
+                "{} and {} were trained on other data or for another eps: they have no mean\nhint: add --data, --eps and --step-size, or evaluate one after the other",
+                exams[0].student.display(),
+                other.student.display()
+            ))),
+        }
+    }
+
+    /// The file for the JSON, if it is not standard output.
+    fn file(&self) -> Option<&Path> {
+        self.json.as_deref().filter(|path| path.as_os_str() != "-")
+    }
+
+    /// An evaluation may take hours, and what it finds must have somewhere to go.
+    fn check_places(&self, read: &[PathBuf]) -> Result<(), RunError> {
+        for path in self.file().into_iter().filter(|path| !is_stream(path)) {
+            for input in read {
+                refuse_place(path, input)?;
+            }
+            disk::probe(&target(path)).map_err(cli::Error::io("write", path))?;
+        }
+        if let Some(path) = &self.save_adversarial {
+            disk::probe(path).map_err(cli::Error::io("write", path))?;
         }
         Ok(())
     }
+
+    fn publish<R: Display + Serialize>(&self, report: &R) -> Result<(), RunError> {
+        show(report, self.json.is_some() && self.file().is_none())?;
+        if let Some(path) = self.file() {
+            write_report(path, &json(report)).map_err(cli::Error::io("write", path))?;
+        }
+        Ok(())
+    }
+}
+
+/// What a report of a part measured.
+fn read_part(path: &Path) -> Result<Evidence, RunError> {
+    let text = std::fs::read(path).map_err(cli::Error::io("read", path))?;
+    serde_json::from_slice(&text).map_err(|error| {
+        RunError::Refused(format!(
+            "{}: no report of this version's `distill eval`: {error}\nhint: parts are made with --part I/N --json FILE",
+            path.display()
+        ))
+    })
 }

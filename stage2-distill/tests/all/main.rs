@@ -6,4 +6,5 @@ mod interruption;
 mod invocations;
 mod lost;
 mod refusals;
+mod shared_evaluation;
 mod streams;

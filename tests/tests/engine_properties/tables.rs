@@ -160,7 +160,7 @@ fn judged_in_batches(
 ) -> Vec<bool> {
     let settings = Settings { threat: Threat::linf(eps), step_size: eps / 4.0, restarts: 1, seed: 3, batch };
     let victim = images.victim(engine);
-    let clean = clean(&victim, images, &PLACES, 4, &mut |_, _| true).unwrap();
+    let clean = clean(&victim, images, &PLACES, 4, &mut |_, _| true).unwrap().right;
     assert_eq!(clean, [true; 6], "the student wrote the labels");
     let fates = robust(&victim, images, &PLACES, &clean, &[attack], &settings, &mut |_, _| true).unwrap();
     fates.into_iter().map(Fate::stands).collect()
@@ -274,6 +274,10 @@ impl Search for Elsewhere {
 
     fn learn(&mut self, _: &[f32], _: &[f32]) -> Next {
         Next::Judge
+    }
+
+    fn share(&self) -> f64 {
+        0.0
     }
 
     fn save(&self) -> Vec<u8> {

@@ -150,6 +150,11 @@ impl Search for Climb {
         Next::Ask
     }
 
+    fn share(&self) -> f64 {
+        let State { losses, at, ascent, .. } = &self.state;
+        (*at as f64 + ascent.taken as f64 / ascent.steps as f64) / losses.len().max(1) as f64
+    }
+
     fn save(&self) -> Vec<u8> {
         saved(&self.state)
     }

@@ -117,6 +117,11 @@ impl Search for Way {
         Next::Ask
     }
 
+    fn share(&self) -> f64 {
+        let State { targets, at, taken, .. } = &self.state;
+        (*at as f64 + *taken as f64 / self.attack.steps as f64) / targets.len().max(1) as f64
+    }
+
     fn save(&self) -> Vec<u8> {
         saved(&self.state)
     }

@@ -86,6 +86,11 @@ impl<'a> Pool<'a> {
         self.slots.len()
     }
 
+    /// How much of them is done, in searches.
+    pub fn share(&self) -> f64 {
+        self.slots.iter().map(|slot| slot.search.share()).sum()
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
@@ -118,9 +123,9 @@ impl<'a> Pool<'a> {
         }
         let images = self.points()?;
         if self.attack.climbs() {
-            self.differentiate(&images)?
+            self.differentiate(&images)?;
         } else {
-            self.query(&images)?
+            self.query(&images)?;
         }
         let ended = self.slots.extract_if(.., |slot| slot.next != Next::Ask);
         let end = |slot: Slot| End {

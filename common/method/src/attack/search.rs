@@ -76,6 +76,9 @@ pub trait Search: Send {
     /// Takes what the network said at the point and names the next. `gradient` is empty for attacks that ask for none.
     fn learn(&mut self, logits: &[f32], gradient: &[f32]) -> Next;
 
+    /// How much of what it will try at most is done, from 0 to 1.
+    fn share(&self) -> f64;
+
     /// All that it has learned, for [`restore`](Self::restore).
     fn save(&self) -> Vec<u8>;
 

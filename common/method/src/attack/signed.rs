@@ -125,15 +125,17 @@ impl Attack for Signed {
             }
         }
         let state = State { taken: 0, point };
-        Box::new(Steps { loss: self.loss, steps: self.steps, step: step as f32, subject, state })
+        Box::new(Way { loss: self.loss, steps: self.steps, stride: step as f32, subject, state })
     }
 }
 
 /// The way from one image.
-struct Steps {
+struct Way {
     loss: Loss,
+    /// Steps in all.
     steps: usize,
-    step: f32,
+    /// How far each goes.
+    stride: f32,
     subject: Subject,
     state: State,
 }
@@ -144,7 +146,7 @@ struct State {
     point: Vec<f32>,
 }
 
-impl Search for Steps {
+impl Search for Way {
     fn point(&self) -> &[f32] {
         &self.state.point
     }
@@ -157,10 +159,15 @@ impl Search for Steps {
     fn learn(&mut self, _: &[f32], gradient: &[f32]) -> Next {
         for (place, &slope) in gradient.iter().enumerate() {
             let sign = f32::from(i8::from(slope > 0.0) - i8::from(slope < 0.0));
-            self.state.point[place] = self.subject.project(place, self.state.point[place] + self.step * sign);
+            self.state.point[place] =
+                self.subject.project(place, self.state.point[place] + self.stride * sign);
         }
         self.state.taken += 1;
         if self.state.taken == self.steps { Next::Judge } else { Next::Ask }
+    }
+
+    fn share(&self) -> f64 {
+        self.state.taken as f64 / self.steps as f64
     }
 
     fn save(&self) -> Vec<u8> {

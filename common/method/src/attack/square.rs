@@ -107,6 +107,10 @@ impl Search for Tries {
         Next::Ask
     }
 
+    fn share(&self) -> f64 {
+        self.state.tried as f64 / self.attack.queries as f64
+    }
+
     fn save(&self) -> Vec<u8> {
         saved(&self.state)
     }

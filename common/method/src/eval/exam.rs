@@ -18,7 +18,7 @@ pub enum EvalError {
         /// The attack.
         attack: String,
         /// How.
-        source: ThreatError,
+        source: Box<ThreatError>,
     },
     /// Logits are infinite or not numbers, so no accuracy means anything.
     #[error("the student's logits are infinite or not numbers\nhint: the training that made it diverged")]
@@ -63,6 +63,25 @@ pub struct Settings {
     pub batch: usize,
 }
 
+/// What the logits of clean images look like: evaluations of networks that are random, or end in a softmax, mislead.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Logits {
+    /// Images whose logits are a probability distribution.
+    pub distributions: usize,
+    /// Images that were asked about twice.
+    pub asked_twice: usize,
+    /// Those that got another answer.
+    pub changed: usize,
+}
+
+impl std::ops::AddAssign for Logits {
+    fn add_assign(&mut self, other: Self) {
+        self.distributions += other.distributions;
+        self.asked_twice += other.asked_twice;
+        self.changed += other.changed;
+    }
+}
+
 /// Called after each batch with the images done and the images in all; false stops.
 pub type Progress<'a> = dyn FnMut(usize, usize) -> bool + 'a;
 
@@ -70,13 +89,18 @@ pub(super) fn labels(exam: &dyn Exam, places: &[usize]) -> Vec<u32> {
     places.iter().map(|&place| exam.labels()[place] as u32).collect()
 }
 
-/// Whether the largest logit of each row is the label's; the first of equals counts.
-pub(super) fn correct(logits: &Tensor, labels: &[u32]) -> Result<Vec<bool>, EvalError> {
+/// Logits `(N, K)` by image; refused where they are no numbers.
+pub(super) fn rows(logits: &Tensor) -> Result<Vec<Vec<f64>>, EvalError> {
     let rows = logits.to_dtype(DType::F64)?.to_vec2::<f64>()?;
     if rows.iter().flatten().any(|logit| !logit.is_finite()) {
         return Err(EvalError::NonFinite);
     }
-    Ok(rows.iter().zip(labels).map(|(row, &label)| argmax(row) == label as usize).collect())
+    Ok(rows)
+}
+
+/// Whether the largest logit of each row is the label's; the first of equals counts.
+pub(super) fn correct(rows: &[Vec<f64>], labels: &[u32]) -> Vec<bool> {
+    rows.iter().zip(labels).map(|(row, &label)| argmax(row) == label as usize).collect()
 }
 
 /// The place of the largest value; the first of equals.

@@ -6,7 +6,7 @@ use std::time::Instant;
 use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::exam::{EvalError, Exam, Settings, correct, labels};
+use super::exam::{EvalError, Exam, Settings, correct, labels, rows};
 use super::fate::Fate;
 use crate::attack::{Asked, Attack, End, Pool, Saved, Subject, Victim};
 
@@ -36,7 +36,6 @@ pub struct Work {
     /// Wall-clock time.
     pub seconds: f64,
     /// What it asked of the network.
-    #[serde(flatten)]
     pub asked: Asked,
 }
 
@@ -70,8 +69,8 @@ struct Run {
 pub struct Moment<'a> {
     /// Name of the attack.
     pub attack: &'a str,
-    /// Images that this run of it is done with.
-    pub done: usize,
+    /// Images that this run of it is done with; one half done counts a half.
+    pub done: f64,
     /// Images that this run of it visits.
     pub images: usize,
     /// Images that stand so far.
@@ -165,7 +164,7 @@ impl Trial<'_> {
             }
             let is_over = pool.is_empty() && run.waiting.is_empty();
             let standing = stage.fates.iter().filter(|fate| fate.stands()).count() - claims.len();
-            let done = run.images - run.waiting.len() - pool.len();
+            let done = (run.images - run.waiting.len() - pool.len()) as f64 + pool.share();
             let order = watch.tell(Moment { attack: &name, done, images: run.images, standing });
             if is_over || order != Order::Go || claims.len() >= self.settings.batch {
                 self.confirm(&mut claims, stage, watch)?;
@@ -212,10 +211,11 @@ impl Trial<'_> {
             let points: Vec<f32> = claims.iter().flat_map(|(_, point)| point).copied().collect();
             let points = Tensor::from_vec(points, images.shape(), &Device::Cpu)?.to_dtype(images.dtype())?;
             let points = threat.project(&images, &points)?;
-            threat
-                .check(&images, &points)
-                .map_err(|source| EvalError::Threat { attack: self.attacks[stage.attack].name(), source })?;
-            let right = correct(&self.victim.logits(&points)?, &labels(self.exam, &places))?;
+            threat.check(&images, &points).map_err(|source| EvalError::Threat {
+                attack: self.attacks[stage.attack].name(),
+                source: Box::new(source),
+            })?;
+            let right = correct(&rows(&self.victim.logits(&points)?)?, &labels(self.exam, &places));
             let points = points.flatten_from(1)?.to_dtype(DType::F32)?.to_vec2::<f32>()?;
             for (((index, _), right), point) in claims.iter().zip(right).zip(points) {
                 if !right {

@@ -1,0 +1,269 @@
+//! What an evaluation measured, image by image: all that its figures are computed from, and all that parts of it made on
+//! several machines need to become one.
+
+use serde::{Deserialize, Serialize};
+
+use super::exam::Logits;
+use super::fate::Fate;
+use super::score::Score;
+use super::trial::Work;
+use crate::threat::Norm;
+
+/// Who was judged, on what and how. Parts of one evaluation agree in it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Setting {
+    /// The architecture judged.
+    pub architecture: String,
+    /// Its trainable parameters.
+    pub parameters: u64,
+    /// BLAKE3 of the weights file.
+    pub weights_blake3: String,
+    /// The part of the weights file that was taken; none where it is all of it.
+    pub weights_key: Option<String>,
+    /// What each channel of the images has taken away and is then divided by; none where they are seen as they are.
+    pub normalisation: Option<[Vec<f64>; 2]>,
+    /// The network whose gradients the attacks climbed, where that is another one.
+    pub surrogate: Option<Surrogate>,
+    /// The data set, as given.
+    pub data: String,
+    /// The identity of the images and their classes, before `limit` and parts.
+    pub data_blake3: String,
+    /// The split.
+    pub split: String,
+    /// The `--limit` that chose the images, where there was one.
+    pub limit: Option<usize>,
+    /// Names of the classes.
+    pub class_names: Vec<String>,
+    /// How attacks measure distance; none where nothing attacked.
+    pub norm: Option<Norm>,
+    /// Radius of the ball, as written; none where nothing attacked.
+    pub eps: Option<String>,
+    /// Who chose it: `given`, or the run's file.
+    pub eps_from: String,
+    /// The radius that the student was trained for, where its run is known.
+    pub trained_eps: Option<String>,
+    /// Step size of iterated attacks, as written; none where nothing attacked.
+    pub step_size: Option<String>,
+    /// Who chose it.
+    pub step_size_from: String,
+    /// Runs of each attack from different starts.
+    pub restarts: usize,
+    /// Keys the starts.
+    pub seed: u64,
+    /// What ran the network.
+    pub engine: String,
+    /// The program's version.
+    pub version: String,
+    /// The commit that it was built from, where that is known.
+    pub commit: Option<String>,
+}
+
+impl Setting {
+    /// Names of what two settings differ in, for which one's figures are not the other's. Where files lie may differ from
+    /// machine to machine.
+    pub fn differences(&self, other: &Self) -> Vec<&'static str> {
+        macro_rules! differing {
+            ($($field:ident),*) => {
+                [$((stringify!($field), self.$field != other.$field)),*]
+            };
+        }
+        let fields = differing!(
+            architecture,
+            weights_blake3,
+            weights_key,
+            normalisation,
+            surrogate,
+            data_blake3,
+            split,
+            limit,
+            norm,
+            eps,
+            trained_eps,
+            step_size,
+            restarts,
+            seed,
+            engine,
+            version,
+            commit
+        );
+        fields.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
+    }
+}
+
+/// A network that lends its gradients.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Surrogate {
+    /// Its architecture.
+    pub architecture: String,
+    /// BLAKE3 of its weights file.
+    pub weights_blake3: String,
+}
+
+/// One of several machines' share of the images: `index` of `of`, from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// Which.
+    pub index: usize,
+    /// Of how many.
+    pub of: usize,
+}
+
+impl Part {
+    /// The images of this part, of so many: parts are contiguous, and differ by one image at most.
+    pub fn range(self, images: usize) -> std::ops::Range<usize> {
+        images * (self.index - 1) / self.of..images * self.index / self.of
+    }
+}
+
+impl std::str::FromStr for Part {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let whole = |part: &str| part.parse::<usize>().ok();
+        let parts = text.split_once('/').and_then(|(index, of)| Some((whole(index)?, whole(of)?)));
+        match parts {
+            Some((index, of)) if (1..=of).contains(&index) => Ok(Self { index, of }),
+            _ => Err(format!("`{text}` is no part such as 1/3, 2/3 or 3/3")),
+        }
+    }
+}
+
+impl std::fmt::Display for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.index, self.of)
+    }
+}
+
+/// What a suite did; `clean` is the one without attacks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The suite's name.
+    pub suite: String,
+    /// Its attacks, in order.
+    pub attacks: Vec<String>,
+    /// What became of each image: the place in `attacks` of the attack that broke it, -1 where it was wrong without any,
+    /// -2 where it stands, -3 where it stands and every gradient had vanished.
+    pub fates: Vec<Fate>,
+    /// What each attack cost.
+    pub work: Vec<Work>,
+}
+
+impl Outcome {
+    /// How often the network is right after each attack of several, and at the end, under the names that reports use.
+    pub fn scores(&self, labels: &[i32], classes: usize) -> Vec<(String, Score)> {
+        let score = |right: Vec<bool>| Score::count(&right, labels.iter().copied(), classes);
+        let members = self.attacks.iter().enumerate().filter(|_| self.attacks.len() > 1);
+        let mut scores: Vec<(String, Score)> = members
+            .map(|(by, attack)| {
+                let left = self.fates.iter().map(|fate| fate.stands_after(by)).collect();
+                (format!("{}/{attack}", self.suite), score(left))
+            })
+            .collect();
+        scores.push((self.suite.clone(), score(self.fates.iter().map(|fate| fate.stands()).collect())));
+        scores
+    }
+
+    /// Images that count as right though nothing was tried on them.
+    pub fn blind(&self) -> usize {
+        self.fates.iter().filter(|fate| **fate == Fate::Blind).count()
+    }
+}
+
+/// What an evaluation measured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// Of whom, and how.
+    #[serde(flatten)]
+    pub setting: Setting,
+    /// Which part of the images, where several machines share them.
+    pub part: Option<Part>,
+    /// Images judged.
+    pub images: usize,
+    /// The class of each.
+    pub labels: Vec<i32>,
+    /// What the logits of clean images look like.
+    pub logits: Logits,
+    /// What each suite did, in the order asked for; `clean` first.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// Why parts are not one evaluation.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unmergeable {
+    /// A report of all images.
+    #[error(
+        "report {0} is no part: it judged all images\nhint: parts are made with --part 1/N to --part N/N"
+    )]
+    Whole(usize),
+    /// They are not of one evaluation.
+    #[error("reports 1 and {report} are not of one evaluation: they differ in {fields}")]
+    Differ {
+        /// Which, from 1.
+        report: usize,
+        /// The fields.
+        fields: String,
+    },
+    /// Some part is missing or there twice.
+    #[error("{0}")]
+    Parts(String),
+}
+
+impl Evidence {
+    /// The evaluation that these are the parts of, in any order.
+    pub fn merge(mut parts: Vec<Self>) -> Result<Self, Unmergeable> {
+        let whole = parts.iter().position(|evidence| evidence.part.is_none());
+        if let Some(index) = whole {
+            return Err(Unmergeable::Whole(index + 1));
+        }
+        for (index, other) in parts.iter().enumerate().skip(1) {
+            let fields = differences(&parts[0], other);
+            if !fields.is_empty() {
+                return Err(Unmergeable::Differ { report: index + 1, fields: fields.join(", ") });
+            }
+        }
+        let of = parts[0].part.expect("all are parts").of;
+        for wanted in 1..=of {
+            let found = parts.iter().filter(|evidence| evidence.part.expect("all are parts").index == wanted);
+            match found.count() {
+                1 => {}
+                0 => return Err(Unmergeable::Parts(format!("part {wanted}/{of} is missing"))),
+                n => return Err(Unmergeable::Parts(format!("part {wanted}/{of} is there {n} times"))),
+            }
+        }
+        parts.sort_by_key(|evidence| evidence.part.expect("all are parts").index);
+        let mut parts = parts.into_iter();
+        let mut merged = parts.next().expect("there is a first part");
+        merged.part = None;
+        for part in parts {
+            merged.images += part.images;
+            merged.labels.extend(part.labels);
+            merged.logits += part.logits;
+            for (outcome, other) in merged.outcomes.iter_mut().zip(part.outcomes) {
+                outcome.fates.extend(other.fates);
+                for (work, other) in outcome.work.iter_mut().zip(other.work) {
+                    work.seconds += other.seconds;
+                    work.asked += other.asked;
+                }
+            }
+        }
+        Ok(merged)
+    }
+
+    /// Accuracy by name, in order.
+    pub fn scores(&self) -> Vec<(String, Score)> {
+        let classes = self.setting.class_names.len();
+        self.outcomes.iter().flat_map(|outcome| outcome.scores(&self.labels, classes)).collect()
+    }
+}
+
+fn differences(one: &Evidence, other: &Evidence) -> Vec<&'static str> {
+    let suites = |evidence: &Evidence| -> Vec<(String, Vec<String>)> {
+        evidence.outcomes.iter().map(|outcome| (outcome.suite.clone(), outcome.attacks.clone())).collect()
+    };
+    let mut fields = one.setting.differences(&other.setting);
+    fields.extend((suites(one) != suites(other)).then_some("attacks"));
+    fields.extend(
+        (one.part.map(|part| part.of) != other.part.map(|part| part.of)).then_some("number of parts"),
+    );
+    fields
+}

@@ -1,0 +1,201 @@
+//! Evaluations that are killed, cut into parts, or of several students.
+
+use std::process::Stdio;
+use std::time::Instant;
+
+use serde_json::Value;
+
+use crate::fixture::{Scene, flip_a_bit};
+
+/// A student that attacks have something to do with, in `run`.
+fn scene() -> Scene {
+    let scene = Scene::new();
+    scene.train("run", &["--objective", "natural", "--limit", "1000", "--epochs", "3"]).succeeds();
+    scene
+}
+
+/// An evaluation by attacks of all kinds, short enough for a test.
+fn asked<'a>(json: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let mut arguments = vec![
+        "eval",
+        "run",
+        "--limit",
+        "150",
+        "--eps",
+        "0.05",
+        "--attack",
+        "pgd20,apgd-t,square",
+        "--json",
+        json,
+    ];
+    arguments.extend(more);
+    arguments
+}
+
+/// A report, but for the times.
+fn report(scene: &Scene, json: &str) -> Value {
+    let mut report: Value = serde_json::from_slice(&std::fs::read(scene.path(json)).unwrap()).unwrap();
+    for outcome in report["outcomes"].as_array_mut().unwrap() {
+        for work in outcome["work"].as_array_mut().unwrap() {
+            assert!(work["seconds"].take().as_f64().is_some_and(|seconds| seconds >= 0.0));
+        }
+    }
+    report
+}
+
+#[test]
+fn killed_ten_times_in_a_row_an_evaluation_ends_with_the_same_report_and_the_same_images() {
+    let scene = scene();
+    let began = Instant::now();
+    scene.run(&asked("whole.json", &["--save-adversarial", "whole.safetensors"])).succeeds();
+    let whole = began.elapsed();
+    let arguments = asked("killed.json", &["--state", "state", "--save-adversarial", "killed.safetensors"]);
+    for kill in 1..=10u32 {
+        let mut child =
+            scene.command(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(whole * (3 * kill % 10 + 1) / 60);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    assert!(!scene.path("killed.json").exists(), "ten kills came too late to test anything");
+    let last = scene.run(&arguments).succeeds();
+    assert!(last.stderr.contains("state: going on with "), "{}", last.stderr);
+    assert_eq!(report(&scene, "killed.json"), report(&scene, "whole.json"));
+    let images = |file: &str| std::fs::read(scene.path(file)).unwrap();
+    assert!(images("killed.safetensors") == images("whole.safetensors"));
+}
+
+#[test]
+fn a_state_of_another_evaluation_or_a_damaged_one_is_refused() {
+    let scene = scene();
+    let short = ["eval", "run", "--limit", "20", "--attack", "fgsm", "--eps", "0.05", "--state", "state"];
+    scene.run(&short).succeeds();
+    let with = |flag: &'static str, value: &'static str| {
+        let mut arguments: Vec<&str> = short.to_vec();
+        match arguments.iter().position(|known| *known == flag) {
+            Some(at) => arguments[at + 1] = value,
+            None => arguments.extend([flag, value]),
+        }
+        scene.run(&arguments)
+    };
+    with("--eps", "0.06").refused(2, &["differs in eps, step_size"]);
+    with("--seed", "1").refused(2, &["differs in seed"]);
+    with("--attack", "pgd5").refused(2, &["differs in attacks"]);
+    with("--state", "run").refused(2, &["that folder holds other things, such as"]);
+    let again = scene.run(&short).succeeds();
+    assert!(again.stderr.contains("state: everything was done before"), "{}", again.stderr);
+    flip_a_bit(&scene.path("state/evaluation.state"), 100);
+    scene
+        .run(&short)
+        .refused(2, &["evaluation.state: it is damaged", "begin anew in another --state folder"]);
+}
+
+#[test]
+fn three_parts_merged_in_any_order_are_the_report_of_one_machine() {
+    let scene = scene();
+    scene.run(&asked("whole.json", &[])).succeeds();
+    for (part, json) in [("1/3", "1.json"), ("2/3", "2.json"), ("3/3", "3.json")] {
+        scene.run(&asked(json, &["--part", part])).succeeds();
+    }
+    let merge = |reports: &[&str]| {
+        let mut arguments = vec!["eval", "--json", "merged.json", "--merge"];
+        arguments.extend(reports);
+        scene.run(&arguments)
+    };
+    let merged = merge(&["3.json", "1.json", "2.json"]).succeeds();
+    assert_eq!(report(&scene, "merged.json"), report(&scene, "whole.json"));
+    assert_eq!(merged.stdout, scene.run(&asked("again.json", &[])).succeeds().stdout);
+    merge(&["1.json", "3.json"]).refused(2, &["part 2/3 is missing"]);
+    merge(&["1.json", "2.json", "2.json", "3.json"]).refused(2, &["part 2/3 is there 2 times"]);
+    merge(&["1.json", "whole.json"]).refused(2, &["report 2 is no part"]);
+    scene.run(&asked("other.json", &["--part", "2/3", "--seed", "5"])).succeeds();
+    merge(&["1.json", "other.json", "3.json"]).refused(2, &["reports 1 and 2", "they differ in seed"]);
+    std::fs::write(scene.path("text.json"), "{}").unwrap();
+    merge(&["text.json"]).refused(2, &["text.json: no report"]);
+}
+
+#[test]
+fn adversarial_images_lie_in_the_ball_and_are_what_the_report_counts() {
+    let scene = scene();
+    scene.run(&asked("report.json", &["--save-adversarial", "found.safetensors"])).succeeds();
+    let report = report(&scene, "report.json");
+    let bytes = std::fs::read(scene.path("found.safetensors")).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let floats = |name: &str| -> Vec<f32> {
+        let data = file.tensor(name).unwrap().data().to_vec();
+        data.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
+    };
+    let whole = |name: &str| -> Vec<i64> {
+        let data = file.tensor(name).unwrap().data().to_vec();
+        data.chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap())).collect()
+    };
+    let (image, adversarial) = (floats("image"), floats("adversarial"));
+    assert!(image.iter().zip(&adversarial).all(|(a, b)| (a - b).abs() <= 0.05 + f32::EPSILON));
+    assert!(adversarial.iter().all(|pixel| (0.0..=1.0).contains(pixel)));
+    let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
+    let metadata = header.metadata().as_ref().unwrap();
+    assert_eq!(metadata["attacks"], r#"["pgd20","apgd-t","square"]"#);
+    assert_eq!(metadata["weights_blake3"], report["weights_blake3"]);
+    let (index, label, attack) = (whole("index"), whole("label"), whole("attack"));
+    for (number, outcome) in report["outcomes"].as_array().unwrap().iter().skip(1).enumerate() {
+        let fates = outcome["fates"].as_array().unwrap();
+        let fallen: Vec<i64> = (0..150).filter(|&at| fates[at as usize] == 0).collect();
+        assert!(!fallen.is_empty());
+        let rows: Vec<usize> = (0..attack.len()).filter(|&row| attack[row] == number as i64).collect();
+        assert_eq!(rows.iter().map(|&row| index[row]).collect::<Vec<_>>(), fallen);
+        assert!(rows.iter().all(|&row| report["labels"][index[row] as usize] == label[row]));
+    }
+    let passing = std::fs::read_dir(scene.path(".")).unwrap();
+    let passing = passing.filter(|entry| entry.as_ref().unwrap().file_name().as_encoded_bytes()[0] == b'.');
+    assert_eq!(passing.count(), 0, "nothing passing is left");
+}
+
+#[test]
+fn students_of_several_seeds_have_a_mean_and_a_deviation() {
+    let scene = scene();
+    for (out, seed) in [("two", "2"), ("three", "3")] {
+        scene
+            .train(out, &["--objective", "natural", "--limit", "1000", "--epochs", "3", "--seed", seed])
+            .succeeds();
+    }
+    let asked = ["--limit", "80", "--eps", "0.03", "--attack", "pgd5", "--json", "-"];
+    let run = |runs: &[&str]| {
+        let mut arguments = vec!["eval"];
+        arguments.extend(runs);
+        arguments.extend(asked);
+        serde_json::from_str::<Value>(&scene.run(&arguments).succeeds().stdout).unwrap()
+    };
+    let together = run(&["run", "two", "three"]);
+    let each: Vec<f64> = ["run", "two", "three"].map(|out| run(&[out])["pgd5"].as_f64().unwrap()).into();
+    assert_eq!(together["seeds"], 3);
+    let mean = (each[0] + each[1] + each[2]) / 3.0;
+    let variance = each.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / 2.0;
+    assert!((together["mean"]["pgd5"].as_f64().unwrap() - mean).abs() < 1e-9);
+    assert!((together["standard_deviation"]["pgd5"].as_f64().unwrap() - variance.sqrt()).abs() < 1e-9);
+    scene.train("other", &["--eps", "0.2"]).succeeds();
+    scene
+        .run(&["eval", "run", "other", "--attack", "fgsm"])
+        .refused(2, &["for another eps: they have no mean"]);
+    scene.run(&["eval", "run", "two", "--part", "1/2"]).refused(2, &["are for one student"]);
+}
+
+#[test]
+fn a_surrogates_adversarial_images_break_fewer_than_the_students_own() {
+    let scene = scene();
+    scene
+        .train("other", &["--objective", "natural", "--limit", "1000", "--epochs", "3", "--seed", "9"])
+        .succeeds();
+    let right = |more: &[&str]| {
+        let mut arguments =
+            vec!["eval", "run", "--limit", "200", "--eps", "0.1", "--attack", "pgd20", "--json", "-"];
+        arguments.extend(more);
+        let report: Value = serde_json::from_str(&scene.run(&arguments).succeeds().stdout).unwrap();
+        (report["right"]["pgd20"].as_u64().unwrap(), report)
+    };
+    let (own, _) = right(&[]);
+    let (other, report) = right(&["--surrogate", "other"]);
+    assert_eq!(report["surrogate"]["architecture"], "tiny-cnn");
+    let (clean, itself) = (report["right"]["clean"].as_u64().unwrap(), right(&["--surrogate", "run"]).0);
+    assert!(own < other && other < clean, "{own} {other} {clean}");
+    assert_eq!(itself, own, "the student is its own surrogate");
+}
