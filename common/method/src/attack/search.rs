@@ -41,12 +41,6 @@ impl Subject {
     pub(super) fn is_wrong(&self, logits: &[f32]) -> bool {
         largest(logits) != self.label
     }
-
-    /// Moves a pixel into the ball around the image's and into [0, 1].
-    pub(super) fn project(&self, place: usize, value: f32) -> f32 {
-        let (image, eps) = (self.image[place], self.threat.eps as f32);
-        value.max(image - eps).min(image + eps).clamp(0.0, 1.0)
-    }
 }
 
 /// The place of the largest value; the first of equals.

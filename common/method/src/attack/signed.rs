@@ -1,4 +1,5 @@
-//! Signed gradient steps of one length, as they judge: FGSM, PGD, and PGD on the margin.
+//! Gradient steps of one length, as they judge: FGSM, PGD, and PGD on the margin. In linf they are signed, in l2
+//! normalised.
 //!
 //! They go their whole way, whatever the network says on it, and are judged by where it ends: that is what published
 //! figures for them are of.
@@ -9,11 +10,12 @@ use super::margin::Loss;
 use super::row::{Attack, Row};
 use super::search::{Next, Search, Subject, Unreadable, restored, saved};
 use crate::rng::{Purpose, Stream};
+use crate::threat::Norm;
 
 /// One step from the image, as wide as the ball.
 pub(super) static FGSM: Row = Row {
     name: "fgsm",
-    summary: "one signed gradient step of size eps from the image (arXiv:1412.6572)",
+    summary: "one gradient step of size eps from the image (arXiv:1412.6572)",
     example: "fgsm",
     make: |name| {
         (name == "fgsm").then(|| boxed(name, Loss::CrossEntropy, Begins::AtImage, 1, Stride::Radius))
@@ -22,7 +24,7 @@ pub(super) static FGSM: Row = Row {
 
 pub(super) static PGD: Row = Row {
     name: "pgdN",
-    summary: "N signed gradient steps of cross-entropy from a uniform start, such as pgd20 (arXiv:1706.06083)",
+    summary: "N gradient steps of cross-entropy from a uniform start, such as pgd20 (arXiv:1706.06083)",
     example: "pgd20",
     make: |name| {
         let steps = steps_after("pgd", name)?;
@@ -118,19 +120,39 @@ impl Attack for Signed {
         };
         let mut point = subject.image.clone();
         if let Begins::InBall = self.begins {
-            let mut draws = vec![0.0; point.len()];
-            Stream::new(subject.seed, Purpose::Eval, subject.restart, subject.place).uniforms(&mut draws);
-            for (pixel, draw) in point.iter_mut().zip(draws) {
-                *pixel += (2.0 * draw - 1.0) as f32 * eps as f32;
+            let draws = Stream::new(subject.seed, Purpose::Eval, subject.restart, subject.place);
+            for (pixel, offset) in
+                point.iter_mut().zip(in_ball(subject.threat.norm, &draws, subject.image.len()))
+            {
+                *pixel += offset as f32 * eps as f32;
             }
         }
         let state = State { taken: 0, point };
-        Box::new(Way { loss: self.loss, steps: self.steps, stride: step as f32, subject, state })
+        Box::new(Walk { loss: self.loss, steps: self.steps, stride: step as f32, subject, state })
+    }
+}
+
+/// A point drawn uniformly from the ball of radius 1 in this many dimensions.
+fn in_ball(norm: Norm, draws: &Stream, dimensions: usize) -> Vec<f64> {
+    match norm {
+        Norm::Linf => {
+            let mut offsets = vec![0.0; dimensions];
+            draws.uniforms(&mut offsets);
+            offsets.into_iter().map(|draw| 2.0 * draw - 1.0).collect()
+        }
+        Norm::L2 => {
+            // The first n coordinates of a uniform point on the sphere in n + 2 dimensions are uniform in the ball.
+            let mut offsets = vec![0.0; dimensions + 2];
+            draws.normals(&mut offsets);
+            let length = norm.length(offsets.iter().copied());
+            offsets.truncate(dimensions);
+            offsets.into_iter().map(|offset| offset / length).collect()
+        }
     }
 }
 
 /// The way from one image.
-struct Way {
+struct Walk {
     loss: Loss,
     /// Steps in all.
     steps: usize,
@@ -146,7 +168,7 @@ struct State {
     point: Vec<f32>,
 }
 
-impl Search for Way {
+impl Search for Walk {
     fn point(&self) -> &[f32] {
         &self.state.point
     }
@@ -157,11 +179,9 @@ impl Search for Way {
 
     /// Pixels whose gradient is exactly zero stay (sign(0) = 0, as in PyTorch).
     fn learn(&mut self, _: &[f32], gradient: &[f32]) -> Next {
-        for (place, &slope) in gradient.iter().enumerate() {
-            let sign = f32::from(i8::from(slope > 0.0) - i8::from(slope < 0.0));
-            self.state.point[place] =
-                self.subject.project(place, self.state.point[place] + self.stride * sign);
-        }
+        let Subject { image, threat, .. } = &self.subject;
+        threat.norm.climb(self.stride, gradient, &mut self.state.point);
+        threat.confine(image, &mut self.state.point);
         self.state.taken += 1;
         if self.state.taken == self.steps { Next::Judge } else { Next::Ask }
     }
@@ -177,5 +197,56 @@ impl Search for Way {
     fn restore(&mut self, saved: &[u8]) -> Result<(), Unreadable> {
         self.state = restored(saved)?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::threat::Threat;
+
+    /// Where a search ends that sees the same gradient at every point.
+    fn ended(name: &str, threat: Threat, step_size: f64, gradient: &[f32]) -> Vec<f32> {
+        let image = vec![0.5; gradient.len()];
+        let shape = [1, 1, image.len()];
+        let subject = Subject { image, shape, label: 0, threat, step_size, seed: 1, restart: 0, place: 2 };
+        let row = [&FGSM, &PGD].into_iter().find_map(|row| (row.make)(name)).unwrap();
+        let mut search = row.begin(subject);
+        while search.learn(&[1.0, 0.0], gradient) == Next::Ask {}
+        search.point().to_vec()
+    }
+
+    /// On a linear function the best point of either ball is known: its corner, and its edge along the gradient.
+    #[test]
+    fn on_a_linear_function_they_reach_the_best_point_of_either_ball() {
+        let gradient = [3.0, -4.0, 0.0];
+        for name in ["fgsm", "pgd10"] {
+            let mut corner = ended(name, Threat::linf(0.1), 0.05, &gradient);
+            // A start may lie anywhere where there is no slope.
+            corner[2] = 0.5;
+            assert!(
+                corner.iter().zip([0.6, 0.4, 0.5]).all(|(a, b)| (a - b).abs() < 1e-6),
+                "{name} {corner:?}"
+            );
+        }
+        let edge = [0.65, 0.3, 0.5];
+        let along = ended("fgsm", Threat::l2(0.25), 0.05, &gradient);
+        assert!(along.iter().zip(edge).all(|(a, b)| (a - b).abs() < 1e-6), "{along:?}");
+        let near = ended("pgd200", Threat::l2(0.25), 0.1, &gradient);
+        assert!(near.iter().zip(edge).all(|(a, b)| (a - b).abs() < 1e-3), "{near:?}");
+    }
+
+    /// The mean distance of uniform points from the centre of the unit ball is n / (n + 1): 0.75 in three dimensions.
+    #[test]
+    fn starts_are_uniform_in_the_l2_ball() {
+        let distance = |place: usize| {
+            let offsets = in_ball(Norm::L2, &Stream::new(7, Purpose::Eval, 0, place), 3);
+            Norm::L2.length(offsets.into_iter())
+        };
+        let distances: Vec<f64> = (0..20_000).map(distance).collect();
+        assert!(distances.iter().all(|distance| *distance <= 1.0));
+        let mean = distances.iter().sum::<f64>() / distances.len() as f64;
+        // The standard error of the mean is 0.0014: the deviation of n / (n + 1) is sqrt(n / (n + 2)) / (n + 1).
+        assert!((mean - 0.75).abs() < 0.006, "{mean}");
     }
 }

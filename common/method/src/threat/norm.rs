@@ -38,6 +38,29 @@ impl Norm {
         self.length(image.iter().zip(other).map(|(a, b)| f64::from(b - a)))
     }
 
+    /// Moves a point by a length to where a function with this gradient rises most: every pixel by the sign of its slope in
+    /// linf, along the gradient in l2. A slope of zero, or one that is not a number, moves nothing.
+    ///
+    /// The code of arXiv:2003.01690 adds 1e-12 to the length of an l2 gradient, and so stands still where that is tiny.
+    pub fn climb(self, length: f32, gradient: &[f32], point: &mut [f32]) {
+        match self {
+            Self::Linf => {
+                for (point, &slope) in point.iter_mut().zip(gradient) {
+                    *point += length * f32::from(i8::from(slope > 0.0) - i8::from(slope < 0.0));
+                }
+            }
+            Self::L2 => {
+                let steepness = self.steepness(gradient);
+                if steepness > 0.0 && steepness.is_finite() {
+                    let scale = f64::from(length) / steepness;
+                    for (point, &slope) in point.iter_mut().zip(gradient) {
+                        *point += (scale * f64::from(slope)) as f32;
+                    }
+                }
+            }
+        }
+    }
+
     /// How much a linear function with this gradient gains at most on a move of length 1: the dual norm.
     pub fn steepness(self, gradient: &[f32]) -> f64 {
         let slopes = gradient.iter().map(|slope| f64::from(slope.abs()));
@@ -124,5 +147,23 @@ mod tests {
         let gradient = [0.5f32, -2.0, 1.5];
         assert!((Norm::Linf.steepness(&gradient) - 4.0).abs() < 1e-12);
         assert!((Norm::L2.steepness(&gradient) - 2.549_509_756_796_392_5).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_climb_goes_its_length_and_nowhere_without_a_slope() {
+        let climbed = |norm: Norm, gradient: [f32; 3]| {
+            let mut point = [0.5; 3];
+            norm.climb(0.25, &gradient, &mut point);
+            point
+        };
+        let bits = |point: [f32; 3]| point.map(f32::to_bits);
+        assert_eq!(bits(climbed(Norm::Linf, [3e-30, -4.0, 0.0])), bits([0.75, 0.25, 0.5]));
+        for scale in [1.0, 1e-25, 1e25] {
+            let found = climbed(Norm::L2, [3.0 * scale, -4.0 * scale, 0.0]);
+            assert!(found.iter().zip([0.65, 0.3, 0.5]).all(|(a, b)| (a - b).abs() < 1e-6), "{found:?}");
+        }
+        for nothing in [[0.0; 3], [f32::NAN; 3], [f32::INFINITY, 1.0, 0.0]] {
+            assert_eq!(bits(climbed(Norm::L2, nothing)), bits([0.5; 3]));
+        }
     }
 }

@@ -1,0 +1,250 @@
+//! One ascent of Auto-PGD and its step size.
+
+use serde::{Deserialize, Serialize};
+
+use super::Apgd;
+use crate::attack::search::Subject;
+
+/// One ascent from one start.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Ascent {
+    pub steps: usize,
+    rho: f32,
+    /// Steps taken.
+    pub taken: usize,
+    pub point: Vec<f32>,
+    before: Vec<f32>,
+    best: Vec<f32>,
+    best_gradient: Vec<f32>,
+    best_loss: f32,
+    last_loss: f32,
+    step_size: f32,
+    /// Steps from one checkpoint to the next.
+    period: usize,
+    since_checkpoint: usize,
+    raised: usize,
+    /// At the last checkpoint.
+    best_then: f32,
+    halved_then: bool,
+}
+
+impl Ascent {
+    pub fn new(attack: &Apgd, start: Vec<f32>, eps: f32) -> Self {
+        Self {
+            steps: attack.steps,
+            rho: attack.rho,
+            taken: 0,
+            before: start.clone(),
+            best: start.clone(),
+            best_gradient: Vec::new(),
+            point: start,
+            best_loss: f32::NEG_INFINITY,
+            last_loss: f32::INFINITY,
+            step_size: 2.0 * eps,
+            period: (attack.steps * 22 / 100).max(1),
+            since_checkpoint: 0,
+            raised: 0,
+            best_then: f32::NEG_INFINITY,
+            halved_then: true,
+        }
+    }
+
+    /// Takes loss and gradient at the point and moves it; false at the end.
+    pub fn step(&mut self, subject: &Subject, loss: f32, gradient: &[f32]) -> bool {
+        let is_start = self.best_gradient.is_empty();
+        if loss > self.best_loss || is_start {
+            self.best_loss = loss;
+            self.best.copy_from_slice(&self.point);
+            gradient.clone_into(&mut self.best_gradient);
+        }
+        if is_start {
+            self.best_then = loss;
+        } else {
+            self.taken += 1;
+            self.since_checkpoint += 1;
+            self.raised += usize::from(loss > self.last_loss);
+        }
+        self.last_loss = loss;
+        if self.taken == self.steps {
+            return false;
+        }
+        if self.since_checkpoint == self.period && self.halves() {
+            self.step_size /= 2.0;
+            self.point.copy_from_slice(&self.best);
+            let gradient = std::mem::take(&mut self.best_gradient);
+            self.walk(subject, &gradient);
+            self.best_gradient = gradient;
+        } else {
+            self.walk(subject, gradient);
+        }
+        true
+    }
+
+    /// What a checkpoint decides: the step is too long where it raised the loss too seldom, or where the best has not
+    /// moved since a checkpoint that did not shorten it.
+    fn halves(&mut self) -> bool {
+        let oscillates = self.raised as f32 <= self.rho * self.period as f32;
+        let stands = !self.halved_then && self.best_then >= self.best_loss;
+        self.halved_then = oscillates || stands;
+        self.best_then = self.best_loss;
+        let (shorter, least) = ((self.steps * 3 / 100).max(1), (self.steps * 6 / 100).max(1));
+        self.period = self.period.saturating_sub(shorter).max(least);
+        (self.since_checkpoint, self.raised) = (0, 0);
+        self.halved_then
+    }
+
+    /// The longest climb of its length, then a share of it together with the last move.
+    fn walk(&mut self, subject: &Subject, gradient: &[f32]) {
+        let Subject { image, threat, .. } = subject;
+        let share = if self.taken == 0 { 1.0 } else { 0.75 };
+        let mut next = self.point.clone();
+        threat.norm.climb(self.step_size, gradient, &mut next);
+        threat.confine(image, &mut next);
+        for (next, (&now, before)) in next.iter_mut().zip(self.point.iter().zip(&self.before)) {
+            *next = now + share * (*next - now) + (1.0 - share) * (now - before);
+        }
+        threat.confine(image, &mut next);
+        std::mem::swap(&mut self.before, &mut self.point);
+        self.point = next;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Climbs;
+    use super::*;
+    use crate::attack::margin::Loss;
+    use crate::attack::row::Attack;
+    use crate::threat::{Norm, Threat};
+
+    fn subject(image: Vec<f32>) -> Subject {
+        let shape = [1, 1, image.len()];
+        let threat = Threat::linf(0.1);
+        Subject { image, shape, label: 0, threat, step_size: 0.0, seed: 3, restart: 0, place: 7 }
+    }
+
+    /// The paper's checkpoints of 100 steps: 22, 41, 57, 70, 80, 87, then every 6 (arXiv:2003.01690, section 4.1: the
+    /// period falls by 0.03 of the steps, to no less than 0.06 of them).
+    #[test]
+    fn the_step_halves_at_the_papers_checkpoints_where_nothing_improves() {
+        let subject = subject(vec![0.5; 4]);
+        let attack = Apgd::standard("apgd-ce", Climbs::One(Loss::CrossEntropy));
+        let mut ascent = Ascent::new(&attack, subject.image.clone(), 0.1);
+        let (mut halved, mut step_size) = (Vec::new(), ascent.step_size);
+        let mut calls = 0;
+        while ascent.step(&subject, 1.0, &[1.0, -1.0, 0.0, 1.0]) {
+            if ascent.step_size < step_size {
+                halved.push(calls);
+                step_size = ascent.step_size;
+            }
+            calls += 1;
+        }
+        assert_eq!(calls, 100, "as many steps as were asked for");
+        assert_eq!(halved, [22, 41, 57, 70, 80, 87, 93, 99]);
+    }
+
+    #[test]
+    fn a_loss_that_rises_keeps_its_step_and_the_start_lies_on_the_edge_of_the_ball() {
+        let subject = subject(vec![0.5, 0.2, 0.9, 0.6]);
+        let attack = Apgd::standard("apgd-ce", Climbs::One(Loss::CrossEntropy));
+        let climb = attack.begin(subject.clone());
+        let moved: Vec<f32> =
+            climb.point().iter().zip(&subject.image).map(|(point, image)| (point - image).abs()).collect();
+        assert!((moved.iter().copied().fold(0.0, f32::max) - 0.1).abs() < 1e-6, "{moved:?}");
+        let mut ascent = Ascent::new(&attack, subject.image.clone(), 0.1);
+        for loss in 0..100 {
+            ascent.step(&subject, loss as f32, &[1.0, -1.0, 1.0, 0.0]);
+        }
+        assert!((ascent.step_size - 0.2).abs() < 1e-6);
+        let reached = [0.6, 0.1, 1.0, 0.6];
+        assert!(ascent.point.iter().zip(reached).all(|(a, b)| (a - b).abs() < 1e-6), "{:?}", ascent.point);
+    }
+
+    /// Logits of six pixels: `W x + V x^2`.
+    fn parabola(point: &[f32]) -> ([f32; 4], [[f32; 6]; 4]) {
+        let (mut logits, mut slopes) = ([0.0; 4], [[0.0; 6]; 4]);
+        for (class, (logit, slopes)) in logits.iter_mut().zip(&mut slopes).enumerate() {
+            for (place, (slope, x)) in slopes.iter_mut().zip(point).enumerate() {
+                let linear = ((7 * class + 3 * place) % 11) as f32 / 5.0 - 1.0;
+                let square = 2.0 * (((5 * class + 4 * place) % 7) as f32 - 3.0);
+                *logit += (linear + square * x) * x;
+                *slope = linear + 2.0 * square * x;
+            }
+        }
+        (logits, slopes)
+    }
+
+    /// Where an ascent of 50 steps on the parabola ends: its best point and loss.
+    fn ascended(threat: Threat, loss: Loss) -> (Vec<f32>, f32) {
+        let image = vec![0.81, 0.13, 0.45, 0.62, 0.05, 0.38];
+        let offsets = [0.3f32, -0.7, 0.5, 0.9, -0.2, -1.0];
+        let start: Vec<f32> =
+            image.iter().zip(offsets).map(|(x, d)| x + threat.eps as f32 * 0.5 * d).collect();
+        let subject = Subject { threat, label: 1, ..subject(image) };
+        let attack = Apgd { steps: 50, ..Apgd::standard("apgd-ce", Climbs::One(loss)) };
+        let clamped = start.into_iter().map(|x| x.clamp(0.0, 1.0)).collect();
+        let mut ascent = Ascent::new(&attack, clamped, threat.eps as f32);
+        loop {
+            let (logits, slopes) = parabola(&ascent.point);
+            let mut by_logits = [0.0; 4];
+            let value = loss.at(&logits, 1, &mut by_logits);
+            let gradient: Vec<f32> = (0..6)
+                .map(|place| (0..4).map(|class| by_logits[class] * slopes[class][place]).sum())
+                .collect();
+            if !ascent.step(&subject, value, &gradient) {
+                return (ascent.best, ascent.best_loss);
+            }
+        }
+    }
+
+    /// The authors' code (pyautoattack 0.2.0, `attack_single_run` from the same start) on the same function.
+    #[test]
+    fn an_ascent_ends_where_the_authors_code_ends_in_both_balls() {
+        type Case = (Threat, Loss, [f32; 6], f32);
+        let cases: [Case; 6] = [
+            (Threat::linf(0.2), Loss::CrossEntropy, [0.61, 0.0, 0.25, 0.82, 0.0, 0.18], 1.681_105_7),
+            (Threat::linf(0.6), Loss::CrossEntropy, [0.21, 0.0, 0.044_067, 1.0, 0.0, 0.98], 8.706_682),
+            (
+                Threat::l2(0.35),
+                Loss::CrossEntropy,
+                [0.597_381, 0.127_76, 0.338_408, 0.860_037, 0.019_257, 0.300_803],
+                1.439_302,
+            ),
+            (
+                Threat::l2(0.35),
+                Loss::Dlr,
+                [0.557_778, 0.123_263, 0.326_445, 0.826_431, 0.019_437, 0.375_004],
+                0.563_899_6,
+            ),
+            (
+                Threat::l2(0.8),
+                Loss::CrossEntropy,
+                [0.248_324, 0.0, 0.155_704, 1.0, 0.0, 0.164_728],
+                6.156_894,
+            ),
+            (Threat::l2(0.8), Loss::Dlr, [0.463_402, 0.012_82, 0.237_834, 1.0, 0.0, 0.228_737], 1.0),
+        ];
+        for (threat, loss, wanted, value) in cases {
+            let (best, reached) = ascended(threat, loss);
+            assert!((reached - value).abs() < 1e-4, "{threat:?} {loss:?}: {reached}, not {value}");
+            for (found, wanted) in best.iter().zip(wanted) {
+                assert!((found - wanted).abs() < 1e-3, "{threat:?} {loss:?}: {best:?}");
+            }
+        }
+    }
+
+    /// A ball cuts no pixel range here: the highest point of a linear function lies at `eps` along its gradient, which
+    /// is 3, -4 of length 5.
+    #[test]
+    fn in_l2_an_ascent_on_a_linear_function_reaches_the_edge_of_the_ball_along_the_gradient() {
+        let subject = Subject { threat: Threat::l2(0.25), ..subject(vec![0.5; 3]) };
+        let attack = Apgd::standard("apgd-ce", Climbs::One(Loss::CrossEntropy));
+        let start = attack.begin(subject.clone()).point().to_vec();
+        assert!((Norm::L2.between(&subject.image, &start) - 0.25).abs() < 1e-6, "{start:?}");
+        let mut ascent = Ascent::new(&attack, start, 0.25);
+        let gradient = [3e-20, -4e-20, 0.0];
+        while ascent.step(&subject, 3.0 * ascent.point[0] - 4.0 * ascent.point[1], &gradient) {}
+        let reached = [0.65, 0.3, 0.5];
+        assert!(ascent.best.iter().zip(reached).all(|(a, b)| (a - b).abs() < 1e-5), "{:?}", ascent.best);
+    }
+}
