@@ -3,11 +3,15 @@
 //! Every image draws its own squares; the authors' code shares one place among a batch, so that a result there depends
 //! on the batch.
 
+mod budget;
+
 use serde::{Deserialize, Serialize};
 
+use self::budget::Window;
 use super::row::{Attack, Row};
 use super::search::{Next, Search, Subject, Unreadable, largest, restored, saved};
 use crate::rng::{Purpose, Stream, below};
+use crate::threat::Norm;
 
 pub(super) static ROW: Row = Row {
     name: "square",
@@ -18,7 +22,7 @@ pub(super) static ROW: Row = Row {
     },
 };
 
-/// Square in the l-infinity ball, on the margin loss.
+/// Square in either ball, on the margin loss.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Square {
     /// Squares tried.
@@ -28,7 +32,7 @@ pub(super) struct Square {
 }
 
 /// Queries after which the squares' share halves once more, of a budget of 10,000.
-const HALVINGS: [usize; 8] = [10, 50, 200, 500, 1000, 2000, 4000, 6000];
+const HALVINGS: [usize; 9] = [10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000];
 
 impl Attack for Square {
     fn name(&self) -> String {
@@ -40,19 +44,31 @@ impl Attack for Square {
     }
 
     fn begin(&self, subject: Subject) -> Box<dyn Search> {
-        let [_, height, width] = subject.shape;
         let draws = subject.draws(Purpose::Square, 0);
-        // Vertical stripes, a sign for each column of each channel.
-        let mut point = subject.image.clone();
-        for (place, pixel) in point.iter_mut().enumerate() {
-            let column = place / (height * width) * width + place % width;
-            *pixel = edge(&subject, place, sign(draws.draws(column)[0]));
-        }
+        let point = match subject.threat.norm {
+            Norm::Linf => stripes(&subject, &draws),
+            Norm::L2 => {
+                let channels = subject.shape[0];
+                let draw = |tile: usize, channel: Option<usize>| {
+                    sign(draws.draws(tile * (1 + channels) + channel.map_or(0, |channel| 1 + channel))[0])
+                        < 0.0
+                };
+                budget::tiles(&subject.image, subject.shape, subject.threat.eps, &draw)
+            }
+        };
         let best = point.clone();
         let draws = subject.draws(Purpose::Square, 1);
         let state = State { tried: 0, point, best, margin: f32::INFINITY };
         Box::new(Tries { attack: *self, subject, draws, state })
     }
+}
+
+/// Vertical stripes, a sign for each column of each channel.
+fn stripes(subject: &Subject, draws: &Stream) -> Vec<f32> {
+    let [_, height, width] = subject.shape;
+    let column = |place: usize| place / (height * width) * width + place % width;
+    let pixel = |place| edge(subject, place, sign(draws.draws(column(place))[0]));
+    (0..subject.image.len()).map(pixel).collect()
 }
 
 /// The image's pixel moved by eps in a direction.
@@ -122,27 +138,56 @@ impl Search for Tries {
 }
 
 impl Tries {
-    /// A square of the image, each channel moved to one edge of the ball.
     fn draw(&mut self) {
-        let [channels, height, width] = self.subject.shape;
-        let halved = HALVINGS.iter().filter(|&&queries| self.state.tried > queries).count();
-        let share = self.attack.share / f64::from(1u32 << halved);
-        let side = (share * (height * width) as f64).sqrt().round() as usize;
-        let side = side.clamp(1, height.min(width));
-        // A block of the stream for the place, one for each channel's sign.
-        let block = self.state.tried * (1 + channels);
-        let [row, column] = self.draws.draws(block);
-        let (row, column) = (below(row, height - side + 1), below(column, width - side + 1));
-        for channel in 0..channels {
-            let sign = sign(self.draws.draws(block + 1 + channel)[0]);
-            for y in row..row + side {
-                let line = (channel * height + y) * width;
-                for place in line + column..line + column + side {
-                    self.state.point[place] = edge(&self.subject, place, sign);
-                }
-            }
+        match self.subject.threat.norm {
+            Norm::Linf => self.draw_square(),
+            Norm::L2 => self.draw_windows(),
         }
         self.state.tried += 1;
+    }
+
+    /// The side of the next square, before it is fitted into the image.
+    fn side(&self) -> usize {
+        let [_, height, width] = self.subject.shape;
+        let halved = HALVINGS.iter().filter(|&&queries| self.state.tried > queries).count();
+        let share = self.attack.share / f64::from(1u32 << halved);
+        (share * (height * width) as f64).sqrt().round() as usize
+    }
+
+    /// A window of this side at the place that a block of the stream names.
+    fn window(&self, block: usize, side: usize) -> Window {
+        let [_, height, width] = self.subject.shape;
+        let [row, column] = self.draws.draws(block);
+        Window { row: below(row, height - side + 1), column: below(column, width - side + 1), side }
+    }
+
+    /// A square of the image, each channel moved to one edge of the ball.
+    fn draw_square(&mut self) {
+        let [channels, height, width] = self.subject.shape;
+        let side = self.side().clamp(1, height.min(width));
+        // A block of the stream for the place, one for each channel's sign.
+        let block = self.state.tried * (1 + channels);
+        let window = self.window(block, side);
+        for channel in 0..channels {
+            let sign = sign(self.draws.draws(block + 1 + channel)[0]);
+            for place in window.places(channel, height, width) {
+                self.state.point[place] = edge(&self.subject, place, sign);
+            }
+        }
+    }
+
+    /// The budget of a window moved to another. A window has a middle: its side is odd, and at least 3.
+    fn draw_windows(&mut self) {
+        let Subject { image, shape, threat, .. } = &self.subject;
+        let [channels, height, width] = *shape;
+        let side = (self.side().max(3) | 1).min(height.min(width));
+        // A block of the stream for each window's place, one for the bump's turn, one for each channel's sign.
+        let block = self.state.tried * (3 + channels);
+        let windows = [self.window(block, side), self.window(block + 1, side)];
+        let draw = |place: usize| f64::from(sign(self.draws.draws(block + 2 + place)[0]));
+        let signs: Vec<f64> = (0..channels).map(|channel| draw(1 + channel)).collect();
+        self.state.point =
+            budget::shift(image, &self.state.point, *shape, threat.eps, windows, draw(0) < 0.0, &signs);
     }
 }
 
