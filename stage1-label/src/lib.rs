@@ -7,9 +7,9 @@
 pub mod args;
 mod error;
 pub mod npy;
-mod probabilities;
 pub mod recompute;
 pub mod rows_file;
+mod squashed;
 pub mod teacher;
 pub mod verb;
 mod write;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use cli::{Progress, Stop, say};
+use cli::{Progress, Stop, say, warn};
 use data::DatasetSpec;
 use labels::{Hex, RightAnswers};
 use method::model::{Inputs, LoadError};
@@ -12,8 +12,8 @@ use weights::blake3_of_file;
 
 use crate::args::{OutArgs, row_table};
 use crate::npy::NpyLogits;
-use crate::probabilities::Probabilities;
 use crate::rows_file::{Header, RowsFile};
+use crate::squashed::{Finding, Squashed};
 use crate::teacher::{FOREIGN, RowId, check_storable};
 use crate::write::{Order, Written, label_set};
 use crate::{Error, Result};
@@ -87,7 +87,7 @@ pub fn run(args: &ImportArgs, stop: &Stop, progress: &mut Progress) -> Result<Wr
         .flat_map(|image| table.views_of(image).iter().map(move |&view| (image, view)))
         .collect();
     let mut right = RightAnswers::none(classes);
-    let mut probabilities = Probabilities::of(logits.precision());
+    let mut squashed = Squashed::of(logits.precision());
     for rows in rows.chunks(CHUNK) {
         let answers = logits.read(rows.len())?;
         check_storable(&answers, classes, rows, dtype).map_err(|error| match error {
@@ -102,15 +102,15 @@ pub fn run(args: &ImportArgs, stop: &Stop, progress: &mut Progress) -> Result<Wr
         })?;
         for (&(image, _), answer) in rows.iter().zip(answers.chunks_exact(classes)) {
             right.add(dataset.labels()[image], cli::largest(answer));
-            probabilities.watch(answer);
+            squashed.watch(answer);
         }
     }
     drop(rows);
-    if probabilities.are_all() {
-        return Err(Error::Usage {
-            what: format!("{}: every row sums to 1: these are probabilities, not logits", args.logits.display()),
-            hint: "save what the network gives before its softmax; the logarithm of the probabilities will do, too".into(),
-        });
+    let named = |what: &str| format!("{}: {what}", args.logits.display());
+    match squashed.finding() {
+        Some(Finding::Refused { what, hint }) => return Err(Error::Usage { what: named(&what), hint }),
+        Some(Finding::Doubted(doubt)) => warn(named(&doubt)),
+        None => {}
     }
     if let Some(doubt) = cli::doubt(&right, dataset.len() as u64, &dataset.record().name) {
         say(doubt);

@@ -163,6 +163,40 @@ fn probabilities_are_no_logits_and_their_logarithms_are() {
     import(&rows, &file, &out).succeeds();
 }
 
+/// Logits of the place's teacher are small and of both signs; ten times them are like those of a trained one.
+#[test]
+fn what_a_sigmoid_gives_is_refused_with_two_ways_on_and_a_tanh_is_doubted() {
+    let place = Place::new();
+    let (_, logits) = answers(&place);
+    let (rows, file, out) = (place.path("rows.parquet"), place.path("logits.npy"), place.path("labels"));
+    plan("sample", &rows).succeeds();
+    let largest = logits.iter().fold(0.0f32, |most, logit| most.max(logit.abs()));
+    let write = |function: &dyn Fn(f64) -> f64| {
+        let squashed: Vec<f32> =
+            logits.iter().map(|&logit| function(f64::from(logit * 6.0 / largest)) as f32).collect();
+        npy(&file, "<f4", false, [ROWS, 10], &bytes(&squashed));
+    };
+    let sigmoid = |logit: f64| 1.0 / (1.0 + (-logit).exp());
+    write(&sigmoid);
+    let refused = import(&rows, &file, &out)
+        .fails(2, &["logits.npy: all 225 rows lie between 0.", "a sigmoid", "log(p / (1 - p))"]);
+    assert_eq!(refused.stderr.lines().count(), 2, "{}", refused.stderr);
+    write(&|logit| (100.0 * sigmoid(logit)).round());
+    import(&rows, &file, &out).fails(2, &["p in percent / 100"]);
+    assert!(!out.exists());
+    // The first way on: the sigmoid's inverse. The second, for logits that lie there: a row's mean changes no softmax.
+    write(&|logit| (sigmoid(logit) / (1.0 - sigmoid(logit))).ln());
+    let ended = import(&rows, &file, &place.path("logarithms")).ends();
+    assert!(ended.code == Some(0) && !ended.stderr.contains("rows lie"), "{}", ended.stderr);
+    write(&|logit| sigmoid(logit) - 0.5);
+    import(&rows, &file, &place.path("centred")).succeeds();
+    write(&f64::tanh);
+    let ended = import(&rows, &file, &place.path("tanh")).ends();
+    // exp(2) / (exp(2) + 9) = 0.4509.
+    let said = ended.stderr.contains("warning") && ended.stderr.contains("never surer than 45 %");
+    assert!(ended.code == Some(0) && said, "{}", ended.stderr);
+}
+
 #[test]
 fn what_a_foreign_teacher_normalised_with_is_recorded_or_unknown() {
     let place = Place::new();
