@@ -11,6 +11,7 @@ mod file;
 mod foreign;
 mod huang_resnet;
 mod init;
+mod inputs;
 mod lenet5_madry;
 mod loaded;
 mod mma_wide_resnet;

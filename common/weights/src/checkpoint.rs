@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::error::{Problem, SAVE_STATE_DICT};
+use super::kept::Kept;
 use super::part::{Listed, Listing, Part, Place};
 use super::state::{StateDict, TensorData};
 use super::storages::Storages;
@@ -14,6 +15,7 @@ pub struct Checkpoint<'a> {
     pub metadata: BTreeMap<String, String>,
     pub(super) parts: Vec<Part>,
     pub(super) lists: Vec<(String, usize)>,
+    pub(super) kept: Vec<Kept>,
     storages: Box<dyn Storages + 'a>,
     /// The most bytes that tensors of this file may take: tied tensors and expanded views make more than the file has,
     /// and without a limit a few bytes make terabytes.
@@ -45,13 +47,13 @@ impl<'a> Checkpoint<'a> {
         file_bytes: usize,
     ) -> Result<Self, Problem> {
         let limit = file_bytes.saturating_mul(8).saturating_add(16 << 20);
-        let Listing { parts, lists } = listing;
+        let Listing { parts, lists, kept } = listing;
         let names: usize = parts.iter().map(Part::name_bytes).sum();
         if names > limit {
             let what = format!("the names of its tensors take {names} bytes, out of a file of {file_bytes}");
             return Err(Problem::Unsupported { what, hint: SAVE_STATE_DICT });
         }
-        Ok(Self { metadata, parts, lists, storages, limit, file_bytes })
+        Ok(Self { metadata, parts, lists, kept, storages, limit, file_bytes })
     }
 
     /// The whole of the part with most tensors: the state dict of a file that holds nothing else, or nothing as large.

@@ -5,11 +5,15 @@ use std::collections::HashMap;
 use super::checkpoint::Checkpoint;
 use super::error::LocateError;
 use super::fit::is_counter;
+use super::kept::normalisers;
 use super::leftover::{harmless, some};
 use super::locate::{Located, Sought};
-use super::normaliser::{Normaliser, Pair, pairs, per_channel};
+use super::normaliser::{Normaliser, NotOne, Pair, is_constant, pairs, per_channel};
 use super::part::Listed;
 use super::spot::Spot;
+
+/// Of constants that the user's word replaces.
+const NOT_ASKED: &str = "named like a normalisation, and not used: another word was given";
 
 impl Checkpoint<'_> {
     /// Says of everything beside the network why it is harmless, or refuses.
@@ -35,14 +39,16 @@ impl Checkpoint<'_> {
             let one = &part.tensors[place];
             !is_used(one, chosen) && !copied.iter().any(|copy| is_used(one, copy))
         };
-        let found = pairs(part, is_left, sought.channels);
+        let channels = sought.input[0];
+        let found = pairs(part, is_left, channels);
         let of_pair = |place: usize| found.iter().any(|pair| pair.mean == place || pair.std == place);
         let mut unknown: Vec<String> = Vec::new();
         let mut inside = false;
         let mut known: HashMap<&'static str, Vec<String>> = HashMap::new();
         for place in (0..part.tensors.len()).filter(|&place| is_left(place) && !of_pair(place)) {
             let one = &part.tensors[place];
-            match harmless(one) {
+            let not_asked = sought.is_normalised && is_constant(one, channels);
+            match harmless(one).or(not_asked.then_some(NOT_ASKED)) {
                 Some(why) if !is_counter(&one.bare) => {
                     known.entry(why).or_default().push(one.name.clone());
                 }
@@ -60,6 +66,17 @@ impl Checkpoint<'_> {
             let part = located.part.clone();
             return Err(LocateError::Beside { part, names: some(&unknown) });
         }
+        match self.normaliser(chosen.part, &found, sought.input) {
+            Err(LocateError::Normaliser { .. }) if sought.is_normalised => {
+                let part = &self.parts[chosen.part];
+                let names = found.iter().flat_map(|pair| [pair.mean, pair.std]);
+                known
+                    .entry(NOT_ASKED)
+                    .or_default()
+                    .extend(names.map(|place| part.tensors[place].name.clone()));
+            }
+            normaliser => located.normaliser = normaliser?,
+        }
         let mut left: Vec<String> =
             known.into_iter().map(|(why, names)| format!("{} ({why})", some(&names))).collect();
         left.sort();
@@ -70,19 +87,35 @@ impl Checkpoint<'_> {
             left.push(format!("{} (an equal copy)", self.shown(copy)));
         }
         located.left = left;
-        located.normaliser = match self.normaliser(chosen.part, &found, sought.channels) {
-            Err(_) if sought.is_normalised => None,
-            found => found?,
+        located.beside = self.beside(chosen, sought)?;
+        Ok(())
+    }
+
+    /// The normalisations in other parts of the file, and among its plain numbers. Those that cannot be one are an error
+    /// until the user says what is true.
+    fn beside(&mut self, chosen: &Spot, sought: &Sought) -> Result<Vec<Normaliser>, LocateError> {
+        let mut all: Vec<Normaliser> = Vec::new();
+        let mut add = |one: Option<Normaliser>| {
+            let Some(one) = one else { return };
+            let is_none =
+                one.mean.iter().all(|&m| m == 0.0) && one.std.iter().all(|&s| (s - 1.0).abs() == 0.0);
+            if !is_none && all.iter().all(|known| known.mean != one.mean || known.std != one.std) {
+                all.push(one);
+            }
         };
-        if !sought.is_normalised {
-            for other in (0..self.parts.len()).filter(|&other| other != chosen.part) {
-                let found = pairs(&self.parts[other], |_| true, sought.channels);
-                if located.beside.is_none() {
-                    located.beside = self.normaliser(other, &found, sought.channels)?;
+        for other in (0..self.parts.len()).filter(|&other| other != chosen.part) {
+            for pair in pairs(&self.parts[other], |_| true, sought.input[0]) {
+                match self.normaliser(other, &[pair], sought.input) {
+                    Err(LocateError::Normaliser { .. }) if sought.is_normalised => {}
+                    found => {
+                        let path = self.parts[other].path.join(".");
+                        add(found?.map(|one| one.within(&path)));
+                    }
                 }
             }
         }
-        Ok(())
+        normalisers(&self.kept, sought.input[0]).into_iter().map(Some).for_each(add);
+        Ok(all)
     }
 
     /// The one normalisation of these pairs.
@@ -90,7 +123,7 @@ impl Checkpoint<'_> {
         &mut self,
         part: usize,
         pairs: &[Pair],
-        channels: usize,
+        input: [usize; 3],
     ) -> Result<Option<Normaliser>, LocateError> {
         let mut found: Option<Normaliser> = None;
         for pair in pairs {
@@ -102,10 +135,16 @@ impl Checkpoint<'_> {
                     names[0], names[1]
                 ),
             };
-            let [mean, std] = [0, 1].map(|place| per_channel(&read[place], channels));
-            let (Some(mean), Some(std)) = (mean, std) else {
-                return Err(refused("differ within a channel"));
-            };
+            let mut each = Vec::new();
+            for tensor in &read {
+                each.push(per_channel(tensor, input).map_err(|why| match why {
+                    NotOne::Differ => refused("differ within a channel"),
+                    NotOne::Shape(shape) => refused(&format!(
+                        "one has the shape {shape:?}, wanted one number for each channel of {input:?}"
+                    )),
+                })?);
+            }
+            let [mean, std] = <[Vec<f32>; 2]>::try_from(each).expect("a pair is two");
             let is_one = mean.iter().all(|m| m.is_finite()) && std.iter().all(|s| s.is_finite() && *s > 0.0);
             if !is_one {
                 return Err(refused("hold numbers that nothing can be divided by"));

@@ -15,6 +15,7 @@ mod file;
 mod fit;
 mod foreign;
 mod judge;
+mod kept;
 mod kind;
 mod leftover;
 mod locate;

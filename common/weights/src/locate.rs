@@ -18,8 +18,8 @@ pub struct Sought<'w> {
     pub wanted: &'w [Wanted],
     /// Prefixes of tensors in published files that it does not use.
     pub unused: &'w [&'w str],
-    /// Channels of its images, for a normalisation.
-    pub channels: usize,
+    /// Channels, height and width of its images, for a normalisation.
+    pub input: [usize; 3],
     /// Where to look, where the user says.
     pub key: Option<&'w str>,
     /// Whether the user says what it normalises with: constants that cannot be are no error then.
@@ -35,8 +35,9 @@ pub struct Located {
     pub part: String,
     /// The normalisation whose constants lie in the network's own part.
     pub normaliser: Option<Normaliser>,
-    /// Constants of a normalisation in another part: nothing says whether the network applies them.
-    pub beside: Option<Normaliser>,
+    /// Constants of normalisations in other parts, or kept as plain numbers, each once: nothing says whether the network
+    /// applies them.
+    pub beside: Vec<Normaliser>,
     /// A member of the sequence that the network is in, before it and without any tensor.
     pub hidden: Option<String>,
     /// What was left over and is harmless, in words.
@@ -81,7 +82,7 @@ impl Checkpoint<'_> {
             hidden: hidden_member(&self.parts[chosen.part], &chosen.prefix),
             part,
             normaliser: None,
-            beside: None,
+            beside: Vec::new(),
             left: Vec::new(),
         };
         self.judge(&chosen, &copies, sought, is_named, &mut located)?;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::error::Problem;
+use super::kept::Kept;
 use super::state::Dtype;
 use super::strided::Strided;
 
@@ -15,6 +16,8 @@ pub(super) struct Listing {
     pub parts: Vec<Part>,
     /// Lists of several mappings, which are no part, and of how many.
     pub lists: Vec<(String, usize)>,
+    /// Numbers beside the tensors that are named like the constants of a normalisation.
+    pub kept: Vec<Kept>,
 }
 
 /// Where a tensor's values lie.

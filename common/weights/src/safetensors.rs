@@ -8,6 +8,7 @@ use safetensors::{Dtype as Stored, SafeTensors};
 use serde_json::Value;
 
 use super::error::Problem;
+use super::kept::in_metadata;
 use super::part::{Listing, Part, Place};
 use super::state::Dtype;
 use super::storages::Storages;
@@ -49,7 +50,8 @@ pub(super) fn open(bytes: &[u8]) -> Result<(BTreeMap<String, String>, Listing, S
             hint: "pass the file that holds the weights",
         });
     }
-    Ok((metadata, Listing { parts: vec![part], lists: Vec::new() }, Slices { bytes, ranges }))
+    let kept = in_metadata(&metadata);
+    Ok((metadata, Listing { parts: vec![part], lists: Vec::new(), kept }, Slices { bytes, ranges }))
 }
 
 fn place(name: &str, stored: Stored, shape: &[usize], bytes: usize) -> Result<Place, Problem> {

@@ -2,6 +2,7 @@
 //! pickle.
 
 use super::error::Problem;
+use super::kept::in_pickle;
 use super::nesting;
 use super::part::{Listing, Part, Place};
 use super::pickle::{Item, Pickle};
@@ -36,7 +37,8 @@ pub(super) fn list(pickle: &Pickle, form: &'static str) -> Result<Listing, Probl
         }
         part
     };
-    Ok(Listing { parts: walk.groups.into_iter().map(part).collect(), lists: walk.lists })
+    let kept = in_pickle(pickle.root());
+    Ok(Listing { parts: walk.groups.into_iter().map(part).collect(), lists: walk.lists, kept })
 }
 
 fn place(form: &'static str, name: &str, item: Item) -> Result<Place, Problem> {

@@ -69,7 +69,8 @@ fn what_the_user_says_of_the_normalisation_counts_and_is_recorded() {
     let place = Place::new();
     let plain = place.path("plain");
     let ended = run(&foreign("foreign.pt"), &plain).args(["--normalize", "none"]).ends();
-    assert!(ended.stderr.contains("(mean 0.25, std 0.5) are not used"), "{}", ended.stderr);
+    let said = "(mean 0.25, std 0.5) are not used: you asked for no normalisation";
+    assert!(ended.stderr.contains(said), "{}", ended.stderr);
     agrees(&plain, "plain");
     assert_eq!(inspect(&plain)["teacher"]["mean"], serde_json::json!([]));
     let verify =
@@ -87,7 +88,7 @@ fn what_the_user_says_of_the_normalisation_counts_and_is_recorded() {
     run(&bare, &out).args(["--mean", "0.25"]).fails(2, &["--std"]);
     run(&bare, &out)
         .args(["--normalize", "cifar10"])
-        .fails(2, &["one mean and one positive deviation", "hint:"]);
+        .fails(2, &["images have 1 channel(s)", "one mean and one positive deviation", "hint:"]);
     run(&bare, &out).args(["--normalize", "cifar"]).fails(2, &["unknown normalisation `cifar`", "cifar10"]);
     run(&bare, &out).args(["--mean", "127", "--std", "63"]).fails(2, &["divide constants", "hint:"]);
     assert!(!out.exists());
@@ -169,6 +170,32 @@ fn a_network_behind_a_member_that_has_no_tensors_waits_for_a_word_about_it() {
     let refused = run(&file, &out).fails(2, &["`0` before it has no tensors", "--normalize none"]);
     assert!(refused.stderr.lines().count() <= 6, "{}", refused.stderr);
     run(&file, &out).args(["--normalize", "mnist"]).succeeds();
+    assert_eq!(inspect(&out)["teacher"]["mean"][0], "0.1307");
+}
+
+#[test]
+fn constants_kept_as_plain_numbers_beside_a_network_wait_for_a_word() {
+    let place = Place::new();
+    let (file, out) = (place.path("net.safetensors"), place.path("labels"));
+    let (row, network) = model::build("tiny-cnn", DIGITS).unwrap();
+    let params = initialise(&network, row.init, 1, engine::params::Precision::F32);
+    let config = r#"{"data": {"mean": [0.1307], "std": [0.3081]}}"#;
+    weights::write(&file, model::tensors(&params), Some(("config", config))).unwrap();
+    let refused = run(&file, &out).fails(
+        2,
+        &[
+            "config.data.mean and config.data.std (mean 0.1307, std 0.3081)",
+            "hint: with them: --mean 0.1307 --std 0.3081",
+        ],
+    );
+    assert_eq!(refused.stderr.lines().count(), 2, "{}", refused.stderr);
+    assert!(!out.exists());
+    let ended = run(&file, &out).args(["--normalize", "none"]).ends();
+    let said = "(mean 0.1307, std 0.3081) are not used: you asked for no normalisation";
+    assert!(ended.code == Some(0) && ended.stderr.contains(said), "{}", ended.stderr);
+    let out = place.path("normalised");
+    let ended = run(&file, &out).args(["--normalize", "mnist"]).ends();
+    assert!(ended.code == Some(0) && !ended.stderr.contains("not used"), "{}", ended.stderr);
     assert_eq!(inspect(&out)["teacher"]["mean"][0], "0.1307");
 }
 

@@ -1,14 +1,14 @@
 //! A network out of somebody else's file: which architecture it is, where in the file it lies, and what its images are
 //! normalised with. What the file does not say and the user does not either is refused, never guessed.
 
-use engine::Network;
 use engine::params::Precision;
 use weights::{Checkpoint, LocateError, Located, Mismatch, Sought, Spot, WeightsFile};
 
 use super::architecture::Task;
 use super::detect::detect;
+use super::inputs::with_inputs;
 use super::loaded::{LoadError, Loaded};
-use super::normalise::{Inputs, Normalisation};
+use super::normalise::Inputs;
 use super::state::{lay, wanted};
 use super::zoo::build;
 
@@ -50,9 +50,8 @@ pub(super) fn find(
     let (row, network) = build(name, task)?;
     let wants = wanted(&network);
     let key = said.weights_key.as_deref();
-    let channels = task.input[0];
     let is_normalised = said.inputs.is_some();
-    let sought = Sought { wanted: &wants, unused: row.unused, channels, key, is_normalised };
+    let sought = Sought { wanted: &wants, unused: row.unused, input: task.input, key, is_normalised };
     let located = match checkpoint.locate(&sought) {
         Ok(located) => located,
         Err(LocateError::Mismatch(mismatch)) => {
@@ -78,72 +77,6 @@ fn notes(located: &Located) -> Vec<String> {
         notes.push(format!("left aside: {}", located.left.join("; ")));
     }
     notes
-}
-
-/// The network behind the normalisation that the user, else the file, says; else as the architecture is.
-fn with_inputs(
-    file: &WeightsFile,
-    network: Network,
-    said: Option<&Inputs>,
-    located: &Located,
-    notes: &mut Vec<String>,
-) -> Result<Network, LoadError> {
-    let refused = |what: String| LoadError::Inputs { path: file.path().into(), what };
-    let constants = |found: &weights::Normaliser| {
-        let by = Normalisation::of_file(&found.mean, &found.std);
-        by.map_err(|error| refused(format!("{} and {}: {error}", found.names[0], found.names[1])))
-    };
-    let inputs = match (said, &located.normaliser) {
-        (Some(said), found) => {
-            if let Some(found) = found {
-                let own = Normalisation {
-                    mean: found.mean.iter().map(|&m| m.into()).collect(),
-                    std: found.std.iter().map(|&s| s.into()).collect(),
-                };
-                let [mean, std] = &found.names;
-                notes.push(format!(
-                    "the file's own {mean} and {std} ({own}) are not used: {said} was asked for"
-                ));
-            }
-            said.clone()
-        }
-        (None, Some(found)) => {
-            let by = constants(found)?;
-            notes.push(format!("normalises with the file's {} and {}: {by}", found.names[0], found.names[1]));
-            Inputs::Normalised(by)
-        }
-        (None, None) if network.normalisation().is_some() => return Ok(network),
-        (None, None) => {
-            if let Some(found) = &located.beside {
-                let by = constants(found)?;
-                let [mean, std] = &found.names;
-                return Err(refused(format!(
-                    "{mean} and {std} lie beside the network ({by}), and nothing says whether it applies them\nhint: with them: --mean {} --std {}; without: --normalize none",
-                    list(&by.mean),
-                    list(&by.std)
-                )));
-            }
-            if let Some(hidden) = &located.hidden {
-                return Err(refused(format!(
-                    "the network is `{}` of a sequence, and `{hidden}` before it has no tensors: a normalisation without buffers stands there as a rule\nhint: say what it does: --mean and --std, --normalize NAME, or --normalize none",
-                    located.part
-                )));
-            }
-            return Ok(network);
-        }
-    };
-    match inputs.constants() {
-        None => Ok(network.plain()),
-        Some((mean, std)) => network.normalised(mean, std).map_err(|error| {
-            refused(format!(
-                "{inputs} is not for its images: {error}\nhint: give one number for each channel"
-            ))
-        }),
-    }
-}
-
-fn list(values: &[f64]) -> String {
-    values.iter().map(f64::to_string).collect::<Vec<_>>().join(",")
 }
 
 /// The architecture of a file that no name came with.

@@ -43,6 +43,9 @@ impl Row for Constants {
     }
 }
 
+/// No data set's pixels deviate less: a quarter of the step from one grey to the next.
+const LEAST_DEVIATION: f64 = 0.001;
+
 const CIFAR10_MEAN: &[f64] = &[0.4914, 0.4822, 0.4465];
 
 /// Every named normalisation.
@@ -141,14 +144,15 @@ impl Normalisation {
         }
         if let Some(mean) = mean.iter().find(|mean| !(0.0..=1.0).contains(*mean)) {
             return Err(NormalisationError::new(
-                format!("the mean {mean} is none of pixels in [0, 1]"),
+                format!("the mean {mean:?} is none of pixels in [0, 1]"),
                 "divide constants for pixels up to 255 by 255",
             ));
         }
-        if let Some(std) = std.iter().find(|std| !(**std > 0.0 && **std <= 10.0)) {
+        // Below a quarter of a step of 255 all pixels of a channel are the same; what is divided by it may overflow.
+        if let Some(std) = std.iter().find(|std| !(LEAST_DEVIATION..=10.0).contains(*std)) {
             return Err(NormalisationError::new(
-                format!("the deviation {std} is none of pixels in [0, 1]"),
-                "give positive numbers, and divide constants for pixels up to 255 by 255",
+                format!("the deviation {std:?} is none of pixels in [0, 1]"),
+                "give positive numbers of at least 0.001, and divide constants for pixels up to 255 by 255",
             ));
         }
         Ok(Self { mean, std })
@@ -157,8 +161,14 @@ impl Normalisation {
     /// The numbers of a file, which are f32: as the shortest decimals that mean them, so that what is written down is
     /// what is computed with.
     pub fn of_file(mean: &[f32], std: &[f32]) -> Result<Self, NormalisationError> {
+        let Self { mean, std } = Self::as_in_file(mean, std);
+        Self::new(mean, std)
+    }
+
+    /// The same, to be shown and not to be computed with: whatever the file holds.
+    pub fn as_in_file(mean: &[f32], std: &[f32]) -> Self {
         let decimal = |value: &f32| value.to_string().parse().expect("a number's text is a number");
-        Self::new(mean.iter().map(decimal).collect(), std.iter().map(decimal).collect())
+        Self { mean: mean.iter().map(decimal).collect(), std: std.iter().map(decimal).collect() }
     }
 }
 
@@ -223,7 +233,9 @@ mod tests {
     fn what_cannot_be_a_normalisation_says_why() {
         assert!(parsed("125.3,123,113.9", "63,62.1,66.7").unwrap_err().contains("divide constants"));
         assert!(parsed("0.5", "63").unwrap_err().contains("deviation 63"));
-        assert!(parsed("0.5", "0").unwrap_err().contains("positive"));
+        for too_small in ["0", "1e-45", "0.0009"] {
+            assert!(parsed("0.5", too_small).unwrap_err().contains("positive"), "{too_small}");
+        }
         assert!(parsed("0.5,0.5", "1").unwrap_err().contains("2 means and 1"));
         assert!(parsed("half", "1").unwrap_err().contains("--mean half is not"));
         assert!(parsed("1/0", "1").unwrap_err().contains("not a list"));

@@ -77,10 +77,55 @@ impl<'p> Item<'p> {
         element.integers(&array.bytes)
     }
 
+    /// The numbers of a number, a list, a tuple or a numpy array, whatever its dimensions; none where anything else is
+    /// among them, or they are more than `most`.
+    pub fn numbers(self, most: usize) -> Option<Vec<f64>> {
+        let mut numbers = Vec::new();
+        self.gather(most, 4, &mut numbers)?;
+        Some(numbers)
+    }
+
+    fn gather(self, most: usize, depth: usize, into: &mut Vec<f64>) -> Option<()> {
+        if self.as_bool().is_some() {
+            return None;
+        }
+        if let Some(number) = self.as_float().or_else(|| self.integer().map(|whole| whole as f64)) {
+            into.push(number);
+        } else if let Some(mut elements) = self.elements() {
+            // Lists that hold each other would never end.
+            (depth > 0 && elements.len() <= most).then_some(())?;
+            elements.try_for_each(|element| element.gather(most, depth - 1, into))?;
+        } else if let Some(array) = self.as_array() {
+            let element = array.element?;
+            let bytes = array.row_major().filter(|bytes| bytes.len() <= most * 8)?.into_owned();
+            // `row_major` has turned them round.
+            let element = element.in_big_endian(false);
+            match element.integers(&bytes) {
+                Some(whole) => into.extend(whole.into_iter().map(|whole| whole as f64)),
+                None => into.extend(element.floats(bytes)?.into_iter().map(f64::from)),
+            }
+        } else {
+            into.push(self.scalar()?);
+        }
+        (into.len() <= most).then_some(())
+    }
+
+    /// One of numpy's own floating-point numbers.
+    fn scalar(self) -> Option<f64> {
+        let (element, bytes) = self.as_scalar()?;
+        Some(element.floats(bytes.into_owned())?.first().copied()?.into())
+    }
+
     fn integer(self) -> Option<i64> {
         if let Some(plain) = self.as_int().or(self.as_bool().map(i64::from)) {
             return Some(plain);
         }
+        let (element, bytes) = self.as_scalar()?;
+        element.integers(&bytes)?.first().copied()
+    }
+
+    /// The type and the bytes of one of numpy's own numbers.
+    fn as_scalar(self) -> Option<(Element, Cow<'p, [u8]>)> {
         let call = self.as_call()?;
         matches!((call.module, call.name), ("numpy.core.multiarray" | "numpy._core.multiarray", "scalar"))
             .then_some(())?;
@@ -88,7 +133,7 @@ impl<'p> Item<'p> {
         let &[dtype, bytes] = arguments.as_slice() else { return None };
         let (_, element) = element_of(dtype)?;
         let bytes = bytes.is_short().then(|| bytes.as_bytes())??;
-        element.filter(|element| element.size() == bytes.len())?.integers(&bytes)?.first().copied()
+        element.filter(|element| element.size() == bytes.len()).map(|element| (element, bytes))
     }
 }
 

@@ -52,7 +52,7 @@ impl Made {
         let bytes = zipped(&program(root), &entries);
         let wanted = wanted();
         let is_normalised = self.is_normalised;
-        let sought = Sought { wanted: &wanted, unused: &["spare."], channels: 3, key, is_normalised };
+        let sought = Sought { wanted: &wanted, unused: &["spare."], input: [3, 8, 8], key, is_normalised };
         Checkpoint::open(&bytes).unwrap().locate(&sought)
     }
 }
@@ -219,6 +219,70 @@ fn a_normalisation_that_cannot_be_one_or_is_two_is_refused() {
 }
 
 #[test]
+fn two_pairs_in_one_module_are_one_where_they_are_equal_and_wait_for_a_word_where_they_differ() {
+    let with = |mu: f32, is_normalised| {
+        let mut made = Made { is_normalised, ..Made::default() };
+        let mut entries = made.network("net.", 1.0);
+        for (name, value) in [("mean", 0.5), ("std", 0.25), ("mu", mu), ("sigma", 0.25)] {
+            entries.push((name.into(), made.tensor(&[3], &[value])));
+        }
+        made.locate(&mapping(&entries), None)
+    };
+    assert_eq!(with(0.5, false).unwrap().normaliser.unwrap().mean, [0.5; 3]);
+    let text = with(0.4, false).unwrap_err().to_string();
+    assert!(text.contains("mu and sigma") && text.contains("differ from mean and std"), "{text}");
+    assert!(text.contains("hint: ") && text.contains("--mean and --std"), "{text}");
+    let located = with(0.4, true).unwrap();
+    assert_eq!(located.normaliser, None);
+    assert!(
+        located.left[0].starts_with("mean, std, mu and 1 more (named like a normalisation"),
+        "{located:?}"
+    );
+}
+
+#[test]
+fn constants_that_belong_to_nothing_are_left_aside_at_a_word() {
+    for more in [&["mean"][..], &["std"], &["mean", "mu"], &["mean", "std", "stds"]] {
+        for prefix in ["", "net."] {
+            let mut made = Made::default();
+            let mut entries = made.network(prefix, 1.0);
+            for name in more {
+                entries.push(((*name).into(), made.tensor(&[1, 3, 1, 1], &[0.5])));
+            }
+            made.is_normalised = true;
+            let located =
+                made.locate(&mapping(&entries), None).unwrap_or_else(|error| panic!("{more:?}: {error}"));
+            assert!(located.left[0].contains("not used"), "{located:?}");
+        }
+    }
+}
+
+/// PyTorch lays (3, 1, 1), (3, 8, 8) and ones before them against (N, 3, 8, 8); (3,) and (1, 3) are viewed so by their
+/// networks. A (3, 2) or (8, 8, 3) cannot be laid against images, whatever it holds.
+#[test]
+fn constants_of_another_shape_than_one_number_a_channel_are_refused_though_all_are_equal() {
+    let with = |shape: &[usize]| {
+        let mut made = Made::default();
+        let mut entries = made.network("net.", 1.0);
+        entries.push(("mean".into(), made.tensor(shape, &[0.5])));
+        entries.push(("std".into(), made.tensor(&[3], &[0.25])));
+        made.locate(&mapping(&entries), None).map(|located| located.normaliser.unwrap().mean)
+    };
+    for shape in
+        [&[][..], &[1], &[3], &[1, 3], &[3, 1, 1], &[1, 3, 1, 1], &[3, 8, 8], &[1, 3, 8, 8], &[1, 1, 1, 3]]
+    {
+        assert_eq!(with(shape).unwrap(), [0.5; 3], "{shape:?}");
+    }
+    for shape in [&[3, 2][..], &[6], &[8, 8, 3], &[8, 3, 1, 1], &[192]] {
+        let text = with(shape).unwrap_err().to_string();
+        assert!(
+            text.contains(&format!("the shape {shape:?}")) && text.contains("--mean and --std"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
 fn constants_in_another_part_and_a_member_without_tensors_are_seen() {
     let mut made = Made::default();
     let network = mapping(&made.network("1.", 1.0));
@@ -226,7 +290,7 @@ fn constants_in_another_part_and_a_member_without_tensors_are_seen() {
         dict(&[("net", network), ("mean", made.tensor(&[3], &[0.5])), ("std", made.tensor(&[3], &[0.25]))]);
     let located = made.locate(&root, None).unwrap();
     assert_eq!(located.normaliser, None);
-    assert_eq!(located.beside.unwrap().mean, [0.5; 3]);
+    assert_eq!(located.beside[0].mean, [0.5; 3]);
     assert_eq!(located.hidden.as_deref(), Some("0"));
 }
 

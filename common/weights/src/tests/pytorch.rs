@@ -35,6 +35,26 @@ fn every_fixture_reads_as_pytorch_reads_it() {
     }
 }
 
+/// What `constants` in `make_weights.py` keeps, as it is written there; the two for pixels up to 255 divided by it.
+#[test]
+fn constants_that_are_no_tensors_are_seen_in_every_way_that_they_are_kept() {
+    let file = std::fs::read(fixture("constants.pt")).unwrap();
+    let checkpoint = Checkpoint::open(&file).unwrap();
+    let found = crate::kept::normalisers(&checkpoint.kept, 3);
+    let found: Vec<(String, Vec<f32>, Vec<f32>)> =
+        found.into_iter().map(|one| (one.names.join(" "), one.mean, one.std)).collect();
+    let wanted = [
+        ("config.data.mean config.data.std", [0.1, 0.2, 0.3], [0.25, 0.5, 0.75]),
+        ("args.pixel_mean args.pixel_std", [0.5, 0.2, 0.4], [0.25, 0.2, 0.5]),
+        ("arrays.new_mean arrays.new_std", [0.4, 0.5, 0.6], [0.25, 0.5, 1.0]),
+        ("hyper_parameters.MEAN hyper_parameters.STD", [0.125; 3], [0.5; 3]),
+        ("transform.mean transform.std", [0.7, 0.8, 0.9], [0.5; 3]),
+        ("normalization normalization", [0.15, 0.25, 0.35], [0.5, 0.25, 0.5]),
+    ];
+    let wanted = wanted.map(|(names, mean, std)| (names.to_owned(), mean.to_vec(), std.to_vec()));
+    assert_eq!(found, wanted);
+}
+
 #[test]
 fn the_metadata_of_safetensors_is_kept() {
     let state = read(&fixture("kinds.safetensors")).unwrap();
