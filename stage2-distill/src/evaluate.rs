@@ -76,18 +76,6 @@ pub struct Examination {
     pub adversarial: Option<PathBuf>,
 }
 
-/// The attacks and suites of these names, once each; `clean` is none.
-pub fn chains(names: &[String]) -> Result<Vec<Chain>, RunError> {
-    let mut found: Vec<Chain> = Vec::new();
-    for name in names.iter().filter(|name| names::plain(name) != "clean") {
-        let chain = attack::chain(name)?;
-        if found.iter().all(|known| known.name != chain.name) {
-            found.push(chain);
-        }
-    }
-    Ok(found)
-}
-
 /// Judges a student.
 pub fn evaluate(
     exam: &Examination,
@@ -95,7 +83,8 @@ pub fn evaluate(
     threads: usize,
     stop: &Stop,
 ) -> Result<Report, RunError> {
-    let chains = chains(&exam.attacks)?;
+    let chains = attack::chains(&exam.attacks)?;
+    refuse_surrogate(exam, &chains)?;
     let spec: DatasetSpec = exam.data.parse()?;
     let reading = Progress::busy("reading data");
     let mut dataset = cli::images(&spec, exam.split)?;
@@ -132,6 +121,18 @@ pub fn evaluate(
         warn(format_args!("{suite}{}", finding.text));
     }
     Ok(report)
+}
+
+/// Attacks that stop where the network that they climb is wrong leave images that say little of another one.
+fn refuse_surrogate(exam: &Examination, chains: &[Chain]) -> Result<(), RunError> {
+    let mut attacks = chains.iter().flat_map(|chain| &chain.attacks);
+    match attacks.find(|attack| !attack.transfers()) {
+        Some(attack) if exam.surrogate.is_some() => Err(RunError::Refused(format!(
+            "--surrogate: {} stops at the first image that fools the surrogate, which says little of the student\nhint: for a black box use fgsm, pgdN, cwN, pgd-sat or pgd-trades; square needs no gradients of any network",
+            attack.name()
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Runs every suite on the images of the range, or what an earlier process left of them.

@@ -39,7 +39,10 @@ pub fn options() -> String {
 
 /// Every attack.
 pub fn attacks() -> String {
-    section("Attacks", &(names::help(attack::ATTACKS) + &names::help(attack::SUITES)))
+    section(
+        "Attacks",
+        &(names::help(attack::ATTACKS) + &names::help(attack::SUITES) + &names::help(attack::PANELS)),
+    )
 }
 
 /// Every engine.

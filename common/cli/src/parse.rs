@@ -145,7 +145,9 @@ fn missing(error: &clap::Error, command: &Command, path: &str, given: &[String])
         return format!("{path} wants more arguments\nhint: `{path} --help` lists them");
     };
     let mut whole: Vec<String> = given.iter().map(|word| quoted(word)).collect();
-    for wanted in missing {
+    // One of what there may be several of is enough.
+    let missing: Vec<&str> = missing.iter().map(|wanted| wanted.trim_end_matches("...")).collect();
+    for wanted in &missing {
         let name = wanted.split(' ').next().unwrap_or_default();
         let arg = argument(command, name);
         let example = arg.map_or("..", example);

@@ -72,6 +72,36 @@ pub const SUITES: &Table<Suite> = &[&Suite {
     members: &["apgd-ce", "apgd-t", "fab-t", "square"],
 }];
 
+/// Attacks and suites that are asked for by one name, and judge each by itself.
+#[derive(Debug)]
+pub struct Panel {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is, in a line.
+    pub summary: &'static str,
+    /// Its attacks and suites, in order.
+    pub members: &'static [&'static str],
+}
+
+impl names::Row for Panel {
+    const WHAT: &'static str = "panel of attacks";
+
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn summary(&self) -> &'static str {
+        self.summary
+    }
+}
+
+/// Every panel.
+pub const PANELS: &Table<Panel> = &[&Panel {
+    name: "paper",
+    summary: "fgsm, pgd-sat, pgd-trades, cw30 and autoattack: a row of RSLAD's tables (arXiv:2108.07969)",
+    members: &["fgsm", "pgd-sat", "pgd-trades", "cw30", "autoattack"],
+}];
+
 /// Attacks that judge under one name, one after the other, each the images that the ones before it left.
 pub struct Chain {
     /// The name under which they are reported.
@@ -85,7 +115,8 @@ pub fn find(name: &str) -> Result<Box<dyn Attack>, Unknown> {
     // Clean accuracy is asked for by a name beside the attacks', so the list of known names has it too.
     let known = std::iter::once("clean")
         .chain(ATTACKS.iter().map(|row| row.name))
-        .chain(SUITES.iter().map(|suite| suite.name));
+        .chain(SUITES.iter().map(|suite| suite.name))
+        .chain(PANELS.iter().map(|panel| panel.name));
     let spelled = names::spelled::<Row>(name);
     let found = ATTACKS.iter().find_map(|row| (row.make)(name).or_else(|| (row.make)(&spelled)));
     found.ok_or_else(|| Unknown::beside(ATTACKS, name, known))
@@ -102,9 +133,32 @@ pub fn chain(name: &str) -> Result<Chain, Unknown> {
     Ok(Chain { name: attack.name(), attacks: vec![attack] })
 }
 
+/// The attacks and suites of these names and of the panels among them, once each; `clean` is none.
+pub fn chains(names: &[String]) -> Result<Vec<Chain>, Unknown> {
+    let mut found: Vec<Chain> = Vec::new();
+    for name in names.iter().filter(|name| names::plain(name) != "clean") {
+        let panel = PANELS.iter().find(|panel| panel.name == names::plain(name));
+        let members = panel.map_or_else(|| vec![name.as_str()], |panel| panel.members.to_vec());
+        for member in members {
+            let chain = chain(member)?;
+            if found.iter().all(|known| known.name != chain.name) {
+                found.push(chain);
+            }
+        }
+    }
+    Ok(found)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_panel_stands_for_its_members_and_nothing_is_asked_for_twice() {
+        let names = ["clean", "pgd20", "Paper", "cw30"].map(String::from);
+        let found: Vec<String> = chains(&names).unwrap().into_iter().map(|chain| chain.name).collect();
+        assert_eq!(found, ["pgd20", "fgsm", "pgd-sat", "pgd-trades", "cw30", "autoattack"]);
+    }
 
     #[test]
     fn every_row_answers_to_its_example_and_reports_it() {
@@ -133,7 +187,7 @@ mod tests {
             assert!(find(bad).is_err(), "{bad}");
         }
         let error = find("fgms").err().unwrap().to_string();
-        let wanted = "unknown attack `fgms`\nhint: did you mean `fgsm`? known: clean, fgsm, pgdN, pgd-sat, pgd-trades, cwN, apgd-ce, apgd-dlr, apgd-t, fab-t, square, autoattack";
+        let wanted = "unknown attack `fgms`\nhint: did you mean `fgsm`? known: clean, fgsm, pgdN, pgd-sat, pgd-trades, cwN, apgd-ce, apgd-dlr, apgd-t, fab-t, square, autoattack, paper";
         assert_eq!(error, wanted);
     }
 }

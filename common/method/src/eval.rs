@@ -110,7 +110,7 @@ mod tests {
     use crate::threat::Threat;
 
     /// One pixel an image; class 1 where it is above a half.
-    struct Pixels(Vec<f32>);
+    pub(super) struct Pixels(pub Vec<f32>);
 
     impl Exam for Pixels {
         fn labels(&self) -> &[i32] {

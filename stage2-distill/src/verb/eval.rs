@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use cli::{Interruptible, MachineArgs, NetworkArgs, Stop, json, show, whole};
+use method::attack;
 use method::eval::{Evidence, Part, Report, Summary};
 use method::threat::{Fraction, Norm, Threat};
 use serde::Serialize;
 
 use self::place::{is_stream, refuse_place, target, write_report};
 use crate::error::RunError;
-use crate::evaluate::{Chosen, Examination, Reach, chains, evaluate};
+use crate::evaluate::{Chosen, Examination, Reach, evaluate};
 use crate::trained::{self, Trained};
 
 /// Flags of `distill eval`.
@@ -21,10 +22,10 @@ use crate::trained::{self, Trained};
 pub struct EvalArgs {
     /// A run's folder, for its best student (its last one where it selected none), or a student's weights; several, of one
     /// kind and of different seeds, for mean and standard deviation
-    #[arg(value_name = "RUN", required_unless_present_any = ["student", "merge"])]
+    #[arg(id = "run", value_name = "RUN", required_unless_present_any = ["student", "merge"])]
     runs: Vec<PathBuf>,
     /// The same: weights of the student, or its run's folder
-    #[arg(long, value_name = "FILE", conflicts_with = "runs")]
+    #[arg(long, value_name = "FILE", conflicts_with = "run")]
     student: Option<PathBuf>,
     #[command(flatten)]
     network: NetworkArgs,
@@ -77,14 +78,14 @@ pub struct EvalArgs {
     #[arg(long, value_name = "I/N")]
     part: Option<Part>,
     /// Make one report of the reports of all parts, and judge nothing
-    #[arg(long, value_name = "REPORT", num_args = 1.., conflicts_with_all = ["runs", "student", "part", "state"])]
+    #[arg(long, value_name = "REPORT", num_args = 1.., conflicts_with_all = ["run", "student", "part", "state"])]
     merge: Vec<PathBuf>,
 }
 
 impl EvalArgs {
     /// What is to be judged, with what is not given taken from the run.
     fn examination(&self, path: &Path) -> Result<Examination, RunError> {
-        let attacking = !chains(&self.attack)?.is_empty();
+        let attacking = !attack::chains(&self.attack)?.is_empty();
         let trained = trained::find(path)?;
         let student = trained.student.clone();
         let shown = student.display();

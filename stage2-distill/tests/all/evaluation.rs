@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::fixture::{Finished, Scene};
+use crate::fixture::{Finished, Scene, untimed};
 
 fn scores(scene: &Scene, more: &[&str]) -> serde_json::Value {
     let mut arguments = vec![
@@ -19,7 +19,7 @@ fn scores(scene: &Scene, more: &[&str]) -> serde_json::Value {
     ];
     arguments.extend(more);
     let finished = scene.run(&arguments).succeeds();
-    serde_json::from_str(&finished.stdout).unwrap()
+    untimed(&finished.stdout)
 }
 
 fn percent(scores: &serde_json::Value, attack: &str) -> f64 {
@@ -107,7 +107,7 @@ fn student_of(run: &str) -> [String; 2] {
 }
 
 fn report(finished: &Finished) -> serde_json::Value {
-    serde_json::from_str(&finished.stdout).unwrap()
+    untimed(&finished.stdout)
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn eps_and_step_come_from_the_run_unless_given_and_the_report_says_which() {
     let clean = scene.run(&[&clean[..], &["--json", "-"]].concat()).succeeds();
     assert_eq!(report(&clean)["eps"], serde_json::Value::Null);
     let table = scene.run(&["eval", "run", "--limit", "20"]).succeeds().stdout;
-    assert!(table.contains("eps 0.1 (run/config.toml), steps of 0.02 (run/config.toml)"), "{table}");
+    assert!(table.contains("eps 0.1 in linf (run/config.toml), steps of 0.02 (run/config.toml)"), "{table}");
 }
 
 #[test]
@@ -224,7 +224,8 @@ fn a_report_appears_whole_or_not_at_all_and_never_in_the_students_place() {
     let shown = eval(&["run", "--json", "-"]).succeeds().stdout;
     eval(&["run", "--json", "report.json"]).succeeds();
     let written = |name: &str| std::fs::read_to_string(scene.path(name)).unwrap();
-    assert_eq!(written("report.json"), shown);
+    assert_eq!(untimed(&written("report.json")), untimed(&shown));
+    let shown = written("report.json");
     // Refused before anything is looked at, and the old report stays.
     eval(&["nowhere", "--json", "report.json"]).refused(2, &["nowhere"]);
     eval(&["run", "--eps", "8", "--json", "report.json"]).refused(2, &["8/255"]);

@@ -10,6 +10,12 @@ pub trait Attack: Send + Sync {
     /// Whether its searches want gradients; else logits are all they are told.
     fn climbs(&self) -> bool;
 
+    /// Whether it goes its whole way even where the network is wrong: only then do its images say something of another
+    /// network.
+    fn transfers(&self) -> bool {
+        false
+    }
+
     /// The search on one image.
     fn begin(&self, subject: Subject) -> Box<dyn Search>;
 }

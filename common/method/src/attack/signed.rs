@@ -111,6 +111,10 @@ impl Attack for Signed {
         true
     }
 
+    fn transfers(&self) -> bool {
+        true
+    }
+
     fn begin(&self, subject: Subject) -> Box<dyn Search> {
         let eps = subject.threat.eps;
         let step = match self.stride {

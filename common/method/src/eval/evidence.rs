@@ -10,7 +10,7 @@ use super::trial::Work;
 use crate::threat::Norm;
 
 /// Who was judged, on what and how. Parts of one evaluation agree in it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Setting {
     /// The architecture judged.
     pub architecture: String,

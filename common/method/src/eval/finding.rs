@@ -126,3 +126,163 @@ fn above_clean(evidence: &Evidence, outcome: &Outcome) -> Option<Finding> {
 fn share(part: usize, all: usize) -> f64 {
     part as f64 / all.max(1) as f64
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use candle_core::Tensor;
+    use engine::graph::{Builder, Elementwise, Op};
+    use engine::params::Precision;
+    use engine::{Engine, EngineError, Grads, Keep, Network, NodeId, Norm, Params, Pass, Reference, Tape};
+
+    use super::super::tests::Pixels;
+    use super::super::{Clean, Logits, Outcome, Setting, Settings, clean, robust};
+    use super::*;
+    use crate::attack::{self, Attack, Victim};
+    use crate::threat::Threat;
+
+    const PIXELS: [f32; 4] = [0.4, 0.55, 0.65, 0.9];
+
+    /// One pixel; its answers are what `ends` makes of 2 numbers: `scale` times -(pixel - 1/2) and pixel - 1/2.
+    fn network(scale: f64, ends: &[Op]) -> (Network, Params) {
+        let (mut builder, input) = Builder::new([1, 1, 1]);
+        let flat = builder.node("flat", Op::Flatten, &[input]).unwrap();
+        let mut last = builder.node("linear", Op::Linear { out: 2, bias: true }, &[flat]).unwrap();
+        for (number, op) in ends.iter().enumerate() {
+            last = builder.node(&format!("end{number}"), op.clone(), &[last]).unwrap();
+        }
+        let network = builder.finish("pixel").unwrap();
+        let mut params = Params::zeros(network.layout(), Precision::F32);
+        for (place, value) in [-scale, scale, scale / 2.0, -scale / 2.0].into_iter().enumerate() {
+            params.trainable_mut().set(place, value);
+        }
+        (network, params)
+    }
+
+    fn judged(engine: &dyn Engine, network: &(Network, Params), attacks: &[&str]) -> Evidence {
+        let victim = Victim::new(engine, &network.0, &network.1);
+        let exam = Pixels(PIXELS.into());
+        let places = [0, 1, 2, 3];
+        let Clean { right, logits } = clean(&victim, &exam, &places, 3, &mut |_, _| true).unwrap();
+        let attacks: Vec<Box<dyn Attack>> = attacks.iter().map(|name| attack::find(name).unwrap()).collect();
+        let attacks: Vec<&dyn Attack> = attacks.iter().map(AsRef::as_ref).collect();
+        let settings =
+            Settings { threat: Threat::linf(0.2), step_size: 0.05, restarts: 1, seed: 0, batch: 3 };
+        let trial = super::super::Trial {
+            victim,
+            climbed: victim,
+            exam: &exam,
+            places: &places,
+            attacks: &attacks,
+            settings: &settings,
+        };
+        let mut stage = trial.begin(&right);
+        trial.run(&mut stage, &mut Nobody).unwrap();
+        assert_eq!(
+            stage.fates,
+            robust(&victim, &exam, &places, &right, &attacks, &settings, &mut |_, _| true).unwrap()
+        );
+        let fates = right.iter().map(|&right| if right { Fate::Standing } else { Fate::Wrong }).collect();
+        let outcome = |suite: &str, fates, work| Outcome {
+            suite: suite.into(),
+            attacks: attacks.iter().map(|attack| attack.name()).collect(),
+            fates,
+            work,
+        };
+        let clean = outcome("clean", fates, Vec::new());
+        let outcomes = vec![clean, outcome("suite", stage.fates, stage.work)];
+        Evidence { setting: Setting::default(), part: None, images: 4, labels: vec![1; 4], logits, outcomes }
+    }
+
+    struct Nobody;
+
+    impl super::super::Watch for Nobody {
+        fn tell(&mut self, _: super::super::Moment) -> super::super::Order {
+            super::super::Order::Go
+        }
+    }
+
+    fn checks(evidence: &Evidence) -> Vec<&'static str> {
+        findings(evidence).into_iter().map(|finding| finding.check).collect()
+    }
+
+    #[test]
+    fn an_honest_network_raises_no_suspicion() {
+        let reference = Reference::new(1).unwrap();
+        let evidence = judged(&reference, &network(3.0, &[]), &["apgd-ce", "square"]);
+        assert_eq!(checks(&evidence), [""; 0]);
+        let broken = Fate::Broken { by: 0 };
+        assert_eq!(evidence.outcomes[1].fates, [Fate::Wrong, broken, broken, Fate::Standing]);
+    }
+
+    /// A step from 0 to 6 within a thousandth of the pixel range is flat everywhere else.
+    #[test]
+    fn a_quantised_input_hides_its_gradients_and_square_finds_what_they_hid() {
+        let reference = Reference::new(1).unwrap();
+        let evidence = judged(&reference, &network(1e4, &[Op::Relu6]), &["apgd-ce", "square"]);
+        assert_eq!(checks(&evidence), ["vanishing-gradients", "square-breaks-more"]);
+        let broken = |by| Fate::Broken { by };
+        // APGD's random start happens to lie beyond the step of the first.
+        assert_eq!(evidence.outcomes[1].fates, [Fate::Wrong, broken(0), broken(1), Fate::Standing]);
+        let found = findings(&evidence);
+        assert!((found[1].share - 0.25).abs() < 1e-12, "Square took 1 of 4 images");
+        let alone = judged(&reference, &network(1e4, &[Op::Relu6]), &["apgd-ce"]);
+        assert_eq!(alone.outcomes[1].fates[2..], [Fate::Blind; 2], "without it they count as right");
+    }
+
+    #[test]
+    fn answers_that_are_probabilities_are_recognised() {
+        let reference = Reference::new(1).unwrap();
+        let ends = [Op::Elementwise(Elementwise::Sigmoid)];
+        let evidence = judged(&reference, &network(3.0, &ends), &["apgd-ce"]);
+        assert_eq!(evidence.logits.distributions, 4);
+        assert_eq!(checks(&evidence), ["probabilities"]);
+    }
+
+    /// Adds another number to the logits of the second image at each call.
+    struct Random(Reference, AtomicUsize);
+
+    impl Engine for Random {
+        fn name(&self) -> &'static str {
+            "random"
+        }
+
+        fn forward(
+            &self,
+            network: &Network,
+            params: &Params,
+            images: &Tensor,
+            norm: Norm,
+            keep: Keep,
+            taps: &[NodeId],
+        ) -> Result<Pass, EngineError> {
+            self.0.forward(network, params, images, norm, keep, taps)
+        }
+
+        fn backward(
+            &self,
+            tape: Tape,
+            seeds: &[Option<Tensor>],
+            grads: Option<&mut Grads>,
+        ) -> Result<Option<Tensor>, EngineError> {
+            self.0.backward(tape, seeds, grads)
+        }
+
+        fn logits(&self, network: &Network, params: &Params, images: &Tensor) -> Result<Tensor, EngineError> {
+            let mut rows = self.0.logits(network, params, images)?.to_vec2::<f32>()?;
+            if let Some(row) = rows.get_mut(1) {
+                row[0] -= self.1.fetch_add(1, Ordering::Relaxed) as f32;
+            }
+            Ok(Tensor::new(rows, images.device())?)
+        }
+    }
+
+    #[test]
+    fn a_network_that_answers_otherwise_the_second_time_is_random() {
+        let random = Random(Reference::new(1).unwrap(), AtomicUsize::new(0));
+        let evidence = judged(&random, &network(3.0, &[]), &[]);
+        assert_eq!(evidence.logits, Logits { distributions: 0, asked_twice: 4, changed: 1 });
+        assert_eq!(checks(&evidence), ["randomised"]);
+    }
+}

@@ -9,6 +9,9 @@ use super::evidence::{Evidence, Unmergeable};
 use super::finding::{Finding, findings};
 use super::score::Score;
 
+/// The suite whose figure may be published as robust accuracy.
+const STANDARD: &str = "autoattack";
+
 /// What `distill eval` found, as it is printed in JSON: what was measured, and the figures that follow from it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
@@ -32,6 +35,8 @@ pub struct Report {
     pub worst_class: BTreeMap<String, f64>,
     /// Standard deviation of the classes' accuracies by their mean.
     pub class_normalised_deviation: BTreeMap<String, f64>,
+    /// Suites whose figures are only upper bounds of robust accuracy: all but the standard evaluation.
+    pub upper_bounds: Vec<String>,
     /// Signs that a figure is not what it seems.
     pub findings: Vec<Finding>,
 }
@@ -42,6 +47,7 @@ impl Report {
         let scores = evidence.scores();
         let worst = scores.iter().filter_map(|(name, score)| Some((name.clone(), score.worst_class()?.1)));
         let blind = evidence.outcomes.iter().map(|outcome| (outcome.suite.clone(), outcome.blind()));
+        let attacked = evidence.outcomes.iter().skip(1).map(|outcome| outcome.suite.clone());
         Self {
             right: table(&scores, |score| score.right),
             interval_95: table(&scores, Score::interval),
@@ -50,6 +56,7 @@ impl Report {
             class_average: table(&scores, Score::class_average),
             worst_class: worst.collect(),
             class_normalised_deviation: table(&scores, Score::normalised_deviation),
+            upper_bounds: attacked.filter(|suite| suite != STANDARD).collect(),
             findings: findings(&evidence),
             scores,
             evidence,
@@ -97,7 +104,20 @@ impl fmt::Display for Report {
             let interval = format!("{low:.2} to {high:.2}");
             writeln!(f, "{name:<width$} {:>7.2}%   {interval:<15}   {worst}", score.percent())?;
         }
-        Ok(())
+        write!(f, "{}", quotable(&self.evidence, &self.upper_bounds))
+    }
+}
+
+/// Which figure may be quoted.
+fn quotable(evidence: &Evidence, upper_bounds: &[String]) -> String {
+    let is_standard = evidence.outcomes.iter().any(|outcome| outcome.suite == STANDARD);
+    let others = upper_bounds.join(", ");
+    match (is_standard, others.is_empty()) {
+        (true, false) => format!("robust accuracy is {STANDARD}'s; upper bounds of it:\n{others}\n"),
+        (_, true) => String::new(),
+        (false, false) => {
+            format!("upper bounds of robust accuracy, which takes --attack {STANDARD}:\n{others}\n")
+        }
     }
 }
 
