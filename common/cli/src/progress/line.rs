@@ -93,6 +93,7 @@ mod tests {
 
     fn pace() -> Pace {
         let mut pace = Pace { total: 15_000_000, ..Pace::default() };
+        pace.origin = Some((0, Duration::ZERO));
         pace.tell(7_500_000, Duration::from_secs(640_000));
         pace.portion = (0, Duration::ZERO);
         pace

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// A rate of less than this is that of a few batches, and the time left that follows from it may be far off.
+const MEASURED: Duration = Duration::from_secs(3);
+
 /// How far some work is. Times count from where this process began with it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Pace {
@@ -11,6 +14,9 @@ pub(super) struct Pace {
     pub total: u64,
     /// When `done` was last told.
     pub told: Duration,
+    /// What was done, and when, as the first portion ended: it paid for the start (files read, pages touched, buffers made),
+    /// so speed is measured from there.
+    pub origin: Option<(u64, Duration)>,
     /// Units of the last portion, and the time it took: what goes on inside the next one is guessed from it.
     pub portion: (u64, Duration),
 }
@@ -21,14 +27,16 @@ impl Pace {
         if done > self.done {
             self.portion = (done - self.done, now.saturating_sub(self.told));
             self.told = now;
+            self.origin.get_or_insert((done, now));
         }
         self.done = done;
     }
 
-    /// Units a second, of this process alone; none before anything is done.
+    /// Units a second, of this process after its first portion; none before that was measured for a while.
     pub fn rate(&self) -> Option<f64> {
-        let done = self.done.saturating_sub(self.before);
-        (done > 0 && !self.told.is_zero()).then(|| done as f64 / self.told.as_secs_f64())
+        let (units, at) = self.origin?;
+        let (done, took) = (self.done.saturating_sub(units), self.told.saturating_sub(at));
+        (done > 0 && took >= MEASURED).then(|| done as f64 / took.as_secs_f64())
     }
 
     /// Units done, with the share of the portion under way that its forerunner's time suggests; never all of it.
@@ -104,12 +112,26 @@ mod tests {
     }
 
     #[test]
-    fn the_rate_is_that_of_this_process_alone() {
+    fn the_rate_is_that_of_this_process_alone_and_without_its_start() {
         let mut pace = Pace { before: 1000, done: 1000, total: 5000, ..Pace::default() };
         assert_eq!((pace.rate(), pace.left(seconds(3))), (None, None), "nothing is done yet");
-        pace.tell(3000, seconds(10));
+        // A start of 40 seconds, then 200 a second.
+        pace.tell(1016, seconds(40));
+        assert_eq!((pace.rate(), pace.left(seconds(40))), (None, None), "a first portion is mostly start");
+        pace.tell(1416, seconds(42));
+        assert_eq!(pace.rate(), None, "two seconds are a few batches");
+        pace.tell(3016, seconds(50));
         assert_eq!(pace.rate(), Some(200.0));
-        assert_eq!(pace.left(seconds(10)), Some(seconds(10)));
+        assert_eq!(pace.left(seconds(50)), Some(Duration::from_millis(9_920)));
+    }
+
+    #[test]
+    fn one_portion_of_minutes_gives_no_time_left_and_a_second_does() {
+        let mut pace = Pace { total: 300, ..Pace::default() };
+        pace.tell(100, seconds(600));
+        assert_eq!(pace.left(seconds(600)), None);
+        pace.tell(200, seconds(1000));
+        assert_eq!(pace.left(seconds(1000)), Some(seconds(400)));
     }
 
     #[test]
@@ -119,7 +141,8 @@ mod tests {
         pace.tell(100, seconds(20));
         assert!((pace.share(seconds(30)) - 0.15).abs() < 1e-9);
         assert!((pace.share(seconds(500)) - 0.195).abs() < 1e-9, "a slow portion does not look done");
-        assert_eq!(pace.left(seconds(30)), Some(seconds(170)));
+        pace.tell(200, seconds(40));
+        assert_eq!(pace.left(seconds(50)), Some(seconds(150)));
         pace.tell(1000, seconds(600));
         assert_eq!((pace.share(seconds(700)), pace.left(seconds(700))), (1.0, Some(seconds(0))));
     }
