@@ -113,9 +113,19 @@ fn describe(report: &Report, out: &mut String) {
             if *hash == manifest.content_hash { "as in the manifest" } else { "another than the manifest's" };
         line(&form.to_string(), format!("{} rows, content_hash {verdict}", manifest.rows));
     }
-    let right = &manifest.right;
-    line("right answers", format!("{} of {} rows", right.right, right.rows));
-    line("content_hash", manifest.content_hash.to_string());
+    if report.content.is_empty() {
+        line("rows", "no form could be read whole: right answers and content_hash were not checked".into());
+        return;
+    }
+    // What the manifest says is quoted only where the rows say so, too.
+    let agrees = report.content.iter().all(|(_, hash)| *hash == manifest.content_hash);
+    let is_of_right = |problem: &labels::Error| matches!(problem, labels::Error::ManifestField { field, .. } if field == "right");
+    if !report.problems.iter().any(is_of_right) {
+        line("right answers", format!("{} of {} rows", manifest.right.right, manifest.right.rows));
+    }
+    if agrees {
+        line("content_hash", manifest.content_hash.to_string());
+    }
 }
 
 fn describe_recomputed(report: &Report, result: &Recomputed, out: &mut String) {

@@ -75,6 +75,28 @@ fn a_file_that_cannot_be_read_is_the_disks_fault_and_no_damage() {
 }
 
 #[test]
+fn what_was_not_read_is_not_quoted() {
+    let place = Place::new();
+    let out = place.path("labels");
+    place.run(&out, 9).succeeds();
+    let quotes = |text: &str, what: &str| text.lines().any(|line| line.starts_with(what));
+    let whole = label().arg("verify").arg(&out).succeeds();
+    assert!(quotes(&whole, "right answers") && quotes(&whole, "content_hash"), "{whole}");
+    let [shard, table] = ["shards/train-00001-of-00002.safetensors", "data/train-00000-of-00002.parquet"];
+    // One form is enough for the rows; without any, the manifest's figures are hearsay.
+    for (file, is_read) in [(shard, true), (table, false)] {
+        let path = out.join(file);
+        let bytes = fs::read(&path).unwrap();
+        fs::write(&path, &bytes[1..]).unwrap();
+        let said = label().arg("verify").arg(&out).fails(1, &[file]).stdout;
+        for what in ["right answers", "content_hash"] {
+            assert_eq!(quotes(&said, what), is_read, "{said}");
+        }
+        assert_eq!(said.contains("content_hash were not checked"), !is_read, "{said}");
+    }
+}
+
+#[test]
 fn a_damaged_label_set_is_not_called_complete() {
     let place = Place::new();
     let out = place.path("labels");
