@@ -115,6 +115,12 @@ impl Checkpoint<'_> {
         format!("{}{more}", first.join("; "))
     }
 
+    /// Why the first tensor of that part that cannot be read cannot: its shape is hidden, and with it the architecture.
+    pub fn unreadable(&self) -> Option<&Problem> {
+        let part = self.parts.iter().max_by_key(|part| part.tensors.len())?;
+        part.tensors.iter().find_map(|one| one.place.as_ref().err())
+    }
+
     /// The shape of the tensor of that bare name at a spot.
     pub fn shape_at(&self, spot: &Spot, name: &str) -> Option<Vec<usize>> {
         let part = &self.parts[spot.part];

@@ -225,6 +225,33 @@ fn weights_of_another_network_are_answered_in_six_lines_with_the_right_one_or_th
 }
 
 #[test]
+fn a_tensor_of_a_type_that_cannot_be_read_is_named_with_an_architecture_and_without() {
+    let place = Place::new();
+    let (file, out) = (place.path("net.safetensors"), place.path("labels"));
+    untrained(&file, "tiny-cnn", DIGITS, &[(1, "")], |_| true);
+    // The type of the first weights becomes F8_E4M3, of a byte an element, as PyTorch's float8_e4m3fn is written.
+    let bytes = fs::read(&file).unwrap();
+    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let mut header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
+    let linear = header["linear.weight"]["data_offsets"].clone();
+    header["linear.weight"]["dtype"] = "F8_E4M3".into();
+    let side = (linear[1].as_u64().unwrap() - linear[0].as_u64().unwrap()) / 10;
+    header["linear.weight"]["shape"] = serde_json::json!([10, side]);
+    let header = serde_json::to_vec(&header).unwrap();
+    let changed = [&(header.len() as u64).to_le_bytes()[..], &header, &bytes[8 + length..]].concat();
+    fs::write(&file, changed).unwrap();
+    for arch in [&[][..], &["--arch", "tiny-cnn"], &["--arch", "resnet8"]] {
+        let refused = run(&file, &out).args(arch).fails(2, &["tensor linear.weight holds F8_E4M3 elements"]);
+        assert!(
+            refused.stderr.lines().count() <= 6 && refused.stderr.contains("float32"),
+            "{}",
+            refused.stderr
+        );
+    }
+    assert!(!out.exists());
+}
+
+#[test]
 fn a_variance_below_zero_is_refused_by_its_name() {
     let place = Place::new();
     let (file, out) = (place.path("net.safetensors"), place.path("labels"));

@@ -106,6 +106,9 @@ pub(super) fn recognise(
     let mut names = distinct(&found);
     match found.as_slice() {
         [] => {
+            if let Some(problem) = checkpoint.unreadable() {
+                return Err(file.refuse(problem.clone()).into());
+            }
             let others = distinct(&fitting(checkpoint, key, None).map_err(place)?);
             let hint = match others.as_slice() {
                 [] => PYTORCH.to_owned(),
@@ -179,6 +182,9 @@ fn misfit(
         "its weights are kept in factors (weight or spectral normalisation): in PyTorch, torch.nn.utils.remove_weight_norm or its kin, then save the state dict".into()
     } else if let (Some(other), false) = (others.first(), others.iter().any(|other| other == name)) {
         format!("they are those of {}: --arch {other}", others.join(" or "))
+    } else if let Some(problem) = checkpoint.unreadable() {
+        // Shapes that are not known stand as [] in the lists.
+        problem.to_string().replace("\nhint: ", ": ")
     } else if mismatch.missing.is_empty() && mismatch.extra.is_empty() {
         "the architecture is right, its size is not; check the dataset's number of classes, channels and pixels".into()
     } else {
