@@ -11,11 +11,9 @@ use engine::{Network, Params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::model::{self, NamedTensor};
+use crate::model::{self, CHECKPOINT as KEY, NamedTensor};
 use weights::{StateDict, WeightsError};
 
-/// The metadata key of a checkpoint.
-const KEY: &str = "rslad-checkpoint";
 /// In front of the velocity's names.
 const VELOCITY: &str = "velocity/";
 /// In front of the names of the moving average.

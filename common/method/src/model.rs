@@ -34,6 +34,7 @@ mod zoo;
 
 pub use architecture::{Architecture, Task};
 pub use detect::detect;
+pub(crate) use file::CHECKPOINT;
 pub use file::{load, load_from, save};
 pub use foreign::Foreign;
 pub use init::{Init, initialise};

@@ -1,6 +1,6 @@
 //! Bad input: one clear message with a hint, the right exit code, nothing left that a later command would trust.
 
-use crate::fixture::{Scene, flip_a_bit};
+use crate::fixture::{Scene, checkpoints, flip_a_bit};
 
 #[test]
 fn a_slip_in_a_name_is_answered_with_the_name_meant() {
@@ -198,4 +198,21 @@ fn a_student_does_not_begin_with_a_network_that_normalises_its_images() {
     let foreign = concat!(env!("CARGO_MANIFEST_DIR"), "/../stage1-label/tests/files/foreign.pt");
     scene.train("run", &["--init", foreign]).refused(2, &["normalises its images", "hint:"]);
     assert!(!scene.path("run").exists());
+}
+
+#[test]
+fn a_checkpoint_is_no_student_and_no_teacher_and_points_to_its_run() {
+    let scene = Scene::new();
+    scene.train("run", &[]).succeeds();
+    let names = checkpoints(&scene.path("run"));
+    let checkpoint = names.last().unwrap().strip_prefix(scene.path("")).unwrap().to_str().unwrap().to_owned();
+    let eval = ["--data", "sample", "--limit", "10", "--eps", "0.1", "--attack", "clean"];
+    for arch in [&[][..], &["--arch", "tiny-cnn"]] {
+        let refused = scene.run(&[&["eval", checkpoint.as_str()], &eval[..], arch].concat());
+        refused.refused(2, &["that is a checkpoint of the run run", "hint: ", "`distill eval run`"]);
+        assert_eq!(refused.stderr.lines().count(), 2, "{}", refused.stderr);
+    }
+    std::fs::copy(scene.path(&checkpoint), scene.path("moved.safetensors")).unwrap();
+    let refused = scene.run(&[&["eval", "moved.safetensors"], &eval[..]].concat());
+    refused.refused(2, &["moved.safetensors: that is a checkpoint, from which", "`distill eval RUN`"]);
 }

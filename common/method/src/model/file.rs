@@ -23,6 +23,9 @@ use super::zoo::build;
 /// The metadata key of our files.
 const KEY: &str = "rslad";
 
+/// The metadata key of a run's checkpoints, which hold a network among other things and are none.
+pub(crate) const CHECKPOINT: &str = "rslad-checkpoint";
+
 /// What a file of ours says about its network. Fields in alphabetical order: they are written as declared.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -58,6 +61,9 @@ pub fn load_from(
     let mut said = said.into();
     let path = || file.path().to_owned();
     let checkpoint = file.open()?;
+    if checkpoint.metadata.contains_key(CHECKPOINT) {
+        return Err(LoadError::Checkpoint { path: path(), run: run_of(file.path()) });
+    }
     let own = description(&checkpoint.metadata).map_err(|what| LoadError::Metadata { path: path(), what })?;
     if let Some(own) = own {
         own.complete(&mut said, task, file.path())?;
@@ -74,6 +80,13 @@ pub fn load_from(
     loaded.notes = notes;
     check_values(&loaded).map_err(|(name, found)| LoadError::NonFinite { path: path(), name, found })?;
     Ok(loaded)
+}
+
+/// The folder of the run that a checkpoint lies in, where it lies as the run wrote it.
+fn run_of(checkpoint: &str) -> Option<String> {
+    let folder = Path::new(checkpoint).parent().filter(|folder| folder.ends_with("checkpoints"))?;
+    let run = folder.parent()?.display().to_string();
+    Some(if run.is_empty() { ".".into() } else { run })
 }
 
 impl Description {

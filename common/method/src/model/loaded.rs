@@ -94,6 +94,16 @@ pub enum LoadError {
         /// Where the first lies.
         key: String,
     },
+    /// A run's checkpoint, where a network was wanted.
+    #[error(
+        "{path}: that is a checkpoint{}, from which its training goes on, and no network\nhint: {}", of_run(run.as_ref()), student_of(run.as_ref())
+    )]
+    Checkpoint {
+        /// The file.
+        path: String,
+        /// The run's folder, where the file lies in it.
+        run: Option<String>,
+    },
     /// The file names another architecture than the caller, or the metadata is damaged.
     #[error("{path}: {what}\nhint: drop --arch for files of ours, or pass the weights that were meant")]
     Metadata {
@@ -126,4 +136,17 @@ pub enum LoadError {
         /// What it holds.
         found: &'static str,
     },
+}
+
+fn of_run(run: Option<&String>) -> String {
+    run.map_or_else(String::new, |run| format!(" of the run {run}"))
+}
+
+fn student_of(run: Option<&String>) -> String {
+    match run {
+        Some(run) => {
+            format!("the run's network is {run}/student.safetensors; `distill eval {run}` judges it")
+        }
+        None => "pass the student.safetensors of its run; `distill eval RUN` judges that".into(),
+    }
 }
