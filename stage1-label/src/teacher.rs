@@ -9,6 +9,7 @@ use engine::params::Precision;
 use engine::{Engine, EngineError};
 use half::f16;
 use labels::{Augment, Dtype};
+use method::attack::Victim;
 use method::model::{self, Foreign, Loaded, Task};
 use weights::WeightsFile;
 
@@ -50,6 +51,11 @@ impl Teacher {
     /// Engine and build, as label sets record them.
     pub fn engine(&self) -> String {
         format!("{} {}", self.engine.name(), env!("CARGO_PKG_VERSION"))
+    }
+
+    /// As attacks see it.
+    pub fn victim(&self) -> Victim<'_> {
+        Victim::new(self.engine.as_ref(), &self.loaded.network, &self.loaded.params)
     }
 
     /// What a label set records of this teacher.

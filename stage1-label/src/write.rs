@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use cli::{Progress, Stop, note, warn};
-use labels::{Answers, Kind, Manifest, Note, Session, ShardJob, Spec};
+use labels::{Answers, Kind, Manifest, Note, Robust, Session, ShardJob, Spec};
 
 use crate::teacher::RowId;
 use crate::{Error, Result};
@@ -49,6 +49,8 @@ pub(crate) struct Order<'a> {
     pub batch: usize,
     /// Who may ask for an end.
     pub stop: &'a Stop,
+    /// Measures how the teacher does under attack once it has answered, where that is wanted; none where it was stopped.
+    pub robust: Option<&'a dyn Fn() -> Result<Option<Robust>>>,
 }
 
 /// Writes the shards that are not there yet and publishes the label set.
@@ -60,7 +62,7 @@ pub(crate) fn label_set(
     progress: &mut Progress,
     mut answer: impl FnMut(usize, &[RowId]) -> Result<Vec<f32>>,
 ) -> Result<Written> {
-    let Order { out, spec, batch, stop } = order;
+    let Order { out, spec, batch, stop, robust } = order;
     let mut session = Session::open(out, spec).map_err(|error| match error.kind() {
         // The folder that was named for writing holds something else now: that is a refusal, not a finding.
         Kind::Damage if out.join("manifest.json").exists() => Error::Disturbed(error),
@@ -94,6 +96,12 @@ pub(crate) fn label_set(
             progress.add(next.len() as u64);
         }
         session.write(job, answers.logits())?;
+    }
+    if let Some(measure) = robust {
+        let interrupted = || Error::Interrupted { dir: out.into(), done, rows: total };
+        // The rows are done, and what comes has a progress of its own.
+        *progress = Progress::hidden();
+        session.measured(measure()?.ok_or_else(interrupted)?);
     }
     Ok(Written { manifest: session.finish()?, already: false, notes: Vec::new() })
 }

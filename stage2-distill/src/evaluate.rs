@@ -7,7 +7,7 @@ mod spool;
 use std::ops::Range;
 use std::path::PathBuf;
 
-use cli::{Progress, Stop, detail, note, warn, with_commas};
+use cli::{Progress, Stop, Unchanged, detail, note, warn, with_commas};
 use data::{Dataset, DatasetSpec, Split};
 use engine::Engine;
 use engine::params::Precision;
@@ -20,7 +20,7 @@ use method::threat::{Fraction, Threat};
 
 use self::keeper::Keeper;
 use crate::error::RunError;
-use crate::source::{self, Unchanged};
+use crate::source;
 
 /// A number, and who chose it: `given`, or the file of the run.
 #[derive(Clone, Debug)]

@@ -1,5 +1,6 @@
 //! Which epoch is best: PGD-20 on images that training never saw.
 
+use cli::Unchanged;
 use data::Dataset;
 use method::attack::{self, Victim};
 use method::eval::{self, Score, Settings};
@@ -10,7 +11,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 use crate::error::RunError;
-use crate::source::Unchanged;
 
 /// Training sets from this size on give up some images.
 const ENOUGH_IMAGES: usize = 5_000;

@@ -200,20 +200,6 @@ fn pixels(dataset: &Dataset, augment: Augment, rows: &[(usize, u16)]) -> candle_
     Tensor::from_vec(values, shape, &Device::Cpu)
 }
 
-/// A data set as the evaluator sees it: the images as they are.
-pub struct Unchanged<'a>(pub &'a Dataset);
-
-impl method::eval::Exam for Unchanged<'_> {
-    fn labels(&self) -> &[i32] {
-        self.0.labels()
-    }
-
-    fn images(&self, places: &[usize]) -> candle_core::Result<Tensor> {
-        let rows: Vec<(usize, u16)> = places.iter().map(|&place| (place, 0)).collect();
-        pixels(self.0, Augment::NONE, &rows)
-    }
-}
-
 /// Image size and classes of a data set.
 pub fn task(dataset: &Dataset) -> Task {
     Task { input: dataset.shape().input(), classes: dataset.classes() }

@@ -1,6 +1,9 @@
 //! Reading images, and saying what is to be said of them.
 
+use candle_core::{Device, Tensor};
 use data::{Dataset, DatasetSpec, Split};
+use labels::Augment;
+use method::eval::Exam;
 
 use crate::{Error, say};
 
@@ -11,4 +14,19 @@ pub fn images(spec: &DatasetSpec, split: Split) -> Result<Dataset, Error> {
         say(format_args!("note: {note}"));
     }
     Ok(dataset)
+}
+
+/// A data set as the evaluator sees it: the images as they are.
+pub struct Unchanged<'a>(pub &'a Dataset);
+
+impl Exam for Unchanged<'_> {
+    fn labels(&self) -> &[i32] {
+        self.0.labels()
+    }
+
+    fn images(&self, places: &[usize]) -> candle_core::Result<Tensor> {
+        let rows: Vec<(usize, u16)> = places.iter().map(|&place| (place, 0)).collect();
+        let (values, shape) = self.0.views::<f32>(Augment::NONE, &rows);
+        Tensor::from_vec(values, shape, &Device::Cpu)
+    }
 }

@@ -24,7 +24,7 @@ mod words;
 pub use end::end;
 pub use error::Error;
 pub use exit::{Exit, Exits};
-pub use images::images;
+pub use images::{Unchanged, images};
 pub use machine::{Machine, MachineArgs, one_to};
 pub use network::{NetworkArgs, foreign, say_notes};
 pub use parse::{parse, whole};

@@ -17,7 +17,7 @@ mod write;
 
 pub use error::{Error, Kind, Result};
 pub use folder::manifest::Manifest;
-pub use folder::records::{ClassCount, DatasetRecord, FileRecord, RightAnswers};
+pub use folder::records::{ClassCount, DatasetRecord, FileRecord, RightAnswers, Robust};
 pub use folder::teacher::Teacher;
 pub use read::check::Wanted;
 pub use read::lookup::{LabelSet, Row};

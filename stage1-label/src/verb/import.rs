@@ -133,10 +133,14 @@ pub fn run(args: &ImportArgs, stop: &Stop, progress: &mut Progress) -> Result<Wr
         }
     }
     let spec = args.out.spec(table, &dataset, plan, teacher);
-    label_set(Order { out: &args.out.out, spec, batch: CHUNK, stop }, progress, |first, rows| {
-        logits.seek(first)?;
-        logits.read(rows.len())
-    })
+    label_set(
+        Order { out: &args.out.out, spec, batch: CHUNK, stop, robust: None },
+        progress,
+        |first, rows| {
+            logits.seek(first)?;
+            logits.read(rows.len())
+        },
+    )
 }
 
 fn first_line(error: &labels::Error) -> String {

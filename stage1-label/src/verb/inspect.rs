@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use labels::{Check, LabelSet, Manifest};
+use labels::{Check, LabelSet, Manifest, Robust};
 use serde::Serialize;
 
 use crate::Result;
@@ -42,6 +42,8 @@ pub struct Summary {
     pub clean: Option<f64>,
     /// Rows with the untouched image.
     pub clean_rows: u64,
+    /// Right answers under attack, where that was measured.
+    pub robust: Option<Robust>,
     /// Mean entropy of the teacher's softmax, in nats.
     pub mean_entropy: f64,
     /// Mean of the largest probability.
@@ -147,6 +149,7 @@ impl Summary {
             accuracy: all.accuracy(),
             clean: (clean.rows() > 0).then(|| clean.accuracy()),
             clean_rows: clean.rows(),
+            robust: manifest.robust.clone(),
             mean_entropy: all.mean_entropy(),
             mean_confidence: all.mean_confidence(),
             mean_label_probability: all.mean_label_probability(),

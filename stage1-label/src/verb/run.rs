@@ -7,6 +7,7 @@ use cli::{Machine, MachineArgs, Progress, Stop, detail, note, warn, with_commas}
 
 use crate::Result;
 use crate::args::{DataArgs, OutArgs, TeacherArgs, ViewArgs, row_table, task};
+use crate::robust::RobustArgs;
 use crate::teacher::{RowId, Teacher, check_storable};
 use crate::write::{Order, Written, label_set};
 
@@ -25,6 +26,9 @@ pub struct RunArgs {
     /// What is written.
     #[command(flatten)]
     pub out: OutArgs,
+    /// How the teacher does under attack.
+    #[command(flatten)]
+    pub robust: RobustArgs,
     /// The most rows run together; changes no result [default: 64 per thread, at least 128]
     #[arg(long, value_name = "N", value_parser = cli::one_to::<1_000_000>)]
     pub batch: Option<NonZeroUsize>,
@@ -51,6 +55,7 @@ pub fn run(args: &RunArgs, machine: Machine, stop: &Stop, progress: &mut Progres
     let dataset = args.data.load()?;
     let TeacherArgs { teacher, network } = &args.teacher;
     let teacher = Teacher::load(teacher, &network.foreign()?, task(&dataset), machine)?;
+    let judgement = args.robust.prepare(&args.data.data)?;
     drop(reading);
     let plan = args.views.plan(&args.data.data);
     let batch = args.batch.map_or_else(|| (64 * machine.threads).max(128), NonZeroUsize::get);
@@ -82,8 +87,10 @@ pub fn run(args: &RunArgs, machine: Machine, stop: &Stop, progress: &mut Progres
         }
     };
     let mut is_new = true;
+    let judge = judgement.as_ref().map(|judgement| || judgement.of(teacher.victim(), stop));
+    let robust = judge.as_ref().map(|judge| judge as &dyn Fn() -> _);
     let spec = args.out.spec(rows, &dataset, plan, record);
-    label_set(Order { out: &args.out.out, spec, batch, stop }, progress, |_, rows| {
+    label_set(Order { out: &args.out.out, spec, batch, stop, robust }, progress, |_, rows| {
         if std::mem::take(&mut is_new) {
             announce();
             let (labels, name) = (dataset.labels(), &dataset.record().name);

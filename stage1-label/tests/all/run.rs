@@ -51,6 +51,36 @@ fn the_card_records_teacher_and_texts() {
     assert!(card.contains("the tests") && card.contains("a seed"), "{card}");
 }
 
+/// The counts are those of `distill eval` on the same file, images and attack, whose attacks are compared with others' tools.
+#[test]
+fn how_the_teacher_does_under_attack_is_on_the_card_where_that_was_asked_for() {
+    let place = Place::new();
+    let teacher = concat!(env!("CARGO_MANIFEST_DIR"), "/../data/samples/teacher.safetensors");
+    let run = |out: &str, more: &[&str]| {
+        let mut command = label().args(["run", "--teacher", teacher, "--data", "sample", "--limit", "30"]);
+        command = command.args(["--views", "plan:1@0"]).arg("--out").arg(place.path(out));
+        command.args(more)
+    };
+    let asked = ["--robust", "50", "--attack", "apgd-ce", "--eps", "0.3"];
+    let said = run("asked", &asked).ends();
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    let wanted = "of 50 images of test, 48 are right, 43 under apgd-ce at linf 0.3";
+    assert!(said.stderr.contains(wanted), "{}", said.stderr);
+    let (asked, plain) = (place.path("asked"), place.path("plain"));
+    let robust = &inspect(&asked)["robust"];
+    assert_eq!((&robust["images"], &robust["clean"], &robust["right"]), (&50.into(), &48.into(), &43.into()));
+    let card = fs::read_to_string(asked.join("README.md")).unwrap();
+    assert!(card.contains("| right under attack | 43 of 50 by apgd-ce, linf 0.3; 48 without"), "{card}");
+    label().arg("verify").arg(&asked).succeeds();
+    run("plain", &[]).succeeds();
+    assert_eq!(inspect(&plain)["robust"], serde_json::Value::Null);
+    assert_eq!(inspect(&plain)["content_hash"], inspect(&asked)["content_hash"]);
+    run("asked", &[]).succeeds();
+    run("refused", &["--robust", "9"]).fails(2, &["label run wants --eps"]);
+    run("refused", &["--robust", "9", "--eps", "0.3", "--attack", "aapgd"]).fails(2, &["unknown attack"]);
+    assert!(!place.path("refused").exists(), "refused before anything is made");
+}
+
 #[test]
 fn the_card_for_people_fits_eighty_columns() {
     let place = Place::new();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use cli::{Progress, Stop};
+use cli::{Progress, Stop, Unchanged};
 use data::Dataset;
 use method::attack::Chain;
 use method::eval::{EvalError, Evidence, Exam, Moment, Order, Outcome, Setting, Stage, Watch};
@@ -13,7 +13,6 @@ use super::Examination;
 use super::kept::{Kept, StateFolder};
 use super::spool::{Row, Spool, passing_folder};
 use crate::error::RunError;
-use crate::source::Unchanged;
 
 /// Time between two keepings at least, and in units of what the last one took.
 const PAUSE: (Duration, u32) = (Duration::from_millis(200), 50);

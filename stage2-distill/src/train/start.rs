@@ -48,7 +48,7 @@ pub(super) fn start<'a>(
         ));
     }
     if let Some(teacher) = supply.teacher(around.engine) {
-        let images = source::Unchanged(&dataset);
+        let images = cli::Unchanged(&dataset);
         let (labels, name) = (dataset.labels(), &dataset.record().name);
         let doubt = cli::first_look(labels, dataset.classes(), name, LOOKED_AT_TOGETHER, |places| {
             let logits = teacher.logits(&images.images(places)?)?;

@@ -41,11 +41,11 @@ pub struct EvalArgs {
     /// How attacks measure distance: linf or l2
     #[arg(long, value_name = "NORM", default_value = "linf")]
     norm: Norm,
-    /// Radius of the attack, such as 8/255 [default: the run's]
-    #[arg(long, value_name = "FRACTION")]
+    /// Radius of the attack, such as 8/255 in linf or 0.5 in l2 [default: the run's]
+    #[arg(long, value_name = "FRACTION", value_parser = Fraction::of_any_size)]
     eps: Option<Fraction>,
     /// Change of a pixel per step of an iterated attack [default: the run's, or eps / 4 where --eps is given]
-    #[arg(long, value_name = "FRACTION")]
+    #[arg(long, value_name = "FRACTION", value_parser = Fraction::of_any_size)]
     step_size: Option<Fraction>,
     /// Runs of each attack from different starts; an image must withstand all
     #[arg(long, value_name = "N", default_value = "1", value_parser = whole::<1, 1000>)]

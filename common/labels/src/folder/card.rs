@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use crate::folder::manifest::Manifest;
 use crate::folder::names::shard_path;
+use crate::folder::records::Robust;
 use crate::row::column::COLUMNS;
 use crate::row::dtype::Form;
 
@@ -103,6 +104,15 @@ fn describe(card: &mut String, manifest: &Manifest) -> std::fmt::Result {
         format!("{}, {}, {}", plain(&teacher.engine), plain(&teacher.precision), plain(&teacher.device)),
     )?;
     line("right answers", format!("{} of {} rows", manifest.right.right, manifest.right.rows))?;
+    if let Some(Robust { attack, norm, eps, split, images, clean, right, .. }) = &manifest.robust {
+        let [attack, eps, split] = [attack, eps, split].map(|text| plain(text));
+        line(
+            "right under attack",
+            format!(
+                "{right} of {images} by {attack}, {norm} {eps}; {clean} without (first images of {split})"
+            ),
+        )?;
+    }
     line("licence", or_unknown(&manifest.license))?;
     line("author", or_unknown(&manifest.author))?;
     writeln!(

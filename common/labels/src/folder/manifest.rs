@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::folder::records::{DatasetRecord, FileRecord, RightAnswers};
+use crate::folder::records::{DatasetRecord, FileRecord, RightAnswers, Robust};
 use crate::folder::teacher::Teacher;
 use crate::row::augment::Augment;
 use crate::row::digest::Hex;
@@ -40,6 +40,9 @@ pub struct Manifest {
     pub teacher: Teacher,
     /// How often the teacher is right on these rows.
     pub right: RightAnswers,
+    /// How often it is right under attack; none where nobody measured that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub robust: Option<Robust>,
     /// Licence of the label set, as its author wrote it.
     pub license: String,
     /// Author of the label set.

@@ -29,6 +29,28 @@ pub struct DatasetRecord {
     pub class_names: Vec<String>,
 }
 
+/// How often the teacher is right under attack, where that was measured: on images as they are, not on the labelled views.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Robust {
+    /// The attack or suite, like `autoattack`.
+    pub attack: String,
+    /// How it measures distance: `linf` or `l2`.
+    pub norm: String,
+    /// Radius of the ball, as written.
+    pub eps: String,
+    /// What keys its randomness.
+    pub seed: u64,
+    /// Part of the data set that the images are the first of.
+    pub split: String,
+    /// Images judged.
+    pub images: u64,
+    /// Those right without attack.
+    pub clean: u64,
+    /// Those right under it.
+    pub right: u64,
+}
+
 /// How often the teacher's largest logit is that of the label.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -80,7 +80,10 @@ impl Manifest {
             |count: fn(&ClassCount) -> u64| right.per_class.iter().map(count).fold(0u64, u64::saturating_add);
         let sums = (sum(|class| class.rows), sum(|class| class.right));
         check.that(sums.0 == right.rows, "rows over right.per_class", right.rows, sums.0)?;
-        check.that(sums.1 == right.right, "right answers over right.per_class", right.right, sums.1)
+        check.that(sums.1 == right.right, "right answers over right.per_class", right.right, sums.1)?;
+        let Some(robust) = &self.robust else { return Ok(()) };
+        check.that(robust.clean <= robust.images, "robust.clean", robust.images, robust.clean)?;
+        check.that(robust.right <= robust.clean, "robust.right", robust.clean, robust.right)
     }
 }
 

@@ -41,6 +41,7 @@ impl Session {
             shard_images: self.shard_images as u64,
             teacher: self.spec.teacher.clone(),
             right,
+            robust: self.robust.clone(),
             license: self.spec.license.clone(),
             author: self.spec.author.clone(),
             files: Vec::new(),

@@ -10,6 +10,7 @@ use crate::folder::manifest::Manifest;
 use crate::folder::names::{CARD, DATA, MANIFEST, SHARDS, SUMS, WORK, shard_path};
 use crate::folder::parameters::Parameters;
 use crate::folder::plain::visible;
+use crate::folder::records::Robust;
 use crate::read::note::Note;
 use crate::read::open::load_manifest;
 use crate::read::verify::verify;
@@ -44,6 +45,7 @@ pub struct Session {
     pub(crate) shard_images: usize,
     pub(crate) done: BTreeMap<usize, ShardRecord>,
     pub(crate) state: State,
+    pub(crate) robust: Option<Robust>,
 }
 
 pub(crate) enum State {
@@ -74,6 +76,7 @@ impl Session {
             shard_images,
             done: BTreeMap::new(),
             state: State::Unknown,
+            robust: None,
         };
         let published = || dir.join(MANIFEST).exists();
         if !published() {
@@ -140,6 +143,11 @@ impl Session {
             State::Finished { notes, .. } => notes,
             State::Writing(_) | State::Unknown => &[],
         }
+    }
+
+    /// Has the manifest and the card say how the teacher does under attack.
+    pub fn measured(&mut self, robust: Robust) {
+        self.robust = Some(robust);
     }
 
     /// The spec this session writes.

@@ -101,8 +101,9 @@ fn square(outcome: &Outcome) -> Option<Finding> {
         suite: Some(outcome.suite.clone()),
         share,
         text: format!(
-            "Square broke {taken} images that the attacks with gradients left: the gradients mislead, and stronger attacks may break more\n\
-             hint: look for what hides gradients: rounding, saturation, randomness; --restarts and other losses help"
+            "Square broke {taken} of {} images, which the attacks with gradients had left: gradients mislead there, and others may break more\n\
+             hint: look for what hides gradients: rounding, saturation, randomness; --restarts and other losses help",
+            outcome.fates.len()
         ),
     })
 }

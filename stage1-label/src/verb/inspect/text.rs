@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use labels::Robust;
+
 use super::{Card, Summary};
 
 /// Width of the longest bar.
@@ -17,6 +19,11 @@ impl fmt::Display for Summary {
             None => String::new(),
         };
         fact(f, "right answers", &format!("{:.2} % of all rows{clean}", self.accuracy))?;
+        if let Some(robust) = &self.robust {
+            let Robust { attack, norm, eps, images, clean, right, .. } = robust;
+            let text = format!("{right} of {images} by {attack}, {norm} {eps}; {clean} without");
+            fact(f, "under attack", &text)?;
+        }
         fact(
             f,
             "probabilities",
