@@ -27,6 +27,8 @@ pub enum Error {
     #[error(transparent)]
     Name(#[from] names::Unknown),
     #[error(transparent)]
+    Attack(#[from] method::attack::NotAnAttack),
+    #[error(transparent)]
     Engine(#[from] EngineError),
     #[error(transparent)]
     Eval(#[from] EvalError),

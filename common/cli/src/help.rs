@@ -26,23 +26,27 @@ pub fn objectives() -> String {
 
 /// The numbers that objectives let their user choose.
 pub fn options() -> String {
-    let rows = objective::OBJECTIVES;
-    let choices = || rows.iter().flat_map(|row| row.options.iter().map(move |choice| (row.name, choice)));
-    let width = choices().map(|(_, choice)| choice.key.len()).max().unwrap_or(0);
-    let line = |(objective, choice): (&str, &objective::Choice)| {
-        let objective::Choice { key, help, default, .. } = choice;
-        format!("  {key:<width$} {objective}: {help} [default: {default}]")
-    };
-    let lines: Vec<String> = choices().map(line).collect();
-    section("Options of objectives, for --set and [options] of a file", &lines.join("\n"))
+    let rows = objective::OBJECTIVES.iter().map(|row| (row.name, row.options));
+    section("Options of objectives, for --set and [options] of a file", &choices(&rows))
 }
 
-/// Every attack.
+/// A line for each option of each row.
+fn choices<'a>(rows: &(impl Iterator<Item = (&'a str, &'a [objective::Choice])> + Clone)) -> String {
+    let all = || rows.clone().flat_map(|(row, choices)| choices.iter().map(move |choice| (row, choice)));
+    let width = all().map(|(_, choice)| choice.key.len()).max().unwrap_or(0);
+    let line = |(row, choice): (&str, &objective::Choice)| {
+        let objective::Choice { key, help, default, .. } = choice;
+        format!("  {key:<width$} {row}: {help} [default: {default}]")
+    };
+    all().map(line).collect::<Vec<String>>().join("\n")
+}
+
+/// Every attack, every suite and panel of them, and what attacks let their user choose.
 pub fn attacks() -> String {
-    section(
-        "Attacks",
-        &(names::help(attack::ATTACKS) + &names::help(attack::SUITES) + &names::help(attack::PANELS)),
-    )
+    let tables = names::help(attack::ATTACKS) + &names::help(attack::SUITES) + &names::help(attack::PANELS);
+    let rows = attack::ATTACKS.iter().map(|row| (row.name, row.options));
+    let options = section("Options of attacks, as in apgd-t:targets=3:steps=20", &choices(&rows));
+    section("Attacks", &tables) + "\n" + &options
 }
 
 /// Every engine.

@@ -8,6 +8,8 @@ mod apgd;
 mod ascent;
 mod fab;
 mod field;
+#[cfg(test)]
+mod known;
 mod margin;
 mod pgd;
 mod pool;
@@ -16,7 +18,9 @@ mod search;
 mod signed;
 mod square;
 mod start;
+mod suite;
 mod victim;
+mod word;
 
 pub use field::{Answers, At, Field};
 pub use pgd::{Pgd, Start};
@@ -24,9 +28,15 @@ pub use pool::{Asked, End, Pool, Saved};
 pub use row::{Attack, Row};
 pub use search::{Next, Search, Subject, Unreadable};
 pub use start::Starts;
+pub use suite::{Chain, PANELS, Panel, SUITES, Suite};
 pub use victim::Victim;
+pub use word::{NotAnAttack, Wanted};
+
+use std::collections::BTreeMap;
 
 use names::{Table, Unknown};
+
+use crate::options::Options;
 
 /// Every attack.
 pub const ATTACKS: &Table<Row> = &[
@@ -38,103 +48,49 @@ pub const ATTACKS: &Table<Row> = &[
     &apgd::CROSS_ENTROPY,
     &apgd::DLR,
     &apgd::TARGETED,
+    &apgd::NEAREST,
     &fab::ROW,
     &square::ROW,
 ];
 
-/// Attacks that judge one after the other, each the images that the ones before it left.
-#[derive(Debug)]
-pub struct Suite {
-    /// Its name.
-    pub name: &'static str,
-    /// What it is, in a line.
-    pub summary: &'static str,
-    /// Its attacks, in order.
-    pub members: &'static [&'static str],
-}
-
-impl names::Row for Suite {
-    const WHAT: &'static str = "suite of attacks";
-
-    fn name(&self) -> &'static str {
-        self.name
+/// The attack of this word: a name, and options that differ from the standard.
+pub fn find(word: &str) -> Result<Box<dyn Attack>, NotAnAttack> {
+    let (name, given) = word::split(word)?;
+    let spelled = names::spelled::<Row>(name);
+    for row in ATTACKS {
+        let standard = Options::of(*row, &BTreeMap::new()).expect("defaults lie within their ranges");
+        let answers = |name: &&str| (row.make)(&Wanted::new(name, &standard, row.options)).is_some();
+        if let Some(name) = [name, &spelled].into_iter().find(answers) {
+            let options = Options::of(*row, &given)?;
+            let attack = (row.make)(&Wanted::new(name, &options, row.options));
+            return Ok(attack.expect("whether a row answers depends on the name alone"));
+        }
     }
-
-    fn summary(&self) -> &'static str {
-        self.summary
-    }
-}
-
-/// Every suite.
-pub const SUITES: &Table<Suite> = &[&Suite {
-    name: "autoattack",
-    summary: "apgd-ce, apgd-t, fab-t and square, one after the other: the standard evaluation (arXiv:2003.01690)",
-    members: &["apgd-ce", "apgd-t", "fab-t", "square"],
-}];
-
-/// Attacks and suites that are asked for by one name, and judge each by itself.
-#[derive(Debug)]
-pub struct Panel {
-    /// Its name.
-    pub name: &'static str,
-    /// What it is, in a line.
-    pub summary: &'static str,
-    /// Its attacks and suites, in order.
-    pub members: &'static [&'static str],
-}
-
-impl names::Row for Panel {
-    const WHAT: &'static str = "panel of attacks";
-
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn summary(&self) -> &'static str {
-        self.summary
-    }
-}
-
-/// Every panel.
-pub const PANELS: &Table<Panel> = &[&Panel {
-    name: "paper",
-    summary: "fgsm, pgd-sat, pgd-trades, cw30 and autoattack: a row of RSLAD's tables (arXiv:2108.07969)",
-    members: &["fgsm", "pgd-sat", "pgd-trades", "cw30", "autoattack"],
-}];
-
-/// Attacks that judge under one name, one after the other, each the images that the ones before it left.
-pub struct Chain {
-    /// The name under which they are reported.
-    pub name: String,
-    /// The attacks, in order.
-    pub attacks: Vec<Box<dyn Attack>>,
-}
-
-/// The attack called `name`.
-pub fn find(name: &str) -> Result<Box<dyn Attack>, Unknown> {
     // Clean accuracy is asked for by a name beside the attacks', so the list of known names has it too.
     let known = std::iter::once("clean")
         .chain(ATTACKS.iter().map(|row| row.name))
         .chain(SUITES.iter().map(|suite| suite.name))
         .chain(PANELS.iter().map(|panel| panel.name));
-    let spelled = names::spelled::<Row>(name);
-    let found = ATTACKS.iter().find_map(|row| (row.make)(name).or_else(|| (row.make)(&spelled)));
-    found.ok_or_else(|| Unknown::beside(ATTACKS, name, known))
+    Err(Unknown::beside(ATTACKS, name, known).into())
 }
 
-/// The suite called `name`, or the attack alone.
-pub fn chain(name: &str) -> Result<Chain, Unknown> {
+/// The suite of this name, or the attack of this word alone.
+pub fn chain(word: &str) -> Result<Chain, NotAnAttack> {
+    let (name, given) = word::split(word)?;
     let spelled = names::spelled::<Row>(name);
-    if let Some(suite) = SUITES.iter().find(|suite| suite.name == spelled) {
-        let attacks = suite.members.iter().map(|member| find(member)).collect::<Result<_, _>>()?;
-        return Ok(Chain { name: suite.name.into(), attacks });
+    let Some(suite) = SUITES.iter().find(|suite| suite.name == spelled) else {
+        let attack = find(word)?;
+        return Ok(Chain { name: attack.name(), attacks: vec![attack] });
+    };
+    if !given.is_empty() {
+        return Err(NotAnAttack::Suite { suite: suite.name, members: suite.members.join(",") });
     }
-    let attack = find(name)?;
-    Ok(Chain { name: attack.name(), attacks: vec![attack] })
+    let attacks = suite.members.iter().map(|member| find(member)).collect::<Result<_, _>>()?;
+    Ok(Chain { name: suite.name.into(), attacks })
 }
 
 /// The attacks and suites of these names and of the panels among them, once each; `clean` is none.
-pub fn chains(names: &[String]) -> Result<Vec<Chain>, Unknown> {
+pub fn chains(names: &[String]) -> Result<Vec<Chain>, NotAnAttack> {
     let mut found: Vec<Chain> = Vec::new();
     for name in names.iter().filter(|name| names::plain(name) != "clean") {
         let panel = PANELS.iter().find(|panel| panel.name == names::plain(name));
@@ -180,6 +136,82 @@ mod tests {
     }
 
     #[test]
+    fn options_follow_the_name_and_only_what_differs_from_the_standard_is_reported_in_one_order() {
+        for (word, reported) in [
+            ("apgd-ce:steps=50", "apgd-ce:steps=50"),
+            ("APGD:STEPS=100", "apgd-ce"),
+            ("apgd-ce:rho=0.75:steps=1e1", "apgd-ce:steps=10"),
+            ("apgd-t:steps=20:targets=3", "apgd-t:targets=3:steps=20"),
+            ("fab:targets=9:steps=50", "fab-t:steps=50"),
+            ("square:p=0.5:queries=1000", "square:queries=1000:p=0.5"),
+            ("malt:candidates=9", "malt:candidates=9"),
+        ] {
+            let attack = find(word).unwrap();
+            assert_eq!(attack.name(), reported, "{word}");
+            assert_eq!(find(&attack.name()).unwrap().name(), reported);
+            assert_eq!(chain(word).unwrap().name, reported);
+        }
+    }
+
+    #[test]
+    fn options_that_are_none_are_refused_with_those_that_are() {
+        let refused = |word: &str| chain(word).err().unwrap().to_string();
+        assert_eq!(
+            refused("apgd-t:step=20"),
+            "attack apgd-t has no option `step`\nhint: did you mean `steps`? known: targets, steps, rho"
+        );
+        assert_eq!(refused("fgsm:steps=20"), "attack fgsm has no option `steps`\nhint: it has none");
+        assert_eq!(
+            refused("apgd-ce:steps=2.5"),
+            "attack apgd-ce: steps = 2.5; wanted a whole number from 1 to 100000\nhint: it is steps of an ascent and by default 100"
+        );
+        assert!(refused("square:p=2").contains("wanted a number from "));
+        let way = "\nhint: options follow the name as KEY=NUMBER, as in apgd-t:targets=3:steps=20";
+        for (word, complaint) in [
+            ("apgd-ce:50", "`50` has no value"),
+            ("apgd-ce:", "`` has no value"),
+            ("apgd-ce:steps=", "`` is not a number"),
+            ("apgd-ce:steps=many", "`many` is not a number"),
+            ("apgd-ce:steps=nan", "`nan` is not a number"),
+            ("apgd-ce:steps=5:Steps=6", "`steps` is given twice"),
+        ] {
+            assert_eq!(refused(word), format!("attack `{word}`: {complaint}{way}"));
+        }
+        assert_eq!(
+            refused("autoattack:steps=5"),
+            "`autoattack` is a suite and has no options\nhint: give its attacks with theirs: apgd-ce,apgd-t,fab-t,square"
+        );
+        assert!(refused("apgd-x:steps=5").starts_with("unknown attack `apgd-x`\nhint: did you mean `apgd-"));
+    }
+
+    #[test]
+    fn the_line_of_every_suite_but_the_standard_says_that_it_is_an_upper_bound() {
+        for suite in SUITES.iter().filter(|suite| suite.name != "autoattack") {
+            assert!(suite.summary.starts_with("an upper bound"), "{}", suite.name);
+        }
+    }
+
+    #[test]
+    fn what_few_classes_leave_out_is_said() {
+        let said = |word: &str, classes: usize| find(word).unwrap().remark(classes);
+        for word in ["apgd-ce", "apgd-dlr", "apgd-t", "fab-t", "square", "malt", "pgd20"] {
+            assert_eq!(said(word, 10), None, "{word}");
+        }
+        assert_eq!(said("fab-t", 5).unwrap(), "fab-t aims at 9 other classes: of 5 classes that is all 4");
+        assert_eq!(said("fab-t:targets=4", 5), None);
+        assert_eq!(
+            said("apgd-t", 3).unwrap(),
+            "apgd-t aims at 9 other classes: of 3 classes that is all 2\napgd-t climbs a ratio of 4 logits: of 3 classes the third logit stands in for the fourth"
+        );
+        assert_eq!(
+            said("apgd-dlr", 2).unwrap(),
+            "apgd-dlr climbs a ratio of 3 logits: of 2 classes the plain difference of logits stands in for it"
+        );
+        assert_eq!(said("apgd-dlr", 3), None);
+        assert_eq!(said("apgd-ce", 2), None);
+    }
+
+    #[test]
     fn a_number_of_steps_is_part_of_the_name_and_written_one_way() {
         assert_eq!(find("pgd20").unwrap().name(), "pgd20");
         assert_eq!(find("PGD20").unwrap().name(), "pgd20");
@@ -187,7 +219,7 @@ mod tests {
             assert!(find(bad).is_err(), "{bad}");
         }
         let error = find("fgms").err().unwrap().to_string();
-        let wanted = "unknown attack `fgms`\nhint: did you mean `fgsm`? known: clean, fgsm, pgdN, pgd-sat, pgd-trades, cwN, apgd-ce, apgd-dlr, apgd-t, fab-t, square, autoattack, paper";
+        let wanted = "unknown attack `fgms`\nhint: did you mean `fgsm`? known: clean, fgsm, pgdN, pgd-sat, pgd-trades, cwN, apgd-ce, apgd-dlr, apgd-t, malt, fab-t, square, autoattack, quick, paper";
         assert_eq!(error, wanted);
     }
 }

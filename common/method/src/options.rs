@@ -15,6 +15,8 @@ pub struct Choice {
     pub least: f64,
     /// The largest.
     pub most: f64,
+    /// Whether only whole numbers make sense.
+    pub is_whole: bool,
     /// What it means, in a line.
     pub help: &'static str,
 }
@@ -42,8 +44,8 @@ pub enum OptionError {
     },
     /// A value outside the option's range, or not a number.
     #[error(
-        "{what} {name}: {} = {value}; wanted a number from {} to {}\nhint: it is {} and by default {}",
-        .choice.key, .choice.least, .choice.most, .choice.help, .choice.default
+        "{what} {name}: {} = {value}; wanted a {}number from {} to {}\nhint: it is {} and by default {}",
+        .choice.key, if .choice.is_whole { "whole " } else { "" }, .choice.least, .choice.most, .choice.help, .choice.default
     )]
     OutOfRange {
         /// What the row is.
@@ -77,7 +79,8 @@ impl Options {
                 };
                 return Err(OptionError::Unknown { what, name, key: key.clone(), hint });
             };
-            if !(choice.least..=choice.most).contains(&value) {
+            let is_fit = !choice.is_whole || value.fract() == 0.0;
+            if !is_fit || !(choice.least..=choice.most).contains(&value) {
                 return Err(OptionError::OutOfRange { what, name, choice, value });
             }
             values.insert(choice.key, value);
@@ -116,8 +119,22 @@ mod tests {
     }
 
     const CHOICES: &[Choice] = &[
-        Choice { key: "minutes", default: 3.0, least: 1.0, most: 10.0, help: "how long it draws" },
-        Choice { key: "degrees", default: 80.0, least: 0.0, most: 100.0, help: "how hot the water is" },
+        Choice {
+            key: "minutes",
+            default: 3.0,
+            least: 1.0,
+            most: 10.0,
+            is_whole: true,
+            help: "how long it draws",
+        },
+        Choice {
+            key: "degrees",
+            default: 80.0,
+            least: 0.0,
+            most: 100.0,
+            is_whole: true,
+            help: "how hot the water is",
+        },
     ];
 
     fn given(pairs: &[(&str, f64)]) -> BTreeMap<String, f64> {
@@ -153,5 +170,11 @@ mod tests {
                 "{error}"
             );
         }
+    }
+
+    #[test]
+    fn an_option_of_whole_numbers_takes_no_others() {
+        let error = Options::of(&Tea(CHOICES), &given(&[("degrees", 70.5)])).unwrap_err().to_string();
+        assert!(error.contains("degrees = 70.5; wanted a whole number from 0 to 100"), "{error}");
     }
 }

@@ -5,20 +5,45 @@ mod reach;
 use serde::{Deserialize, Serialize};
 
 use self::reach::Reach;
-use super::margin::{Loss, targets};
+use super::margin::{Loss, fewer_targets, targets};
 use super::row::{Attack, Row};
 use super::search::{Next, Search, Subject, Unreadable, restored, saved};
+use crate::options::Choice;
 
 pub(super) static ROW: Row = Row {
     name: "fab-t",
     summary: "the nearest boundary to each of nine other classes, 100 steps each (arXiv:1907.02044)",
     example: "fab-t",
-    make: |name| (name == "fab-t").then(|| Box::new(Fab { targets: 9, steps: 100 }) as Box<dyn Attack>),
+    options: &[
+        Choice {
+            key: "targets",
+            default: 9.0,
+            least: 1.0,
+            most: 4095.0,
+            is_whole: true,
+            help: "classes aimed at",
+        },
+        Choice {
+            key: "steps",
+            default: 100.0,
+            least: 1.0,
+            most: 1e5,
+            is_whole: true,
+            help: "steps towards each",
+        },
+    ],
+    make: |wanted| {
+        let [targets, steps] = ["targets", "steps"].map(|key| wanted.count(key));
+        let fab = Fab { name: wanted.reported.clone(), targets, steps };
+        (wanted.name == "fab-t").then(|| Box::new(fab) as Box<dyn Attack>)
+    },
 };
 
 /// Targeted FAB in either norm; from the image itself, nothing in it is random.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Fab {
+    /// The name under which it is reported.
+    pub name: String,
     /// Classes that are aimed at, from the likeliest on.
     pub targets: usize,
     /// Steps towards each.
@@ -36,7 +61,7 @@ const LEAST_LENGTH: f32 = 1e-8;
 
 impl Attack for Fab {
     fn name(&self) -> String {
-        "fab-t".into()
+        self.name.clone()
     }
 
     fn climbs(&self) -> bool {
@@ -46,7 +71,11 @@ impl Attack for Fab {
     fn begin(&self, subject: Subject) -> Box<dyn Search> {
         let point = subject.image.clone();
         let state = State { targets: Vec::new(), at: 0, taken: 0, is_step: false, point };
-        Box::new(Way { attack: *self, subject, state })
+        Box::new(Way { attack: self.clone(), subject, state })
+    }
+
+    fn remark(&self, classes: usize) -> Option<String> {
+        fewer_targets(&self.name, self.targets, classes)
     }
 }
 
@@ -143,5 +172,44 @@ impl Way {
         self.state.taken = 0;
         self.state.point.copy_from_slice(&self.subject.image);
         if self.state.at < self.state.targets.len() { Next::Ask } else { Next::Exhausted }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::attack::find;
+    use crate::attack::known;
+    use crate::threat::Threat;
+
+    /// scipy's lengths of the shortest ways to these planes, as in `fab/reach.rs`: FAB overshoots by at most 1.05 and then
+    /// closes in, so a hundredth beyond is found and a hundredth short of it cannot be.
+    #[test]
+    fn on_a_linear_network_the_exact_distance_decides_in_both_norms() {
+        let from = [[0.81, 0.81, 0.52, 0.29, 0.05, 0.38], [0.43, 0.97, 0.9, 0.84, 0.39, 0.49]];
+        let slopes = [[-0.55, -0.78, 0.75, 1.63, 0.27, -1.23], [-0.63, -0.49, -0.71, 0.55, -0.06, -0.59]];
+        for (plane, gap, linf, l2) in [
+            (0, 0.4, 0.076_775_43, 0.167_305_45),
+            (0, 3.0, 0.672_631_6, 1.388_059_3),
+            (1, 0.9, 0.327_419_35, 0.683_580_8),
+        ] {
+            for threat in [Threat::linf(linf), Threat::l2(l2)] {
+                let found = |share: f64| {
+                    let threat = Threat { eps: threat.eps * share, ..threat };
+                    let network = |point: &[f32]| known::plane(&from[plane], &slopes[plane], gap, point);
+                    let subject = known::subject(&from[plane], 0, threat);
+                    known::ended(find("fab-t").unwrap().as_ref(), subject, &network)
+                };
+                assert!(found(0.99).is_none(), "{threat:?}");
+                let point = found(1.01).unwrap_or_else(|| panic!("{threat:?}"));
+                assert!(threat.norm.between(&from[plane], &point) <= threat.eps * 1.01 + 1e-6);
+            }
+        }
+    }
+
+    #[test]
+    fn a_network_without_slopes_ends_the_search_at_once() {
+        let network = |_: &[f32]| (vec![1.0, 0.0, 0.0], vec![vec![0.0; 3]; 3]);
+        let subject = known::subject(&[0.5; 3], 0, Threat::l2(0.5));
+        assert!(known::ended(find("fab-t").unwrap().as_ref(), subject, &network).is_none());
     }
 }

@@ -98,6 +98,23 @@ pub(super) fn targets(logits: &[f32], label: usize, count: usize) -> Vec<usize> 
     descending(logits).into_iter().filter(|&class| class != label).take(count).collect()
 }
 
+/// What to say where there are fewer other classes than an attack would aim at.
+pub(super) fn fewer_targets(name: &str, targets: usize, classes: usize) -> Option<String> {
+    let others = classes.saturating_sub(1);
+    (others < targets)
+        .then(|| format!("{name} aims at {targets} other classes: of {classes} classes that is all {others}"))
+}
+
+/// What to say where there are too few classes for the difference of logits ratio, which is in need of this many.
+pub(super) fn short_ratio(name: &str, needed: usize, classes: usize) -> Option<String> {
+    let stand_in = match classes {
+        _ if classes >= needed => return None,
+        3.. => "the third logit stands in for the fourth",
+        _ => "the plain difference of logits stands in for it",
+    };
+    Some(format!("{name} climbs a ratio of {needed} logits: of {classes} classes {stand_in}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

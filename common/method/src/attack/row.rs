@@ -1,6 +1,8 @@
 //! What an attack is: what it is told, what it gives, and its row in the table.
 
 use super::search::{Search, Subject};
+use super::word::Wanted;
+use crate::options::{Choice, Tunable};
 
 /// An attack that judges: how it begins on an image.
 pub trait Attack: Send + Sync {
@@ -18,6 +20,12 @@ pub trait Attack: Send + Sync {
 
     /// The search on one image.
     fn begin(&self, subject: Subject) -> Box<dyn Search>;
+
+    /// What is different with so few classes, where anything is: to be said beside the figure.
+    fn remark(&self, classes: usize) -> Option<String> {
+        let _ = classes;
+        None
+    }
 }
 
 /// An attack that the command line knows.
@@ -28,8 +36,16 @@ pub struct Row {
     pub summary: &'static str,
     /// One name that it answers to.
     pub example: &'static str,
-    /// Makes it where `name` is one of its names.
-    pub make: fn(name: &str) -> Option<Box<dyn Attack>>,
+    /// What a user may choose, in the order in which reported names list it.
+    pub options: &'static [Choice],
+    /// Makes it where the name is one of its own, whatever the options are.
+    pub make: fn(&Wanted) -> Option<Box<dyn Attack>>,
+}
+
+impl Tunable for Row {
+    fn options(&self) -> &'static [Choice] {
+        self.options
+    }
 }
 
 impl names::Row for Row {

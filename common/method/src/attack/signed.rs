@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::margin::Loss;
 use super::row::{Attack, Row};
 use super::search::{Next, Search, Subject, Unreadable, restored, saved};
+use super::word::Wanted;
 use crate::rng::{Purpose, Stream};
 use crate::threat::Norm;
 
@@ -17,7 +18,8 @@ pub(super) static FGSM: Row = Row {
     name: "fgsm",
     summary: "one gradient step of size eps from the image (arXiv:1412.6572)",
     example: "fgsm",
-    make: |name| {
+    options: &[],
+    make: |&Wanted { name, .. }| {
         (name == "fgsm").then(|| boxed(name, Loss::CrossEntropy, Begins::AtImage, 1, Stride::Radius))
     },
 };
@@ -26,7 +28,8 @@ pub(super) static PGD: Row = Row {
     name: "pgdN",
     summary: "N gradient steps of cross-entropy from a uniform start, such as pgd20 (arXiv:1706.06083)",
     example: "pgd20",
-    make: |name| {
+    options: &[],
+    make: |&Wanted { name, .. }| {
         let steps = steps_after("pgd", name)?;
         Some(boxed(name, Loss::CrossEntropy, Begins::InBall, steps, Stride::Given))
     },
@@ -36,7 +39,8 @@ pub(super) static CW: Row = Row {
     name: "cwN",
     summary: "the same on Carlini and Wagner's margin of logits, such as cw30 (arXiv:1608.04644)",
     example: "cw30",
-    make: |name| {
+    options: &[],
+    make: |&Wanted { name, .. }| {
         let steps = steps_after("cw", name)?;
         Some(boxed(name, Loss::Margin, Begins::InBall, steps, Stride::Given))
     },
@@ -47,7 +51,8 @@ pub(super) static PGD_SAT: Row = Row {
     name: "pgd-sat",
     summary: "PGD as published for SAT: 20 steps of 2/255",
     example: "pgd-sat",
-    make: |name| {
+    options: &[],
+    make: |&Wanted { name, .. }| {
         let step = Stride::Of(2.0 / 255.0);
         (name == "pgd-sat").then(|| boxed(name, Loss::CrossEntropy, Begins::InBall, 20, step))
     },
@@ -57,7 +62,8 @@ pub(super) static PGD_TRADES: Row = Row {
     name: "pgd-trades",
     summary: "PGD as published for TRADES: 20 steps of 0.003",
     example: "pgd-trades",
-    make: |name| {
+    options: &[],
+    make: |&Wanted { name, .. }| {
         let step = Stride::Of(0.003);
         (name == "pgd-trades").then(|| boxed(name, Loss::CrossEntropy, Begins::InBall, 20, step))
     },
@@ -214,8 +220,7 @@ mod tests {
         let image = vec![0.5; gradient.len()];
         let shape = [1, 1, image.len()];
         let subject = Subject { image, shape, label: 0, threat, step_size, seed: 1, restart: 0, place: 2 };
-        let row = [&FGSM, &PGD].into_iter().find_map(|row| (row.make)(name)).unwrap();
-        let mut search = row.begin(subject);
+        let mut search = crate::attack::find(name).unwrap().begin(subject);
         while search.learn(&[1.0, 0.0], gradient) == Next::Ask {}
         search.point().to_vec()
     }

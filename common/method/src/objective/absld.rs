@@ -14,6 +14,7 @@ const RATE: Choice = Choice {
     default: 0.1,
     least: 0.0,
     most: 1.0,
+    is_whole: false,
     help: "largest change of a class's temperature per epoch; falls with the learning rate",
 };
 const COLDEST: Choice = Choice {
@@ -21,6 +22,7 @@ const COLDEST: Choice = Choice {
     default: 0.5,
     least: 0.01,
     most: 1.0,
+    is_whole: false,
     help: "lower bound of a class's temperature",
 };
 const HOTTEST: Choice = Choice {
@@ -28,6 +30,7 @@ const HOTTEST: Choice = Choice {
     default: 5.0,
     least: 1.0,
     most: 100.0,
+    is_whole: false,
     help: "upper bound of a class's temperature",
 };
 

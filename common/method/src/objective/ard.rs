@@ -13,6 +13,7 @@ const ALPHA: Choice = Choice {
     default: 1.0,
     least: 0.0,
     most: 1.0,
+    is_whole: false,
     help: "weight of the teacher; hard labels on clean images have the rest",
 };
 const TEMPERATURE: Choice = Choice {
@@ -20,6 +21,7 @@ const TEMPERATURE: Choice = Choice {
     default: 30.0,
     least: 0.01,
     most: 1e3,
+    is_whole: false,
     help: "divisor of both networks' logits; the teacher's term is multiplied by its square",
 };
 

@@ -12,6 +12,7 @@ pub(super) const ALPHA: Choice = Choice {
     default: 5.0 / 6.0,
     least: 0.0,
     most: 1.0,
+    is_whole: false,
     help: "weight of the adversarial term; the clean term has the rest",
 };
 pub(super) const KL_SCALE: Choice = Choice {
@@ -19,6 +20,7 @@ pub(super) const KL_SCALE: Choice = Choice {
     default: 0.1,
     least: 1e-6,
     most: 1e3,
+    is_whole: false,
     help: "factor on the whole loss, the same for any number of classes",
 };
 const TEMPERATURE: Choice = Choice {
@@ -26,6 +28,7 @@ const TEMPERATURE: Choice = Choice {
     default: 1.0,
     least: 0.01,
     most: 100.0,
+    is_whole: false,
     help: "divisor of both networks' logits; the loss is multiplied by its square",
 };
 

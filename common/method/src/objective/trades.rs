@@ -7,8 +7,14 @@ use crate::attack::{Answers, Start};
 use crate::options::Choice;
 use crate::soft::{cross_entropy, kl};
 
-const BETA: Choice =
-    Choice { key: "beta", default: 6.0, least: 0.0, most: 1e3, help: "weight of the robust term" };
+const BETA: Choice = Choice {
+    key: "beta",
+    default: 6.0,
+    least: 0.0,
+    most: 1e3,
+    is_whole: false,
+    help: "weight of the robust term",
+};
 
 pub(super) static ROW: Row = Row {
     name: "trades",

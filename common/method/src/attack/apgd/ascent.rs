@@ -113,22 +113,25 @@ impl Ascent {
 mod tests {
     use super::super::Climbs;
     use super::*;
+    use crate::attack::known::{self, POINT};
     use crate::attack::margin::Loss;
     use crate::attack::row::Attack;
     use crate::threat::{Norm, Threat};
 
-    fn subject(image: Vec<f32>) -> Subject {
-        let shape = [1, 1, image.len()];
-        let threat = Threat::linf(0.1);
-        Subject { image, shape, label: 0, threat, step_size: 0.0, seed: 3, restart: 0, place: 7 }
+    fn standard(loss: Loss) -> Apgd {
+        Apgd { name: "apgd-ce".into(), climbs: Climbs::One(loss), steps: 100, rho: 0.75 }
+    }
+
+    fn subject(image: &[f32]) -> Subject {
+        known::subject(image, 0, Threat::linf(0.1))
     }
 
     /// The paper's checkpoints of 100 steps: 22, 41, 57, 70, 80, 87, then every 6 (arXiv:2003.01690, section 4.1: the
     /// period falls by 0.03 of the steps, to no less than 0.06 of them).
     #[test]
     fn the_step_halves_at_the_papers_checkpoints_where_nothing_improves() {
-        let subject = subject(vec![0.5; 4]);
-        let attack = Apgd::standard("apgd-ce", Climbs::One(Loss::CrossEntropy));
+        let subject = subject(&[0.5; 4]);
+        let attack = standard(Loss::CrossEntropy);
         let mut ascent = Ascent::new(&attack, subject.image.clone(), 0.1);
         let (mut halved, mut step_size) = (Vec::new(), ascent.step_size);
         let mut calls = 0;
@@ -145,8 +148,8 @@ mod tests {
 
     #[test]
     fn a_loss_that_rises_keeps_its_step_and_the_start_lies_on_the_edge_of_the_ball() {
-        let subject = subject(vec![0.5, 0.2, 0.9, 0.6]);
-        let attack = Apgd::standard("apgd-ce", Climbs::One(Loss::CrossEntropy));
+        let subject = subject(&[0.5, 0.2, 0.9, 0.6]);
+        let attack = standard(Loss::CrossEntropy);
         let climb = attack.begin(subject.clone());
         let moved: Vec<f32> =
             climb.point().iter().zip(&subject.image).map(|(point, image)| (point - image).abs()).collect();
@@ -160,38 +163,19 @@ mod tests {
         assert!(ascent.point.iter().zip(reached).all(|(a, b)| (a - b).abs() < 1e-6), "{:?}", ascent.point);
     }
 
-    /// Logits of six pixels: `W x + V x^2`.
-    fn parabola(point: &[f32]) -> ([f32; 4], [[f32; 6]; 4]) {
-        let (mut logits, mut slopes) = ([0.0; 4], [[0.0; 6]; 4]);
-        for (class, (logit, slopes)) in logits.iter_mut().zip(&mut slopes).enumerate() {
-            for (place, (slope, x)) in slopes.iter_mut().zip(point).enumerate() {
-                let linear = ((7 * class + 3 * place) % 11) as f32 / 5.0 - 1.0;
-                let square = 2.0 * (((5 * class + 4 * place) % 7) as f32 - 3.0);
-                *logit += (linear + square * x) * x;
-                *slope = linear + 2.0 * square * x;
-            }
-        }
-        (logits, slopes)
-    }
-
     /// Where an ascent of 50 steps on the parabola ends: its best point and loss.
     fn ascended(threat: Threat, loss: Loss) -> (Vec<f32>, f32) {
-        let image = vec![0.81, 0.13, 0.45, 0.62, 0.05, 0.38];
         let offsets = [0.3f32, -0.7, 0.5, 0.9, -0.2, -1.0];
-        let start: Vec<f32> =
-            image.iter().zip(offsets).map(|(x, d)| x + threat.eps as f32 * 0.5 * d).collect();
-        let subject = Subject { threat, label: 1, ..subject(image) };
-        let attack = Apgd { steps: 50, ..Apgd::standard("apgd-ce", Climbs::One(loss)) };
-        let clamped = start.into_iter().map(|x| x.clamp(0.0, 1.0)).collect();
-        let mut ascent = Ascent::new(&attack, clamped, threat.eps as f32);
+        let offset = threat.eps as f32 * 0.5;
+        let start = POINT.iter().zip(offsets).map(|(x, d)| (x + offset * d).clamp(0.0, 1.0)).collect();
+        let subject = known::subject(&POINT, 1, threat);
+        let attack = Apgd { steps: 50, ..standard(loss) };
+        let mut ascent = Ascent::new(&attack, start, threat.eps as f32);
         loop {
-            let (logits, slopes) = parabola(&ascent.point);
+            let (logits, slopes) = known::parabola(&ascent.point);
             let mut by_logits = [0.0; 4];
             let value = loss.at(&logits, 1, &mut by_logits);
-            let gradient: Vec<f32> = (0..6)
-                .map(|place| (0..4).map(|class| by_logits[class] * slopes[class][place]).sum())
-                .collect();
-            if !ascent.step(&subject, value, &gradient) {
+            if !ascent.step(&subject, value, &known::gradient(&by_logits, &slopes)) {
                 return (ascent.best, ascent.best_loss);
             }
         }
@@ -237,8 +221,8 @@ mod tests {
     /// is 3, -4 of length 5.
     #[test]
     fn in_l2_an_ascent_on_a_linear_function_reaches_the_edge_of_the_ball_along_the_gradient() {
-        let subject = Subject { threat: Threat::l2(0.25), ..subject(vec![0.5; 3]) };
-        let attack = Apgd::standard("apgd-ce", Climbs::One(Loss::CrossEntropy));
+        let subject = known::subject(&[0.5; 3], 0, Threat::l2(0.25));
+        let attack = standard(Loss::CrossEntropy);
         let start = attack.begin(subject.clone()).point().to_vec();
         assert!((Norm::L2.between(&subject.image, &start) - 0.25).abs() < 1e-6, "{start:?}");
         let mut ascent = Ascent::new(&attack, start, 0.25);
