@@ -36,7 +36,7 @@ pub const SUITES: &Table<Suite> = &[
     },
     &Suite {
         name: "quick",
-        summary: "an upper bound in a fortieth of autoattack's time: apgd-ce and malt, shortened",
+        summary: "an upper bound in a thirtieth of autoattack's work: apgd-ce and malt, shortened",
         members: &["apgd-ce:steps=20", "malt:targets=3:steps=30"],
     },
 ];
