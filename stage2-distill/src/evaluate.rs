@@ -116,6 +116,9 @@ pub fn evaluate(
     let climbed =
         surrogate.as_ref().map_or(victim, |other| Victim::new(engine, &other.network, &other.params));
     let report = Report::of(judged(exam, &chains, &dataset, range, [victim, climbed], evidence, stop)?);
+    for remark in report.evidence.outcomes.iter().flat_map(|outcome| &outcome.remarks) {
+        note(format_args!("note: {remark}"));
+    }
     for finding in &report.findings {
         let suite = finding.suite.as_ref().map_or_else(String::new, |suite| format!("{suite}: "));
         warn(format_args!("{suite}{}", finding.text));
@@ -163,6 +166,7 @@ fn judged(
     evidence.outcomes.push(Outcome {
         suite: "clean".into(),
         attacks: Vec::new(),
+        remarks: Vec::new(),
         fates: clean.right.iter().map(stood).collect(),
         work: Vec::new(),
     });
@@ -178,6 +182,7 @@ fn judged(
         keeper.leave(Outcome {
             suite: name.clone(),
             attacks: attacks.iter().map(|attack| attack.name()).collect(),
+            remarks: attacks.iter().filter_map(|attack| attack.remark(dataset.classes())).collect(),
             fates: stage.fates,
             work: stage.work,
         })?;

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use engine::EngineError;
+use method::attack::NotAnAttack;
 use method::eval::EvalError;
 use method::model::{LoadError, ModelError};
 
@@ -27,7 +28,7 @@ pub enum Error {
     #[error(transparent)]
     Name(#[from] names::Unknown),
     #[error(transparent)]
-    Attack(#[from] method::attack::NotAnAttack),
+    Attack(Box<NotAnAttack>),
     #[error(transparent)]
     Engine(#[from] EngineError),
     #[error(transparent)]
@@ -42,6 +43,13 @@ pub enum Error {
 impl From<LoadError> for Error {
     fn from(error: LoadError) -> Self {
         Self::Load(Box::new(error))
+    }
+}
+
+/// In a box likewise.
+impl From<NotAnAttack> for Error {
+    fn from(error: NotAnAttack) -> Self {
+        Self::Attack(Box::new(error))
     }
 }
 

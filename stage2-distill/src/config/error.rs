@@ -42,7 +42,7 @@ pub enum ConfigError {
     OfOthers { objective: &'static str, key: String, owners: String },
     /// An option that the objective does not have, or not with this value.
     #[error(transparent)]
-    Option(#[from] OptionError),
+    Option(Box<OptionError>),
     #[error(
         "{path}: not TOML, {what}\nhint: one `key = value` a line, as in the config.toml of any run's folder"
     )]
@@ -60,4 +60,11 @@ pub enum ConfigError {
     /// Two settings that contradict each other.
     #[error("{0}")]
     Conflict(&'static str),
+}
+
+/// In a box: it would be the largest, and every result has room for its error.
+impl From<OptionError> for ConfigError {
+    fn from(error: OptionError) -> Self {
+        Self::Option(Box::new(error))
+    }
 }

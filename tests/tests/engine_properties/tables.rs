@@ -185,7 +185,7 @@ fn every_attack_raises_the_loss_of_every_architecture_and_with_eps_0_equals_clea
 fn what_an_attack_finds_depends_on_the_image_alone_and_with_eps_0_equals_clean() {
     let images = Images::new("tiny-cnn", PLACES.len(), &reference(2));
     for row in ATTACKS {
-        let attack = (row.make)(row.example).unwrap();
+        let attack = attack::find(row.example).unwrap();
         assert_eq!(judged(&images, &reference(2), &*attack, 0.0), [true; 6], "{}", row.name);
         let eps = 0.5;
         let alone = judged_in_batches(&images, &reference(1), &*attack, eps, 1);

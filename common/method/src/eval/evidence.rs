@@ -141,6 +141,8 @@ pub struct Outcome {
     pub suite: String,
     /// Its attacks, in order.
     pub attacks: Vec<String>,
+    /// What is different about them with so few classes.
+    pub remarks: Vec<String>,
     /// What became of each image: the place in `attacks` of the attack that broke it, -1 where it was wrong without any,
     /// -2 where it stands, -3 where it stands and every gradient had vanished.
     pub fates: Vec<Fate>,

@@ -188,6 +188,7 @@ mod tests {
         let outcome = |suite: &str, fates, work| Outcome {
             suite: suite.into(),
             attacks: attacks.iter().map(|attack| attack.name()).collect(),
+            remarks: Vec::new(),
             fates,
             work,
         };
