@@ -41,6 +41,26 @@ fn a_writer_dropped_after_any_shard_is_resumed() {
     }
 }
 
+/// The usual size of a shard may be another in the next version, or for another number type.
+#[test]
+fn a_spec_that_leaves_the_size_of_shards_open_goes_on_in_those_that_were_begun() {
+    let (_reference, wanted) = finished(&both());
+    let open = || {
+        let mut spec = both();
+        spec.shard_images = None;
+        spec
+    };
+    let dir = tempfile::tempdir().unwrap();
+    write_some(&mut Session::open(dir.path(), both()).unwrap(), 1);
+    let mut session = Session::open(dir.path(), open()).unwrap();
+    assert_eq!((session.shards(), session.pending().len()), (3, 2));
+    write_some(&mut session, 1);
+    drop(session);
+    write(dir.path(), &open());
+    assert_eq!(tree(dir.path()), wanted);
+    assert!(Session::open(dir.path(), open()).unwrap().is_finished(), "published in shards of that size");
+}
+
 #[test]
 fn half_written_files_are_discarded() {
     let (reference, wanted) = finished(&both());

@@ -103,6 +103,7 @@ impl Session {
     /// Goes on with what the folder holds, under its lock.
     fn begin(&mut self, work: Work) -> Result<()> {
         if let Some(begun) = work.parameters()? {
+            self.adopt(&begun);
             self.parameters.require(&self.dir, begun)?;
             work.clear_temporary()?;
         } else {
@@ -114,10 +115,21 @@ impl Session {
         self.require_room()
     }
 
+    /// A label set that was begun in shards of some size goes on in them where the spec leaves their size open.
+    fn adopt(&mut self, begun: &Parameters) {
+        if let (None, Ok(images @ 1..)) = (self.spec.shard_images, usize::try_from(begun.shard_images)) {
+            self.spec.shard_images = Some(images);
+            self.shard_images = images;
+            self.parameters.shard_images = begun.shard_images;
+        }
+    }
+
     /// Takes the label set that is published for ours, if it is: the same parameters, and every row still there.
     fn inherit(&mut self) -> Result<()> {
         let (manifest, _) = load_manifest(&self.dir)?;
-        self.parameters.require(&self.dir, Parameters::of(&manifest))?;
+        let begun = Parameters::of(&manifest);
+        self.adopt(&begun);
+        self.parameters.require(&self.dir, begun)?;
         let report = verify(&self.dir)?;
         if let Some(problem) = report.problems.into_iter().next() {
             return Err(problem);
@@ -271,7 +283,7 @@ impl Session {
 
     pub(crate) fn job(&self, index: usize) -> ShardJob {
         let start = index * self.shard_images;
-        let images = start..(start + self.shard_images).min(self.spec.dataset.len());
+        let images = start..start.saturating_add(self.shard_images).min(self.spec.dataset.len());
         ShardJob { index, rows: self.spec.rows.rows_of(images.clone()), images }
     }
 

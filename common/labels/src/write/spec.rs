@@ -37,7 +37,7 @@ pub struct Spec {
     pub dtype: Dtype,
     /// Which files to write.
     pub form: Form,
-    /// Images per shard; [`default_shard_images`] where none.
+    /// Images per shard; where none, as many as the label set was begun with, and [`default_shard_images`] in a new one.
     pub shard_images: Option<usize>,
     /// Who answers.
     pub teacher: Teacher,
