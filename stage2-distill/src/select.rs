@@ -31,11 +31,16 @@ pub struct Split {
     pub held_out: Vec<usize>,
 }
 
+/// How many of so many training images are held out.
+pub fn held_out(config: &Config, images: usize) -> usize {
+    let usual = if images >= ENOUGH_IMAGES { HELD_OUT } else { 0 };
+    if config.paper_selection { 0 } else { config.holdout.unwrap_or(usual) }
+}
+
 /// Splits `dataset`. The draw is keyed by the identity of the images, so that every seed and method holds out the same.
 pub fn split(dataset: &Dataset, config: &Config) -> Result<Split, RunError> {
     let images = dataset.len();
-    let usual = if images >= ENOUGH_IMAGES { HELD_OUT } else { 0 };
-    let count = if config.paper_selection { 0 } else { config.holdout.unwrap_or(usual) };
+    let count = held_out(config, images);
     if count >= images {
         return Err(RunError::Refused(format!(
             "holdout is {count} of {images} images: nothing would be left to train on\nhint: lower --holdout"

@@ -30,7 +30,7 @@ pub(super) fn start<'a>(
 ) -> Result<(Run<'a>, Moving, State, Store), RunError> {
     // Reading images and hashing a label set takes minutes; this is found at once.
     if let Some(known) = RunFolder::peek(around.out)? {
-        refuse_other_run(config, around, &known)?;
+        refuse_other_run(config, around, &known, None)?;
     }
     let objective = objective_of(config)?;
     let spec: DatasetSpec = config.data.parse()?;
@@ -58,6 +58,7 @@ pub(super) fn start<'a>(
             warn(doubt);
         }
     }
+    let images = dataset.len();
     let split = select::split(&dataset, config)?;
     let selection = if config.paper_selection {
         let test = cli::images(&spec, DataSplit::Test)?;
@@ -85,7 +86,7 @@ pub(super) fn start<'a>(
 
     let (folder, known) = RunFolder::open(around.out)?;
     if let Some(known) = known {
-        refuse_other_run(config, around, &known)?;
+        refuse_other_run(config, around, &known, Some(images))?;
     }
     let mut store = Store::at(&folder.checkpoints());
     let found = store.latest::<State>(&network, Precision::F32)?;
@@ -147,14 +148,29 @@ fn refuse_other_test(train: Task, test: Task) -> Result<(), RunError> {
     )))
 }
 
-fn refuse_other_run(config: &Config, around: &Surroundings, known: &Config) -> Result<(), RunError> {
+/// `images` of the training split, where it was read: the images held out are a number or the usual number of these,
+/// and before they are known either may be the other.
+fn refuse_other_run(
+    config: &Config,
+    around: &Surroundings,
+    known: &Config,
+    images: Option<usize>,
+) -> Result<(), RunError> {
     let out = around.out.display();
     if !around.resume {
         return Err(RunError::Refused(format!(
             "{out}: holds a run already\nhint: choose another --out, or --resume auto to go on"
         )));
     }
-    let differences = known.differences(config);
+    let is_said = known.holdout.is_some() && config.holdout.is_some();
+    let held_out = |config: &Config| Config {
+        holdout: match images {
+            Some(images) => Some(select::held_out(config, images)),
+            None => config.holdout.filter(|_| is_said),
+        },
+        ..config.clone()
+    };
+    let differences = held_out(known).differences(&held_out(config));
     if differences.is_empty() {
         return Ok(());
     }

@@ -155,3 +155,15 @@ fn a_run_killed_before_its_first_file_begins_again() {
     std::fs::write(scene.path("run/.tmp-AbCdEf"), "data = ").unwrap();
     scene.train("run", &[]).succeeds();
 }
+
+/// 130 images are fewer than 5,000, so the usual number of held-out images is 0.
+#[test]
+fn the_usual_number_of_held_out_images_written_out_is_the_same_run() {
+    let scene = Scene::new();
+    scene.train("run", &["--epochs", "1"]).succeeds();
+    let again = scene.train("run", &["--epochs", "1", "--holdout", "0"]).succeeds();
+    assert!(again.stderr.contains("at its end already"), "{}", again.stderr);
+    scene.train("run", &["--epochs", "1", "--holdout", "10"]).refused(2, &["holdout: 0, 10", "hint:"]);
+    scene.train("said", &["--epochs", "1", "--holdout", "0"]).succeeds();
+    scene.train("said", &["--epochs", "1"]).succeeds();
+}
