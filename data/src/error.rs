@@ -23,7 +23,7 @@ pub enum DataError {
     BadSpec { text: String, wanted: &'static str, found: &'static str, hint: &'static str },
     /// The word is neither `train` nor `test`.
     #[error(
-        "split `{0}`: wanted train or test\nhint: other parts of a dataset are read as a folder of their own"
+        "split `{0}`: wanted train or test\nhint: a third part is a folder of its own, read as one of the two, as in `--data parquet:FOLDER --split test`; `distill train --holdout N` holds training images out"
     )]
     UnknownSplit(String),
     /// The folder or file is not there, or is the other of the two.

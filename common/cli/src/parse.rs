@@ -38,7 +38,12 @@ pub fn whole<const LEAST: u32, const MOST: u32>(text: &str) -> Result<u32, Strin
 
 /// Whether an argument without a flag is what a flag of this name is elsewhere: a run is judged by its student.
 fn takes(arg: &Arg, flag: &str) -> bool {
-    arg.get_id() == "run" && flag == "student"
+    is_of(arg, "RUN") && flag == "student"
+}
+
+/// Whether help calls an argument's value so.
+fn is_of(arg: &Arg, value: &str) -> bool {
+    arg.get_value_names().is_some_and(|names| names.iter().any(|name| name.as_str() == value))
 }
 
 /// What is wrong, and a hint; none for what clap says well by itself, such as help.
@@ -59,8 +64,17 @@ fn explain(error: &clap::Error, root: &Command, words: &[String]) -> Option<Stri
         ErrorKind::UnknownArgument => {
             let flag = flag();
             if flag.parse::<f64>().is_ok() {
-                return Some(format!("{flag}: no number here is below zero\nhint: {help}"));
+                let before = rest.iter().zip(rest.iter().skip(1)).find(|(_, word)| **word == flag);
+                let before = before.map(|(before, _)| before.as_str()).unwrap_or_default();
+                let (name, hint) = match argument(command, before) {
+                    Some(_) if before.starts_with("--") => {
+                        (format!("{before} "), meaning(command, before, &help))
+                    }
+                    _ => (String::new(), format!("\nhint: {help}")),
+                };
+                return Some(format!("{name}{flag}: no number here is below zero{hint}"));
             }
+            let said = |name: &str| said(rest, name);
             let has = |name: &str| command.get_arguments().any(|arg| arg.get_long() == Some(name));
             let near =
                 || text(ContextKind::SuggestedArg).map(|near| format!("did you mean `{near}`? {help}"));
@@ -72,7 +86,7 @@ fn explain(error: &clap::Error, root: &Command, words: &[String]) -> Option<Stri
                     let value = arg.get_value_names().map_or("VALUE", |names| names[0].as_str());
                     format!("it is given without a flag, as in `{path} {value}`")
                 });
-                bare.or_else(|| instead_of(&flag, &has)).or_else(near).unwrap_or(help)
+                bare.or_else(|| instead_of(&flag, &has, &said)).or_else(near).unwrap_or(help)
             } else {
                 format!("everything is given by flags; {help}")
             };
@@ -139,6 +153,13 @@ fn subcommand<'a, 'w>(root: &'a Command, words: &'w [String]) -> (&'a Command, S
     }
 }
 
+/// What the words give a flag: `--beta 6` or `--beta=6`.
+fn said(words: &[String], name: &str) -> Option<String> {
+    let place = words.iter().position(|word| word == name || word.starts_with(&format!("{name}=")))?;
+    let own = words[place].split_once('=').map(|(_, value)| value);
+    own.or_else(|| words.get(place + 1).map(String::as_str)).map(str::to_owned)
+}
+
 /// All that is missing, and the whole command with it.
 fn missing(error: &clap::Error, command: &Command, path: &str, given: &[String]) -> String {
     let Some(ContextValue::Strings(missing)) = error.get(ContextKind::InvalidArg) else {
@@ -161,7 +182,7 @@ fn argument<'a>(command: &'a Command, name: &str) -> Option<&'a Arg> {
     let long = name.trim_start_matches('-');
     command.get_arguments().find(|arg| match arg.get_long() {
         Some(own) => own == long,
-        None => arg.get_id().as_str().eq_ignore_ascii_case(long.trim_matches(['<', '>', '[', ']'])),
+        None => is_of(arg, name.trim_matches(['<', '>', '[', ']'])),
     })
 }
 
@@ -268,6 +289,20 @@ mod tests {
         assert!(
             stray.starts_with("tea brew has no place for `green`\nhint: everything is given by"),
             "{stray}"
+        );
+    }
+
+    #[test]
+    fn a_number_below_zero_names_its_flag() {
+        let flags = "--data x --out y";
+        let below = "no number here is below zero\nhint: ";
+        assert_eq!(
+            said(&format!("tea brew {flags} --batch -1")),
+            format!("--batch -1: {below}--batch: Cups")
+        );
+        assert_eq!(
+            said(&format!("tea brew {flags} -1")),
+            format!("-1: {below}`tea brew --help` lists what it takes")
         );
     }
 

@@ -32,12 +32,12 @@ const FLAGS: &[(&[&str], &[&str])] = &[
     (&["augmentation", "transform", "aug"], &["augment"]),
     (&["view", "num-views"], &["views"]),
     (&["val-split", "val", "validation", "valid-size"], &["holdout"]),
-    (&["precision", "half", "fp16", "f16"], &["dtype"]),
     (&["licence"], &["license"]),
     (&["backend"], &["engine"]),
     (&["no-progress", "disable-tqdm", "no-tqdm"], &["progress"]),
     (&["silent", "s"], &["quiet"]),
     (&["json-out", "report"], &["json"]),
+    (&["threat-model", "threat", "p"], &["norm"]),
     (&["n-restarts", "num-restarts", "nb-restarts"], &["restarts"]),
     (&["cfg", "config-file", "yaml"], &["config"]),
 ];
@@ -49,8 +49,10 @@ const WAYS: &[(&[&str], &str)] = &[
         &["optimizer", "optim"],
         "students are trained by SGD: --lr, --momentum and --weight-decay are its settings",
     ),
-    (&["norm", "threat-model", "threat"], "attacks are in the l-infinity ball: --eps is its radius"),
-    (&["amp", "bf16", "mixed-precision", "channels-last"], "networks run in f32; there is no switch for it"),
+    (
+        &["norm", "threat-model", "threat"],
+        "students train in the l-infinity ball: --eps is its radius; `distill eval --norm l2` judges in the other",
+    ),
     (
         &["force", "overwrite", "f"],
         "nothing is ever written over: name another --out, or remove the old one yourself",
@@ -58,6 +60,10 @@ const WAYS: &[(&[&str], &str)] = &[
     (&["resume-from", "restart"], "the same command with the same --out goes on where it stopped"),
     (&["download"], "nothing is downloaded: say where the files lie, as in --data cifar10:FOLDER"),
 ];
+
+/// Flags of numbers' types in computing, which have no counterpart; in storing they have one.
+const TYPES: &[&str] =
+    &["precision", "half", "fp16", "f16", "amp", "bf16", "fp32", "mixed-precision", "channels-last"];
 
 /// Commands of other programs, and of the other one of ours.
 const COMMANDS: &[(&[&str], &str, &str)] = &[
@@ -93,19 +99,41 @@ pub(crate) fn own_name(flag: &str, has: &dyn Fn(&str) -> bool) -> Option<&'stati
     here.flat_map(|(_, own)| own.iter()).find(|own| has(own)).copied()
 }
 
-/// Where to go instead of a flag that the command does not have; `has` says which it has.
-pub(crate) fn instead_of(flag: &str, has: &dyn Fn(&str) -> bool) -> Option<String> {
+/// Where to go instead of a flag that the command does not have; `has` says which it has, `said` what the command line
+/// gives a flag.
+pub(crate) fn instead_of(
+    flag: &str,
+    has: &dyn Fn(&str) -> bool,
+    said: &dyn Fn(&str) -> Option<String>,
+) -> Option<String> {
     if let Some(own) = own_name(flag, has) {
         return Some(format!("it is called --{own} here"));
     }
+    let given = said(flag);
     let flag = names::plain(flag.trim_start_matches('-'));
     let owners = method::objective::OBJECTIVES.iter();
     let owners: Vec<&str> = owners
         .filter(|row| row.options.iter().any(|choice| choice.key == flag))
         .map(|row| row.name)
         .collect();
-    if has("set") && !owners.is_empty() {
-        return Some(format!("it is an option of {}, as in --set {flag}=1", owners.join(", ")));
+    if let (true, &[first, ..]) = (has("set"), owners.as_slice()) {
+        let value = given.filter(|value| value.parse::<f64>().is_ok()).unwrap_or_else(|| "1".into());
+        let objective = said("--objective").map(|name| names::plain(&name));
+        return Some(match objective.filter(|name| !owners.contains(&name.as_str())) {
+            Some(other) => format!(
+                "{flag} is an option of {}, and the objective is {other}: leave it out, or `--objective {first} --set {flag}={value}`",
+                owners.join(" and ")
+            ),
+            None => format!("it is an option of {}, given as `--set {flag}={value}`", owners.join(" and ")),
+        });
+    }
+    if TYPES.contains(&flag.as_str()) {
+        let way = if has("dtype") {
+            "networks run in f32; the type in which answers are stored is --dtype, f16 unless it says f32"
+        } else {
+            "networks run in f32; there is no switch for it"
+        };
+        return Some(way.into());
     }
     WAYS.iter().find(|(foreign, _)| foreign.contains(&flag.as_str())).map(|(_, way)| (*way).into())
 }
@@ -118,11 +146,22 @@ mod tests {
     fn the_first_flag_that_the_command_has_is_the_one_meant() {
         let label = |flag: &str| ["teacher", "arch"].contains(&flag);
         let distill = |flag: &str| ["student", "lr", "set"].contains(&flag);
+        let instead_of = |flag: &str, has: &dyn Fn(&str) -> bool| instead_of(flag, has, &|_| None);
         assert_eq!(instead_of("--model", &label).unwrap(), "it is called --arch here");
         assert_eq!(instead_of("--model", &distill).unwrap(), "it is called --student here");
         assert_eq!(instead_of("--learning_rate", &distill).unwrap(), "it is called --lr here");
         assert_eq!(instead_of("--learning_rate", &label), None);
-        assert!(instead_of("--beta", &distill).unwrap().contains("an option of trades, as in --set beta="));
+        assert!(
+            instead_of("--beta", &distill).unwrap().contains("an option of trades, given as `--set beta=1`")
+        );
+        let said = |flag: &str| match flag {
+            "--beta" => Some("6".to_owned()),
+            _ => Some("sat".to_owned()),
+        };
+        assert_eq!(
+            super::instead_of("--beta", &distill, &said).unwrap(),
+            "beta is an option of trades, and the objective is sat: leave it out, or `--objective trades --set beta=6`"
+        );
         let has = |command: &str| ["train", "eval"].contains(&command);
         assert_eq!(super::command("Test", &has), Some("it is called `eval` here"));
         assert_eq!(super::command("verify", &has), None);

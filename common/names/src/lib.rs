@@ -21,7 +21,8 @@ pub trait Row: Sync + 'static {
     /// as [`plain`] writes.
     const ALIASES: &'static [(&'static str, &'static str)] = &[];
 
-    /// Names that people look for here and that no row has, each with where to go instead. Written as [`plain`] writes.
+    /// Names that people look for here and that no row has, each with where to go instead. Written as [`plain`] writes;
+    /// `vgg*` stands for all that begin so.
     const SIGNPOSTS: &'static [(&'static str, &'static str)] = &[];
 
     /// How it is written, where a name is not all: `cifar10:FOLDER`.
@@ -71,7 +72,7 @@ impl Unknown {
     /// With the hint of the signpost that stands for the name, where one does.
     fn or_way<R: Row>(self) -> Self {
         let plain = plain(&self.name);
-        match R::SIGNPOSTS.iter().find(|(wanted, _)| *wanted == plain) {
+        match R::SIGNPOSTS.iter().find(|(wanted, _)| stands_for(wanted, &plain)) {
             Some((_, way)) => Self { hint: format!("hint: {way}"), has_way: true, ..self },
             None => self,
         }
@@ -86,6 +87,11 @@ impl Unknown {
     pub fn hint(&self) -> &str {
         &self.hint
     }
+}
+
+/// Whether a signpost's name is the one given, or its beginning.
+fn stands_for(wanted: &str, given: &str) -> bool {
+    wanted.strip_suffix('*').map_or(wanted == given, |start| given.starts_with(start))
 }
 
 /// The row called `name`, in whatever case, with `_` for `-`, or by an alias.
@@ -164,10 +170,19 @@ mod tests {
         }
 
         const ALIASES: &'static [(&'static str, &'static str)] = &[("malus", "apple")];
-        const SIGNPOSTS: &'static [(&'static str, &'static str)] = &[("tomato", "look among the vegetables")];
+        const SIGNPOSTS: &'static [(&'static str, &'static str)] =
+            &[("tomato", "look among the vegetables"), ("plum*", "no stone fruit here")];
     }
 
     const FRUITS: &Table<Fruit> = &[&Fruit("apple", "grows on trees"), &Fruit("melonN", "N of them")];
+
+    #[test]
+    fn a_signpost_stands_for_one_name_or_for_all_that_begin_so() {
+        let way = |name: &str| find(FRUITS, name).err().and_then(|unknown| unknown.way().map(str::to_owned));
+        assert_eq!(way("Plum_Cake16").as_deref(), Some("no stone fruit here"));
+        assert_eq!(way("tomato").as_deref(), Some("look among the vegetables"));
+        assert_eq!((way("tomatoes"), way("aplum")), (None, None));
+    }
 
     #[test]
     fn a_row_is_found_by_its_name_or_by_what_it_makes_of_a_name() {

@@ -67,21 +67,21 @@ impl Architecture {
         ("wideresnet", WIDE_NUMBERS),
         ("wide-resnet", WIDE_NUMBERS),
         ("resnet", "say which: `resnet18`, `resnet34`, `resnet20` or `resnet8`"),
-        ("vgg16", PYTORCH),
-        ("vit", PYTORCH),
-        ("xcit", PYTORCH),
-        ("swin", PYTORCH),
-        ("convnext", PYTORCH),
-        ("densenet", PYTORCH),
-        ("efficientnet", PYTORCH),
+        ("vgg*", PYTORCH),
+        ("vit*", PYTORCH),
+        ("xcit*", PYTORCH),
+        ("swin*", PYTORCH),
+        ("convnext*", PYTORCH),
+        ("densenet*", PYTORCH),
+        ("efficientnet*", PYTORCH),
     ];
 }
 
 const WIDE_NUMBERS: &str = "say depth and width, as in `wrn-34-10`";
 
-/// The way for teachers that the zoo does not know.
-const PYTORCH: &str = "it is not among the networks here, which --help lists; a teacher may answer through PyTorch: \
-`label plan`, tools/label_with_pytorch.py, `label import`";
+/// The way for networks that the zoo does not know.
+const PYTORCH: &str = "nothing of its kind is here: a student may be `resnet18` or `mobilenet-v2` (--help lists all), and a \
+teacher answers through PyTorch: `label plan`, tools/label_with_pytorch.py, `label import`";
 
 #[cfg(test)]
 mod tests {
