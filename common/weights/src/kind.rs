@@ -31,6 +31,10 @@ const FORMS: &[(&[u8], &str, Option<&str>)] = &[
     (b"\x89PNG", "a PNG image", None),
     (b"\xff\xd8\xff", "a JPEG image", None),
     (b"GIF8", "a GIF image", None),
+    (b"II*\x00", "a TIFF image", None),
+    (b"MM\x00*", "a TIFF image", None),
+    (b"\x00\x00\x00\x0cjP  ", "a JPEG 2000 image", None),
+    (b"\x00\x00\x00\x0cJXL ", "a JPEG XL image", None),
     (b"SQLite format 3", "an SQLite database", None),
     (b"\x1f\x8b", "a gzip file", UNPACK),
     (b"BZh", "a bzip2 file", UNPACK),
@@ -47,6 +51,18 @@ const FORMS: &[(&[u8], &str, Option<&str>)] = &[
     ),
 ];
 
+/// Bytes at a place.
+type Stands = (usize, &'static [u8]);
+
+/// Forms that begin with a length or with bytes that others begin with, too: two places each, and what stands there.
+const INSIDE: &[([Stands; 2], &str)] = &[
+    ([(0, b"RIFF"), (8, b"WEBP")], "a WebP image"),
+    ([(4, b"ftyp"), (8, b"avif")], "an AVIF image"),
+    ([(4, b"ftyp"), (8, b"heic")], "a HEIC image"),
+    // Four bytes that are reserved and zero; two letters alone begin many a file.
+    ([(0, b"BM"), (6, b"\0\0\0\0")], "a BMP image"),
+];
+
 /// The form of a file that begins with these bytes; a kilobyte is enough. `None` where it is not recognised.
 pub fn kind_of(head: &[u8]) -> Option<Kind> {
     if head.is_empty() {
@@ -55,6 +71,10 @@ pub fn kind_of(head: &[u8]) -> Option<Kind> {
     }
     if let Some(&(_, name, hint)) = FORMS.iter().find(|(start, ..)| head.starts_with(start)) {
         return Some(Kind { name, hint });
+    }
+    let stands = |&(at, bytes): &Stands| head.get(at..at + bytes.len()) == Some(bytes);
+    if let Some(&(_, name)) = INSIDE.iter().find(|(places, _)| places.iter().all(stands)) {
+        return Some(Kind { name, hint: None });
     }
     if head.get(257..262) == Some(b"ustar") {
         return Some(Kind { name: "a tar archive", hint: UNPACK });
@@ -80,11 +100,11 @@ pub fn kind_of(head: &[u8]) -> Option<Kind> {
 mod tests {
     use super::*;
 
-    /// How files begin that NumPy, `SciPy`, h5py, onnx, pyarrow, torch, safetensors, tar and git-lfs wrote.
+    /// How files begin that NumPy, `SciPy`, h5py, onnx, pyarrow, torch, safetensors, tar, git-lfs and PIL wrote.
     #[test]
     fn forms_are_known_by_how_other_programs_begin_them() {
         let tar = [b"cifar-10-batches-py/".as_slice(), &[0; 237], b"ustar\x0000"].concat();
-        let begins: [(&[u8], &str); 11] = [
+        let begins: [(&[u8], &str); 17] = [
             (b"", "an empty file"),
             (b"\x93NUMPY\x01\x00v\x00{'descr': '|u1'", "a NumPy array (.npy)"),
             (b"MATLAB 5.0 MAT-file Platform: posix", "a MATLAB file (.mat)"),
@@ -94,12 +114,20 @@ mod tests {
             (b"\x80\x04\x95\x10\x00", "a Python pickle"),
             (b"\x58\x00\x00\x00\x00\x00\x00\x00{\"conv1.weight\":", "a safetensors file"),
             (b"version https://git-lfs.github.com/spec/v1\noid sha256:", "a Git LFS pointer"),
+            (b"RIFF.\x0c\x00\x00WEBPVP8 ", "a WebP image"),
+            (b"BM6\x0c\x00\x00\x00\x00\x00\x006\x00\x00\x00", "a BMP image"),
+            (b"II*\x00\x08\x00\x00\x00", "a TIFF image"),
+            (b"\x00\x00\x00\x0cjP  \r\n\x87\n", "a JPEG 2000 image"),
+            (b"\x00\x00\x00 ftypavif\x00\x00\x00\x00", "an AVIF image"),
+            (b"GIF87a", "a GIF image"),
             (b"\n  <!DOCTYPE html>\n<html>", "an HTML page"),
             (&tar, "a tar archive"),
         ];
         for (bytes, name) in begins {
             assert_eq!(kind_of(bytes).map(|kind| kind.name), Some(name), "{bytes:?}");
         }
-        assert_eq!(kind_of(&[6, 200, 17, 3]), None, "pixels of a CIFAR batch");
+        for other in [&[6, 200, 17, 3][..], b"BMW and others", b"RIFF\0\0\0\0WAVE"] {
+            assert_eq!(kind_of(other), None, "pixels of a CIFAR batch, a text, a sound");
+        }
     }
 }

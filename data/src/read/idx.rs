@@ -65,6 +65,14 @@ fn array<const D: usize>(path: &Path, magic: &'static str) -> Result<([usize; D]
         let at = 4 + 4 * dim;
         u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]) as usize
     });
+    if sizes.iter().skip(1).any(|&side| side == 0) {
+        return Err(DataError::WrongContent {
+            path: path.to_owned(),
+            wanted: "images with pixels".to_owned(),
+            found: format!("{sizes:?}: a side is 0"),
+            hint: "the program that wrote its header lost their size; write it again",
+        });
+    }
     // Three sizes of 32 bits can exceed 64. Nothing is reserved by them: the buffer grows with what is really there.
     let body = sizes.iter().fold(1_u64, |product, &size| product.saturating_mul(size as u64));
     let wanted = body.saturating_add(header_len as u64);

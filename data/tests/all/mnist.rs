@@ -70,7 +70,7 @@ fn each_kind_of_damage_has_its_message() {
     let mut html = b"<!DOCTYPE html>".to_vec();
     html.resize(2_000, b' ');
     let huge = idx(&[u32::MAX, u32::MAX, u32::MAX], &[7; 2 * 784]);
-    let cases: [(&str, &[u8], &[u8], &str); 10] = [
+    let cases: [(&str, &[u8], &[u8], &str); 11] = [
         (
             "an HTML page",
             &html,
@@ -102,6 +102,12 @@ fn each_kind_of_damage_has_its_message() {
             &huge,
             &labels,
             "images-idx3-ubyte: wanted 18446744073709551615 bytes, found 1584",
+        ),
+        (
+            "a side of 0",
+            &idx(&[2, 0, 28], &[7; 2 * 784]),
+            &labels,
+            "images-idx3-ubyte: wanted images with pixels, found [2, 0, 28]: a side is 0",
         ),
         (
             "more labels",
