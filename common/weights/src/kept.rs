@@ -23,11 +23,13 @@ const DEEPEST: usize = 12;
 const LONGEST: usize = 128;
 /// Keys that are kept, at most: a file has a few.
 const MOST: usize = 64;
+/// Keys of such names whose values are looked at, at most: a large array may stand under every one.
+const MOST_LOOKS: usize = 4096;
 /// Single numbers under keys like these tell of a training, as `train_loss: {mean, std}` does.
 const RECORDS: [&str; 10] =
     ["loss", "acc", "err", "grad", "time", "metric", "result", "score", "log", "hist"];
 /// Beginnings of keys that both constants stand under, one after the other.
-const BOTH: [&str; 3] = ["norm", "stats", "mean_std"];
+const BOTH: [&str; 2] = ["norm", "stats"];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Word {
@@ -51,15 +53,15 @@ fn word(key: &str) -> Option<(Word, String)> {
     let mean = one_of(&MEANS).map(|rest| (Word::Mean, rest));
     let found = mean.or_else(|| one_of(&DEVIATIONS).map(|rest| (Word::Deviation, rest)));
     let both = || BOTH.iter().any(|start| key.starts_with(start)).then_some((Word::Both, key));
-    // Both words are in `mean_std`; statistics of a layer belong to the layer.
+    // Statistics of a layer belong to the layer.
     let both_named = key.contains("mean") && key.contains("std");
-    let found = if both_named { both() } else { found.or_else(both) };
+    let found = if both_named { Some((Word::Both, key)) } else { found.or_else(both) };
     found.filter(|(_, rest)| *rest != "running").map(|(word, rest)| (word, rest.to_owned()))
 }
 
 /// Everything of the kind in a pickle, also in the attributes of its objects.
 pub(super) fn in_pickle(root: Item) -> Vec<Kept> {
-    let mut search = Search { kept: Vec::new(), seen: HashSet::new() };
+    let mut search = Search { kept: Vec::new(), seen: HashSet::new(), looks: 0 };
     search.visit(root, &mut Vec::new());
     search.kept
 }
@@ -67,6 +69,7 @@ pub(super) fn in_pickle(root: Item) -> Vec<Kept> {
 struct Search {
     kept: Vec<Kept>,
     seen: HashSet<u32>,
+    looks: usize,
 }
 
 impl Search {
@@ -76,21 +79,25 @@ impl Search {
             return;
         }
         let state = item.as_call().and_then(|call| call.state);
-        let is_container = item.entries().is_some() || item.elements().is_some() || state.is_some();
+        let own = item.own_entries();
+        let is_container =
+            item.entries().is_some() || item.elements().is_some() || state.is_some() || own.len() > 0;
         if !is_container || !self.seen.insert(item.identity()) {
             return;
         }
         if let Some(state) = state {
             self.visit(state, path);
         }
-        for (key, value) in item.entries().into_iter().flatten() {
+        for (key, value) in item.entries().into_iter().flatten().chain(own) {
             let key = match (key.as_str(), key.as_int()) {
                 (Some(text), _) if text.len() <= LONGEST => text.to_owned(),
                 (_, Some(number)) => number.to_string(),
                 _ => continue,
             };
-            let values = word(&key).and_then(|_| value.numbers(LONGEST)).filter(|values| !values.is_empty());
-            if let Some(values) = values {
+            let is_named = word(&key).is_some() && self.looks < MOST_LOOKS;
+            self.looks += usize::from(is_named);
+            let values = is_named.then(|| value.numbers(LONGEST)).flatten();
+            if let Some(values) = values.filter(|values| !values.is_empty()) {
                 self.kept.push(Kept { path: path.clone(), key, values });
                 continue;
             }
@@ -237,6 +244,14 @@ mod tests {
         let typed = metadata(&[("mean", "0.485, 0.456, 0.406"), ("std", "(0.229,0.224,0.225)")]);
         assert_eq!(normalisers(&in_metadata(&typed), 3)[0].mean, wanted.mean);
         assert_eq!(normalisers(&in_metadata(&typed), 1), [], "of other images");
+    }
+
+    #[test]
+    fn a_list_that_holds_itself_is_no_numbers() {
+        // {'mean': l, 'std': l} with l = [l, l, l].
+        let program = b"\x80\x02}(\x8c\x04mean]q\x00(h\x00h\x00h\x00e\x8c\x03stdh\x00u.";
+        let pickle = crate::pickle::load(program).unwrap();
+        assert_eq!(in_pickle(pickle.root()), []);
     }
 
     #[test]

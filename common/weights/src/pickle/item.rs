@@ -171,6 +171,15 @@ impl<'p> Item<'p> {
         }
     }
 
+    /// The keys and values that were set in an object: a mapping of a class of its own, as configurations are.
+    pub fn own_entries(self) -> impl ExactSizeIterator<Item = (Item<'p>, Item<'p>)> {
+        let pairs = match self.node() {
+            Node::Call { entries, .. } => entries.as_slice(),
+            _ => &[],
+        };
+        pairs.iter().map(move |&(key, value)| (self.other(key), self.other(value)))
+    }
+
     /// The value of a dict under an ASCII key, which may be text or bytes in any of their forms.
     pub fn get(self, key: &str) -> Option<Item<'p>> {
         let Node::Dict(pairs) = self.node() else { return None };
@@ -199,7 +208,7 @@ impl<'p> Item<'p> {
     /// The call that would have made this value.
     pub fn as_call(self) -> Option<Call<'p>> {
         match self.node() {
-            Node::Call { callable, arguments, state } => {
+            Node::Call { callable, arguments, state, .. } => {
                 let (module, name) = self.other(*callable).as_global().unwrap_or(("", ""));
                 Some(Call {
                     module,

@@ -217,7 +217,7 @@ impl<'a> Machine<'a> {
         };
         match entries {
             Some(entries) => self.push(Node::Dict(entries)),
-            None => self.push(Node::Call { callable, arguments, state: None }),
+            None => self.push(Node::Call { callable, arguments, state: None, entries: Vec::new() }),
         }
     }
 
@@ -264,8 +264,7 @@ impl<'a> Machine<'a> {
     fn set_items(&mut self, pairs: &[(Id, Id)]) -> Result<(), PickleError> {
         let target = self.top()?;
         match &mut self.nodes[target.0 as usize] {
-            Node::Dict(dict) => dict.extend_from_slice(pairs),
-            Node::Call { .. } => {}
+            Node::Dict(entries) | Node::Call { entries, .. } => entries.extend_from_slice(pairs),
             _ => return Err(self.input.malformed("entries for something that is not a dict")),
         }
         Ok(())

@@ -91,6 +91,8 @@ enum Node<'a> {
         callable: Id,
         arguments: Id,
         state: Option<Id>,
+        /// What was set in it by key, where it is a mapping of a class of its own.
+        entries: Vec<(Id, Id)>,
     },
     /// A reference to something outside the pickle.
     Persistent(Id),

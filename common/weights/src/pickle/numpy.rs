@@ -81,20 +81,20 @@ impl<'p> Item<'p> {
     /// among them, or they are more than `most`.
     pub fn numbers(self, most: usize) -> Option<Vec<f64>> {
         let mut numbers = Vec::new();
-        self.gather(most, 4, &mut numbers)?;
+        // Lists that hold each other, or one list many times, would take forever: each value that is looked at counts.
+        self.gather(most, &mut (4 * most), &mut numbers)?;
         Some(numbers)
     }
 
-    fn gather(self, most: usize, depth: usize, into: &mut Vec<f64>) -> Option<()> {
+    fn gather(self, most: usize, looks: &mut usize, into: &mut Vec<f64>) -> Option<()> {
+        *looks = looks.checked_sub(1)?;
         if self.as_bool().is_some() {
             return None;
         }
         if let Some(number) = self.as_float().or_else(|| self.integer().map(|whole| whole as f64)) {
             into.push(number);
         } else if let Some(mut elements) = self.elements() {
-            // Lists that hold each other would never end.
-            (depth > 0 && elements.len() <= most).then_some(())?;
-            elements.try_for_each(|element| element.gather(most, depth - 1, into))?;
+            elements.try_for_each(|element| element.gather(most, looks, into))?;
         } else if let Some(array) = self.as_array() {
             let element = array.element?;
             let bytes = array.row_major().filter(|bytes| bytes.len() <= most * 8)?.into_owned();
