@@ -124,7 +124,7 @@ mod tests {
             default: 3.0,
             least: 1.0,
             most: 10.0,
-            is_whole: true,
+            is_whole: false,
             help: "how long it draws",
         },
         Choice {
