@@ -35,38 +35,59 @@ impl Kernel for Largest<'_> {
     fn run<S: Simd>(self) {
         let Self { shape, images, from, to, mut taps } = self;
         let (pixel, [height, width]) = (shape.pixel(), shape.output);
-        for place in 0..images * height * width {
-            let (image, y, x) = (place / (height * width), place / width % height, place % width);
-            let row = image * shape.input[1] + y * shape.stride[0];
-            let first = (row * shape.input[2] + x * shape.stride[1]) * pixel;
-            for channel in (0..pixel).step_by(LANES) {
-                let (largest, chosen) = window(shape, &from[first + channel..]);
-                let offset = place * pixel + channel;
-                to[offset..offset + LANES].copy_from_slice(&largest);
-                if let Some(taps) = &mut taps {
-                    taps[offset..offset + LANES].copy_from_slice(&chosen.map(|tap| tap as u16));
+        let mut offset = 0;
+        for line in 0..images * height {
+            let row = line / height * shape.input[1] + line % height * shape.stride[0];
+            for x in 0..width {
+                let first = (row * shape.input[2] + x * shape.stride[1]) * pixel;
+                for channel in (0..pixel).step_by(LANES) {
+                    let from = &from[first + channel..];
+                    if let Some(taps) = &mut taps {
+                        let (largest, chosen) = window::<S, true>(shape, from);
+                        to[offset..offset + LANES].copy_from_slice(&S::lanes(largest));
+                        taps[offset..offset + LANES].copy_from_slice(&S::lanes(chosen).map(number));
+                    } else {
+                        let (largest, _) = window::<S, false>(shape, from);
+                        to[offset..offset + LANES].copy_from_slice(&S::lanes(largest));
+                    }
+                    offset += LANES;
                 }
             }
         }
     }
 }
 
-/// The largest of a window whose first vector is `from`'s, and its tap, lane by lane.
+/// The largest of a window whose first vector is `from`'s and, where `TAPS` are wanted, its tap, lane by lane.
 #[inline(always)]
-fn window(shape: &PoolShape, from: &[f32]) -> ([f32; LANES], [u32; LANES]) {
-    let (mut largest, mut chosen) = ([f32::NEG_INFINITY; LANES], [0; LANES]);
-    let mut tap = 0;
+fn window<S: Simd, const TAPS: bool>(shape: &PoolShape, from: &[f32]) -> (S::V, S::V) {
+    let (least, most) = (S::splat(f32::NEG_INFINITY), S::splat(f32::INFINITY));
+    let (mut largest, mut chosen) = (least, S::zero());
+    let mut tap = 0.0;
     for i in 0..shape.kernel[0] {
         for j in 0..shape.kernel[1] {
-            let at = (i * shape.input[2] + j) * shape.pixel();
-            let values = &from[at..at + LANES];
-            for lane in 0..LANES {
-                let take = values[lane] > largest[lane] || values[lane].is_nan();
-                largest[lane] = if take { values[lane] } else { largest[lane] };
-                chosen[lane] = if take { tap } else { chosen[lane] };
+            let values = S::at(from, (i * shape.input[2] + j) * shape.pixel());
+            let numbers = S::less(least, values) | S::less(values, most);
+            let take = S::less(largest, values) | !numbers;
+            largest = choose::<S>(take, values, largest);
+            if TAPS {
+                chosen = choose::<S>(take, S::splat(tap), chosen);
+                tap += 1.0;
             }
-            tap += 1;
         }
     }
     (largest, chosen)
+}
+
+/// Lanes of one vector where a bit is set, of the other elsewhere.
+#[inline(always)]
+fn choose<S: Simd>(bits: u16, set: S::V, clear: S::V) -> S::V {
+    S::add(S::keep(set, bits), S::keep(clear, !bits))
+}
+
+/// A tap's number: below 2^16, so that f32 holds it.
+#[inline(always)]
+#[allow(unsafe_code)]
+fn number(tap: f32) -> u16 {
+    // SAFETY: `max_pool` checked that it fits. A checked conversion would take longer than all of the window.
+    unsafe { tap.to_int_unchecked::<i32>() as u16 }
 }
