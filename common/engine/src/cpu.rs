@@ -6,7 +6,7 @@
 //! parameters ([`pack`]).
 //!
 //! Where rounding differs from a plain sum is a stated choice: forwards that keep nothing (labels, evaluation) use
-//! F(2x2) at most, attacks and training use F(4x4), unless [`Cpu::exact_conv`] is asked for.
+//! F(2x2) at most, attacks, their queries too, and training use F(4x4), unless [`Cpu::exact_conv`] is asked for.
 
 // A kernel is compiled for an instruction set by being inlined into its entry point (see `simd`); accumulators are
 // clearest by row and vector.
@@ -25,7 +25,7 @@ mod vector;
 
 use std::sync::{Arc, Mutex};
 
-use candle_core::{Device, Tensor};
+use candle_core::{Device, Storage, Tensor};
 use rayon::ThreadPool;
 
 use crate::check::{Origin, check_forward};
@@ -156,10 +156,10 @@ impl Cpu {
         norm: Norm,
         keep: Keep,
         outputs: &[NodeId],
+        precise: Precise,
     ) -> (Arc<Planned>, Arc<Packed>) {
         // Plans of many shapes of use (taps, modes) may come and go; packed weights are large, so old ones leave.
         const MOST_PLANS: usize = 8;
-        let precise = if self.exact_conv || keep == Keep::Nothing { Precise::Yes } else { Precise::No };
         let key = Key { layout: network.layout().clone(), norm, keep, outputs: outputs.to_vec(), precise };
         // Batch statistics do not enter the packed weights, so that moving the running ones leaves them fresh.
         let version = if norm == Norm::Batch { params.trainable_version() } else { params.version() };
@@ -219,36 +219,13 @@ impl Engine for Cpu {
         keep: Keep,
         taps: &[NodeId],
     ) -> Result<Pass, EngineError> {
-        let count = check_forward(network, params, images, norm, taps)?;
-        if params.precision() != Precision::F32 {
-            return Err(EngineError::NotInPrecision { engine: self.name(), precision: "f64" });
-        }
-        let outputs: Vec<NodeId> = std::iter::once(network.output()).chain(taps.iter().copied()).collect();
-        let (plan, packed) = self.prepare(network, params, norm, keep, &outputs);
-        let images = values_of(images)?;
-        let origin = Origin::new(network, params, keep, &outputs, count);
-        let mut results: Vec<Vec<f32>> =
-            origin.outputs.iter().map(|shape| vec![0.0; shape.iter().product()]).collect();
-        let mut kept = Kept {
-            values: Some(self.spare.take(plan.plan.tape_len * count)),
-            norms: vec![NormState::default(); plan.plan.steps.norms.len()],
-            images: count,
-            origin,
-            spare: self.spare.clone(),
-            plan,
-            packed,
-        };
-        let caller = Caller { images: &images, outputs: &mut results, ..Caller::default() };
-        self.run(&mut kept, caller, |plan| &plan.forward);
-        let stats = batch_stats(network, &kept);
-        let shapes = &kept.origin.outputs;
-        let mut results = results
-            .into_iter()
-            .zip(shapes)
-            .map(|(values, shape)| Tensor::from_vec(values, shape.as_slice(), &Device::Cpu));
-        let logits = results.next().expect("the logits are the first output")?;
-        let taps = results.collect::<Result<_, _>>()?;
-        Ok(Pass { logits, taps, tape: crate::Tape::new(kept), stats })
+        let precise = self.precise(keep == Keep::Nothing);
+        self.pass(network, params, images, (norm, keep, precise), taps)
+    }
+
+    fn query(&self, network: &Network, params: &Params, images: &Tensor) -> Result<Tensor, EngineError> {
+        let mode = (Norm::Running, Keep::Nothing, self.precise(false));
+        Ok(self.pass(network, params, images, mode, &[])?.logits)
     }
 
     fn backward(
@@ -279,6 +256,60 @@ impl Engine for Cpu {
 }
 
 impl Cpu {
+    /// What a forward that is `judged` by, or given away as labels, may round; attacks and training may round more.
+    fn precise(&self, judged: bool) -> Precise {
+        if self.exact_conv || judged { Precise::Yes } else { Precise::No }
+    }
+
+    /// A forward, once it is known what it may round.
+    fn pass(
+        &self,
+        network: &Network,
+        params: &Params,
+        images: &Tensor,
+        (norm, keep, precise): (Norm, Keep, Precise),
+        taps: &[NodeId],
+    ) -> Result<Pass, EngineError> {
+        let count = check_forward(network, params, images, norm, taps)?;
+        if params.precision() != Precision::F32 {
+            return Err(EngineError::NotInPrecision { engine: self.name(), precision: "f64" });
+        }
+        let outputs: Vec<NodeId> = std::iter::once(network.output()).chain(taps.iter().copied()).collect();
+        let (plan, packed) = self.prepare(network, params, norm, keep, &outputs, precise);
+        let (storage, layout) = images.storage_and_layout();
+        let copy: Vec<f32>;
+        let images = match (&*storage, layout.contiguous_offsets()) {
+            (Storage::Cpu(values), Some((from, to))) => &values.as_slice::<f32>()?[from..to],
+            _ => {
+                copy = values_of(images)?;
+                &copy
+            }
+        };
+        let origin = Origin::new(network, params, keep, &outputs, count);
+        let mut results: Vec<Vec<f32>> =
+            origin.outputs.iter().map(|shape| vec![0.0; shape.iter().product()]).collect();
+        let mut kept = Kept {
+            values: Some(self.spare.take(plan.plan.tape_len * count)),
+            norms: vec![NormState::default(); plan.plan.steps.norms.len()],
+            images: count,
+            origin,
+            spare: self.spare.clone(),
+            plan,
+            packed,
+        };
+        let caller = Caller { images, outputs: &mut results, ..Caller::default() };
+        self.run(&mut kept, caller, |plan| &plan.forward);
+        let stats = batch_stats(network, &kept);
+        let shapes = &kept.origin.outputs;
+        let mut results = results
+            .into_iter()
+            .zip(shapes)
+            .map(|(values, shape)| Tensor::from_vec(values, shape.as_slice(), &Device::Cpu));
+        let logits = results.next().expect("the logits are the first output")?;
+        let taps = results.collect::<Result<_, _>>()?;
+        Ok(Pass { logits, taps, tape: crate::Tape::new(kept), stats })
+    }
+
     /// Runs a program of the plan on the pool.
     fn run(&self, kept: &mut Kept, caller: Caller<'_>, program: fn(&Plan) -> &Program) {
         let mut workspace = locked(&self.workspace).take().unwrap_or_default();

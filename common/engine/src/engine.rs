@@ -134,6 +134,11 @@ pub trait Engine: Send + Sync {
     fn logits(&self, network: &Network, params: &Params, images: &Tensor) -> Result<Tensor, EngineError> {
         Ok(self.forward(network, params, images, Norm::Running, Keep::Nothing, &[])?.logits)
     }
+
+    /// The same for an attack's queries: an engine may round as it does in an attack's forwards.
+    fn query(&self, network: &Network, params: &Params, images: &Tensor) -> Result<Tensor, EngineError> {
+        self.logits(network, params, images)
+    }
 }
 
 /// A row of the table of engines: one that can be started.

@@ -25,9 +25,14 @@ impl<'a> Victim<'a> {
 }
 
 impl Victim<'_> {
-    /// Logits `(N, K)` under running statistics: all that an attack needs that asks and never differentiates.
+    /// Logits `(N, K)` under running statistics, as an image is judged by.
     pub fn logits(&self, images: &Tensor) -> Result<Tensor, EngineError> {
         self.engine.logits(self.network, self.params, images)
+    }
+
+    /// The same as an attack sees them, which may be rounded more: all that it needs where it differentiates nothing.
+    pub(super) fn query(&self, images: &Tensor) -> Result<Tensor, EngineError> {
+        self.engine.query(self.network, self.params, images)
     }
 
     /// A forward that can go back to the images.
