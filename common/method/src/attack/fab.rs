@@ -4,7 +4,7 @@ mod reach;
 
 use serde::{Deserialize, Serialize};
 
-use self::reach::Reach;
+use self::reach::{Reach, gain};
 use super::margin::{Loss, fewer_targets, targets};
 use super::row::{Attack, Row};
 use super::search::{Next, Search, Subject, Unreadable, restored, saved};
@@ -102,6 +102,12 @@ impl Search for Way {
         &self.state.point
     }
 
+    /// Nearly every step leads beyond the boundary, from where it goes back at once: a gradient there would be thrown
+    /// away.
+    fn is_query(&self) -> bool {
+        self.state.is_step
+    }
+
     fn slope(&mut self, logits: &[f32], slope: &mut [f32]) {
         if self.state.targets.is_empty() {
             self.state.targets = targets(logits, self.subject.label, self.attack.targets);
@@ -126,14 +132,13 @@ impl Search for Way {
                 for (point, image) in self.state.point.iter_mut().zip(image) {
                     *point = image + BETA * (*point - image);
                 }
-                return Next::Ask;
             }
+            return Next::Ask;
         }
         let Some(&target) = self.state.targets.get(self.state.at) else { return Next::Exhausted };
         let gap = logits[label.to_owned()] - logits[target];
-        let inner = |at: &[f32]| -> f32 { gradient.iter().zip(at).map(|(slope, pixel)| slope * pixel).sum() };
         // On the plane the difference of logits, as the gradient predicts it, is zero.
-        let from_image = gap + inner(&self.state.point) - inner(image);
+        let from_image = gap - gain(gradient, &self.state.point, image) as f32;
         let reach = |amount, from: &[f32]| Reach::of(threat.norm, amount, from, gradient);
         let (Some(near), Some(home)) = (reach(gap, &self.state.point), reach(from_image, image)) else {
             // A gradient of zeros leads nowhere, here or ever.
@@ -141,11 +146,10 @@ impl Search for Way {
         };
         let [to_plane, from_home] = [near.length, home.length].map(|length| length.max(LEAST_LENGTH));
         let pull = (to_plane / (to_plane + from_home)).clamp(0.0, ALPHA_MOST);
-        for (place, &slope) in gradient.iter().enumerate() {
-            let (now, image) = (self.state.point[place], image[place]);
-            let ahead = now + ETA * near.step(now, slope);
-            let back = image + ETA * home.step(image, slope);
-            self.state.point[place] = (ahead * (1.0 - pull) + back * pull).clamp(0.0, 1.0);
+        let moves = near.moves.iter().zip(&home.moves);
+        for ((point, image), (near, home)) in self.state.point.iter_mut().zip(image).zip(moves) {
+            let (ahead, back) = (*point + ETA * near, image + ETA * home);
+            *point = (ahead * (1.0 - pull) + back * pull).clamp(0.0, 1.0);
         }
         self.state.is_step = true;
         Next::Ask
@@ -179,6 +183,7 @@ impl Way {
 mod tests {
     use crate::attack::find;
     use crate::attack::known;
+    use crate::attack::search::Next;
     use crate::threat::Threat;
 
     /// scipy's lengths of the shortest ways to these planes, as in `fab/reach.rs`: FAB overshoots by at most 1.05 and then
@@ -211,5 +216,30 @@ mod tests {
         let network = |_: &[f32]| (vec![1.0, 0.0, 0.0], vec![vec![0.0; 3]; 3]);
         let subject = known::subject(&[0.5; 3], 0, Threat::l2(0.5));
         assert!(known::ended(find("fab-t").unwrap().as_ref(), subject, &network).is_none());
+    }
+
+    /// One pixel of 0.5 and the difference of logits `0.3 - x`: the boundary is at 0.3, a step of 1.05 times the way
+    /// leads to 0.29 (less what the pull back takes), and 0.9 of that from the image is 0.311.
+    #[test]
+    fn where_a_step_led_it_asks_for_logits_alone_and_goes_back_or_asks_the_same_point_for_its_slope() {
+        let subject = known::subject(&[0.5], 0, Threat::linf(0.01));
+        let mut search = find("fab-t:targets=1").unwrap().begin(subject);
+        let logits = |x: f32| [x, 0.3];
+        assert!(!search.is_query());
+        let mut slope = [0.0; 2];
+        search.slope(&logits(0.5), &mut slope);
+        assert_eq!(search.learn(&logits(0.5), &[-1.0]), Next::Ask);
+        let led = search.point()[0];
+        assert!(search.is_query() && (led - 0.29).abs() < 1e-3, "{led}");
+        assert_eq!(search.learn(&logits(led), &[]), Next::Ask);
+        let back = search.point()[0];
+        assert!(!search.is_query() && (back - 0.311).abs() < 1e-3, "{back}");
+        search.slope(&logits(back), &mut slope);
+        assert_eq!(search.learn(&logits(back), &[-1.0]), Next::Ask);
+        let led = search.point()[0];
+        // The network turns out to be right there.
+        assert!(search.is_query());
+        assert_eq!(search.learn(&[1.0, 0.0], &[]), Next::Ask);
+        assert!(!search.is_query() && search.point()[0].to_bits() == led.to_bits());
     }
 }

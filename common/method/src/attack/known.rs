@@ -56,7 +56,8 @@ pub(super) fn ended(
         let (logits, slopes) = network(search.point());
         let mut slope = vec![0.0; logits.len()];
         search.slope(&logits, &mut slope);
-        let gradient = if attack.climbs() { gradient(&slope, &slopes) } else { Vec::new() };
+        let climbs = attack.climbs() && !search.is_query();
+        let gradient = if climbs { gradient(&slope, &slopes) } else { Vec::new() };
         match search.learn(&logits, &gradient) {
             Next::Ask => {}
             Next::Judge => return Some(search.point().to_vec()),

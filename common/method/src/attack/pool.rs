@@ -1,6 +1,6 @@
 //! Many searches together, in batches that stay full.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device, Storage, Tensor};
 use engine::EngineError;
 use rayon::prelude::*;
 
@@ -121,12 +121,10 @@ impl<'a> Pool<'a> {
         if self.slots.is_empty() {
             return Ok(Vec::new());
         }
-        let images = self.points()?;
-        if self.attack.climbs() {
-            self.differentiate(&images)?;
-        } else {
-            self.query(&images)?;
-        }
+        let is_query = |slot: &&mut Slot| !self.attack.climbs() || slot.search.is_query();
+        let (queries, climbs): (Vec<&mut Slot>, Vec<&mut Slot>) = self.slots.iter_mut().partition(is_query);
+        query(&self.victim, queries)?;
+        differentiate(&self.victim, climbs)?;
         let ended = self.slots.extract_if(.., |slot| slot.next != Next::Ask);
         let end = |slot: Slot| End {
             index: slot.index,
@@ -135,58 +133,68 @@ impl<'a> Pool<'a> {
         };
         Ok(ended.map(end).collect())
     }
+}
 
-    /// All points `(N, C, H, W)`, in the precision of the victim.
-    fn points(&mut self) -> Result<Tensor, EngineError> {
-        let [channels, height, width] = self.victim.network.input();
-        let size = channels * height * width;
-        let mut pixels = vec![0.0f32; self.slots.len() * size];
-        pixels
-            .par_chunks_mut(size)
-            .zip(&mut self.slots)
-            .for_each(|(to, slot)| to.copy_from_slice(slot.search.point()));
-        let images = Tensor::from_vec(pixels, (self.slots.len(), channels, height, width), &Device::Cpu)?;
-        Ok(images.to_dtype(self.precision())?)
-    }
+/// The points of these searches `(N, C, H, W)`, in the precision of the victim.
+fn points(victim: &Victim, slots: &mut [&mut Slot]) -> Result<Tensor, EngineError> {
+    let [channels, height, width] = victim.network.input();
+    let size = channels * height * width;
+    let mut pixels = vec![0.0f32; slots.len() * size];
+    let each = pixels.par_chunks_mut(size).zip(&mut *slots);
+    each.for_each(|(to, slot)| to.copy_from_slice(slot.search.point()));
+    let images = Tensor::from_vec(pixels, (slots.len(), channels, height, width), &Device::Cpu)?;
+    Ok(images.to_dtype(precision(victim))?)
+}
 
-    fn precision(&self) -> DType {
-        match self.victim.params.precision() {
-            engine::params::Precision::F32 => DType::F32,
-            engine::params::Precision::F64 => DType::F64,
-        }
+fn precision(victim: &Victim) -> DType {
+    match victim.params.precision() {
+        engine::params::Precision::F32 => DType::F32,
+        engine::params::Precision::F64 => DType::F64,
     }
+}
 
-    fn query(&mut self, images: &Tensor) -> Result<(), EngineError> {
-        let logits = self.victim.logits(images)?;
-        let (values, classes) = (flat(&logits)?, logits.dim(1)?);
-        self.slots.par_iter_mut().zip(values.par_chunks(classes)).for_each(|(slot, logits)| {
-            slot.asked.forwards += 1;
-            slot.next = slot.search.learn(logits, &[]);
-        });
-        Ok(())
+/// Tells searches the logits at their points.
+fn query(victim: &Victim, mut slots: Vec<&mut Slot>) -> Result<(), EngineError> {
+    if slots.is_empty() {
+        return Ok(());
     }
+    let logits = victim.query(&points(victim, &mut slots)?)?;
+    let (values, classes) = (flat(&logits)?, logits.dim(1)?);
+    slots.par_iter_mut().zip(values.par_chunks(classes)).for_each(|(slot, logits)| {
+        slot.asked.forwards += 1;
+        slot.next = slot.search.learn(logits, &[]);
+    });
+    Ok(())
+}
 
-    fn differentiate(&mut self, images: &Tensor) -> Result<(), EngineError> {
-        let pass = self.victim.pass(images)?;
-        let (values, classes) = (flat(&pass.logits)?, pass.logits.dim(1)?);
-        let mut slopes = vec![0.0f32; values.len()];
-        let each =
-            self.slots.par_iter_mut().zip(values.par_chunks(classes)).zip(slopes.par_chunks_mut(classes));
-        each.for_each(|((slot, logits), slope)| slot.search.slope(logits, slope));
-        let slopes = Tensor::from_vec(slopes, (self.slots.len(), classes), &Device::Cpu)?;
-        let slopes = slopes.to_dtype(self.precision())?;
-        let gradient = self.victim.engine.backward(pass.tape, &[Some(slopes)], None)?;
-        let gradient = flat(&gradient.expect("forward kept the image"))?;
-        let size = gradient.len() / self.slots.len();
-        let each = self.slots.par_iter_mut().zip(values.par_chunks(classes)).zip(gradient.par_chunks(size));
-        each.for_each(|((slot, logits), gradient)| {
-            slot.asked.forwards += 1;
-            slot.asked.gradients += 1;
-            slot.asked.vanished += u64::from(gradient.iter().all(|slope| slope.abs() < VANISHED));
-            slot.next = slot.search.learn(logits, gradient);
-        });
-        Ok(())
+/// Tells searches the logits at their points and the gradients of what they climb.
+fn differentiate(victim: &Victim, mut slots: Vec<&mut Slot>) -> Result<(), EngineError> {
+    if slots.is_empty() {
+        return Ok(());
     }
+    let pass = victim.pass(&points(victim, &mut slots)?)?;
+    let (values, classes) = (flat(&pass.logits)?, pass.logits.dim(1)?);
+    let mut slopes = vec![0.0f32; values.len()];
+    let each = slots.par_iter_mut().zip(values.par_chunks(classes)).zip(slopes.par_chunks_mut(classes));
+    each.for_each(|((slot, logits), slope)| slot.search.slope(logits, slope));
+    let slopes = Tensor::from_vec(slopes, (slots.len(), classes), &Device::Cpu)?;
+    let slopes = slopes.to_dtype(precision(victim))?;
+    let gradient = victim.engine.backward(pass.tape, &[Some(slopes)], None)?;
+    let gradient = gradient.expect("forward kept the image").contiguous()?.to_dtype(DType::F32)?;
+    let (storage, layout) = gradient.storage_and_layout();
+    let (Storage::Cpu(gradient), Some((from, to))) = (&*storage, layout.contiguous_offsets()) else {
+        unreachable!("engines answer in the host's memory, and it was made contiguous")
+    };
+    let gradient = &gradient.as_slice::<f32>()?[from..to];
+    let size = gradient.len() / slots.len();
+    let each = slots.par_iter_mut().zip(values.par_chunks(classes)).zip(gradient.par_chunks(size));
+    each.for_each(|((slot, logits), gradient)| {
+        slot.asked.forwards += 1;
+        slot.asked.gradients += 1;
+        slot.asked.vanished += u64::from(gradient.iter().all(|slope| slope.abs() < VANISHED));
+        slot.next = slot.search.learn(logits, gradient);
+    });
+    Ok(())
 }
 
 fn flat(tensor: &Tensor) -> Result<Vec<f32>, EngineError> {

@@ -64,10 +64,16 @@ pub trait Search: Send {
     /// Where it wants to know what the network says.
     fn point(&self) -> &[f32];
 
+    /// Whether logits are all that it wants to know at this point, of an attack that climbs: `learn` then gets no gradient.
+    fn is_query(&self) -> bool {
+        false
+    }
+
     /// The derivative by the logits `(K,)` of what is to be differentiated at the point.
     fn slope(&mut self, logits: &[f32], slope: &mut [f32]);
 
-    /// Takes what the network said at the point and names the next. `gradient` is empty for attacks that ask for none.
+    /// Takes what the network said at the point and names the next. `gradient` is empty where none was asked
+    /// for.
     fn learn(&mut self, logits: &[f32], gradient: &[f32]) -> Next;
 
     /// How much of what it will try at most is done, from 0 to 1.
