@@ -139,11 +139,14 @@ impl Search for Tries {
         } else {
             self.state.point.copy_from_slice(&self.state.best);
         }
-        if self.state.tried == self.attack.queries {
-            return Next::Exhausted;
+        // A square that changes nothing has the best point's margin: it counts as tried, and need not be asked.
+        while self.state.tried < self.attack.queries {
+            self.draw();
+            if self.state.point != self.state.best {
+                return Next::Ask;
+            }
         }
-        self.draw();
-        Next::Ask
+        Next::Exhausted
     }
 
     fn share(&self) -> f64 {
@@ -253,9 +256,8 @@ mod tests {
         assert!((1..32).all(|row| stripes[row * 32] >= 0.0));
         let mut widest = std::collections::BTreeMap::new();
         // A margin that never improves keeps the stripes, so each point is them and one square.
-        for tried in 0..=3000 {
-            let next = search.learn(&[1.0, 0.0], &[]);
-            assert_eq!(next, if tried == 3000 { Next::Exhausted } else { Next::Ask });
+        while search.learn(&[1.0, 0.0], &[]) == Next::Ask {
+            let tried = (search.share() * 3000.0).round() as usize - 1;
             let (rows, columns) = changed(&stripes, search.point());
             let side = widest.entry([10, 50, 200, 500, 1000, 2000].iter().filter(|&&q| tried > q).count());
             let side = side.or_insert(0);
@@ -268,6 +270,21 @@ mod tests {
         }
         let sides: Vec<usize> = widest.into_values().collect();
         assert_eq!(sides, [29, 20, 14, 10, 7, 5, 4]);
+        assert!((search.share() - 1.0).abs() < 1e-12, "all squares were tried");
+    }
+
+    /// Squares of one pixel of one channel: half of them move it to the edge at which it lies.
+    #[test]
+    fn a_square_that_changes_nothing_counts_as_tried_and_is_not_asked() {
+        let image = Subject { image: vec![0.5; 4], shape: [1, 2, 2], ..subject() };
+        let mut search = find("square:queries=1000:p=0.25").unwrap().begin(image);
+        let (mut asked, best) = (0, search.point().to_vec());
+        while search.learn(&[1.0, 0.0], &[]) == Next::Ask {
+            assert_ne!(search.point(), best);
+            asked += 1;
+        }
+        assert!((search.share() - 1.0).abs() < 1e-12);
+        assert!((440..560).contains(&asked), "{asked} of 1000 squares, where half change something");
     }
 
     #[test]
