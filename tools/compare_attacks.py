@@ -9,8 +9,8 @@
 
 `run` attacks the network as a PyTorch module (tests/golden/networks.py) with the standard suite, or with one attack, of
 PyPI's `pyautoattack` (the authors' code, packaged) or `torchattacks`, and writes which attack broke each image: `outcomes`,
-one number an image in the order of the file: k broken by the k-th attack, -1 wrong without any, -2 still right. That is
-the form of `outcomes` in `distill eval --json`. What a peer hands back counts only if it lies in the ball and in [0, 1]
+one number an image in the order of the file: k broken by the k-th attack (from 0), -1 wrong without any, -2 still right:
+the form of `fates` in `distill eval --json`. What a peer hands back counts only if it lies in the ball and in [0, 1]
 and is classified wrong in a forward of its own. `table` writes Markdown: the images left after each attack, and how often
 one side holds what the other breaks.
 """
@@ -28,7 +28,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests/golden"))
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests/golden"))
 
 from networks import build
 
@@ -36,7 +37,7 @@ STANDARD = ("apgd-ce", "apgd-t", "fab-t", "square")
 ALONE = ("apgd-ce", "apgd-dlr", "apgd-t", "fab-t", "square")
 NORMS = {"linf": "Linf", "l2": "L2"}
 WRONG, STANDING = -1, -2
-CLASSES = 10  # of both data sets
+CLASSES = 10  # of all three data sets
 
 
 def main():
@@ -47,7 +48,7 @@ def main():
     run.add_argument("--attack", choices=("autoattack", *ALONE), default="autoattack", help="the suite, or one alone")
     run.add_argument("--weights", required=True, help="safetensors, or a checkpoint of PyTorch")
     run.add_argument("--arch", required=True, help="name in tests/golden/networks.py, which is the project's own")
-    run.add_argument("--data", required=True, metavar="FORM:FOLDER", help="mnist: or cifar10:; the test split")
+    run.add_argument("--data", required=True, metavar="FORM:FOLDER", help="mnist:FOLDER, cifar10:FOLDER or sample; the test split")
     run.add_argument("--limit", type=int, default=100)
     run.add_argument("--eps", required=True, help="as in 8/255")
     run.add_argument("--norm", choices=sorted(NORMS), default="linf")
@@ -97,6 +98,7 @@ PEERS = {"pyautoattack": pyautoattack, "torchattacks": torchattacks}
 def attack_all(args):
     args.radius = float(Fraction(args.eps))
     torch.set_num_threads(args.threads)
+    torch.backends.cudnn.allow_tf32 = False  # the network as it is judged elsewhere, not one with 10 bits of fraction
     images, labels = (part.to(args.device) for part in read_images(args.data, args.limit))
     net = build(args.arch, images.shape[1], images.shape[2], CLASSES).float()
     net.load_state_dict(read_weights(args.weights))
@@ -166,21 +168,24 @@ def read_weights(path):
 def read_images(data, limit):
     """The first images of the test split, (N, C, H, W) f32 in [0, 1], and their classes."""
     form, _, folder = data.partition(":")
-    folder = Path(folder)
     if form == "mnist":
-        pixels = np.frombuffer(gzip.decompress((folder / "t10k-images-idx3-ubyte.gz").read_bytes()), np.uint8, offset=16)
-        labels = np.frombuffer(gzip.decompress((folder / "t10k-labels-idx1-ubyte.gz").read_bytes()), np.uint8, offset=8)
-        pixels = pixels.reshape(-1, 1, 28, 28)[:limit]
-    elif form == "cifar10":
+        read = lambda name, skip: np.frombuffer(gzip.decompress((Path(folder) / name).read_bytes()), np.uint8, offset=skip)
+        pixels = read("t10k-images-idx3-ubyte.gz", 16).reshape(-1, 28, 28)[:limit]
+        labels = read("t10k-labels-idx1-ubyte.gz", 8)[:limit]
+    elif form in ("sample", "cifar10"):
         import pyarrow.parquet
         from PIL import Image
 
-        rows = pyarrow.parquet.read_table(next(folder.glob("test*.parquet"))).slice(0, limit).to_pylist()
-        pixels = np.stack([np.asarray(Image.open(io.BytesIO(row["img"]["bytes"]))) for row in rows]).transpose(0, 3, 1, 2)
-        labels = np.array([row["label"] for row in rows])
+        file = ROOT / "data/samples/test.parquet" if form == "sample" else next(Path(folder).glob("test*.parquet"))
+        rows = pyarrow.parquet.read_table(file).slice(0, limit)
+        images = rows["img" if "img" in rows.column_names else "image"].to_pylist()
+        pixels = np.stack([np.asarray(Image.open(io.BytesIO(image["bytes"]))) for image in images])
+        labels = np.array(rows["label"])
     else:
-        sys.exit(f"--data {data}: wanted mnist:FOLDER (idx.gz) or cifar10:FOLDER (Hugging Face Parquet)")
-    return torch.from_numpy(pixels.astype(np.float32) / np.float32(255)), torch.from_numpy(labels[:limit].astype(np.int64))
+        sys.exit(f"--data {data}: wanted mnist:FOLDER (idx.gz), cifar10:FOLDER (Hugging Face Parquet), or sample")
+    pixels = pixels[:, None] if pixels.ndim == 3 else pixels.transpose(0, 3, 1, 2)
+    pixels = np.ascontiguousarray(pixels, np.float32) / np.float32(255)
+    return torch.from_numpy(pixels), torch.from_numpy(labels.astype(np.int64))
 
 
 def left_after(outcomes, number):
@@ -191,10 +196,12 @@ def left_after(outcomes, number):
 def read_ours(path):
     """A run of `distill eval --json`, in the shape of a peer's."""
     report = json.loads(Path(path).read_text())
-    [attack] = [name for name in report["outcomes"] if name != "clean"]
-    suite = [key.partition("/")[2] for key in report if key.startswith(f"{attack}/")]
-    run = {"seed": report["seed"], "outcomes": report["outcomes"][attack]}
-    return {"what": ("distill " + report["version"]), "attacks": suite or [attack], "eps": report["eps"], "runs": [run]}
+    suites = [outcome for outcome in report["outcomes"] if outcome["suite"] != "clean"]
+    if len(suites) != 1:
+        sys.exit(f"{path}: holds {[suite['suite'] for suite in suites]}, wanted one attack or suite")
+    # -3 is an image at which every gradient had vanished: it stands.
+    run = {"seed": report["seed"], "outcomes": [max(fate, STANDING) for fate in suites[0]["fates"]]}
+    return {"what": f"distill {report['version']}", "attacks": suites[0]["attacks"], "eps": report["eps"], "runs": [run]}
 
 
 def read_peers(paths):
@@ -209,16 +216,20 @@ def markdown(ours, peer):
     for report in (*ours, peer):
         if Fraction(report["eps"]) != Fraction(peer["eps"]) or list(report["attacks"]) != list(peer["attacks"]):
             sys.exit(f"{report['what']} ran {report['attacks']} at {report['eps']}, {peer['what']} {peer['attacks']} at {peer['eps']}")
+    # Where one side went on to more images, the first ones are compared.
+    images = min(len(run["outcomes"]) for side in (mine, peer) for run in side["runs"])
+    for run in (*mine["runs"], *peer["runs"]):
+        run["outcomes"] = run["outcomes"][:images]
     here, there = (np.array([run["outcomes"] for run in side["runs"]]) for side in (mine, peer))
-    if here.shape[1] != there.shape[1] or not (np.unique(np.concatenate([here == WRONG, there == WRONG]), axis=0).shape[0] == 1):
+    if not (np.unique(np.concatenate([here == WRONG, there == WRONG]), axis=0).shape[0] == 1):
         sys.exit("the sides disagree without an attack: not the same images, or not the same network")
-    lines = [f"| left of {here.shape[1]} after | {mine['what']} | {peer['what']} |", "|---|---|---|"]
+    lines = [f"| left of {images} after | {mine['what']} | {peer['what']} |", "|---|---|---|"]
     for number, name in enumerate(("clean", *peer["attacks"]), -1):
         left = [" ".join(str(left_after(run["outcomes"], number)) for run in side["runs"]) for side in (mine, peer)]
         lines.append(f"| {name} | {left[0]} | {left[1]} |")
     # Every seed of one side beside every seed of the other: seeds are no pairs.
     held, broken = here == STANDING, there == STANDING
-    cases = len(here) * len(there) * here.shape[1]
+    cases = len(here) * len(there) * images
     for text, holds, breaks in (("here held, there broken", held, ~broken), ("there held, here broken", broken, ~held)):
         pairs = sum(int((mine & other).sum()) for mine in holds for other in breaks)
         always = np.flatnonzero(holds.all(0) & breaks.all(0)).tolist()

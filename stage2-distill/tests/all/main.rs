@@ -5,6 +5,7 @@ mod fixture;
 mod interruption;
 mod invocations;
 mod lost;
+mod peers;
 mod refusals;
 mod shared_evaluation;
 mod streams;
