@@ -278,12 +278,12 @@ impl Cpu {
         let (plan, packed) = self.prepare(network, params, norm, keep, &outputs, precise);
         let (storage, layout) = images.storage_and_layout();
         let copy: Vec<f32>;
-        let images = match (&*storage, layout.contiguous_offsets()) {
-            (Storage::Cpu(values), Some((from, to))) => &values.as_slice::<f32>()?[from..to],
-            _ => {
-                copy = values_of(images)?;
-                &copy
-            }
+        let inside = layout.contiguous_offsets();
+        let images = if let (Storage::Cpu(values), Some((from, to))) = (&*storage, inside) {
+            &values.as_slice::<f32>()?[from..to]
+        } else {
+            copy = values_of(images)?;
+            &copy
         };
         let origin = Origin::new(network, params, keep, &outputs, count);
         let mut results: Vec<Vec<f32>> =
