@@ -94,7 +94,7 @@ def constants():
         "args": argparse.Namespace(lr=0.1, pixel_mean=[127.5, 51, 102], pixel_std=[63.75, 51, 127.5]),
         "arrays": {"new_mean": numpy.array([0.4, 0.5, 0.6], dtype=numpy.float32).reshape(3, 1, 1), "new_std": numpy.array([0.25, 0.5, 1.0], dtype=">f8")},
         "hyper_parameters": {"MEAN": numpy.float64(0.125), "STD": 0.5}, "transform": Normalize([0.7, 0.8, 0.9], [0.5, 0.5, 0.5]),
-        "normalization": [[0.15, 0.25, 0.35], [0.5, 0.25, 0.5]], "settings": Settings(cifar10_mean_std=((0.2, 0.3, 0.4), (0.5, 0.5, 0.25))),
+        "normalization": [[0.15, 0.25, 0.35], [0.5, 0.25, 0.5]], "typed": {"mean": "0.3, 0.4, 0.5", "std": "(0.25,0.25,0.25)"}, "settings": Settings(cifar10_mean_std=((0.2, 0.3, 0.4), (0.5, 0.5, 0.25))),
         # What is no normalisation of three channels' pixels in [0, 1] or up to 255.
         "accuracy": {"mean": [91.2, 90.8, 91.0], "std": [0.1, 0.2, 0.1]}, "train_loss": {"mean": 0.5, "std": 0.1}, "grey": {"mean": [0.5, 0.5], "std": [0.5, 0.5]},
         "half": {"mean": [0.5, 0.5, 0.5]}, "flags": {"mean": True, "std": True}, "plain": {"mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]},

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use super::checkpoint::Checkpoint;
 use super::error::LocateError;
 use super::fit::is_counter;
-use super::kept::normalisers;
+use super::kept;
 use super::leftover::{harmless, some};
 use super::locate::{Located, Sought};
-use super::normaliser::{Normaliser, NotOne, Pair, is_constant, pairs, per_channel};
-use super::part::Listed;
+use super::normaliser::{Normaliser, NotOne, Pair, is_constant, lone_mean, pairs, per_channel};
+use super::part::{Listed, Part};
 use super::spot::Spot;
 
 /// Of constants that the user's word replaces.
@@ -88,6 +88,9 @@ impl Checkpoint<'_> {
         }
         located.left = left;
         located.beside = self.beside(chosen, sought)?;
+        let others = self.parts.iter().enumerate().filter(|&(place, _)| place != chosen.part);
+        let half = || others.into_iter().find_map(|(_, part)| Some(within(part, lone_mean(part, channels)?)));
+        located.half = kept::lone_mean(&self.kept, channels).or_else(half);
         Ok(())
     }
 
@@ -114,7 +117,7 @@ impl Checkpoint<'_> {
                 }
             }
         }
-        normalisers(&self.kept, sought.input[0]).into_iter().map(Some).for_each(add);
+        kept::normalisers(&self.kept, sought.input[0]).into_iter().map(Some).for_each(add);
         Ok(all)
     }
 
@@ -159,4 +162,9 @@ impl Checkpoint<'_> {
         }
         Ok(found)
     }
+}
+
+/// A tensor's name with the keys that lead to its part.
+fn within(part: &Part, name: &str) -> String {
+    part.path.iter().map(String::as_str).chain([name]).collect::<Vec<_>>().join(".")
 }

@@ -1,12 +1,11 @@
 //! Constants of a normalisation that a checkpoint keeps as plain numbers beside its tensors: in its settings, in the
 //! arguments of the script that wrote it, in a transform that was pickled, in the metadata of a safetensors file.
 
-use std::collections::{BTreeMap, HashSet};
+mod search;
 
-use serde_json::Value;
+pub(crate) use search::{in_metadata, in_pickle};
 
 use super::normaliser::{DEVIATIONS, MEANS, Normaliser};
-use super::pickle::Item;
 
 /// Numbers under one key that is named like a mean or a deviation, or like both.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,16 +14,10 @@ pub(super) struct Kept {
     path: Vec<String>,
     key: String,
     values: Vec<f64>,
+    /// Whether they are a list, if only of one.
+    is_list: bool,
 }
 
-/// Mappings within mappings that are looked into, at most.
-const DEEPEST: usize = 12;
-/// No image has so many channels.
-const LONGEST: usize = 128;
-/// Keys that are kept, at most: a file has a few.
-const MOST: usize = 64;
-/// Keys of such names whose values are looked at, at most: a large array may stand under every one.
-const MOST_LOOKS: usize = 4096;
 /// Single numbers under keys like these tell of a training, as `train_loss: {mean, std}` does.
 const RECORDS: [&str; 10] =
     ["loss", "acc", "err", "grad", "time", "metric", "result", "score", "log", "hist"];
@@ -59,96 +52,6 @@ fn word(key: &str) -> Option<(Word, String)> {
     found.filter(|(_, rest)| *rest != "running").map(|(word, rest)| (word, rest.to_owned()))
 }
 
-/// Everything of the kind in a pickle, also in the attributes of its objects.
-pub(super) fn in_pickle(root: Item) -> Vec<Kept> {
-    let mut search = Search { kept: Vec::new(), seen: HashSet::new(), looks: 0 };
-    search.visit(root, &mut Vec::new());
-    search.kept
-}
-
-struct Search {
-    kept: Vec<Kept>,
-    seen: HashSet<u32>,
-    looks: usize,
-}
-
-impl Search {
-    /// Each value is looked at once, so values that contain each other cost no more than their number.
-    fn visit(&mut self, item: Item, path: &mut Vec<String>) {
-        if path.len() > DEEPEST || self.kept.len() >= MOST {
-            return;
-        }
-        let state = item.as_call().and_then(|call| call.state);
-        let own = item.own_entries();
-        let is_container =
-            item.entries().is_some() || item.elements().is_some() || state.is_some() || own.len() > 0;
-        if !is_container || !self.seen.insert(item.identity()) {
-            return;
-        }
-        if let Some(state) = state {
-            self.visit(state, path);
-        }
-        for (key, value) in item.entries().into_iter().flatten().chain(own) {
-            let key = match (key.as_str(), key.as_int()) {
-                (Some(text), _) if text.len() <= LONGEST => text.to_owned(),
-                (_, Some(number)) => number.to_string(),
-                _ => continue,
-            };
-            let is_named = word(&key).is_some() && self.looks < MOST_LOOKS;
-            self.looks += usize::from(is_named);
-            let values = is_named.then(|| value.numbers(LONGEST)).flatten();
-            if let Some(values) = values.filter(|values| !values.is_empty()) {
-                self.kept.push(Kept { path: path.clone(), key, values });
-                continue;
-            }
-            path.push(key);
-            self.visit(value, path);
-            path.pop();
-        }
-        for (place, element) in item.elements().into_iter().flatten().enumerate() {
-            path.push(place.to_string());
-            self.visit(element, path);
-            path.pop();
-        }
-    }
-}
-
-/// Everything of the kind in what a safetensors file says about itself: text, which may be JSON or numbers with commas.
-pub(super) fn in_metadata(metadata: &BTreeMap<String, String>) -> Vec<Kept> {
-    let mut kept = Vec::new();
-    for (key, text) in metadata {
-        let list = || serde_json::from_str(&format!("[{}]", text.trim_matches(['(', ')', '[', ']']))).ok();
-        let value = serde_json::from_str(text).ok().or_else(list);
-        visit_json(key, &value.unwrap_or_default(), &mut Vec::new(), &mut kept);
-    }
-    kept
-}
-
-// serde_json itself refuses what is nested deeper than 128.
-fn visit_json(key: &str, value: &Value, path: &mut Vec<String>, kept: &mut Vec<Kept>) {
-    if kept.len() >= MOST {
-        return;
-    }
-    let mut values = Vec::new();
-    if word(key).is_some() && flat(value, &mut values).is_some() && !values.is_empty() {
-        kept.push(Kept { path: path.clone(), key: key.to_owned(), values });
-    } else if let Value::Object(entries) = value {
-        path.push(key.to_owned());
-        entries.iter().for_each(|(key, value)| visit_json(key, value, path, kept));
-        path.pop();
-    }
-}
-
-fn flat(value: &Value, into: &mut Vec<f64>) -> Option<()> {
-    match value {
-        Value::Array(elements) => elements.iter().try_for_each(|element| flat(element, into)),
-        number => {
-            into.push(number.as_f64()?);
-            (into.len() <= LONGEST).then_some(())
-        }
-    }
-}
-
 /// The normalisations of so many channels among what was kept, each once.
 ///
 /// Numbers that pixels in [0, 1] or up to 255 cannot have are something else (an accuracy over seeds), and a mean of 0
@@ -161,29 +64,50 @@ pub(super) fn normalisers(kept: &[Kept], channels: usize) -> Vec<Normaliser> {
             found.push(Normaliser { names, mean, std });
         }
     };
-    let name = |one: &Kept| one.path.iter().chain([&one.key]).cloned().collect::<Vec<_>>().join(".");
-    let is_record = |one: &Kept| {
-        let mut keys = one.path.iter().chain([&one.key]).map(|key| key.to_ascii_lowercase());
-        one.values.len() == 1 && keys.any(|key| RECORDS.iter().any(|word| key.contains(word)))
-    };
-    for one in kept.iter().filter(|one| !is_record(one)) {
+    for one in kept.iter().filter(|one| !one.is_record()) {
         match word(&one.key) {
             Some((Word::Both, _)) if one.values.len() == 2 * channels => {
                 let (mean, std) = one.values.split_at(channels);
-                add([name(one), name(one)], mean, std);
+                add([one.name(), one.name()], mean, std);
             }
             Some((Word::Mean, stem)) => {
-                let partner = |other: &&Kept| {
-                    other.path == one.path && word(&other.key) == Some((Word::Deviation, stem.clone()))
-                };
-                for other in kept.iter().filter(partner) {
-                    add([name(one), name(other)], &one.values, &other.values);
+                for other in kept.iter().filter(|other| other.is_deviation_of(one, &stem)) {
+                    add([one.name(), other.name()], &one.values, &other.values);
                 }
             }
             _ => {}
         }
     }
     found
+}
+
+/// A list that is named like the mean of so many channels' pixels, and is beside no deviation that is a number.
+pub(super) fn lone_mean(kept: &[Kept], channels: usize) -> Option<String> {
+    let is_lone = |one: &&Kept| {
+        let pixels = one.values.iter().all(|value| (0.0..=1.0).contains(value));
+        let counts = one.values.len() == channels && one.values.iter().any(|&value| value > 0.0);
+        let Some((Word::Mean, stem)) = word(&one.key) else { return false };
+        let is_alone = !kept.iter().any(|other| other.is_deviation_of(one, &stem));
+        one.is_list && pixels && counts && is_alone && !one.is_record()
+    };
+    kept.iter().find(is_lone).map(Kept::name)
+}
+
+impl Kept {
+    /// All keys that lead to it.
+    fn name(&self) -> String {
+        self.path.iter().chain([&self.key]).cloned().collect::<Vec<_>>().join(".")
+    }
+
+    fn is_record(&self) -> bool {
+        let mut keys = self.path.iter().chain([&self.key]).map(|key| key.to_ascii_lowercase());
+        self.values.len() == 1 && keys.any(|key| RECORDS.iter().any(|word| key.contains(word)))
+    }
+
+    fn is_deviation_of(&self, mean: &Self, stem: &str) -> bool {
+        self.path == mean.path
+            && word(&self.key).is_some_and(|found| found == (Word::Deviation, stem.to_owned()))
+    }
 }
 
 fn plausible(mean: &[f64], std: &[f64], channels: usize) -> Option<[Vec<f32>; 2]> {
@@ -207,6 +131,8 @@ fn plausible(mean: &[f64], std: &[f64], channels: usize) -> Option<[Vec<f32>; 2]
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     #[test]
@@ -257,8 +183,12 @@ mod tests {
     #[test]
     fn numbers_that_pixels_cannot_have_are_something_else() {
         let kept = |mean: &[f64], std: &[f64]| {
-            let one =
-                |key: &str, values: &[f64]| Kept { path: vec![], key: key.into(), values: values.into() };
+            let one = |key: &str, values: &[f64]| Kept {
+                path: vec![],
+                key: key.into(),
+                values: values.into(),
+                is_list: values.len() > 1,
+            };
             normalisers(&[one("mean", mean), one("std", std)], 3)
         };
         assert_eq!(kept(&[91.2], &[0.4]), [], "an accuracy over seeds");
@@ -267,6 +197,7 @@ mod tests {
             path: vec!["train_loss".into()],
             key: key.into(),
             values: vec![value],
+            is_list: false,
         });
         assert_eq!(normalisers(&record, 3), [], "a record of the training");
         assert_eq!(kept(&[0.0], &[1.0]), [], "nothing");

@@ -38,6 +38,8 @@ pub struct Located {
     /// Constants of normalisations in other parts, or kept as plain numbers, each once: nothing says whether the network
     /// applies them.
     pub beside: Vec<Normaliser>,
+    /// The same of a mean without a deviation.
+    pub half: Option<String>,
     /// A member of the sequence that the network is in, before it and without any tensor.
     pub hidden: Option<String>,
     /// What was left over and is harmless, in words.
@@ -83,6 +85,7 @@ impl Checkpoint<'_> {
             part,
             normaliser: None,
             beside: Vec::new(),
+            half: None,
             left: Vec::new(),
         };
         self.judge(&chosen, &copies, sought, is_named, &mut located)?;

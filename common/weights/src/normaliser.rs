@@ -66,6 +66,16 @@ pub(super) fn pairs(part: &Part, among: impl Fn(usize) -> bool, channels: usize)
     pairs
 }
 
+/// A tensor of a part that is named like a mean of so many channels, one number each, and is of no pair.
+pub(super) fn lone_mean(part: &Part, channels: usize) -> Option<&str> {
+    let found = pairs(part, |_| true, channels);
+    let is_lone = |&(place, one): &(usize, &Listed)| {
+        let is_mean = name(one).is_some_and(|name| MEANS.contains(&name.word));
+        is_mean && one.numbers() == Some(channels) && found.iter().all(|pair| pair.mean != place)
+    };
+    part.tensors.iter().enumerate().find(is_lone).map(|(_, one)| one.name.as_str())
+}
+
 /// Whether a tensor is named like a constant of a normalisation for so many channels.
 pub(super) fn is_constant(one: &Listed, channels: usize) -> bool {
     is_usable(one, channels)

@@ -65,6 +65,11 @@ pub(super) fn with_inputs(
             if let [first, others @ ..] = located.beside.as_slice() {
                 return Err(refused(beside(first, others)));
             }
+            if let Some(mean) = &located.half {
+                return Err(refused(format!(
+                    "{mean} lies beside the network, named like the mean of a normalisation, and no deviation with it\nhint: say what the network takes: --mean and --std, or --normalize none"
+                )));
+            }
             if let Some(hidden) = &located.hidden {
                 return Err(refused(format!(
                     "the network is `{}` of a sequence, and `{hidden}` before it has no tensors: a normalisation without buffers stands there as a rule\nhint: say what it does: --mean and --std, --normalize NAME, or --normalize none",

@@ -219,6 +219,24 @@ fn a_normalisation_that_cannot_be_one_or_is_two_is_refused() {
 }
 
 #[test]
+fn a_mean_beside_a_network_without_its_deviation_is_seen() {
+    let mut made = Made::default();
+    let network = mapping(&made.network("", 1.0));
+    let three = made.tensor(&[3], &[0.5]);
+    let float = |value: f64| [&b"G"[..], &value.to_be_bytes()].concat();
+    let plain = list(&[float(0.5), float(0.25), float(0.125)]);
+    let half = |beside: Vec<u8>| {
+        let root = dict(&[("net", network.clone()), ("constants", beside)]);
+        made.locate(&root, None).unwrap().half
+    };
+    let mean = Some("constants.mean".to_owned());
+    assert_eq!(half(dict(&[("mean", three.clone()), ("var", three.clone())])), mean);
+    assert_eq!(half(dict(&[("mean", plain.clone()), ("std", three.clone())])), mean, "of two kinds");
+    assert_eq!(half(dict(&[("mean", plain.clone()), ("std", plain.clone())])), None, "a whole one");
+    assert_eq!(half(dict(&[("mean", float(0.5))])), None, "a number of something");
+}
+
+#[test]
 fn two_pairs_in_one_module_are_one_where_they_are_equal_and_wait_for_a_word_where_they_differ() {
     let with = |mu: f32, is_normalised| {
         let mut made = Made { is_normalised, ..Made::default() };

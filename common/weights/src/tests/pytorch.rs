@@ -50,10 +50,12 @@ fn constants_that_are_no_tensors_are_seen_in_every_way_that_they_are_kept() {
         ("hyper_parameters.MEAN hyper_parameters.STD", [0.125; 3], [0.5; 3]),
         ("transform.mean transform.std", [0.7, 0.8, 0.9], [0.5; 3]),
         ("normalization normalization", [0.15, 0.25, 0.35], [0.5, 0.25, 0.5]),
+        ("typed.mean typed.std", [0.3, 0.4, 0.5], [0.25; 3]),
         ("settings.cifar10_mean_std settings.cifar10_mean_std", [0.2, 0.3, 0.4], [0.5, 0.5, 0.25]),
     ];
     let wanted = wanted.map(|(names, mean, std)| (names.to_owned(), mean.to_vec(), std.to_vec()));
     assert_eq!(found, wanted);
+    assert_eq!(crate::kept::lone_mean(&checkpoint.kept, 3).as_deref(), Some("half.mean"));
 }
 
 #[test]
