@@ -6,6 +6,7 @@ mod interruption;
 mod invocations;
 mod lost;
 mod peers;
+mod published_attacks;
 mod refusals;
 mod shared_evaluation;
 mod streams;
