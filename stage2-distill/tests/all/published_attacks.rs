@@ -3,10 +3,12 @@
 
 use crate::fixture::Scene;
 
-/// What pyautoattack 0.2.0 leaves of the 81 of the first 100 CIFAR-10 test images that ResNet-4B has right, each attack
-/// alone, seed 0. In linf at 2/255, in l2 at 0.5.
-const LEFT: [(&str, &str, &[(&str, usize)]); 2] = [
-    ("linf", "2/255", &[("apgd-ce", 66), ("apgd-t", 66)]),
+/// A norm, a radius, and how many images each attack alone leaves.
+type Left = (&'static str, &'static str, &'static [(&'static str, usize)]);
+
+/// What pyautoattack 0.2.0 leaves of the 81 of the first 100 CIFAR-10 test images that ResNet-4B has right, seed 0.
+const LEFT: [Left; 2] = [
+    ("linf", "2/255", &[("apgd-ce", 66), ("apgd-t", 66), ("fab-t", 66)]),
     ("l2", "0.5", &[("apgd-ce", 44), ("apgd-t", 42), ("fab-t", 42)]),
 ];
 

@@ -148,17 +148,17 @@ impl Exam for Images {
 const PLACES: [usize; 6] = [0, 1, 2, 3, 4, 5];
 
 fn judged(images: &Images, engine: &Reference, attack: &dyn Attack, eps: f64) -> Vec<bool> {
-    judged_in_batches(images, engine, attack, eps, PLACES.len())
+    judged_in_batches(images, engine, attack, Threat::linf(eps), PLACES.len())
 }
 
 fn judged_in_batches(
     images: &Images,
     engine: &Reference,
     attack: &dyn Attack,
-    eps: f64,
+    threat: Threat,
     batch: usize,
 ) -> Vec<bool> {
-    let settings = Settings { threat: Threat::linf(eps), step_size: eps / 4.0, restarts: 1, seed: 3, batch };
+    let settings = Settings { threat, step_size: threat.eps / 4.0, restarts: 1, seed: 3, batch };
     let victim = images.victim(engine);
     let clean = clean(&victim, images, &PLACES, 4, &mut |_, _| true).unwrap().right;
     assert_eq!(clean, [true; 6], "the student wrote the labels");
@@ -187,8 +187,8 @@ fn what_an_attack_finds_depends_on_the_image_alone_and_with_eps_0_equals_clean()
     for row in ATTACKS {
         let attack = attack::find(row.example).unwrap();
         assert_eq!(judged(&images, &reference(2), &*attack, 0.0), [true; 6], "{}", row.name);
-        let eps = 0.5;
-        let alone = judged_in_batches(&images, &reference(1), &*attack, eps, 1);
+        let threat = Threat::linf(0.5);
+        let alone = judged_in_batches(&images, &reference(1), &*attack, threat, 1);
         // The published steps are made for a ball a sixteenth as wide, and hardly leave the start in this one.
         let is_near = row.name.starts_with("pgd-");
         assert!(
@@ -199,12 +199,41 @@ fn what_an_attack_finds_depends_on_the_image_alone_and_with_eps_0_equals_clean()
         );
         for (threads, batch) in [(2, 4), (3, 6)] {
             assert_eq!(
-                judged_in_batches(&images, &reference(threads), &*attack, eps, batch),
+                judged_in_batches(&images, &reference(threads), &*attack, threat, batch),
                 alone,
                 "{}",
                 row.name
             );
         }
+    }
+}
+
+/// Shortened, since each takes the same way through the ball in linf above.
+#[test]
+fn in_l2_too_what_an_attack_finds_depends_on_the_image_alone() {
+    let images = Images::new("tiny-cnn", PLACES.len(), &reference(2));
+    let shortened = [
+        "fgsm",
+        "pgd20",
+        "cw20",
+        "apgd-ce:steps=20",
+        "apgd-dlr:steps=20",
+        "apgd-t:targets=2:steps=20",
+        "malt:targets=2:steps=20",
+        "fab-t:targets=2:steps=20",
+        "square:queries=3000",
+    ];
+    for name in shortened {
+        let attack = attack::find(name).unwrap();
+        assert_eq!(
+            judged_in_batches(&images, &reference(2), &*attack, Threat::l2(0.0), 6),
+            [true; 6],
+            "{name}"
+        );
+        // So far an untrained network, too, has another class.
+        let alone = judged_in_batches(&images, &reference(1), &*attack, Threat::l2(8.0), 1);
+        assert!(alone.iter().any(|right| !right), "{name} breaks none of {} images", alone.len());
+        assert_eq!(judged_in_batches(&images, &reference(3), &*attack, Threat::l2(8.0), 4), alone, "{name}");
     }
 }
 
