@@ -237,12 +237,13 @@ class ResNet4b(nn.Module):
 
 
 class TinyCnn(nn.Module):
-    def __init__(self, channels, classes):
+    def __init__(self, factor, channels, classes):
         super().__init__()
-        for number, (inputs, outputs, stride) in enumerate(((channels, 8, 2), (8, 16, 2), (16, 32, 1), (32, 32, 2)), 1):
+        widths = [channels, *(round(width * factor) for width in (8, 16, 32, 32))]
+        for number, (inputs, outputs, stride) in enumerate(zip(widths, widths[1:], (2, 2, 1, 2)), 1):
             setattr(self, f"conv{number}", conv(inputs, outputs, 3, stride))
             setattr(self, f"bn{number}", nn.BatchNorm2d(outputs))
-        self.linear = nn.Linear(32, classes)
+        self.linear = nn.Linear(widths[-1], classes)
 
     def forward(self, x):
         for number in range(1, 5):
@@ -299,6 +300,6 @@ def build(name, channels, size, classes):
         "small-cnn": lambda: SmallCnn(channels, size, classes),
         "lenet5-madry": lambda: LeNet5(channels, size, classes),
         "resnet4b": lambda: ResNet4b(size, classes),
-        "tiny-cnn": lambda: TinyCnn(channels, classes),
+        "tiny-cnn": lambda: TinyCnn(factor, channels, classes),
     }
     return makers[base]()
