@@ -63,9 +63,8 @@ fn run(engine: &dyn Engine, network: &Network, params: &Params, norm: Norm, keep
     found
 }
 
-#[test]
-fn every_instruction_set_agrees_with_the_reference_in_f64() {
-    let network = network().unwrap();
+/// Values at which no layer is silent; in f32 they are the same.
+fn values(network: &Network) -> Params {
     let mut truth = Params::zeros(network.layout(), Precision::F64);
     for entry in network.layout().trainable() {
         let scale = if entry.fan_in > 0 { (6.0 / entry.fan_in as f64).sqrt() } else { 1.0 };
@@ -80,6 +79,13 @@ fn every_instruction_set_agrees_with_the_reference_in_f64() {
             truth.statistics_mut().set(place, f64::from((centre + 0.5 * value) as f32));
         }
     }
+    truth
+}
+
+#[test]
+fn every_instruction_set_agrees_with_the_reference_in_f64() {
+    let network = network().unwrap();
+    let truth = values(&network);
     let params = truth.to_precision(Precision::F32);
     let oracle = Reference::new(1).unwrap();
     for isa in Isa::available() {
@@ -101,4 +107,25 @@ fn every_instruction_set_agrees_with_the_reference_in_f64() {
             }
         }
     }
+}
+
+#[test]
+fn a_query_is_rounded_as_an_attacks_forward_and_as_a_judges_where_convolutions_are_to_be_exact() {
+    let network = network().unwrap();
+    let params = values(&network).to_precision(Precision::F32);
+    let images = (tensor(&[6, 3, 14, 11], 7, DType::F32) + 0.5).unwrap();
+    let bits = |logits: Tensor| -> Vec<u32> {
+        logits.flatten_all().unwrap().to_vec1::<f32>().unwrap().into_iter().map(f32::to_bits).collect()
+    };
+    let engine = Cpu::new(1).unwrap();
+    let attacks = engine.forward(&network, &params, &images, Norm::Running, Keep::ForImage, &[]).unwrap();
+    let query = bits(engine.query(&network, &params, &images).unwrap());
+    assert_eq!(query, bits(attacks.logits));
+    assert_ne!(query, bits(engine.logits(&network, &params, &images).unwrap()));
+    // Images that do not lie as they are read are read all the same.
+    let turned = images.transpose(2, 3).unwrap().contiguous().unwrap().transpose(2, 3).unwrap();
+    assert_eq!(query, bits(engine.query(&network, &params, &turned).unwrap()));
+    let exact = Cpu::new(1).unwrap().exact_conv(true);
+    let judged = bits(exact.logits(&network, &params, &images).unwrap());
+    assert_eq!(judged, bits(exact.query(&network, &params, &images).unwrap()));
 }
