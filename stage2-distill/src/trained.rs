@@ -38,6 +38,11 @@ pub fn find(path: &Path) -> Result<Trained, RunError> {
         )));
     }
     if !path.is_dir() {
+        // Before anything is asked about it that its run would say.
+        if let Some(run) = run_of_checkpoint(path) {
+            let [path, run] = [path, run].map(|path| path.display().to_string());
+            return Err(method::model::LoadError::Checkpoint { path, run: Some(run) }.into());
+        }
         let run = path.parent().filter(|_| STUDENTS.iter().any(|name| path.ends_with(name)));
         return Ok(Trained { student: path.into(), run: run.map(origin).transpose()?.flatten() });
     }
@@ -54,6 +59,12 @@ pub fn find(path: &Path) -> Result<Trained, RunError> {
         RunError::Refused(format!("{}: {what}\nhint: {hint}", path.display()))
     })?;
     Ok(Trained { student, run: origin(path)? })
+}
+
+/// The run's folder that a file lies in as a checkpoint.
+fn run_of_checkpoint(file: &Path) -> Option<&Path> {
+    let folder = file.parent().filter(|folder| folder.ends_with("checkpoints"))?;
+    folder.parent().filter(|run| run.join(RECORD).exists())
 }
 
 /// The run in a folder; none where no run's record lies there.

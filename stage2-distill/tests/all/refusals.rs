@@ -216,3 +216,14 @@ fn a_checkpoint_is_no_student_and_no_teacher_and_points_to_its_run() {
     let refused = scene.run(&[&["eval", "moved.safetensors"], &eval[..]].concat());
     refused.refused(2, &["moved.safetensors: that is a checkpoint, from which", "`distill eval RUN`"]);
 }
+
+#[test]
+fn a_checkpoint_given_to_eval_points_to_its_run_before_anything_is_asked() {
+    let scene = Scene::new();
+    scene.train("run", &[]).succeeds();
+    let checkpoint = checkpoints(&scene.path("run")).pop().unwrap();
+    let inside = checkpoint.strip_prefix(scene.path("")).unwrap().to_str().unwrap();
+    let wanted = ["that is a checkpoint of the run run", "`distill eval run` judges it"];
+    scene.run(&["eval", inside]).refused(2, &wanted);
+    scene.run(&["eval", "--student", inside, "--data", "sample", "--eps", "0.1"]).refused(2, &wanted);
+}
