@@ -3,11 +3,13 @@
 use std::num::NonZeroUsize;
 
 use clap::Args;
-use cli::{Progress, Stop, Unchanged, note};
+use cli::{Progress, Stop, Unchanged, note, warn};
 use data::{Dataset, DatasetSpec, Split};
 use labels::Robust;
 use method::attack::{self, Attack, Chain, Victim};
-use method::eval::{self, Clean, Moment, Order, Settings, Trial, Watch};
+use method::eval::{
+    self, Clean, Evidence, Fate, Moment, Order, Outcome, Setting, Settings, Stage, Trial, Watch,
+};
 use method::threat::{Fraction, Norm, Threat};
 
 use crate::{Error, Result};
@@ -55,9 +57,19 @@ impl RobustArgs {
     }
 }
 
+/// What a judgement came to.
+pub enum Verdict {
+    /// Somebody asked to stop.
+    Stopped,
+    /// Nothing was tried on some images that count as right: a figure would flatter.
+    Void,
+    /// How often the teacher is right.
+    Robust(Robust),
+}
+
 impl Judgement {
-    /// Runs the attacks against the teacher; none where somebody asked to stop.
-    pub fn of(&self, victim: Victim, stop: &Stop) -> Result<Option<Robust>> {
+    /// Runs the attacks against the teacher.
+    pub fn of(&self, victim: Victim, stop: &Stop) -> Result<Verdict> {
         let Self { chain, threat, eps, dataset } = self;
         let places: Vec<usize> = (0..dataset.len()).collect();
         let exam = Unchanged(dataset);
@@ -67,19 +79,47 @@ impl Judgement {
         watcher.progress.about("under attack");
         watcher.progress.begin_at(0, places.len() as u64);
         let mut judge = || {
-            let Clean { right, .. } =
+            let Clean { right, logits } =
                 eval::clean(&victim, &exam, &places, BATCH, &mut |_, _| !stop.requested())?;
             let attacks: Vec<&dyn Attack> = chain.attacks.iter().map(AsRef::as_ref).collect();
             let (attacks, places) = (&attacks[..], &places[..]);
             let trial = Trial { victim, climbed: victim, exam: &exam, places, attacks, settings: &settings };
             let mut stage = trial.begin(&right);
             trial.run(&mut stage, &mut watcher)?;
-            Ok((right, stage.fates))
+            Ok((right, logits, stage))
         };
-        let (clean, fates) = match judge() {
-            Err(eval::EvalError::Interrupted) => return Ok(None),
+        let (right, logits, Stage { fates, work, .. }) = match judge() {
+            Err(eval::EvalError::Interrupted) => return Ok(Verdict::Stopped),
             judged => judged?,
         };
+        let clean: Vec<Fate> = right.into_iter().map(Fate::without_attack).collect();
+        let stand = |fates: &[Fate]| fates.iter().filter(|fate| fate.stands()).count() as u64;
+        let counts = [stand(&clean), stand(&fates)];
+        let attacks: Vec<String> = chain.attacks.iter().map(|attack| attack.name()).collect();
+        let outcome = |suite: &str, fates, work| Outcome {
+            suite: suite.into(),
+            attacks: attacks.clone(),
+            remarks: Vec::new(),
+            fates,
+            work,
+        };
+        let suite = outcome(&chain.name, fates, work);
+        let is_void = suite.blind() > 0;
+        let evidence = Evidence {
+            setting: Setting::default(),
+            part: None,
+            images: dataset.len(),
+            labels: dataset.labels().into(),
+            logits,
+            outcomes: vec![outcome("clean", clean, Vec::new()), suite],
+        };
+        for finding in eval::findings(&evidence) {
+            warn(format_args!("the teacher: {}", finding.text));
+        }
+        if is_void {
+            return Ok(Verdict::Void);
+        }
+        let [clean, right] = counts;
         let robust = Robust {
             attack: chain.name.clone(),
             norm: threat.norm.to_string(),
@@ -87,14 +127,14 @@ impl Judgement {
             seed: settings.seed,
             split: dataset.split().name().into(),
             images: dataset.len() as u64,
-            clean: clean.into_iter().filter(|right| *right).count() as u64,
-            right: fates.into_iter().filter(|fate| fate.stands()).count() as u64,
+            clean,
+            right,
         };
         note(format_args!(
             "of {} images of {}, {} are right, {} under {} at {} {}",
             robust.images, robust.split, robust.clean, robust.right, robust.attack, robust.norm, robust.eps
         ));
-        Ok(Some(robust))
+        Ok(Verdict::Robust(robust))
     }
 }
 

@@ -4,8 +4,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use cli::{Progress, Stop, note, warn};
-use labels::{Answers, Kind, Manifest, Note, Robust, Session, ShardJob, Spec};
+use labels::{Answers, Kind, Manifest, Note, Session, ShardJob, Spec};
 
+use crate::robust::Verdict;
 use crate::teacher::RowId;
 use crate::{Error, Result};
 
@@ -49,8 +50,8 @@ pub(crate) struct Order<'a> {
     pub batch: usize,
     /// Who may ask for an end.
     pub stop: &'a Stop,
-    /// Measures how the teacher does under attack once it has answered, where that is wanted; none where it was stopped.
-    pub robust: Option<&'a dyn Fn() -> Result<Option<Robust>>>,
+    /// Measures how the teacher does under attack once it has answered, where that is wanted.
+    pub robust: Option<&'a dyn Fn() -> Result<Verdict>>,
 }
 
 /// Writes the shards that are not there yet and publishes the label set.
@@ -70,7 +71,15 @@ pub(crate) fn label_set(
     })?;
     if session.is_finished() {
         let notes = session.notes().to_vec();
-        return Ok(Written { manifest: session.finish()?, already: true, notes });
+        let manifest = session.finish()?;
+        if robust.is_some() {
+            let has = if manifest.robust.is_some() { "its card keeps the one it has" } else { "it has none" };
+            warn(format_args!(
+                "{}: complete already, so no robust accuracy is measured; {has}\nhint: label into a new folder to have it on the card",
+                out.display()
+            ));
+        }
+        return Ok(Written { manifest, already: true, notes });
     }
     let pending = session.pending();
     let total = session.spec().rows.len();
@@ -98,10 +107,13 @@ pub(crate) fn label_set(
         session.write(job, answers.logits())?;
     }
     if let Some(measure) = robust {
-        let interrupted = || Error::Interrupted { dir: out.into(), done, rows: total };
         // The rows are done, and what comes has a progress of its own.
         *progress = Progress::hidden();
-        session.measured(measure()?.ok_or_else(interrupted)?);
+        match measure()? {
+            Verdict::Robust(robust) => session.measured(robust),
+            Verdict::Void => {}
+            Verdict::Stopped => return Err(Error::Interrupted { dir: out.into(), done, rows: total }),
+        }
     }
     Ok(Written { manifest: session.finish()?, already: false, notes: Vec::new() })
 }

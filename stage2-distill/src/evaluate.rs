@@ -68,6 +68,8 @@ pub struct Examination {
     pub seed: u64,
     /// A network whose gradients attacks climb in the student's place.
     pub surrogate: Option<PathBuf>,
+    /// Whether attacks keep to convolutions that round no more than a plain sum.
+    pub exact_conv: bool,
     /// Only this part of the images.
     pub part: Option<Part>,
     /// Where to keep how far it is.
@@ -82,7 +84,7 @@ pub fn evaluate(
     engine: &dyn Engine,
     threads: usize,
     stop: &Stop,
-) -> Result<Report, RunError> {
+) -> Result<Judged<Report>, RunError> {
     let chains = attack::chains(&exam.attacks)?;
     refuse_surrogate(exam, &chains)?;
     let spec: DatasetSpec = exam.data.parse()?;
@@ -115,7 +117,8 @@ pub fn evaluate(
     let victim = Victim::new(engine, &loaded.network, &loaded.params);
     let climbed =
         surrogate.as_ref().map_or(victim, |other| Victim::new(engine, &other.network, &other.params));
-    let report = Report::of(judged(exam, &chains, &dataset, range, [victim, climbed], evidence, stop)?);
+    let (evidence, images) = judged(exam, &chains, &dataset, range, [victim, climbed], evidence, stop)?;
+    let report = Report::of(evidence);
     for remark in report.evidence.outcomes.iter().flat_map(|outcome| &outcome.remarks) {
         note(format_args!("note: {remark}"));
     }
@@ -123,8 +126,11 @@ pub fn evaluate(
         let suite = finding.suite.as_ref().map_or_else(String::new, |suite| format!("{suite}: "));
         warn(format_args!("{suite}{}", finding.text));
     }
-    Ok(report)
+    Ok((report, images))
 }
+
+/// What was judged, and whether its adversarial images could be written where they were asked for.
+pub type Judged<T> = (T, Result<(), RunError>);
 
 /// Attacks that stop where the network that they climb is wrong leave images that say little of another one.
 fn refuse_surrogate(exam: &Examination, chains: &[Chain]) -> Result<(), RunError> {
@@ -147,7 +153,7 @@ fn judged(
     [victim, climbed]: [Victim; 2],
     mut evidence: Evidence,
     stop: &Stop,
-) -> Result<Evidence, RunError> {
+) -> Result<Judged<Evidence>, RunError> {
     let places: Vec<usize> = range.collect();
     let settings = Settings {
         threat: exam.reach.as_ref().map_or(Threat::linf(0.0), |reach| reach.threat),
@@ -160,14 +166,14 @@ fn judged(
     let mut keeper = Keeper::new(exam, chains, dataset, &places, &evidence, stop)?;
     let clean = eval::clean(&victim, &images, &places, settings.batch, &mut |done, total| {
         keeper.heard_clean(done, total)
-    })?;
+    });
+    let clean = clean.map_err(|error| resumable(error, exam))?;
     evidence.logits = clean.logits;
-    let stood = |&right: &bool| if right { Fate::Standing } else { Fate::Wrong };
     evidence.outcomes.push(Outcome {
         suite: "clean".into(),
         attacks: Vec::new(),
         remarks: Vec::new(),
-        fates: clean.right.iter().map(stood).collect(),
+        fates: clean.right.iter().map(|&right| Fate::without_attack(right)).collect(),
         work: Vec::new(),
     });
     for (number, Chain { name, attacks }) in chains.iter().enumerate() {
@@ -187,8 +193,9 @@ fn judged(
             work: stage.work,
         })?;
     }
-    evidence.outcomes.extend(keeper.finish(exam, &evidence.setting)?);
-    Ok(evidence)
+    let (outcomes, images) = keeper.finish(exam, &evidence.setting);
+    evidence.outcomes.extend(outcomes);
+    Ok((evidence, images))
 }
 
 /// What an interrupted evaluation leaves, if it has a folder.
@@ -236,6 +243,7 @@ fn setting(
         restarts: exam.restarts,
         seed: exam.seed,
         engine: engine.name().into(),
+        exact_conv: exam.exact_conv,
         version: cli::build::VERSION.into(),
         commit: cli::build::commit().map(Into::into),
     }

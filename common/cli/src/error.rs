@@ -84,6 +84,8 @@ impl Exits for Error {
             | Self::Eval(EvalError::Interrupted | EvalError::Engine(EngineError::Interrupted)) => {
                 Exit::Interrupted
             }
+            Self::Eval(EvalError::Keep(source)) => Exit::of_io(source),
+            Self::Eval(EvalError::State(_)) => Exit::Refused,
             Self::Engine(_) | Self::Eval(_) => Exit::Bug,
             Self::Labels(error) if error.kind() == labels::Kind::Damage => Exit::Failed,
             _ => self.cause().map_or(Exit::Refused, Exit::of_io),

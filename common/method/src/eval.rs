@@ -15,7 +15,7 @@ mod trial;
 pub use evidence::{Evidence, Outcome, Part, Setting, Surrogate, Unmergeable};
 pub use exam::{EvalError, Exam, Logits, Progress, Settings, argmax};
 pub use fate::Fate;
-pub use finding::Finding;
+pub use finding::{Finding, findings};
 pub use report::Report;
 pub use score::Score;
 pub use summary::Summary;

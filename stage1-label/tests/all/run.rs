@@ -76,9 +76,24 @@ fn how_the_teacher_does_under_attack_is_on_the_card_where_that_was_asked_for() {
     assert_eq!(inspect(&plain)["robust"], serde_json::Value::Null);
     assert_eq!(inspect(&plain)["content_hash"], inspect(&asked)["content_hash"]);
     run("asked", &[]).succeeds();
+    let late = run("plain", &["--robust", "9", "--eps", "0.3"]).ends();
+    assert!(late.stderr.contains("complete already, so no robust accuracy is measured"), "{}", late.stderr);
     run("refused", &["--robust", "9"]).fails(2, &["label run wants --eps"]);
     run("refused", &["--robust", "9", "--eps", "0.3", "--attack", "aapgd"]).fails(2, &["unknown attack"]);
     assert!(!place.path("refused").exists(), "refused before anything is made");
+}
+
+/// Where softmax saturates everywhere, attacks stand still: a figure would count what nobody tried.
+#[test]
+fn a_teacher_whose_gradients_vanish_gets_no_robust_accuracy() {
+    let place = Place::new();
+    save_teacher(&place.teacher(), DIGITS, 1, |value| 50.0 * value);
+    let out = place.path("labels");
+    let asked = ["--robust", "100", "--attack", "apgd-ce", "--eps", "0.01", "--dtype", "f32"];
+    let said = place.run(&out, 20).args(asked).ends();
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    assert!(said.stderr.contains("the teacher: the gradient vanished at "), "{}", said.stderr);
+    assert_eq!(inspect(&out)["robust"], serde_json::Value::Null);
 }
 
 #[test]

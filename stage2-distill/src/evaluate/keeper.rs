@@ -9,9 +9,9 @@ use method::attack::Chain;
 use method::eval::{EvalError, Evidence, Exam, Moment, Order, Outcome, Setting, Stage, Watch};
 use tempfile::TempDir;
 
-use super::Examination;
 use super::kept::{Kept, StateFolder};
 use super::spool::{Row, Spool, passing_folder};
+use super::{Examination, Judged};
 use crate::error::RunError;
 
 /// Time between two keepings at least, and in units of what the last one took.
@@ -110,8 +110,9 @@ impl<'a> Keeper<'a> {
         self.write()
     }
 
-    /// Writes the adversarial images where they were asked for; gives what every suite did.
-    pub fn finish(self, exam: &Examination, setting: &Setting) -> Result<Vec<Outcome>, RunError> {
+    /// Gives what every suite did, and writes the adversarial images where they were asked for.
+    pub fn finish(self, exam: &Examination, setting: &Setting) -> Judged<Vec<Outcome>> {
+        let mut written = Ok(());
         if let (Some(spool), Some(file)) = (self.spool, &exam.adversarial) {
             let attacks: Vec<String> = self
                 .kept
@@ -130,9 +131,10 @@ impl<'a> Keeper<'a> {
                 ("eps", text(&setting.eps)),
                 ("seed", setting.seed.to_string()),
             ]);
-            spool.finish(file, &attacks, metadata).map_err(cli::Error::io("write", file))?;
+            let finished = spool.finish(file, &attacks, metadata);
+            written = finished.map_err(cli::Error::io("write", file)).map_err(Into::into);
         }
-        Ok(self.kept.done)
+        (self.kept.done, written)
     }
 
     /// Hears how far the clean images are; false stops.

@@ -75,6 +75,7 @@ impl StateFolder {
                 path.display()
             )));
         };
+        disk::sweep(path, |name| name == FILE).map_err(cli::Error::io("tidy", path))?;
         Ok(Self { path: path.into(), _lock: lock })
     }
 

@@ -75,7 +75,7 @@ impl Spool {
     }
 
     /// Writes the safetensors file: `image` and `adversarial` `(N, C, H, W)` f32, `label`, `index` and `attack` `(N,)`
-    /// i64, in the order of the data set; `attack` counts in the metadata's `attacks`.
+    /// i64, attack by attack in the order of the data set; `attack` counts in the metadata's `attacks`.
     pub fn finish(
         mut self,
         path: &Path,

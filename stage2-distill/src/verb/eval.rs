@@ -12,7 +12,7 @@ use method::eval::{Evidence, Part, Report, Summary};
 use method::threat::{Fraction, Norm, Threat};
 use serde::Serialize;
 
-use self::place::{is_stream, refuse_place, target, write_report};
+use self::place::{is_stream, refuse_place, refuse_place_of_images, target, write_report};
 use crate::error::RunError;
 use crate::evaluate::{Chosen, Examination, Reach, evaluate};
 use crate::trained::{self, Trained};
@@ -78,7 +78,7 @@ pub struct EvalArgs {
     #[arg(long, value_name = "I/N")]
     part: Option<Part>,
     /// Make one report of the reports of all parts, and judge nothing
-    #[arg(long, value_name = "REPORT", num_args = 1.., conflicts_with_all = ["run", "student", "part", "state"])]
+    #[arg(long, value_name = "REPORT", num_args = 1.., conflicts_with_all = ["run", "student", "part", "state", "save_adversarial", "attack", "eps", "step_size", "surrogate", "limit", "data"])]
     merge: Vec<PathBuf>,
 }
 
@@ -112,6 +112,7 @@ impl EvalArgs {
                 .map(|path| trained::find(path))
                 .transpose()?
                 .map(|found| found.student),
+            exact_conv: self.exact_conv,
             part: self.part,
             state: self.state.clone(),
             adversarial: self.save_adversarial.clone(),
@@ -174,10 +175,14 @@ impl EvalArgs {
         let engine = if self.state.is_some() { engine.as_ref() } else { &interruptible };
         let reports = exams.iter().map(|exam| evaluate(exam, engine, machine.threads, &stop));
         let mut reports = reports.collect::<Result<Vec<_>, _>>()?;
-        match reports.len() {
-            1 => self.publish(&reports.remove(0)),
-            _ => self.publish(&Summary::of(reports)),
+        if reports.len() == 1 {
+            let (report, images) = reports.remove(0);
+            self.publish(&report)?;
+            return images;
         }
+        let reports: Vec<Report> = reports.into_iter().map(|(report, _)| report).collect();
+        refuse_unlike(&reports)?;
+        self.publish(&Summary::of(reports))
     }
 
     /// Several students answer one question, or none.
@@ -217,6 +222,7 @@ impl EvalArgs {
             disk::probe(&target(path)).map_err(cli::Error::io("write", path))?;
         }
         if let Some(path) = &self.save_adversarial {
+            refuse_place_of_images(path, self.file(), self.state.as_deref())?;
             disk::probe(path).map_err(cli::Error::io("write", path))?;
         }
         Ok(())
@@ -229,6 +235,23 @@ impl EvalArgs {
         }
         Ok(())
     }
+}
+
+/// A mean is of one kind of student, each once.
+fn refuse_unlike(reports: &[Report]) -> Result<(), RunError> {
+    let of = |report: &Report| {
+        let setting = &report.evidence.setting;
+        (setting.architecture.clone(), setting.weights_blake3.clone())
+    };
+    let first = of(&reports[0]);
+    let what = if reports.iter().any(|report| of(report).0 != first.0) {
+        "are of several architectures"
+    } else if (1..reports.len()).any(|at| reports[..at].iter().any(|other| of(other) == of(&reports[at]))) {
+        "are the same student twice"
+    } else {
+        return Ok(());
+    };
+    Err(RunError::Refused(format!("these {what}: they have no mean\nhint: evaluate one after the other")))
 }
 
 /// What a report of a part measured.

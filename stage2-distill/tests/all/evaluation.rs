@@ -44,6 +44,7 @@ fn stronger_attacks_leave_fewer_images_right_and_eps_0_leaves_them_all() {
     let none = scores(&scene, &["--eps", "0", "--attack", "fgsm,pgd3"]);
     assert_eq!(none["fgsm"], none["clean"]);
     assert_eq!(none["pgd3"], none["clean"]);
+    assert_eq!(none["findings"], serde_json::json!([]), "where nothing may be tried, nothing failed");
     assert!(percent(&none, "clean") > 70.0, "{none}");
     let some = scores(&scene, &["--eps", "0.1", "--attack", "fgsm,pgd20"]);
     assert_eq!(some["clean"], none["clean"]);

@@ -192,3 +192,49 @@ fn a_surrogates_adversarial_images_break_fewer_than_the_students_own() {
     assert!(own < other && other < clean, "{own} {other} {clean}");
     assert_eq!(itself, own, "the student is its own surrogate");
 }
+
+#[test]
+fn adversarial_images_take_the_place_of_nothing_else() {
+    let scene = scene();
+    let student = scene.student("run");
+    let to = |file: &str| {
+        let place = ["--attack", "fgsm", "--eps", "0.1", "--limit", "20", "--save-adversarial", file];
+        scene.run(&[&["eval", "run", "--state", "state", "--json", "report.json"], &place[..]].concat())
+    };
+    to("run/student.safetensors").refused(2, &["something else is there", "hint: name a new file"]);
+    assert_eq!(scene.student("run"), student);
+    to("/dev/null").refused(2, &["something else is there"]);
+    to("report.json").refused(2, &["that is the file of --json"]);
+    to("nowhere/x.safetensors").refused(2, &["its folder is not there"]);
+    to("found.safetensors").succeeds();
+    to("state/adversarial.f32").refused(2, &["that is in the --state folder"]);
+    to("found.safetensors").succeeds();
+}
+
+#[test]
+fn attacks_without_chance_run_once_whatever_the_restarts() {
+    let scene = scene();
+    let forwards = |attack: &str, restarts: &str| {
+        let words = ["eval", "run", "--limit", "20", "--eps", "0.02", "--json", "-", "--attack", attack];
+        let finished = scene.run(&[&words[..], &["--restarts", restarts]].concat()).succeeds();
+        let report = untimed(&finished.stdout);
+        report["outcomes"][1]["work"][0]["asked"]["forwards"].as_u64().unwrap()
+    };
+    for attack in ["fgsm", "fab-t:steps=5"] {
+        assert_eq!(forwards(attack, "1"), forwards(attack, "3"), "{attack}");
+    }
+    assert!(forwards("pgd5", "1") < forwards("pgd5", "3"));
+}
+
+#[test]
+fn convolutions_that_round_otherwise_are_another_evaluation() {
+    let scene = scene();
+    let words = ["eval", "run", "--limit", "20", "--attack", "fgsm", "--eps", "0.1", "--state", "state"];
+    scene.run(&words).succeeds();
+    scene.run(&[&words[..], &["--exact-conv"]].concat()).refused(2, &["differs in exact_conv"]);
+    scene
+        .run(&["eval", "run", "run/student.safetensors", "--attack", "fgsm"])
+        .refused(2, &["the same student twice"]);
+    let merge = ["eval", "--merge", "a.json", "--save-adversarial", "x.safetensors"];
+    scene.run(&merge).refused(2, &["--merge", "--save-adversarial"]);
+}

@@ -68,6 +68,11 @@ impl Attack for Fab {
         true
     }
 
+    /// It begins at the image.
+    fn is_random(&self) -> bool {
+        false
+    }
+
     fn begin(&self, subject: Subject) -> Box<dyn Search> {
         let point = subject.image.clone();
         let state = State { targets: Vec::new(), at: 0, taken: 0, is_step: false, point };
@@ -136,7 +141,7 @@ impl Search for Way {
             return Next::Ask;
         }
         let Some(&target) = self.state.targets.get(self.state.at) else { return Next::Exhausted };
-        let gap = logits[label.to_owned()] - logits[target];
+        let gap = logits[*label] - logits[target];
         // On the plane the difference of logits, as the gradient predicts it, is zero.
         let from_image = gap - gain(gradient, &self.state.point, image) as f32;
         let reach = |amount, from: &[f32]| Reach::of(threat.norm, amount, from, gradient);

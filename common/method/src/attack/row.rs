@@ -18,6 +18,11 @@ pub trait Attack: Send + Sync {
         false
     }
 
+    /// Whether another run of it may find what the first did not.
+    fn is_random(&self) -> bool {
+        true
+    }
+
     /// The search on one image.
     fn begin(&self, subject: Subject) -> Box<dyn Search>;
 

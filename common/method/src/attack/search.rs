@@ -1,8 +1,9 @@
 //! An attack on one image, step by step.
 //!
 //! A [`Search`] is the state of one attack on one image: it names a point, is told what the network says there, and
-//! names the next. What it finds depends on its image alone: everything random in it is keyed by seed, attack, restart
-//! and image, and no engine lets images of a batch meet. It can be saved at any step and go on in another process.
+//! names the next. What it finds depends on its image alone: everything random in it is keyed by seed, restart and
+//! image, and by the attack ([`Subject::draws`]; the kinds of PGD share their starts), and no engine lets images of a
+//! batch meet. It can be saved at any step and go on in another process.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -121,6 +121,10 @@ impl Attack for Signed {
         true
     }
 
+    fn is_random(&self) -> bool {
+        matches!(self.begins, Begins::InBall)
+    }
+
     fn begin(&self, subject: Subject) -> Box<dyn Search> {
         let eps = subject.threat.eps;
         let step = match self.stride {

@@ -233,7 +233,7 @@ mod tests {
         Subject { image, shape: [3, 32, 32], label: 0, threat, step_size: 0.0, seed: 1, restart: 0, place: 5 }
     }
 
-    /// What differs between two points, as (rows, columns, changed pixels per channel at most).
+    /// What differs between two points, as (rows, columns).
     fn changed(before: &[f32], after: &[f32]) -> (usize, usize) {
         let at = |pixel: usize| (pixel / 32 % 32, pixel % 32);
         let places: Vec<(usize, usize)> = (0..before.len())
@@ -253,7 +253,16 @@ mod tests {
         let subject = subject();
         let mut search = standard(3000).begin(subject.clone());
         let stripes = search.point().to_vec();
-        assert!((1..32).all(|row| stripes[row * 32] >= 0.0));
+        // A column of a channel moves in one direction, and not all columns in the same.
+        let up = |place: usize| stripes[place] > subject.image[place];
+        let moves = |place: usize| (0.04..0.96).contains(&subject.image[place]);
+        let (channel, columns) = (0..32 * 32, 0..32);
+        for column in columns.clone() {
+            let ups: Vec<bool> = channel.clone().filter(|&p| p % 32 == column && moves(p)).map(up).collect();
+            assert!(ups.iter().all(|&up| up == ups[0]), "column {column}: {ups:?}");
+        }
+        let first = columns.map(|column| channel.clone().find(|&p| p % 32 == column && moves(p)).map(up));
+        assert!(first.collect::<std::collections::BTreeSet<_>>().len() == 2);
         let mut widest = std::collections::BTreeMap::new();
         // A margin that never improves keeps the stripes, so each point is them and one square.
         while search.learn(&[1.0, 0.0], &[]) == Next::Ask {

@@ -52,6 +52,8 @@ pub struct Setting {
     pub seed: u64,
     /// What ran the network.
     pub engine: String,
+    /// Whether attacks kept to convolutions that round no more than a plain sum.
+    pub exact_conv: bool,
     /// The program's version.
     pub version: String,
     /// The commit that it was built from, where that is known.
@@ -83,6 +85,7 @@ impl Setting {
             restarts,
             seed,
             engine,
+            exact_conv,
             version,
             commit
         );

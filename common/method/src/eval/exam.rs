@@ -27,7 +27,9 @@ pub enum EvalError {
     #[error(transparent)]
     State(#[from] Unreadable),
     /// What was found could not be kept.
-    #[error("what the evaluation found could not be kept: {0}")]
+    #[error(
+        "what the evaluation found could not be kept: {0}\nhint: free some space or mend the disk, then run the same command again"
+    )]
     Keep(#[from] std::io::Error),
     /// The caller asked to stop.
     #[error("interrupted\nhint: nothing of it was kept; run the same command again")]

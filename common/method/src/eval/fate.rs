@@ -21,6 +21,11 @@ pub enum Fate {
 }
 
 impl Fate {
+    /// Of an image that nothing attacked yet.
+    pub fn without_attack(right: bool) -> Self {
+        if right { Self::Standing } else { Self::Wrong }
+    }
+
     /// Whether it counts as right.
     pub fn stands(self) -> bool {
         matches!(self, Self::Standing | Self::Blind)

@@ -108,11 +108,11 @@ pub trait Watch {
 impl Trial<'_> {
     /// Before the first attack; `clean` says which images are right without any.
     pub fn begin(&self, clean: &[bool]) -> Stage {
-        let fate = |&right: &bool| if right { Fate::Standing } else { Fate::Wrong };
         Stage {
-            fates: clean.iter().map(fate).collect(),
+            fates: clean.iter().map(|&right| Fate::without_attack(right)).collect(),
             work: vec![Work::default(); self.attacks.len()],
-            tried: vec![self.attacks.is_empty(); self.places.len()],
+            // Where nothing will be tried, nothing was tried in vain.
+            tried: vec![self.attacks.is_empty() || self.settings.threat.eps == 0.0; self.places.len()],
             attack: 0,
             restart: 0,
             run: None,
@@ -121,8 +121,12 @@ impl Trial<'_> {
 
     /// Runs all that is left. With eps 0 there is nowhere to go, and the result is that of the clean images.
     pub fn run(&self, stage: &mut Stage, watch: &mut dyn Watch) -> Result<(), EvalError> {
-        let restarts = if self.settings.threat.eps == 0.0 { 0 } else { self.settings.restarts.max(1) };
         while stage.attack < self.attacks.len() {
+            let restarts = match self.settings.restarts.max(1) {
+                _ if self.settings.threat.eps == 0.0 => 0,
+                restarts if self.attacks[stage.attack].is_random() => restarts,
+                _ => 1,
+            };
             while stage.restart < restarts {
                 self.run_once(stage, watch)?;
                 stage.restart += 1;

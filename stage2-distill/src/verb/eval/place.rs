@@ -1,6 +1,6 @@
-//! Where a report may be written.
+//! Where what an evaluation leaves may be written.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use disk::{Existing, publish};
@@ -30,6 +30,58 @@ pub(super) fn is_stream(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
 }
 
+/// Whether a folder is a label set, which holds nothing but its own files.
+fn is_label_set(folder: &Path) -> bool {
+    folder.join("manifest.json").exists() && ["shards", "data"].iter().any(|part| folder.join(part).is_dir())
+}
+
+/// Whether nothing lies there, or adversarial images of an earlier evaluation.
+fn is_free_for_images(path: &Path) -> bool {
+    let Ok(found) = std::fs::symlink_metadata(path) else { return true };
+    let names_attacks = || -> Option<bool> {
+        let mut file = std::fs::File::open(path).ok()?;
+        let mut length = [0; 8];
+        file.read_exact(&mut length).ok()?;
+        let mut header = Vec::new();
+        file.take(u64::from_le_bytes(length).min(1 << 20)).read_to_end(&mut header).ok()?;
+        let header: serde_json::Value = serde_json::from_slice(&header).ok()?;
+        Some(header.get("adversarial").is_some() && header["__metadata__"].get("attacks").is_some())
+    };
+    found.is_file() && (found.len() == 0 || names_attacks() == Some(true))
+}
+
+/// Where adversarial images must not lie: in the place of anything else, in a label set, among what is kept for resuming.
+pub(super) fn refuse_place_of_images(
+    path: &Path,
+    report: Option<&Path>,
+    state: Option<&Path>,
+) -> Result<(), RunError> {
+    let refused = |what: &str| {
+        Err(RunError::Refused(format!(
+            "--save-adversarial {}: {what}\nhint: name a new file, such as adversarial.safetensors",
+            path.display()
+        )))
+    };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let whole = |path: &Path| std::fs::canonicalize(path).ok();
+    if !folder.is_dir() {
+        return refused("its folder is not there");
+    }
+    if is_label_set(folder) {
+        return refused("that is in a label set, which holds nothing but its own files");
+    }
+    if state.is_some_and(|state| whole(state).is_some() && whole(state) == whole(folder) || state == folder) {
+        return refused("that is in the --state folder, which holds nothing but its own files");
+    }
+    if report.is_some_and(|report| target(report) == target(path)) {
+        return refused("that is the file of --json");
+    }
+    if !is_free_for_images(path) {
+        return refused("something else is there");
+    }
+    Ok(())
+}
+
 /// Writes a report.
 pub(super) fn write_report(path: &Path, text: &str) -> std::io::Result<()> {
     if is_stream(path) {
@@ -48,10 +100,6 @@ pub(super) fn refuse_place(report: &Path, student: &Path) -> Result<(), RunError
             folder.display()
         )));
     }
-    let is_label_set = |folder: &Path| {
-        folder.join("manifest.json").exists()
-            && ["shards", "data"].iter().any(|part| folder.join(part).is_dir())
-    };
     if report.parent().is_some_and(is_label_set) {
         return Err(RunError::Refused(format!(
             "--json {}: that is in a label set, which holds nothing but its own files\nhint: name another file for the report",

@@ -73,6 +73,11 @@ impl Search for Climb {
         &self.state.ascent.point
     }
 
+    /// At the image itself only which classes are near is wanted.
+    fn is_query(&self) -> bool {
+        self.state.losses.is_empty() && matches!(self.attack.climbs, Climbs::Likeliest(_))
+    }
+
     fn slope(&mut self, logits: &[f32], slope: &mut [f32]) {
         let label = self.subject.label;
         let state = &mut self.state;
@@ -99,7 +104,10 @@ impl Search for Climb {
             }
             state.at += 1;
         } else if let Climbs::Nearest { targets, .. } = self.attack.climbs {
-            state.distances.push(f64::from(state.value) / self.subject.threat.norm.steepness(gradient));
+            // Without any slope the boundary is nowhere near.
+            let steepness = self.subject.threat.norm.steepness(gradient);
+            let distance = if steepness > 0.0 { f64::from(state.value) / steepness } else { f64::INFINITY };
+            state.distances.push(distance);
             if state.distances.len() < state.candidates.len() {
                 return Next::Ask;
             }
