@@ -130,9 +130,17 @@ impl Judgement {
             clean,
             right,
         };
+        let bound = if robust.attack == "autoattack" { "" } else { ", an upper bound" };
         note(format_args!(
-            "of {} images of {}, {} are right, {} under {} at {} {}",
-            robust.images, robust.split, robust.clean, robust.right, robust.attack, robust.norm, robust.eps
+            "of {} images of {}, {} are right, {} under {} at {} {}{}",
+            robust.images,
+            robust.split,
+            robust.clean,
+            robust.right,
+            robust.attack,
+            robust.norm,
+            robust.eps,
+            bound
         ));
         Ok(Verdict::Robust(robust))
     }

@@ -119,6 +119,12 @@ pub fn evaluate(
         surrogate.as_ref().map_or(victim, |other| Victim::new(engine, &other.network, &other.params));
     let (evidence, images) = judged(exam, &chains, &dataset, range, [victim, climbed], evidence, stop)?;
     let report = Report::of(evidence);
+    say_doubts(&report);
+    Ok((report, images))
+}
+
+/// What is to be said beside a report's figures.
+pub fn say_doubts(report: &Report) {
     for remark in report.evidence.outcomes.iter().flat_map(|outcome| &outcome.remarks) {
         note(format_args!("note: {remark}"));
     }
@@ -126,7 +132,6 @@ pub fn evaluate(
         let suite = finding.suite.as_ref().map_or_else(String::new, |suite| format!("{suite}: "));
         warn(format_args!("{suite}{}", finding.text));
     }
-    Ok((report, images))
 }
 
 /// What was judged, and whether its adversarial images could be written where they were asked for.

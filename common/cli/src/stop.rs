@@ -124,6 +124,11 @@ impl Engine for Interruptible<'_> {
         self.go_on()?;
         self.engine.logits(network, params, images)
     }
+
+    fn query(&self, network: &Network, params: &Params, images: &Tensor) -> Result<Tensor, EngineError> {
+        self.go_on()?;
+        self.engine.query(network, params, images)
+    }
 }
 
 #[cfg(test)]
@@ -153,5 +158,6 @@ mod tests {
         let seed = logits.ones_like().unwrap();
         assert!(matches!(engine.backward(tape, &[Some(seed)], None), Err(EngineError::Interrupted)));
         assert!(matches!(engine.logits(&network, &params, &images), Err(EngineError::Interrupted)));
+        assert!(matches!(engine.query(&network, &params, &images), Err(EngineError::Interrupted)));
     }
 }

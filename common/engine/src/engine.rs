@@ -136,9 +136,7 @@ pub trait Engine: Send + Sync {
     }
 
     /// The same for an attack's queries: an engine may round as it does in an attack's forwards.
-    fn query(&self, network: &Network, params: &Params, images: &Tensor) -> Result<Tensor, EngineError> {
-        self.logits(network, params, images)
-    }
+    fn query(&self, network: &Network, params: &Params, images: &Tensor) -> Result<Tensor, EngineError>;
 }
 
 /// A row of the table of engines: one that can be started.

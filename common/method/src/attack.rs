@@ -201,7 +201,7 @@ mod tests {
         assert_eq!(said("fab-t:targets=4", 5), None);
         assert_eq!(
             said("apgd-t", 3).unwrap(),
-            "apgd-t aims at 9 other classes: of 3 classes that is all 2\napgd-t climbs a ratio of 4 logits: of 3 classes the third logit stands in for the fourth"
+            "apgd-t aims at 9 other classes: of 3 classes that is all 2\napgd-t climbs a ratio of 4 logits: of 3 classes the plain difference of logits stands in for it"
         );
         assert_eq!(
             said("apgd-dlr", 2).unwrap(),

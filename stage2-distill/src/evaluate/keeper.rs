@@ -10,7 +10,7 @@ use method::eval::{EvalError, Evidence, Exam, Moment, Order, Outcome, Setting, S
 use tempfile::TempDir;
 
 use super::kept::{Kept, StateFolder};
-use super::spool::{Row, Spool, passing_folder};
+use super::spool::{Spool, passing_folder};
 use super::{Examination, Judged};
 use crate::error::RunError;
 
@@ -202,9 +202,8 @@ impl Watch for Keeper<'_> {
         let Some(spool) = &mut self.spool else { return Ok(()) };
         let place = self.places[index];
         let before: usize = self.kept.suites[..self.suite].iter().map(|(_, attacks)| attacks.len()).sum();
-        let row =
-            Row { index: place as u32, label: self.dataset.labels()[place], attack: (before + by) as u32 };
+        let of = (place as u32, self.dataset.labels()[place], (before + by) as u32);
         let image = Unchanged(self.dataset).images(&[place])?.flatten_all()?.to_vec1::<f32>()?;
-        Ok(spool.push(row, &image, pixels)?)
+        Ok(spool.push(of, &image, pixels)?)
     }
 }

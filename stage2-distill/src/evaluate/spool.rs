@@ -21,6 +21,18 @@ pub(super) struct Row {
     pub label: i32,
     /// The attack, by its place among all that run.
     pub attack: u32,
+    /// The beginning of BLAKE3 over both images, so that damage is seen.
+    pub print: [u8; 8],
+}
+
+/// What tells two images from any others.
+fn print_of(image: &[u8], adversarial: &[u8]) -> [u8; 8] {
+    let hash = *blake3::Hasher::new().update(image).update(adversarial).finalize().as_bytes();
+    hash[..8].try_into().expect("a hash is longer")
+}
+
+fn damaged(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("{what} it was left"))
 }
 
 /// The columns of numbers of the file.
@@ -44,28 +56,39 @@ impl Spool {
             let mut file =
                 options.read(true).write(true).create(true).truncate(false).open(folder.join(name))?;
             if file.metadata()?.len() < bytes {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    format!("{name} is shorter than it was"),
-                ));
+                return Err(damaged(&format!("{name} is shorter than")));
             }
             file.set_len(bytes)?;
-            file.seek(SeekFrom::End(0))?;
+            file.seek(SeekFrom::Start(0))?;
             Ok(file)
         };
-        Ok(Self { rows, shape, files: [open(FILES[0])?, open(FILES[1])?] })
+        let mut files = [open(FILES[0])?, open(FILES[1])?];
+        let mut images = [(); 2].map(|()| vec![0; shape.iter().product::<usize>() * size_of::<f32>()]);
+        for row in &rows {
+            for (file, image) in files.iter_mut().zip(&mut images) {
+                file.read_exact(image)?;
+            }
+            if print_of(&images[0], &images[1]) != row.print {
+                return Err(damaged("an adversarial image is not as"));
+            }
+        }
+        Ok(Self { rows, shape, files })
     }
 
     pub fn rows(&self) -> &[Row] {
         &self.rows
     }
 
-    pub fn push(&mut self, row: Row, image: &[f32], adversarial: &[f32]) -> io::Result<()> {
-        for (file, pixels) in self.files.iter_mut().zip([image, adversarial]) {
-            let bytes: Vec<u8> = pixels.iter().flat_map(|pixel| pixel.to_le_bytes()).collect();
-            file.write_all(&bytes)?;
+    /// Adds an image of this index and class, and what an attack made of it.
+    pub fn push(&mut self, of: (u32, i32, u32), image: &[f32], adversarial: &[f32]) -> io::Result<()> {
+        let bytes =
+            |pixels: &[f32]| -> Vec<u8> { pixels.iter().flat_map(|pixel| pixel.to_le_bytes()).collect() };
+        let images = [bytes(image), bytes(adversarial)];
+        for (file, image) in self.files.iter_mut().zip(&images) {
+            file.write_all(image)?;
         }
-        self.rows.push(row);
+        let (index, label, attack) = of;
+        self.rows.push(Row { index, label, attack, print: print_of(&images[0], &images[1]) });
         Ok(())
     }
 

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use self::place::{is_stream, refuse_place, refuse_place_of_images, target, write_report};
 use crate::error::RunError;
-use crate::evaluate::{Chosen, Examination, Reach, evaluate};
+use crate::evaluate::{Chosen, Examination, Reach, evaluate, say_doubts};
 use crate::trained::{self, Trained};
 
 /// Flags of `distill eval`.
@@ -156,6 +156,7 @@ impl EvalArgs {
             let parts = self.merge.iter().map(|path| read_part(path)).collect::<Result<_, _>>()?;
             let merged =
                 Report::merge(parts).map_err(|error| RunError::Refused(format!("--merge: {error}")))?;
+            say_doubts(&merged);
             return self.publish(&merged);
         }
         let paths: Vec<&Path> = self.student.iter().chain(&self.runs).map(PathBuf::as_path).collect();

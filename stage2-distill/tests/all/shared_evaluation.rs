@@ -78,6 +78,11 @@ fn a_state_of_another_evaluation_or_a_damaged_one_is_refused() {
     let again = scene.run(&short).succeeds();
     assert!(again.stderr.contains("state: everything was done before"), "{}", again.stderr);
     flip_a_bit(&scene.path("state/evaluation.state"), 100);
+    let images = ["--state", "images", "--save-adversarial", "found.safetensors"];
+    let images = [&short[..8], &images[..]].concat();
+    scene.run(&images).succeeds();
+    flip_a_bit(&scene.path("images/adversarial.f32"), 100);
+    scene.run(&images).refused(74, &["an adversarial image is not as it was left"]);
     scene
         .run(&short)
         .refused(2, &["evaluation.state: it is damaged", "begin anew in another --state folder"]);
@@ -103,6 +108,20 @@ fn three_parts_merged_in_any_order_are_the_report_of_one_machine() {
     merge(&["1.json", "whole.json"]).refused(2, &["report 2 is no part"]);
     scene.run(&asked("other.json", &["--part", "2/3", "--seed", "5"])).succeeds();
     merge(&["1.json", "other.json", "3.json"]).refused(2, &["reports 1 and 2", "they differ in seed"]);
+    // What somebody changed by hand is believed only as far as it fits together.
+    let part: Value = serde_json::from_slice(&std::fs::read(scene.path("1.json")).unwrap()).unwrap();
+    let changes: [(&str, Value, &str); 4] = [
+        ("/labels/0", 99.into(), "label 99 of 10 classes"),
+        ("/images", 1_000_000_000_000u64.into(), "50 labels of 1000000000000 images"),
+        ("/outcomes/1/fates", Value::Array(vec![]), "pgd20 has 0 fates of 50 images"),
+        ("/outcomes/1/fates/0", 9.into(), "fell to an attack that it does not have"),
+    ];
+    for (place, value, complaint) in changes {
+        let mut changed = part.clone();
+        *changed.pointer_mut(place).unwrap() = value;
+        std::fs::write(scene.path("changed.json"), changed.to_string()).unwrap();
+        merge(&["changed.json", "2.json", "3.json"]).refused(2, &["report 1 is damaged", complaint]);
+    }
     std::fs::write(scene.path("text.json"), "{}").unwrap();
     merge(&["text.json"]).refused(2, &["text.json: no report"]);
 }

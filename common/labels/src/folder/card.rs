@@ -105,11 +105,13 @@ fn describe(card: &mut String, manifest: &Manifest) -> std::fmt::Result {
     )?;
     line("right answers", format!("{} of {} rows", manifest.right.right, manifest.right.rows))?;
     if let Some(Robust { attack, norm, eps, split, images, clean, right, .. }) = &manifest.robust {
+        // Of all attacks only the standard evaluation gives a figure to quote.
+        let bound = if attack == "autoattack" { "" } else { "; an upper bound" };
         let [attack, eps, split] = [attack, eps, split].map(|text| plain(text));
         line(
             "right under attack",
             format!(
-                "{right} of {images} by {attack}, {norm} {eps}; {clean} without (first images of {split})"
+                "{right} of {images} by {attack}, {norm} {eps}; {clean} without (first images of {split}{bound})"
             ),
         )?;
     }

@@ -12,8 +12,8 @@ pub enum Loss {
     /// The difference of logits ratio: `-(z_y - max z_other) / (z_1st - z_3rd)`. Source: Croce and Hein,
     /// arXiv:2003.01690. With two classes there is no third logit, and the plain difference stands in.
     Dlr,
-    /// Its targeted form: `-(z_y - z_target) / (z_1st - (z_3rd + z_4th) / 2)`. With three classes the third logit stands
-    /// for the fourth, with two the plain difference for the ratio.
+    /// Its targeted form: `-(z_y - z_target) / (z_1st - (z_3rd + z_4th) / 2)`. With fewer than four classes the plain
+    /// difference stands in: towards the third of three, a ratio without the fourth would be constant.
     DlrTowards(usize),
     /// `z_target - z_y`.
     Difference(usize),
@@ -44,20 +44,22 @@ impl Loss {
                 logits[target] - logits[label]
             }
             Self::Margin => {
-                let other = targets(logits, label, 1)[0];
-                Self::Difference(other).at(logits, label, slope)
+                // Of one class there is no other, and nothing to climb.
+                let other = targets(logits, label, 1).first().copied();
+                other.map_or(0.0, |other| Self::Difference(other).at(logits, label, slope))
             }
             Self::Dlr => {
                 let order = descending(logits);
-                let other = if order[0] == label { order[1] } else { order[0] };
-                match order[..] {
-                    [first, _, third, ..] => ratio(logits, label, other, first, &[third], slope),
-                    _ => Self::Difference(other).at(logits, label, slope),
+                let other = order.iter().copied().find(|&class| class != label);
+                match (&order[..], other) {
+                    (&[first, _, third, ..], Some(other)) => {
+                        ratio(logits, label, other, first, &[third], slope)
+                    }
+                    _ => Self::Margin.at(logits, label, slope),
                 }
             }
             Self::DlrTowards(target) => match descending(logits)[..] {
                 [first, _, third, fourth, ..] => ratio(logits, label, target, first, &[third, fourth], slope),
-                [first, _, third] => ratio(logits, label, target, first, &[third], slope),
                 _ => Self::Difference(target).at(logits, label, slope),
             },
         }
@@ -109,7 +111,7 @@ pub(super) fn fewer_targets(name: &str, targets: usize, classes: usize) -> Optio
 pub(super) fn short_ratio(name: &str, needed: usize, classes: usize) -> Option<String> {
     let stand_in = match classes {
         _ if classes >= needed => return None,
-        3.. => "the third logit stands in for the fourth",
+        0 | 1 => "there is none to aim at",
         _ => "the plain difference of logits stands in for it",
     };
     Some(format!("{name} climbs a ratio of {needed} logits: of {classes} classes {stand_in}"))
@@ -124,7 +126,7 @@ mod tests {
     fn values_and_slopes_are_pytorchs() {
         const LOGITS: [f32; 5] = [2.0, -1.0, 0.5, 3.25, 4.0];
         type Case<'a> = (Loss, &'a [f32], usize, f32, &'a [f32]);
-        let cases: [Case; 7] = [
+        let cases: [Case; 6] = [
             (Loss::Margin, &LOGITS, 3, 0.75, &[0.0, 0.0, 0.0, -1.0, 1.0]),
             (
                 Loss::CrossEntropy,
@@ -149,13 +151,6 @@ mod tests {
                 -1.818_181_8,
                 &[-0.330_578_5, 0.363_636_36, -0.330_578_5, 0.0, 0.297_520_66],
             ),
-            (
-                Loss::DlrTowards(0),
-                &[1.0, 3.0, -0.5],
-                1,
-                -0.571_428_6,
-                &[0.285_714_3, -0.122_448_98, -0.163_265_3],
-            ),
         ];
         for (loss, logits, label, value, slopes) in cases {
             let mut slope = vec![9.0; logits.len()];
@@ -164,6 +159,21 @@ mod tests {
             for (found, wanted) in slope.iter().zip(slopes) {
                 assert!((found - wanted).abs() < 1e-6, "{loss:?}: {slope:?}, not {slopes:?}");
             }
+        }
+    }
+
+    #[test]
+    fn towards_any_of_three_classes_there_is_a_slope_and_of_one_class_nothing_to_climb() {
+        let logits = [2.0, 1.0, -1.0];
+        for target in [1, 2] {
+            let mut slope = [0.0; 3];
+            let value = Loss::DlrTowards(target).at(&logits, 0, &mut slope);
+            assert!((value - (logits[target] - 2.0)).abs() < 1e-6);
+            assert!((slope[target] - 1.0).abs() < 1e-6 && (slope[0] + 1.0).abs() < 1e-6, "{slope:?}");
+        }
+        for loss in [Loss::Margin, Loss::Dlr, Loss::CrossEntropy] {
+            let mut slope = [9.0];
+            assert_eq!((loss.at(&[3.0], 0, &mut slope), slope), (0.0, [0.0]), "{loss:?}");
         }
     }
 

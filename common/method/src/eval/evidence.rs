@@ -125,7 +125,7 @@ impl std::str::FromStr for Part {
         let whole = |part: &str| part.parse::<usize>().ok();
         let parts = text.split_once('/').and_then(|(index, of)| Some((whole(index)?, whole(of)?)));
         match parts {
-            Some((index, of)) if (1..=of).contains(&index) => Ok(Self { index, of }),
+            Some((index, of @ 1..=1_000_000)) if (1..=of).contains(&index) => Ok(Self { index, of }),
             _ => Err(format!("`{text}` is no part such as 1/3, 2/3 or 3/3")),
         }
     }
@@ -208,6 +208,14 @@ pub enum Unmergeable {
         /// The fields.
         fields: String,
     },
+    /// What it says contradicts itself.
+    #[error("report {report} is damaged: {what}\nhint: make that part again")]
+    Damaged {
+        /// Which, from 1.
+        report: usize,
+        /// The contradiction.
+        what: String,
+    },
     /// Some part is missing or there twice.
     #[error("{0}")]
     Parts(String),
@@ -219,6 +227,9 @@ impl Evidence {
         let whole = parts.iter().position(|evidence| evidence.part.is_none());
         if let Some(index) = whole {
             return Err(Unmergeable::Whole(index + 1));
+        }
+        for (index, part) in parts.iter().enumerate() {
+            part.check().map_err(|what| Unmergeable::Damaged { report: index + 1, what })?;
         }
         for (index, other) in parts.iter().enumerate().skip(1) {
             let fields = differences(&parts[0], other);
@@ -252,6 +263,39 @@ impl Evidence {
             }
         }
         Ok(merged)
+    }
+
+    /// Whether it is what an evaluation may have measured; else what is wrong.
+    fn check(&self) -> Result<(), String> {
+        let (images, classes) = (self.images, self.setting.class_names.len());
+        let wrong_label = self.labels.iter().find(|label| !(0..classes as i64).contains(&i64::from(**label)));
+        if self.labels.len() != images {
+            return Err(format!("{} labels of {images} images", self.labels.len()));
+        }
+        if let Some(label) = wrong_label {
+            return Err(format!("label {label} of {classes} classes"));
+        }
+        let Logits { distributions, asked_twice, changed } = self.logits;
+        if [distributions, asked_twice, changed].into_iter().any(|count| count > images) {
+            return Err("more logits looked at than images".into());
+        }
+        for Outcome { suite, attacks, fates, work, .. } in &self.outcomes {
+            if fates.len() != images {
+                return Err(format!("{suite} has {} fates of {images} images", fates.len()));
+            }
+            if work.len() != attacks.len() {
+                return Err(format!("{suite} has {} works of {} attacks", work.len(), attacks.len()));
+            }
+            if fates.iter().any(|fate| matches!(fate, Fate::Broken { by } if *by >= attacks.len())) {
+                return Err(format!("an image of {suite} fell to an attack that it does not have"));
+            }
+            let most = u64::MAX / 1_000_000;
+            let asked = work.iter().flat_map(|w| [w.asked.forwards, w.asked.gradients, w.asked.vanished]);
+            if asked.max().is_some_and(|count| count > most) {
+                return Err(format!("{suite} asked more than any evaluation can"));
+            }
+        }
+        Ok(())
     }
 
     /// Accuracy by name, in order.

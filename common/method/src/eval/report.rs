@@ -109,7 +109,7 @@ impl fmt::Display for Report {
 }
 
 /// Which figure may be quoted.
-fn quotable(evidence: &Evidence, upper_bounds: &[String]) -> String {
+pub(super) fn quotable(evidence: &Evidence, upper_bounds: &[String]) -> String {
     let is_standard = evidence.outcomes.iter().any(|outcome| outcome.suite == STANDARD);
     let others = upper_bounds.join(", ");
     match (is_standard, others.is_empty()) {

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::report::Report;
+use super::report::{Report, quotable};
 
 /// Mean and standard deviation over students.
 #[derive(Clone, Debug, Serialize)]
@@ -48,6 +48,9 @@ impl fmt::Display for Summary {
         if let (Some(norm), Some(eps), Some(step)) = (&setting.norm, &setting.eps, &setting.step_size) {
             writeln!(f, "eps {eps} in {norm}, steps of {step}")?;
         }
+        if let Some(surrogate) = &setting.surrogate {
+            writeln!(f, "black box: adversarial images of {}", surrogate.architecture)?;
+        }
         let width = first.scores.iter().map(|(name, _)| name.len()).max().unwrap_or(0).max(10);
         writeln!(f, "{:<width$} {:>8} {:>10}   each", "attack", "mean", "deviation")?;
         for (place, (name, _)) in first.scores.iter().enumerate() {
@@ -59,6 +62,6 @@ impl fmt::Display for Summary {
             let (mean, deviation) = (self.mean[name], self.standard_deviation[name]);
             writeln!(f, "{name:<width$} {mean:>7.2}% {deviation:>10.2}   {}", each.join(" "))?;
         }
-        Ok(())
+        write!(f, "{}", quotable(&first.evidence, &first.upper_bounds))
     }
 }
