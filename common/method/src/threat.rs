@@ -20,7 +20,7 @@ pub struct Threat {
 /// A radius that no ball of its norm has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "eps {eps} is more than any pixel can change: an linf ball has at most radius 1{levels}\nhint: larger radii are for l2"
+    "eps {eps} is more than any pixel can change: an linf ball has at most radius 1{levels}\nhint: write it as a fraction of the pixel range, such as 8/255; larger radii are for l2"
 )]
 pub struct TooWide {
     eps: String,
@@ -247,7 +247,7 @@ mod tests {
         let error = Threat::new(Norm::Linf, &wide).unwrap_err().to_string();
         assert_eq!(
             error,
-            "eps 3 is more than any pixel can change: an linf ball has at most radius 1; 3 levels of 255 are 3/255\nhint: larger radii are for l2"
+            "eps 3 is more than any pixel can change: an linf ball has at most radius 1; 3 levels of 255 are 3/255\nhint: write it as a fraction of the pixel range, such as 8/255; larger radii are for l2"
         );
         assert_eq!(Threat::new(Norm::Linf, &"8/255".parse().unwrap()).unwrap(), Threat::linf(8.0 / 255.0));
     }

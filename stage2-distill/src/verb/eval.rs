@@ -86,6 +86,10 @@ impl EvalArgs {
     /// What is to be judged, with what is not given taken from the run.
     fn examination(&self, path: &Path) -> Result<Examination, RunError> {
         let attacking = !attack::chains(&self.attack)?.is_empty();
+        if let Some(eps) = &self.eps {
+            // What is wrong on the command line is said before any file is looked for.
+            self.threat(eps)?;
+        }
         let trained = trained::find(path)?;
         let student = trained.student.clone();
         let shown = student.display();
@@ -120,13 +124,17 @@ impl EvalArgs {
         })
     }
 
+    /// The ball of a radius.
+    fn threat(&self, eps: &Fraction) -> Result<Threat, RunError> {
+        Threat::new(self.norm, eps).map_err(|error| RunError::Refused(format!("--eps: {error}")))
+    }
+
     /// How far attacks may go: as given, else as the run trained. No constant is right for every student.
     fn reach(&self, trained: &Trained) -> Result<Reach, RunError> {
         let given = |value: &Fraction| Chosen { value: value.clone(), from: "given".into() };
         let quarter = |eps: &Fraction| Chosen { value: eps.usual_step(), from: "eps / 4".into() };
         let reach = |eps: Chosen, step_size: Chosen| {
-            let threat = Threat::new(self.norm, &eps.value);
-            let threat = threat.map_err(|error| RunError::Refused(format!("--eps: {error}")))?;
+            let threat = self.threat(&eps.value)?;
             Ok(Reach { threat, eps, step_size })
         };
         if let Some(eps) = &self.eps {

@@ -227,3 +227,12 @@ fn a_checkpoint_given_to_eval_points_to_its_run_before_anything_is_asked() {
     scene.run(&["eval", inside]).refused(2, &wanted);
     scene.run(&["eval", "--student", inside, "--data", "sample", "--eps", "0.1"]).refused(2, &wanted);
 }
+
+#[test]
+fn an_eps_in_levels_is_refused_with_the_form_before_any_file_is_looked_for() {
+    let scene = Scene::new();
+    for eps in ["8", "8.0/1", "0,03", "nan"] {
+        let words = ["eval", "--student", "nowhere.safetensors", "--data", "sample", "--eps", eps];
+        scene.run(&words).refused(2, &["8/255"]);
+    }
+}
