@@ -78,7 +78,7 @@ impl Teacher {
     pub fn logits(&self, dataset: &Dataset, augment: Augment, rows: &[RowId]) -> Result<Vec<f32>> {
         let (pixels, size) = dataset.views::<f32>(augment, rows);
         let answer = || -> std::result::Result<_, EngineError> {
-            let images = Tensor::from_vec(pixels, size, &Device::Cpu)?;
+            let images = Tensor::from_vec(pixels, size, &Device::Cpu)?.into();
             let logits = self.engine.logits(&self.loaded.network, &self.loaded.params, &images)?;
             Ok(logits.flatten_all()?.to_vec1()?)
         };

@@ -10,7 +10,7 @@ use candle_core::{Device, Tensor};
 use clap::ValueEnum;
 use data::{Dataset, ImageShape, Split};
 use engine::params::Precision;
-use engine::{Engine, Grads, Keep, Network, Norm, Params, cost};
+use engine::{Engine, Grads, Images, Keep, Network, Norm, Params, cost};
 use labels::{Check, Form, LabelSet, RowTable, Session, Spec, Teacher, Views};
 use method::attack::{Answers, Field, Pgd, Start, Victim};
 use method::model::{self, Task};
@@ -184,12 +184,11 @@ fn train(bench: &Bench, network: &Network, mut params: Params) -> Result<Vec<f64
     let mut sgd = Sgd::new(&params, 0.9, 2e-4);
     repeat(bench.repetitions, || {
         let pass = bench.engine.forward(network, &params, &images, Norm::Batch, Keep::ForParams, &[])?;
-        pass.stats.update(network, &mut params);
+        bench.engine.move_statistics(network, &mut params, &pass.stats)?;
         let seed = (pass.logits / bench.batch as f64)?;
-        grads.clear();
+        bench.engine.clear(&mut grads)?;
         bench.engine.backward(pass.tape, &[Some(seed)], Some(&mut grads))?;
-        sgd.step(&mut params, &grads, 1e-3);
-        Ok::<_, engine::EngineError>(())
+        sgd.step(bench.engine, &mut params, &grads, 1e-3)
     })
 }
 
@@ -239,13 +238,14 @@ fn step(
     })
 }
 
-fn random_images(bench: &Bench) -> Tensor {
+fn random_images(bench: &Bench) -> Images {
     let [channels, height, width] = bench.task.input;
     let mut values = vec![0.0; bench.batch * channels * height * width];
     Stream::new(0, Purpose::Init, 0, 0).uniforms(&mut values);
     let values: Vec<f32> = values.into_iter().map(|value| value as f32).collect();
     Tensor::from_vec(values, (bench.batch, channels, height, width), &Device::Cpu)
         .expect("as many values as the shape has")
+        .into()
 }
 
 fn random_dataset(bench: &Bench) -> Result<Dataset, RunError> {

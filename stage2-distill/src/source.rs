@@ -7,8 +7,8 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor};
 use data::{Dataset, DatasetSpec};
-use engine::Engine;
 use engine::params::Precision;
+use engine::{Engine, Images};
 use labels::{Check, LabelSet, Wanted};
 use method::attack::Victim;
 use method::model::{self, Loaded, Task};
@@ -133,7 +133,7 @@ impl Supply {
         places: &[usize],
         seed: u64,
         epoch: Epoch,
-    ) -> Result<Tensor, RunError> {
+    ) -> Result<Images, RunError> {
         Ok(pixels(dataset, self.plan.augment, &self.rows(places, seed, epoch, 0))?)
     }
 
@@ -172,7 +172,7 @@ impl Supply {
         &self,
         engine: &dyn Engine,
         rows: &[(usize, u16)],
-        images: &Tensor,
+        images: &Images,
     ) -> Result<Option<Tensor>, RunError> {
         match &self.source {
             Source::Nobody => Ok(None),
@@ -195,9 +195,9 @@ impl Supply {
     }
 }
 
-fn pixels(dataset: &Dataset, augment: Augment, rows: &[(usize, u16)]) -> candle_core::Result<Tensor> {
+fn pixels(dataset: &Dataset, augment: Augment, rows: &[(usize, u16)]) -> candle_core::Result<Images> {
     let (values, shape) = dataset.views::<f32>(augment, rows);
-    Tensor::from_vec(values, shape, &Device::Cpu)
+    Ok(Tensor::from_vec(values, shape, &Device::Cpu)?.into())
 }
 
 /// Image size and classes of a data set.
@@ -226,7 +226,10 @@ mod tests {
             let rows: Vec<_> =
                 places.iter().map(|&place| (place, plan.draw_further(7, 5, place, number))).collect();
             let (pixels, _) = dataset.views::<f32>(plan.augment, &rows);
-            assert_eq!(seen.images.flatten_all().unwrap().to_vec1::<f32>().unwrap(), pixels);
+            assert_eq!(
+                seen.images.tensor().unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap(),
+                pixels
+            );
         }
     }
 }

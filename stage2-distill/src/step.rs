@@ -1,7 +1,7 @@
 //! One training step: attack the student, run its forwards, go back, move the weights.
 
 use candle_core::{Tensor, Var};
-use engine::{BatchStats, Engine, EngineError, Grads, Keep, Network, Norm, Params, Pass, Tape};
+use engine::{BatchStats, Engine, EngineError, Grads, Images, Keep, Network, Norm, Params, Pass, Tape};
 use method::attack::{Answers, At, Field, Starts, Victim};
 use method::average::Average;
 use method::objective::{Epoch, Forward, Inner, Marks, Memory, Needs, Objective, Said, Targets, UNLABELLED};
@@ -32,7 +32,7 @@ pub struct TrainStep<'a> {
 /// One view of each image of a batch.
 pub struct Seen {
     /// Its pixels `(N, C, H, W)`, in [0, 1].
-    pub images: Tensor,
+    pub images: Images,
     /// The teacher's logits `(N, K)` on it, where the objective needs them.
     pub teacher: Option<Tensor>,
 }
@@ -119,7 +119,7 @@ pub struct Outcome {
     /// The loss before the weights moved.
     pub loss: f64,
     /// The images of the adversarial forward; none for an objective that does not attack.
-    pub adversarial: Option<Tensor>,
+    pub adversarial: Option<Images>,
 }
 
 /// What the student said in a training forward.
@@ -134,7 +134,7 @@ impl TrainStep<'_> {
     /// One step at learning rate `rate`.
     pub fn run(&self, moving: &mut Moving, batch: Batch, rate: f64) -> Result<Outcome, StepError> {
         let outcome = self.gradients(moving, batch)?;
-        self.apply(moving, rate);
+        self.apply(moving, rate)?;
         Ok(outcome)
     }
 
@@ -191,7 +191,7 @@ impl TrainStep<'_> {
                 answers.push(self.answer(&moving.params, forward, of(forward))?);
             }
             let Answer { leaf, stats, .. } = &answers[place];
-            stats.update(self.network, &mut moving.params);
+            self.engine.move_statistics(self.network, &mut moving.params, stats)?;
             said.push(forward, leaf.as_tensor().clone());
         }
         let loss = self.objective.loss(&said, &targets)?;
@@ -200,7 +200,7 @@ impl TrainStep<'_> {
             return Err(StepError::NotFinite(value));
         }
         let gradients = loss.backward()?;
-        moving.grads.clear();
+        self.engine.clear(&mut moving.grads)?;
         for Answer { tape, leaf, .. } in answers {
             // A forward may be there for its statistics alone, as the clean one of a loss that gives it no weight.
             if let Some(seed) = gradients.get(leaf.as_tensor()).cloned() {
@@ -212,7 +212,7 @@ impl TrainStep<'_> {
     }
 
     /// A training forward. Its statistics have moved nothing yet.
-    fn answer(&self, params: &Params, forward: Forward, images: &Tensor) -> Result<Answer, StepError> {
+    fn answer(&self, params: &Params, forward: Forward, images: &Images) -> Result<Answer, StepError> {
         let (norm, keep) = (Norm::Batch, Keep::ForParams);
         let Pass { logits, tape, stats, .. } =
             self.engine.forward(self.network, params, images, norm, keep, &[])?;
@@ -221,12 +221,13 @@ impl TrainStep<'_> {
 
     /// The second half: moves the weights by what lies in `moving.grads`, which others may have added to or scaled;
     /// then what follows the weights.
-    pub fn apply(&self, moving: &mut Moving, rate: f64) {
+    pub fn apply(&self, moving: &mut Moving, rate: f64) -> Result<(), StepError> {
         let Moving { params, grads, sgd, average, .. } = moving;
-        sgd.step(params, grads, rate);
+        sgd.step(self.engine, params, grads, rate)?;
         if let Some(average) = average {
-            average.follow(params);
+            average.follow(self.engine, params)?;
         }
+        Ok(())
     }
 
     /// The images that the student's attack finds.
@@ -234,9 +235,9 @@ impl TrainStep<'_> {
         &self,
         moving: &mut Moving,
         inner: Inner,
-        images: &Tensor,
+        images: &Images,
         targets: &Targets,
-    ) -> Result<Tensor, StepError> {
+    ) -> Result<Images, StepError> {
         let Moving { params, memory, .. } = moving;
         let student = Victim { norm: inner.norm, ..Victim::new(self.engine, self.network, params) };
         let climbed = matches!(self.objective.needs(), Needs::LiveTeacher { climbed: true, .. });
@@ -259,7 +260,7 @@ impl TrainStep<'_> {
         let found = pgd.perturb(&Field { student, teacher, value: &value }, images, &starts, &mut watch)?;
         // Under batch statistics no forward reads the running ones, so they may as well move afterwards.
         for stats in met {
-            stats.update(self.network, params);
+            self.engine.move_statistics(self.network, params, &stats)?;
         }
         Ok(found)
     }

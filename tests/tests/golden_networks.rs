@@ -46,7 +46,7 @@ fn run(
 ) -> Found {
     let dtype = if params.precision() == Precision::F64 { DType::F64 } else { DType::F32 };
     let as_run = |tensor: Tensor| tensor.to_dtype(dtype).unwrap();
-    let images = as_run(images(case, ids));
+    let images = as_run(images(case, ids)).into();
     let pass = engine.forward(network, params, &images, norm, Keep::Both, &[]).unwrap();
     let mut grads = Grads::zeros(network.layout(), params.precision());
     let seed = as_run(upstream(case, ids));
@@ -230,9 +230,9 @@ fn two_training_forwards_move_the_running_statistics_as_in_pytorch() {
         let after = format!("{name}/statistics_after");
         assert_eq!(network.has_batch_norm(), golden().has(&after), "{name}");
         for number in 0..2 {
-            let images = images(case, &batch(number));
+            let images = images(case, &batch(number)).into();
             let pass = engine.forward(&network, &params, &images, Norm::Batch, Keep::Nothing, &[]).unwrap();
-            pass.stats.update(&network, &mut params);
+            engine.move_statistics(&network, &mut params, &pass.stats).unwrap();
         }
         if network.has_batch_norm() {
             let statistics = of_channels(&params);

@@ -217,7 +217,7 @@ fn run(case: &Case, golden: &Golden, engine: &Reference, precision: Precision, t
     let parts = parts(case, golden);
     let network = network(case, golden, &parts).unwrap();
     let mut params = params(case, golden, &network, &parts).to_precision(precision);
-    let images = image(case, golden, &parts).to_dtype(dtype).unwrap();
+    let images = image(case, golden, &parts).to_dtype(dtype).unwrap().into();
     let it = network.find("it").unwrap();
     let pass = engine.forward(&network, &params, &images, case.norm(), Keep::Both, &[it]).unwrap();
     let check = |tensor: &str, found: &[f64]| {
@@ -241,7 +241,7 @@ fn run(case: &Case, golden: &Golden, engine: &Reference, precision: Precision, t
     }
     check_parameters(&network, it, &grads, &check);
 
-    pass.stats.update(&network, &mut params);
+    engine.move_statistics(&network, &mut params, &pass.stats).unwrap();
     for (name, found) in named(params.statistics(), network.layout().statistics()) {
         check(&format!("{}_after", name.strip_prefix("it.").unwrap()), &found);
     }

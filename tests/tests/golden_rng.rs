@@ -152,7 +152,7 @@ fn attacks_start_where_they_should() {
     let value = |_: &Answers| unreachable!("there is no step");
     let field = Field { student: Victim::new(&engine, &network, &params), teacher: None, value: &value };
     // From a black image the start itself is left.
-    let black = Tensor::zeros((1, 1, 28, 28), DType::F64, &Device::Cpu).unwrap();
+    let black = Tensor::zeros((1, 1, 28, 28), DType::F64, &Device::Cpu).unwrap().into();
     for row in section::<Row>("starts") {
         let starts =
             Starts { seed: row.seed, purpose: Purpose::Start, epoch: row.epoch, images: &[row.image] };
@@ -161,7 +161,8 @@ fn attacks_start_where_they_should() {
         {
             let pgd = Pgd { threat: Threat::linf(row.eps), steps: 0, step_size: 0.0, start };
             let begun = pgd.perturb(&field, &black, &starts, &mut |_| Ok(())).unwrap();
-            let found = begun.flatten_all().unwrap().narrow(0, 0, 7).unwrap().to_vec1::<f64>().unwrap();
+            let begun = begun.tensor().unwrap().flatten_all().unwrap();
+            let found = begun.narrow(0, 0, 7).unwrap().to_vec1::<f64>().unwrap();
             for (found, wanted) in found.iter().zip(wanted) {
                 assert!((found - wanted).abs() <= 1e-15 * wanted.abs(), "{start:?}: {found}, not {wanted}");
             }

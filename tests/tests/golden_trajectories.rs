@@ -128,7 +128,7 @@ impl Settings {
         let asked = visit.images.iter().zip(&visit.views);
         let teacher: Vec<Vec<f64>> = asked.map(|(&image, &view)| self.teacher(image, view)).collect();
         let clean = Seen {
-            images: Tensor::from_vec(pixels, (count, channels, height, width), &Device::Cpu).unwrap(),
+            images: Tensor::from_vec(pixels, (count, channels, height, width), &Device::Cpu).unwrap().into(),
             teacher: Some(Tensor::new(teacher, &Device::Cpu).unwrap()),
         };
         let labels = Tensor::new(labels, &Device::Cpu).unwrap();
@@ -234,7 +234,8 @@ fn follow(method: &str, architecture: &str) {
             warm_as_in_pytorch(&moving, &golden, &place, visit.epoch);
         }
         let outcome = step.run(&mut moving, settings.batch(&dataset, visit), row.lr).unwrap();
-        let adversarial = [(format!("step {}", number + 1), values(&outcome.adversarial.unwrap()))];
+        let adversarial = values(outcome.adversarial.unwrap().tensor().unwrap());
+        let adversarial = [(format!("step {}", number + 1), adversarial)];
         summaries(&adversarial, &attacked[number..=number]).at_most(BOUND, &place);
         let apart = relative(&[outcome.loss], &losses[number..=number]);
         assert!(apart <= BOUND, "{place}: the loss of step {} is off by {apart:.1e}", number + 1);

@@ -5,7 +5,11 @@ use std::sync::{Arc, Once};
 use std::thread;
 
 use candle_core::Tensor;
-use engine::{Engine, EngineError, Grads, Keep, Network, NodeId, Norm, Params, Pass, Tape};
+use engine::params::Values;
+use engine::{
+    Ascent, BatchStats, Descent, Engine, EngineError, Grads, Images, Keep, Network, NodeId, Norm, Params,
+    Pass, Tape,
+};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
@@ -101,7 +105,7 @@ impl Engine for Interruptible<'_> {
         &self,
         network: &Network,
         params: &Params,
-        images: &Tensor,
+        images: &Images,
         norm: Norm,
         keep: Keep,
         taps: &[NodeId],
@@ -120,14 +124,64 @@ impl Engine for Interruptible<'_> {
         self.engine.backward(tape, seeds, grads)
     }
 
-    fn logits(&self, network: &Network, params: &Params, images: &Tensor) -> Result<Tensor, EngineError> {
+    fn logits(&self, network: &Network, params: &Params, images: &Images) -> Result<Tensor, EngineError> {
         self.go_on()?;
         self.engine.logits(network, params, images)
     }
 
-    fn query(&self, network: &Network, params: &Params, images: &Tensor) -> Result<Tensor, EngineError> {
+    fn query(&self, network: &Network, params: &Params, images: &Images) -> Result<Tensor, EngineError> {
         self.go_on()?;
         self.engine.query(network, params, images)
+    }
+
+    /// Step by step, which gives the same bits: a long attack ends when it is asked to.
+    fn attack(
+        &self,
+        network: &Network,
+        params: &Params,
+        clean: &Images,
+        start: &Images,
+        target: &Tensor,
+        by: Ascent,
+    ) -> Result<Images, EngineError> {
+        let attack = |from: &Images, steps| {
+            self.go_on()?;
+            self.engine.attack(network, params, clean, from, target, Ascent { steps, ..by })
+        };
+        // Without a step it refuses what it cannot run, and gives the start.
+        let start = attack(start, 0)?;
+        (0..by.steps).try_fold(start, |adversarial, _| attack(&adversarial, 1))
+    }
+
+    fn clear(&self, grads: &mut Grads) -> Result<(), EngineError> {
+        self.go_on()?;
+        self.engine.clear(grads)
+    }
+
+    fn descend(
+        &self,
+        params: &mut Params,
+        grads: &Grads,
+        velocity: &mut Values,
+        by: Descent,
+    ) -> Result<(), EngineError> {
+        self.go_on()?;
+        self.engine.descend(params, grads, velocity, by)
+    }
+
+    fn move_statistics(
+        &self,
+        network: &Network,
+        params: &mut Params,
+        batch: &BatchStats,
+    ) -> Result<(), EngineError> {
+        self.go_on()?;
+        self.engine.move_statistics(network, params, batch)
+    }
+
+    fn follow(&self, average: &mut Params, student: &Params, decay: f64) -> Result<(), EngineError> {
+        self.go_on()?;
+        self.engine.follow(average, student, decay)
     }
 }
 
@@ -147,7 +201,7 @@ mod tests {
         builder.node("linear", Op::Linear { out: 2, bias: true }, &[flat]).unwrap();
         let network = builder.finish("linear").unwrap();
         let params = Params::zeros(network.layout(), Precision::F32);
-        let images = Tensor::zeros((3, 1, 2, 2), DType::F32, &Device::Cpu).unwrap();
+        let images = Tensor::zeros((3, 1, 2, 2), DType::F32, &Device::Cpu).unwrap().into();
         let (reference, stop) = (Reference::new(1).unwrap(), Stop::never());
         let engine = Interruptible::new(&reference, &stop);
         let pass = || engine.forward(&network, &params, &images, Norm::Running, Keep::ForImage, &[]);

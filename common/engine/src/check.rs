@@ -2,28 +2,29 @@
 
 use std::sync::Arc;
 
-use candle_core::{DType, Tensor};
+use candle_core::Tensor;
 
 use crate::engine::{Keep, Norm};
 use crate::error::EngineError;
 use crate::graph::{Layout, Network, NodeId, Shape};
-use crate::params::{Grads, Params, Precision};
+use crate::images::Images;
+use crate::params::{Grads, Params, Precision, Values};
 
 /// Refuses what [`Engine::forward`](crate::Engine::forward) cannot run; gives how many images there are.
 pub(crate) fn check_forward(
     network: &Network,
     params: &Params,
-    images: &Tensor,
+    images: &Images,
     norm: Norm,
     taps: &[NodeId],
 ) -> Result<usize, EngineError> {
     let wanted = network.input();
-    let found = images.dims().to_vec();
+    let found = images.shape().to_vec();
     let architecture = || network.architecture().to_string();
     if found.len() != 4 || found[1..] != wanted {
         return Err(EngineError::Images { architecture: architecture(), wanted, found });
     }
-    if images.dtype() != dtype(params.precision()) {
+    if images.dtype() != params.precision().dtype() {
         let images = format!("{:?}", images.dtype()).to_lowercase();
         return Err(EngineError::Precision {
             architecture: architecture(),
@@ -44,6 +45,69 @@ pub(crate) fn check_forward(
         return Err(EngineError::EmptyBatch { architecture: architecture() });
     }
     Ok(found[0])
+}
+
+/// Refuses what [`Engine::attack`](crate::Engine::attack) cannot run, with a target of any float type.
+pub(crate) fn check_attack(
+    network: &Network,
+    params: &Params,
+    clean: &Images,
+    start: &Images,
+    target: &Tensor,
+) -> Result<usize, EngineError> {
+    let count = check_forward(network, params, clean, Norm::Running, &[])?;
+    let wanted = [vec![count, network.classes()], clean.shape().to_vec()];
+    let found = [target.dims(), start.shape()];
+    for ((what, found), wanted) in ["target", "start"].into_iter().zip(found).zip(wanted) {
+        if found != wanted {
+            return Err(EngineError::Attack { what, wanted, found: found.to_vec() });
+        }
+    }
+    check_forward(network, params, start, Norm::Running, &[])
+}
+
+/// Refuses what [`Engine::descend`](crate::Engine::descend) cannot move.
+pub(crate) fn check_descend(params: &Params, grads: &Grads, velocity: &Values) -> Result<(), EngineError> {
+    if !same_layout(params.layout(), grads.layout()) {
+        let [wanted, found] =
+            [params.layout(), grads.layout()].map(|layout| described(layout, grads.held().precision()));
+        return Err(EngineError::State { what: "gradients", wanted, found });
+    }
+    check_values("gradients", params.held_trainable(), grads.held())?;
+    check_values("velocity", params.held_trainable(), velocity)
+}
+
+/// Refuses what [`Engine::move_statistics`](crate::Engine::move_statistics) cannot move.
+pub(crate) fn check_statistics(
+    network: &Network,
+    params: &Params,
+    batch: &Values,
+) -> Result<(), EngineError> {
+    if !same_layout(params.layout(), network.layout()) {
+        let [wanted, found] =
+            [network.layout(), params.layout()].map(|layout| described(layout, params.precision()));
+        return Err(EngineError::Params { architecture: network.architecture().to_string(), wanted, found });
+    }
+    check_values("batch statistics", params.held_statistics(), batch)
+}
+
+/// Refuses what [`Engine::follow`](crate::Engine::follow) cannot draw near.
+pub(crate) fn check_follow(average: &Params, student: &Params) -> Result<(), EngineError> {
+    if !same_layout(average.layout(), student.layout()) || average.precision() != student.precision() {
+        let [wanted, found] = [student, average].map(|params| described(params.layout(), params.precision()));
+        return Err(EngineError::State { what: "average", wanted, found });
+    }
+    Ok(())
+}
+
+fn check_values(what: &'static str, wanted: &Values, found: &Values) -> Result<(), EngineError> {
+    let kind = |values: &Values| (values.len(), values.precision());
+    if kind(wanted) == kind(found) {
+        return Ok(());
+    }
+    let [wanted, found] =
+        [wanted, found].map(|values| format!("{} values, {}", values.len(), values.precision().name()));
+    Err(EngineError::State { what, wanted, found })
 }
 
 /// What a tape remembers of its forward so that a wrong [`Engine::backward`](crate::Engine::backward) can be refused.
@@ -96,11 +160,11 @@ impl Origin {
         if !self.keep.params() {
             return Err(EngineError::NotKept("parameters"));
         }
-        if !same_layout(grads.layout(), &self.layout) || grads.values().precision() != self.precision {
+        if !same_layout(grads.layout(), &self.layout) || grads.held().precision() != self.precision {
             return Err(EngineError::Grads {
                 architecture: self.architecture.clone(),
                 wanted: described(&self.layout, self.precision),
-                found: described(grads.layout(), grads.values().precision()),
+                found: described(grads.layout(), grads.held().precision()),
             });
         }
         Ok(())
@@ -115,11 +179,4 @@ fn described(layout: &Layout, precision: Precision) -> String {
 
 fn same_layout(one: &Arc<Layout>, other: &Arc<Layout>) -> bool {
     Arc::ptr_eq(one, other) || one == other
-}
-
-fn dtype(precision: Precision) -> DType {
-    match precision {
-        Precision::F32 => DType::F32,
-        Precision::F64 => DType::F64,
-    }
 }

@@ -29,10 +29,12 @@ use candle_core::{Device, Storage, Tensor};
 use rayon::ThreadPool;
 
 use crate::check::{Origin, check_forward};
-use crate::engine::{BatchStats, Engine, EngineRow, Keep, Norm, Pass};
+use crate::engine::{Ascent, BatchStats, Descent, Engine, EngineRow, Keep, Norm, Pass};
 use crate::error::EngineError;
 use crate::graph::{Network, NodeId};
-use crate::params::{Arena, Grads, Layout, Params, Precision, Role};
+use crate::host;
+use crate::images::Images;
+use crate::params::{Arena, Grads, Layout, Params, Precision, Role, Values};
 pub use peak::peak_gflops;
 
 use crate::plan::{Moments, Norm as NormStep, Plan, Program};
@@ -214,7 +216,7 @@ impl Engine for Cpu {
         &self,
         network: &Network,
         params: &Params,
-        images: &Tensor,
+        images: &Images,
         norm: Norm,
         keep: Keep,
         taps: &[NodeId],
@@ -223,7 +225,11 @@ impl Engine for Cpu {
         self.pass(network, params, images, (norm, keep, precise), taps)
     }
 
-    fn query(&self, network: &Network, params: &Params, images: &Tensor) -> Result<Tensor, EngineError> {
+    fn logits(&self, network: &Network, params: &Params, images: &Images) -> Result<Tensor, EngineError> {
+        host::logits(self, network, params, images)
+    }
+
+    fn query(&self, network: &Network, params: &Params, images: &Images) -> Result<Tensor, EngineError> {
         let mode = (Norm::Running, Keep::Nothing, self.precise(false));
         Ok(self.pass(network, params, images, mode, &[])?.logits)
     }
@@ -253,6 +259,46 @@ impl Engine for Cpu {
         }
         Ok(Some(Tensor::from_vec(image, (kept.images, channels, height, width), &Device::Cpu)?))
     }
+
+    fn attack(
+        &self,
+        network: &Network,
+        params: &Params,
+        clean: &Images,
+        start: &Images,
+        target: &Tensor,
+        by: Ascent,
+    ) -> Result<Images, EngineError> {
+        host::attack(self, network, params, clean, start, target, by)
+    }
+
+    fn clear(&self, grads: &mut Grads) -> Result<(), EngineError> {
+        host::clear(grads);
+        Ok(())
+    }
+
+    fn descend(
+        &self,
+        params: &mut Params,
+        grads: &Grads,
+        velocity: &mut Values,
+        by: Descent,
+    ) -> Result<(), EngineError> {
+        host::descend(params, grads, velocity, by)
+    }
+
+    fn move_statistics(
+        &self,
+        network: &Network,
+        params: &mut Params,
+        batch: &BatchStats,
+    ) -> Result<(), EngineError> {
+        host::move_statistics(network, params, batch)
+    }
+
+    fn follow(&self, average: &mut Params, student: &Params, decay: f64) -> Result<(), EngineError> {
+        host::follow(average, student, decay)
+    }
 }
 
 impl Cpu {
@@ -266,7 +312,7 @@ impl Cpu {
         &self,
         network: &Network,
         params: &Params,
-        images: &Tensor,
+        images: &Images,
         (norm, keep, precise): (Norm, Keep, Precise),
         taps: &[NodeId],
     ) -> Result<Pass, EngineError> {
@@ -276,6 +322,7 @@ impl Cpu {
         }
         let outputs: Vec<NodeId> = std::iter::once(network.output()).chain(taps.iter().copied()).collect();
         let (plan, packed) = self.prepare(network, params, norm, keep, &outputs, precise);
+        let images = images.tensor()?;
         let (storage, layout) = images.storage_and_layout();
         let copy: Vec<f32>;
         let inside = layout.contiguous_offsets();
@@ -359,5 +406,5 @@ fn batch_stats(network: &Network, kept: &Kept) -> BatchStats {
             }
         }
     }
-    BatchStats { values: Some(Arena::F32(values)) }
+    BatchStats { values: Some(Values::new(Arena::F32(values))) }
 }

@@ -1,4 +1,5 @@
-//! The surface that every engine has: one forward, one backward, tapes between them.
+//! The surface that every engine has: forward and backward with tapes between them, and whatever else a training step
+//! does to state that may lie where the engine computes.
 
 use std::any::Any;
 
@@ -7,7 +8,8 @@ use names::Row;
 
 use crate::error::EngineError;
 use crate::graph::{Network, NodeId};
-use crate::params::{Arena, Grads, Params};
+use crate::images::Images;
+use crate::params::{Grads, Params, Values};
 
 /// Which statistics BatchNorm normalises with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -69,39 +71,46 @@ impl Tape {
     }
 }
 
-/// Mean and unbiased variance of every BatchNorm's input over one batch.
+/// Mean and unbiased variance of every BatchNorm's input over one batch, laid out as the running statistics.
 ///
-/// They do not touch the running statistics by themselves: an attack never moves them, a training step does.
+/// They do not touch the running statistics by themselves: an attack never moves them, a training step does
+/// ([`Engine::move_statistics`]).
 #[derive(Clone, Debug)]
 pub struct BatchStats {
-    pub(crate) values: Option<Arena>,
+    /// None where no BatchNorm averaged over the batch.
+    pub(crate) values: Option<Values>,
 }
 
-impl BatchStats {
-    /// Moves the running statistics towards this batch: `running = (1 - momentum) * running + momentum * batch`,
-    /// with the momentum of each BatchNorm (PyTorch's rule; 0.1 unless the network says otherwise).
-    pub fn update(&self, network: &Network, params: &mut Params) {
-        let Some(batch) = &self.values else { return };
-        // Other statistics are constants of a file: those of a mean-sparse layer.
-        let momenta = network.layout().statistics().iter().filter_map(|entry| {
-            network.node(entry.node).op.momentum().map(|momentum| (entry.range.clone(), momentum))
-        });
-        let statistics = params.statistics_mut();
-        for (range, momentum) in momenta {
-            for i in range {
-                statistics.set(i, (1.0 - momentum) * statistics.get(i) + momentum * batch.get(i));
-            }
-        }
-        for counter in params.batches_tracked_mut() {
-            *counter += 1;
-        }
-    }
+/// A step of stochastic gradient descent with momentum and weight decay.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Descent {
+    /// Share of the old velocity that is kept.
+    pub momentum: f64,
+    /// Pull of every parameter towards zero, added to its gradient.
+    pub weight_decay: f64,
+    /// The learning rate.
+    pub rate: f64,
 }
 
-/// Runs any [`Network`].
+/// An attack by the sign of the gradient within an l-infinity ball.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ascent {
+    /// Gradient steps.
+    pub steps: usize,
+    /// Change of a pixel per step, in units of the pixel range.
+    pub step_size: f64,
+    /// Radius of the ball, likewise.
+    pub eps: f64,
+}
+
+/// Runs any [`Network`], and moves its values as training does.
 ///
 /// Under [`Norm::Running`] an image's logits and gradients depend neither on its neighbours in the batch nor on the
 /// batch's size. Results never depend on the number of threads.
+///
+/// All state that a training step touches may lie where the engine computes ([`Values`], [`Images`]) and stays there from
+/// one call to the next. Engines whose memory is the host's use the functions of [`host`](crate::host). No method has a
+/// body here, so that an engine around another cannot forget to pass one on.
 pub trait Engine: Send + Sync {
     /// The name that label sets and `env.json` record.
     fn name(&self) -> &'static str;
@@ -112,7 +121,7 @@ pub trait Engine: Send + Sync {
         &self,
         network: &Network,
         params: &Params,
-        images: &Tensor,
+        images: &Images,
         norm: Norm,
         keep: Keep,
         taps: &[NodeId],
@@ -130,13 +139,55 @@ pub trait Engine: Send + Sync {
         grads: Option<&mut Grads>,
     ) -> Result<Option<Tensor>, EngineError>;
 
-    /// Logits `(N, K)` under running statistics, keeping nothing.
-    fn logits(&self, network: &Network, params: &Params, images: &Tensor) -> Result<Tensor, EngineError> {
-        Ok(self.forward(network, params, images, Norm::Running, Keep::Nothing, &[])?.logits)
-    }
+    /// Logits `(N, K)` under running statistics, keeping nothing: what labels are written from and images judged by.
+    fn logits(&self, network: &Network, params: &Params, images: &Images) -> Result<Tensor, EngineError>;
 
     /// The same for an attack's queries: an engine may round as it does in an attack's forwards.
-    fn query(&self, network: &Network, params: &Params, images: &Tensor) -> Result<Tensor, EngineError>;
+    fn query(&self, network: &Network, params: &Params, images: &Images) -> Result<Tensor, EngineError>;
+
+    /// A whole attack under running statistics, on a loss whose gradient at the logits `z` of an image is
+    /// `softmax(z) - t`: cross-entropy with a hard label, or KL divergence from a distribution that does not depend on
+    /// the attacked image. `target` holds t, `(N, K)`, in f32 or f64.
+    ///
+    /// From `start`, `by.steps` times: `x + step_size * sign(gradient)`, brought into the ball around `clean` and then into
+    /// [0, 1]. A pixel whose gradient is zero or not a number moves by nothing. With no steps it gives `start`, which
+    /// only the projection after a step would bring into the ball. n steps are n attacks of one step, bit for bit.
+    fn attack(
+        &self,
+        network: &Network,
+        params: &Params,
+        clean: &Images,
+        start: &Images,
+        target: &Tensor,
+        by: Ascent,
+    ) -> Result<Images, EngineError>;
+
+    /// Sets every gradient to zero, for the next step.
+    fn clear(&self, grads: &mut Grads) -> Result<(), EngineError>;
+
+    /// `velocity = momentum * velocity + (gradient + weight_decay * parameter); parameter -= rate * velocity`, for every
+    /// parameter, BatchNorm and biases included. Refuses gradients and a velocity of other parameters.
+    fn descend(
+        &self,
+        params: &mut Params,
+        grads: &Grads,
+        velocity: &mut Values,
+        by: Descent,
+    ) -> Result<(), EngineError>;
+
+    /// Moves the running statistics towards a batch's: `running = (1 - momentum) * running + momentum * batch`, with the
+    /// momentum of each BatchNorm (PyTorch's rule; 0.1 unless the network says otherwise), and counts the batch. Does
+    /// nothing where the batch has no statistics.
+    fn move_statistics(
+        &self,
+        network: &Network,
+        params: &mut Params,
+        batch: &BatchStats,
+    ) -> Result<(), EngineError>;
+
+    /// `average += (1 - decay) (student - average)`, for parameters and running statistics alike, interpolated from the
+    /// nearer end as PyTorch does; the counters become the student's. Refuses an average of another network.
+    fn follow(&self, average: &mut Params, student: &Params, decay: f64) -> Result<(), EngineError>;
 }
 
 /// A row of the table of engines: one that can be started.

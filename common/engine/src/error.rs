@@ -22,6 +22,10 @@ pub enum EngineError {
     SeedShape { wanted: Vec<usize>, found: Vec<usize> },
     #[error("backward got {found} gradients for {wanted} outputs")]
     Seeds { wanted: usize, found: usize },
+    #[error("the attack's {what} is {found:?}; wanted {wanted:?}")]
+    Attack { what: &'static str, wanted: Vec<usize>, found: Vec<usize> },
+    #[error("the {what}: {found}; the parameters that they go with: {wanted}")]
+    State { what: &'static str, wanted: String, found: String },
     #[error("backward wants gradients of the {0}, but forward did not keep them")]
     NotKept(&'static str),
     /// Somebody asked to stop; no engine says so by itself, but whoever wraps one may.

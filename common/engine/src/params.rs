@@ -2,12 +2,14 @@
 //!
 //! Optimisers, weight files, averaging and (later) an all-reduce see one contiguous slice; engines and state dicts
 //! see names. Trainable parameters and running statistics lie in separate arenas because only the first have
-//! gradients and momentum.
+//! gradients and momentum. Each arena lies on the host, where an engine computes, or both: [`Values`].
 
 mod arena;
+mod values;
 
 pub use crate::graph::{Entry, Layout, Role};
 pub use arena::{Arena, Float, Precision};
+pub use values::{Remote, Values};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,8 +18,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Clone, Debug)]
 pub struct Params {
     layout: Arc<Layout>,
-    trainable: Arena,
-    statistics: Arena,
+    trainable: Values,
+    statistics: Values,
     batches_tracked: Vec<i64>,
     version: u64,
     trainable_version: u64,
@@ -33,8 +35,8 @@ impl Params {
         let version = next_version();
         Self {
             layout: layout.clone(),
-            trainable: Arena::zeros(layout.trainable_len(), precision),
-            statistics,
+            trainable: Values::zeros(layout.trainable_len(), precision),
+            statistics: Values::new(statistics),
             batches_tracked: vec![0; layout.counters().len()],
             version,
             trainable_version: version,
@@ -53,11 +55,21 @@ impl Params {
 
     /// The trainable parameters.
     pub fn trainable(&self) -> &Arena {
-        &self.trainable
+        self.trainable.host()
     }
 
     /// The trainable parameters, to change them; whatever was packed from them is stale afterwards.
     pub fn trainable_mut(&mut self) -> &mut Arena {
+        self.held_trainable_mut().host_mut()
+    }
+
+    /// The trainable parameters wherever they lie: for engines.
+    pub fn held_trainable(&self) -> &Values {
+        &self.trainable
+    }
+
+    /// The same, to write them.
+    pub fn held_trainable_mut(&mut self) -> &mut Values {
         self.version = next_version();
         self.trainable_version = self.version;
         &mut self.trainable
@@ -65,11 +77,21 @@ impl Params {
 
     /// The running means and variances.
     pub fn statistics(&self) -> &Arena {
-        &self.statistics
+        self.statistics.host()
     }
 
     /// The running means and variances, to change them; whatever was folded from them is stale afterwards.
     pub fn statistics_mut(&mut self) -> &mut Arena {
+        self.held_statistics_mut().host_mut()
+    }
+
+    /// The running means and variances wherever they lie: for engines.
+    pub fn held_statistics(&self) -> &Values {
+        &self.statistics
+    }
+
+    /// The same, to write them.
+    pub fn held_statistics_mut(&mut self) -> &mut Values {
         self.version = next_version();
         &mut self.statistics
     }
@@ -100,8 +122,8 @@ impl Params {
         let version = next_version();
         Self {
             layout: self.layout.clone(),
-            trainable: self.trainable.to_precision(precision),
-            statistics: self.statistics.to_precision(precision),
+            trainable: Values::new(self.trainable().to_precision(precision)),
+            statistics: Values::new(self.statistics().to_precision(precision)),
             batches_tracked: self.batches_tracked.clone(),
             version,
             trainable_version: version,
@@ -118,18 +140,13 @@ fn next_version() -> u64 {
 #[derive(Clone, Debug)]
 pub struct Grads {
     layout: Arc<Layout>,
-    values: Arena,
+    values: Values,
 }
 
 impl Grads {
     /// All zero.
     pub fn zeros(layout: &Arc<Layout>, precision: Precision) -> Self {
-        Self { layout: layout.clone(), values: Arena::zeros(layout.trainable_len(), precision) }
-    }
-
-    /// Sets every gradient to zero, for the next step.
-    pub fn clear(&mut self) {
-        self.values.clear();
+        Self { layout: layout.clone(), values: Values::zeros(layout.trainable_len(), precision) }
     }
 
     /// Names, shapes and places.
@@ -139,11 +156,21 @@ impl Grads {
 
     /// The gradients in one flat slice.
     pub fn values(&self) -> &Arena {
-        &self.values
+        self.values.host()
     }
 
     /// The same, to add to them.
     pub fn values_mut(&mut self) -> &mut Arena {
+        self.values.host_mut()
+    }
+
+    /// The gradients wherever they lie: for engines.
+    pub fn held(&self) -> &Values {
+        &self.values
+    }
+
+    /// The same, to write them.
+    pub fn held_mut(&mut self) -> &mut Values {
         &mut self.values
     }
 }

@@ -15,10 +15,12 @@ use candle_core::{Device, Tensor, Var};
 use rayon::prelude::*;
 
 use crate::check::{Origin, check_forward};
-use crate::engine::{BatchStats, Engine, EngineRow, Keep, Norm, Pass};
+use crate::engine::{Ascent, BatchStats, Descent, Engine, EngineRow, Keep, Norm, Pass};
 use crate::error::EngineError;
 use crate::graph::{Network, NodeId, Op};
-use crate::params::{Arena, Entry, Grads, Params, Precision, Role};
+use crate::host;
+use crate::images::Images;
+use crate::params::{self, Arena, Entry, Grads, Params, Precision, Role};
 use node::{Values, Weights};
 
 /// Images per micro-batch, unless [`Reference::with_micro_batch`] says otherwise.
@@ -112,12 +114,13 @@ impl Engine for Reference {
         &self,
         network: &Network,
         params: &Params,
-        images: &Tensor,
+        images: &Images,
         norm: Norm,
         keep: Keep,
         taps: &[NodeId],
     ) -> Result<Pass, EngineError> {
         let count = check_forward(network, params, images, norm, taps)?;
+        let images = images.tensor()?;
         let outputs: Vec<NodeId> = std::iter::once(network.output()).chain(taps.iter().copied()).collect();
         let run = Run { network, params, norm, keep, outputs: &outputs };
         let coupled = norm == Norm::Batch && network.has_batch_norm();
@@ -191,8 +194,52 @@ impl Engine for Reference {
         Ok(Some(Tensor::cat(&images, 0)?.narrow(0, 0, tape.images)?.contiguous()?))
     }
 
-    fn query(&self, network: &Network, params: &Params, images: &Tensor) -> Result<Tensor, EngineError> {
-        self.logits(network, params, images)
+    fn logits(&self, network: &Network, params: &Params, images: &Images) -> Result<Tensor, EngineError> {
+        host::logits(self, network, params, images)
+    }
+
+    fn query(&self, network: &Network, params: &Params, images: &Images) -> Result<Tensor, EngineError> {
+        host::logits(self, network, params, images)
+    }
+
+    fn attack(
+        &self,
+        network: &Network,
+        params: &Params,
+        clean: &Images,
+        start: &Images,
+        target: &Tensor,
+        by: Ascent,
+    ) -> Result<Images, EngineError> {
+        host::attack(self, network, params, clean, start, target, by)
+    }
+
+    fn clear(&self, grads: &mut Grads) -> Result<(), EngineError> {
+        host::clear(grads);
+        Ok(())
+    }
+
+    fn descend(
+        &self,
+        params: &mut Params,
+        grads: &Grads,
+        velocity: &mut params::Values,
+        by: Descent,
+    ) -> Result<(), EngineError> {
+        host::descend(params, grads, velocity, by)
+    }
+
+    fn move_statistics(
+        &self,
+        network: &Network,
+        params: &mut Params,
+        batch: &BatchStats,
+    ) -> Result<(), EngineError> {
+        host::move_statistics(network, params, batch)
+    }
+
+    fn follow(&self, average: &mut Params, student: &Params, decay: f64) -> Result<(), EngineError> {
+        host::follow(average, student, decay)
     }
 }
 
@@ -249,7 +296,7 @@ fn batch_stats(network: &Network, precision: Precision, part: &Part) -> Result<B
             add(&mut values, entry, tensor)?;
         }
     }
-    Ok(BatchStats { values: Some(values) })
+    Ok(BatchStats { values: Some(params::Values::new(values)) })
 }
 
 /// Adds a tensor to its place in an arena.

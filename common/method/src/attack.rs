@@ -5,7 +5,6 @@
 //! comes out, checks it and counts. To add one: one file with its own row, and the row in [`ATTACKS`].
 
 mod apgd;
-mod ascent;
 mod fab;
 mod field;
 #[cfg(test)]

@@ -1,8 +1,6 @@
 //! The exponential moving average of a student's weights: what is judged and published in its place where one is kept.
 
-use engine::Params;
-use engine::params::{Arena, Float};
-use rayon::prelude::*;
+use engine::{Engine, EngineError, Params};
 
 /// A second set of values that follows the student's.
 ///
@@ -34,40 +32,19 @@ impl Average {
         &self.params
     }
 
-    /// Follows a student that was just updated.
-    pub fn follow(&mut self, student: &Params) {
+    /// Follows a student that was just updated. Refuses another network's.
+    pub fn follow(&mut self, engine: &dyn Engine, student: &Params) -> Result<(), EngineError> {
         if !std::mem::replace(&mut self.followed, true) {
             self.params = student.clone();
-            return;
+            return Ok(());
         }
-        draw_towards(self.params.trainable_mut(), student.trainable(), self.decay);
-        draw_towards(self.params.statistics_mut(), student.statistics(), self.decay);
-        self.params.batches_tracked_mut().copy_from_slice(student.batches_tracked());
+        engine.follow(&mut self.params, student, self.decay)
     }
-}
-
-fn draw_towards(average: &mut Arena, student: &Arena, decay: f64) {
-    match (average, student) {
-        (Arena::F32(average), Arena::F32(student)) => draw(average, student, decay),
-        (Arena::F64(average), Arena::F64(student)) => draw(average, student, decay),
-        _ => unreachable!("an average is a copy of its student"),
-    }
-}
-
-/// From the nearer end, as PyTorch interpolates: an average that keeps nothing is the student to the last bit.
-fn draw<T: Float>(average: &mut [T], student: &[T], decay: f64) {
-    const CHUNK: usize = 1 << 16;
-    let (kept, pull) = (T::from_f64(decay), T::from_f64(1.0 - decay));
-    average.par_chunks_mut(CHUNK).zip(student.par_chunks(CHUNK)).for_each(|(average, student)| {
-        for (average, &student) in average.iter_mut().zip(student) {
-            let apart = student - *average;
-            *average = if decay > 0.5 { *average + pull * apart } else { student - kept * apart };
-        }
-    });
 }
 
 #[cfg(test)]
 mod tests {
+    use engine::Reference;
     use engine::params::Precision;
 
     use super::*;
@@ -85,13 +62,14 @@ mod tests {
         ];
         let (_, network) = model::build("tiny-cnn", Task { input: [1, 8, 8], classes: 2 }).unwrap();
         let mut student = model::initialise(&network, Init::PyTorch, 0, Precision::F64);
+        let engine = Reference::new(1).unwrap();
         let mut average = Average::new(0.9, &student);
         for (step, ((weight, mean), wanted)) in (1..).zip(STUDENT.into_iter().zip(PYTORCH)) {
             let (parameters, statistics) = (student.trainable().len(), student.statistics().len());
             student.trainable_mut().fill(0..parameters, weight);
             student.statistics_mut().fill(0..statistics, mean);
             student.batches_tracked_mut().fill(step);
-            average.follow(&student);
+            average.follow(&engine, &student).unwrap();
             let found = average.params();
             let last = (found.trainable().get(parameters - 1), found.statistics().get(statistics - 1));
             assert!((last.0 - wanted.0).abs() < 1e-15 && (last.1 - wanted.1).abs() < 1e-15, "{last:?}");

@@ -46,7 +46,7 @@ pub fn clean(
 ) -> Result<Clean, EvalError> {
     let mut clean = Clean::default();
     for part in places.chunks(batch.max(1)) {
-        let images = exam.images(part)?;
+        let images = exam.images(part)?.into();
         let logits = rows(&victim.logits(&images)?)?;
         clean.right.extend(correct(&logits, &labels(exam, part)));
         clean.logits.distributions += logits.iter().filter(|row| is_distribution(row)).count();

@@ -1,8 +1,7 @@
-//! Stochastic gradient descent on flat arenas.
+//! Stochastic gradient descent: its settings, and its velocity wherever the engine keeps it.
 
-use engine::params::{Arena, Float};
-use engine::{Grads, Params};
-use rayon::prelude::*;
+use engine::params::{Arena, Values};
+use engine::{Descent, Engine, EngineError, Grads, Params};
 
 /// SGD with momentum and weight decay on every parameter, BatchNorm and biases included, without Nesterov's step.
 ///
@@ -14,46 +13,35 @@ pub struct Sgd {
     pub momentum: f64,
     /// Pull towards zero, added to the gradient.
     pub weight_decay: f64,
-    velocity: Arena,
+    velocity: Values,
 }
 
 impl Sgd {
     /// At rest.
     pub fn new(params: &Params, momentum: f64, weight_decay: f64) -> Self {
-        let velocity = Arena::zeros(params.layout().trainable_len(), params.precision());
+        let velocity = Values::zeros(params.layout().trainable_len(), params.precision());
         Self { momentum, weight_decay, velocity }
     }
 
     /// The velocity, laid out as the parameters: what a checkpoint keeps.
     pub fn velocity(&self) -> &Arena {
-        &self.velocity
+        self.velocity.host()
     }
 
     /// The velocity, to restore it.
     pub fn velocity_mut(&mut self) -> &mut Arena {
-        &mut self.velocity
+        self.velocity.host_mut()
     }
 
-    /// One step with this learning rate.
-    pub fn step(&mut self, params: &mut Params, grads: &Grads, rate: f64) {
-        let (momentum, decay) = (self.momentum, self.weight_decay);
-        match (params.trainable_mut(), grads.values(), &mut self.velocity) {
-            (Arena::F32(p), Arena::F32(g), Arena::F32(v)) => update(p, g, v, momentum, decay, rate),
-            (Arena::F64(p), Arena::F64(g), Arena::F64(v)) => update(p, g, v, momentum, decay, rate),
-            _ => unreachable!("parameters, gradients and velocity are made in one precision"),
-        }
+    /// One step with this learning rate. Refuses parameters and gradients that it was not made for.
+    pub fn step(
+        &mut self,
+        engine: &dyn Engine,
+        params: &mut Params,
+        grads: &Grads,
+        rate: f64,
+    ) -> Result<(), EngineError> {
+        let by = Descent { momentum: self.momentum, weight_decay: self.weight_decay, rate };
+        engine.descend(params, grads, &mut self.velocity, by)
     }
-}
-
-fn update<T: Float>(params: &mut [T], grads: &[T], velocity: &mut [T], momentum: f64, decay: f64, rate: f64) {
-    const CHUNK: usize = 1 << 16;
-    let (momentum, decay, rate) = (T::from_f64(momentum), T::from_f64(decay), T::from_f64(rate));
-    let chunks =
-        params.par_chunks_mut(CHUNK).zip(grads.par_chunks(CHUNK)).zip(velocity.par_chunks_mut(CHUNK));
-    chunks.for_each(|((params, grads), velocity)| {
-        for ((p, &g), v) in params.iter_mut().zip(grads).zip(velocity) {
-            *v = momentum * *v + (g + decay * *p);
-            *p = *p - rate * *v;
-        }
-    });
 }

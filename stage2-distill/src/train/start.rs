@@ -51,7 +51,7 @@ pub(super) fn start<'a>(
         let images = cli::Unchanged(&dataset);
         let (labels, name) = (dataset.labels(), &dataset.record().name);
         let doubt = cli::first_look(labels, dataset.classes(), name, LOOKED_AT_TOGETHER, |places| {
-            let logits = teacher.logits(&images.images(places)?)?;
+            let logits = teacher.logits(&images.images(places)?.into())?;
             Ok::<_, RunError>(Some(logits.flatten_all()?.to_vec1()?))
         })?;
         if let Some(doubt) = doubt {

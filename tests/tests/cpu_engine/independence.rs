@@ -89,7 +89,7 @@ fn tapes_that_are_alive_together_give_what_each_gives_alone() {
         .collect();
     // A forward that waits for its backward while others come and go, and buffers are used again.
     let waiting = {
-        let images = crate::tensor(77, &[6, 3, 32, 32], Precision::F32);
+        let images = crate::tensor(77, &[6, 3, 32, 32], Precision::F32).into();
         engine.forward(&network, &params, &images, Norm::Batch, Keep::Both, &[]).unwrap()
     };
     for ((ids, norm), alone) in batches.iter().zip(modes).zip(&alone) {
@@ -97,7 +97,7 @@ fn tapes_that_are_alive_together_give_what_each_gives_alone() {
     }
     let seed = crate::tensor(78, &[6, 10], Precision::F32);
     let late = engine.backward(waiting.tape, &[Some(seed.clone())], None).unwrap().unwrap();
-    let images = crate::tensor(77, &[6, 3, 32, 32], Precision::F32);
+    let images = crate::tensor(77, &[6, 3, 32, 32], Precision::F32).into();
     let fresh = cpu(1);
     let pass = fresh.forward(&network, &params, &images, Norm::Batch, Keep::Both, &[]).unwrap();
     let at_once = fresh.backward(pass.tape, &[Some(seed)], None).unwrap().unwrap();
@@ -146,10 +146,10 @@ fn no_images_give_no_logits_and_f64_is_refused() {
     let (network, params) = small("tiny-cnn", [1, 28, 28]);
     let none = run(&cpu(2), &network, &params, &[0], (Norm::Running, Keep::ForImage), &[]);
     assert_eq!(none.outputs[0].dims(), [1, 10]);
-    let images = crate::tensor(1, &[0, 1, 28, 28], Precision::F32);
+    let images = crate::tensor(1, &[0, 1, 28, 28], Precision::F32).into();
     assert_eq!(cpu(2).logits(&network, &params, &images).unwrap().dims(), [0, 10]);
     let wide = params.to_precision(Precision::F64);
-    let images = crate::tensor(1, &[2, 1, 28, 28], Precision::F64);
+    let images = crate::tensor(1, &[2, 1, 28, 28], Precision::F64).into();
     let error = cpu(1).logits(&network, &wide, &images).unwrap_err().to_string();
     assert!(error.contains("f32 only") && error.contains("hint"), "{error}");
 }

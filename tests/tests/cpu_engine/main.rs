@@ -74,7 +74,7 @@ fn run(
             .collect();
         Tensor::cat(&each, 0).unwrap()
     };
-    let images = of_images(1, &network.input());
+    let images = of_images(1, &network.input()).into();
     let pass = engine.forward(network, params, &images, norm, keep, taps).unwrap();
     let outputs: Vec<Tensor> = std::iter::once(pass.logits).chain(pass.taps).collect();
     let seeds: Vec<Option<Tensor>> = outputs
@@ -83,7 +83,7 @@ fn run(
         .map(|(i, output)| Some((of_images(1000 + i, &output.dims()[1..]) - 0.5).unwrap()))
         .collect();
     let mut moved = params.clone();
-    pass.stats.update(network, &mut moved);
+    engine.move_statistics(network, &mut moved, &pass.stats).unwrap();
     let mut grads = Grads::zeros(network.layout(), params.precision());
     let wanted = keep.params().then_some(&mut grads);
     let image = match keep {

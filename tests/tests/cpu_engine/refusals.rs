@@ -26,7 +26,7 @@ fn refusal<T>(result: Result<T, EngineError>) -> EngineError {
 fn a_forward_of_what_is_not_the_networks() {
     let (network, params) = small("tiny-cnn");
     let (larger, others) = small("small-cnn");
-    let images = tensor(1, &[3, 1, 28, 28], Precision::F32);
+    let images = tensor(1, &[3, 1, 28, 28], Precision::F32).into();
     for engine in engines() {
         let forward = |params, norm, taps: &[_]| -> Result<Pass, EngineError> {
             engine.forward(&network, params, &images, norm, Keep::Both, taps)
@@ -46,7 +46,7 @@ fn a_forward_of_what_is_not_the_networks() {
 fn statistics_of_no_images() {
     let (_, network) = model::build("resnet8", Task { input: [3, 32, 32], classes: 10 }).unwrap();
     let params = drawn(&network).to_precision(Precision::F32);
-    let images = tensor(1, &[0, 3, 32, 32], Precision::F32);
+    let images = tensor(1, &[0, 3, 32, 32], Precision::F32).into();
     for engine in engines() {
         let forward = |norm| engine.forward(&network, &params, &images, norm, Keep::Both, &[]);
         assert!(matches!(refusal(forward(Norm::Batch)), EngineError::EmptyBatch { .. }));
@@ -58,7 +58,7 @@ fn statistics_of_no_images() {
 fn a_backward_of_what_the_forward_did_not_give() {
     let (network, params) = small("tiny-cnn");
     let (larger, _) = small("small-cnn");
-    let images = tensor(1, &[3, 1, 28, 28], Precision::F32);
+    let images = tensor(1, &[3, 1, 28, 28], Precision::F32).into();
     for engine in engines() {
         let backward = |keep, seed: &[usize], grads: Option<&mut Grads>| {
             let pass = engine.forward(&network, &params, &images, Norm::Running, keep, &[]).unwrap();

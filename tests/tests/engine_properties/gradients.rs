@@ -23,7 +23,7 @@ fn tapes_that_are_alive_together_give_what_each_gives_alone() {
         .iter()
         .zip(modes)
         .map(|(ids, norm)| {
-            let images = small.images(ids);
+            let images = small.images(ids).into();
             engine.forward(&small.network, &small.params, &images, norm, Keep::Both, &[]).unwrap().tape
         })
         .collect();
@@ -45,14 +45,14 @@ fn parameter_gradients_add_up() {
     let sum: Vec<f64> = all(&first.grads).iter().zip(all(&second.grads)).map(|(a, b)| a + b).collect();
     let mut grads = small.grads();
     for (ids, norm) in [([0, 1, 2].as_slice(), Norm::Batch), (&[3, 4], Norm::Running)] {
-        let images = small.images(ids);
+        let images = small.images(ids).into();
         let pass =
             engine.forward(&small.network, &small.params, &images, norm, Keep::ForParams, &[]).unwrap();
         let image = engine.backward(pass.tape, &[Some(small.seed(ids))], Some(&mut grads)).unwrap();
         assert!(image.is_none(), "nobody asked for an image gradient");
     }
     assert!(relative(&all(&grads), &sum) < 1e-14);
-    grads.clear();
+    engine.clear(&mut grads).unwrap();
     assert!(all(&grads).iter().all(|&gradient| gradient == 0.0));
 }
 
@@ -60,7 +60,7 @@ fn parameter_gradients_add_up() {
 fn a_backward_that_forward_did_not_prepare_is_refused() {
     let small = network("tiny-cnn", [1, 28, 28], Precision::F64);
     let engine = reference(1);
-    let images = small.images(&[0]);
+    let images = small.images(&[0]).into();
     let forward =
         |keep| engine.forward(&small.network, &small.params, &images, Norm::Running, keep, &[]).unwrap().tape;
     let seed = || Some(small.seed(&[0]));
@@ -91,7 +91,14 @@ impl<'a> Probe<'a> {
         let mut seeds = vec![Some(small.seed(&ids))];
         for (i, &tap) in taps.iter().enumerate() {
             let pass = reference(1)
-                .forward(&small.network, &small.params, &small.images(&ids), norm, Keep::Nothing, &[tap])
+                .forward(
+                    &small.network,
+                    &small.params,
+                    &small.images(&ids).into(),
+                    norm,
+                    Keep::Nothing,
+                    &[tap],
+                )
                 .unwrap();
             let shape = pass.taps[0].shape().clone();
             let drawn = uniform(700 + i, shape.elem_count()).into_iter().map(|v| v - 0.5).collect::<Vec<_>>();
@@ -103,7 +110,7 @@ impl<'a> Probe<'a> {
     fn value(&self, small: &Small, images: &Tensor) -> f64 {
         let pass = self
             .engine
-            .forward(&small.network, &small.params, images, self.norm, Keep::Nothing, &self.taps)
+            .forward(&small.network, &small.params, &images.into(), self.norm, Keep::Nothing, &self.taps)
             .unwrap();
         let outputs = std::iter::once(&pass.logits).chain(&pass.taps);
         let term = |(output, seed): (&Tensor, &Option<Tensor>)| {
@@ -118,7 +125,14 @@ impl<'a> Probe<'a> {
         let name = self.small.network.architecture();
         let pass = self
             .engine
-            .forward(&self.small.network, &self.small.params, images, self.norm, Keep::Both, &self.taps)
+            .forward(
+                &self.small.network,
+                &self.small.params,
+                &images.into(),
+                self.norm,
+                Keep::Both,
+                &self.taps,
+            )
             .unwrap();
         let mut grads = self.small.grads();
         let gradient =
@@ -189,7 +203,7 @@ fn a_tap_of_the_input_is_the_images_and_passes_its_gradient_on() {
     let images = small.images(&[0, 1]);
     let input = small.network.find("input").unwrap();
     let pass = engine
-        .forward(&small.network, &small.params, &images, Norm::Running, Keep::ForImage, &[input])
+        .forward(&small.network, &small.params, &(&images).into(), Norm::Running, Keep::ForImage, &[input])
         .unwrap();
     assert_eq!(values(&pass.taps[0]), values(&images));
     let seed = (&images * 3.0).unwrap();

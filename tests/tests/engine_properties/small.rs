@@ -1,6 +1,6 @@
 //! Networks small enough to be run many times, and inputs for them.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use engine::params::{Precision, Role};
 use engine::{Engine, Grads, Keep, Network, Norm, Params};
 use method::model::{self, Task};
@@ -34,17 +34,13 @@ pub fn uniform(stream: usize, count: usize) -> Vec<f64> {
     values
 }
 
-fn dtype(precision: Precision) -> DType {
-    if precision == Precision::F64 { DType::F64 } else { DType::F32 }
-}
-
 impl Small {
     /// Images `(N, C, H, W)`; image i is the same in every batch.
     pub fn images(&self, ids: &[usize]) -> Tensor {
         let [channels, height, width] = self.network.input();
         let values: Vec<f64> = ids.iter().flat_map(|&id| uniform(id, channels * height * width)).collect();
         let images = Tensor::from_vec(values, (ids.len(), channels, height, width), &Device::Cpu).unwrap();
-        images.to_dtype(dtype(self.params.precision())).unwrap()
+        images.to_dtype(self.params.precision().dtype()).unwrap()
     }
 
     /// A gradient at the logits, which image i shares in every batch.
@@ -52,17 +48,17 @@ impl Small {
         let classes = self.network.classes();
         let values: Vec<f64> = ids.iter().flat_map(|&id| uniform(500 + id, classes)).collect();
         let seed = (Tensor::from_vec(values, (ids.len(), classes), &Device::Cpu).unwrap() - 0.5).unwrap();
-        seed.to_dtype(dtype(self.params.precision())).unwrap()
+        seed.to_dtype(self.params.precision().dtype()).unwrap()
     }
 
     /// Logits, image gradient and parameter gradients of one forward and one backward.
     pub fn run(&self, engine: &dyn Engine, ids: &[usize], norm: Norm) -> Run {
-        let images = self.images(ids);
+        let images = self.images(ids).into();
         let pass = engine.forward(&self.network, &self.params, &images, norm, Keep::Both, &[]).unwrap();
         let mut grads = self.grads();
         let image = engine.backward(pass.tape, &[Some(self.seed(ids))], Some(&mut grads)).unwrap().unwrap();
         let mut moved = self.params.clone();
-        pass.stats.update(&self.network, &mut moved);
+        engine.move_statistics(&self.network, &mut moved, &pass.stats).unwrap();
         Run { logits: pass.logits, image, grads, moved }
     }
 

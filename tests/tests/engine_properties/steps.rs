@@ -74,7 +74,7 @@ fn an_objective_may_watch_its_attack_weigh_its_images_and_forward_the_same_ones_
     };
     let batch = |labels: [u32; 3]| {
         let labels = Tensor::new(&labels, &Device::Cpu).unwrap();
-        let clean = Seen { images: small.images(&[0, 1, 2]), teacher: None };
+        let clean = Seen { images: small.images(&[0, 1, 2]).into(), teacher: None };
         let epoch = Epoch { number: 0, of: 1, schedule: Schedule::Cosine };
         Batch::of(clean, labels, vec![0, 1, 2], epoch)
     };
@@ -89,7 +89,7 @@ fn an_objective_may_watch_its_attack_weigh_its_images_and_forward_the_same_ones_
     let forwards = STEPS as i64 + 3;
     assert!(moving.params.batches_tracked().iter().all(|&count| count == forwards));
     assert_eq!(moving.params.trainable(), small.params.trainable(), "gradients move nothing");
-    step.apply(&mut moving, 0.01);
+    step.apply(&mut moving, 0.01).unwrap();
     assert_ne!(moving.params.trainable(), small.params.trainable());
     // Class 0 has no weight, so only the attack and the KL are left of it.
     let mut other = begin();
@@ -162,7 +162,7 @@ fn a_batch_may_hold_two_views_marks_and_images_without_labels() {
     let (views, teacher) = ([[0, 1, 2], [3, 4, 5]], Tensor::new(&[[1.0f64; 10]; 3], &Device::Cpu).unwrap());
     let batch = || {
         let [clean, further] =
-            views.map(|ids| Seen { images: small.images(&ids), teacher: Some(teacher.clone()) });
+            views.map(|ids| Seen { images: small.images(&ids).into(), teacher: Some(teacher.clone()) });
         let labels = Tensor::new(&[4u32, UNLABELLED, 7], &Device::Cpu).unwrap();
         let epoch = Epoch { number: 0, of: 1, schedule: Schedule::Cosine };
         let marks = Marks::from([("trusted", vec![0.0, 1.0, 0.5])]);
@@ -172,7 +172,7 @@ fn a_batch_may_hold_two_views_marks_and_images_without_labels() {
     let found = step(&HalfLabelled).gradients(&mut begin(), batch()).unwrap().loss;
 
     let answers = views.map(|ids| {
-        let images = small.images(&ids);
+        let images = small.images(&ids).into();
         let pass = engine
             .forward(&small.network, &small.params, &images, Norm::Batch, Keep::ForParams, &[])
             .unwrap();
@@ -195,7 +195,7 @@ fn an_attack_hears_of_every_image_apart_from_its_neighbours() {
     let victim = Victim::new(&engine, &small.network, &small.params);
     let labels = |labels: &[u32]| Tensor::new(labels, &Device::Cpu).unwrap();
     let at = |ids: &[usize], classes: &Tensor| {
-        victim.at(&small.images(ids), &|logits| cross_entropy(logits, classes)).unwrap()
+        victim.at(&small.images(ids).into(), &|logits| cross_entropy(logits, classes)).unwrap()
     };
     let (both, second) = (at(&[0, 1], &labels(&[3, 5])), at(&[1], &labels(&[5])));
     for (both, second) in
@@ -208,7 +208,7 @@ fn an_attack_hears_of_every_image_apart_from_its_neighbours() {
     // A small move along the gradient raises the loss by what the gradient says.
     let step = 1e-6;
     let moved = (small.images(&[1]) + (&second.gradient * step).unwrap()).unwrap();
-    let raised = victim.at(&moved, &|logits| cross_entropy(logits, &labels(&[5]))).unwrap();
+    let raised = victim.at(&moved.into(), &|logits| cross_entropy(logits, &labels(&[5]))).unwrap();
     let found = (values(&raised.losses)[0] - values(&second.losses)[0]) / step;
     let wanted: f64 = values(&second.gradient).iter().map(|slope| slope * slope).sum();
     assert!((found - wanted).abs() < 1e-3 * wanted, "{found}, not {wanted}");

@@ -92,7 +92,7 @@ fn every_objective_takes_a_step_that_lowers_its_own_loss() {
         let teacher = Tensor::from_vec(uniform(800, 40), (4, 10), &Device::Cpu).unwrap();
         let batch = || {
             let teacher = objective.needs().clean_labels().then(|| (&teacher * 4.0).unwrap());
-            let clean = Seen { images: small.images(&ids), teacher };
+            let clean = Seen { images: small.images(&ids).into(), teacher };
             Batch::of(clean, labels(&ids), ids.to_vec(), FIRST)
         };
         let sgd = Sgd::new(&small.params, 0.9, 2e-4);
@@ -100,7 +100,7 @@ fn every_objective_takes_a_step_that_lowers_its_own_loss() {
         let first = step.run(&mut moving, batch(), 0.01).unwrap();
         assert_eq!(first.adversarial.is_some(), objective.inner().is_some(), "{}", row.name);
         if let Some(adversarial) = &first.adversarial {
-            THREAT.check(&small.images(&ids), adversarial).unwrap();
+            THREAT.check(&small.images(&ids), adversarial.tensor().unwrap()).unwrap();
         }
         let under_attack =
             if objective.inner().is_some_and(|inner| inner.norm == Norm::Batch) { 2 } else { 0 };
@@ -125,7 +125,7 @@ impl Images {
     fn new(name: &str, count: usize, engine: &Reference) -> Self {
         let small = network(name, INPUT, Precision::F32);
         let ids: Vec<usize> = (0..count).collect();
-        let logits = engine.logits(&small.network, &small.params, &small.images(&ids)).unwrap();
+        let logits = engine.logits(&small.network, &small.params, &small.images(&ids).into()).unwrap();
         let answers = logits.argmax(1).unwrap().to_vec1::<u32>().unwrap();
         Self { small, labels: answers.into_iter().map(|class| class as i32).collect() }
     }
@@ -244,7 +244,7 @@ fn raises_the_loss(images: &Images, engine: &Reference, attack: &dyn Attack, wha
     let classes: Vec<u32> = images.labels.iter().map(|&label| label as u32).collect();
     let classes = Tensor::new(classes, &Device::Cpu).unwrap();
     let loss = |pixels: &Tensor| {
-        let logits = victim.logits(pixels).unwrap();
+        let logits = victim.logits(&pixels.into()).unwrap();
         values(&cross_entropy(&logits, &classes).unwrap()).iter().sum::<f64>()
     };
     let mut pool = Pool::new(attack, victim);
@@ -331,13 +331,13 @@ fn an_attack_that_leaves_the_ball_is_caught_by_the_check_and_gains_nothing_from_
     let starts = Starts { seed: 0, purpose: Purpose::Eval, epoch: 0, images: &PLACES };
     let start = Start::Gaussian { sigma: 0.2 };
     let unprojected = Pgd { threat: THREAT, steps: 0, step_size: 0.0, start }
-        .perturb(&field, &pixels, &starts, &mut |_| Ok(()))
+        .perturb(&field, &(&pixels).into(), &starts, &mut |_| Ok(()))
         .unwrap();
-    assert!(THREAT.check(&pixels, &unprojected).is_err());
+    assert!(THREAT.check(&pixels, unprojected.tensor().unwrap()).is_err());
     let one_step = Pgd { threat: THREAT, steps: 1, step_size: 0.5, start }
-        .perturb(&field, &pixels, &starts, &mut |_| Ok(()))
+        .perturb(&field, &(&pixels).into(), &starts, &mut |_| Ok(()))
         .unwrap();
-    THREAT.check(&pixels, &one_step).unwrap();
+    THREAT.check(&pixels, one_step.tensor().unwrap()).unwrap();
     let not_numbers = (&pixels * f64::NAN).unwrap();
     assert!(matches!(THREAT.check(&pixels, &not_numbers), Err(ThreatError::OutsideRange { .. })));
     // The judge projects: a ball that reaches nowhere near a boundary leaves the cheat nothing.
@@ -370,11 +370,11 @@ fn every_loss_of_an_attack_has_a_gradient_at_the_image() {
         let value = |answers: &Answers| objective.attack_loss(answers, &targets);
         let climbed = matches!(objective.needs(), Needs::LiveTeacher { climbed: true, .. });
         let field = Field { student: victim, teacher: climbed.then_some(teacher), value: &value };
-        let at = field.at(&images).unwrap();
+        let at = field.at(&(&images).into()).unwrap();
         let gradient = at.gradient;
         assert_eq!((gradient.dims(), gradient.dtype()), (images.dims(), DType::F64), "{}", row.name);
         assert!(values(&gradient).iter().filter(|&&g| g != 0.0).count() > 100, "{}", row.name);
-        assert_eq!(values(&at.logits), values(&victim.logits(&images).unwrap()), "{}", row.name);
+        assert_eq!(values(&at.logits), values(&victim.logits(&(&images).into()).unwrap()), "{}", row.name);
         assert_eq!(at.losses.dims(), [2], "{}: an attack climbs a value per image", row.name);
     }
 }

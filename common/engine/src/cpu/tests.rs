@@ -6,6 +6,7 @@ use super::Cpu;
 use super::vector::simd::Isa;
 use crate::engine::{Engine, Keep, Norm};
 use crate::graph::{Builder, Conv2d, GraphError, Network, Op};
+use crate::images::Images;
 use crate::params::{Grads, Params, Precision, Role};
 use crate::reference::Reference;
 
@@ -45,7 +46,7 @@ fn tensor(shape: &[usize], from: usize, dtype: DType) -> Tensor {
 /// Logits, image gradient and the gradient of each parameter.
 fn run(engine: &dyn Engine, network: &Network, params: &Params, norm: Norm, keep: Keep) -> Vec<Vec<f64>> {
     let dtype = if params.precision() == Precision::F64 { DType::F64 } else { DType::F32 };
-    let images = (tensor(&[6, 3, 14, 11], 7, dtype) + 0.5).unwrap();
+    let images = (tensor(&[6, 3, 14, 11], 7, dtype) + 0.5).unwrap().into();
     let pass = engine.forward(network, params, &images, norm, keep, &[]).unwrap();
     let wide = |tensor: &Tensor| -> Vec<f64> {
         tensor.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
@@ -113,7 +114,7 @@ fn every_instruction_set_agrees_with_the_reference_in_f64() {
 fn a_query_is_rounded_as_an_attacks_forward_and_as_a_judges_where_convolutions_are_to_be_exact() {
     let network = network().unwrap();
     let params = values(&network).to_precision(Precision::F32);
-    let images = (tensor(&[6, 3, 14, 11], 7, DType::F32) + 0.5).unwrap();
+    let images: Images = (tensor(&[6, 3, 14, 11], 7, DType::F32) + 0.5).unwrap().into();
     let bits = |logits: Tensor| -> Vec<u32> {
         logits.flatten_all().unwrap().to_vec1::<f32>().unwrap().into_iter().map(f32::to_bits).collect()
     };
@@ -123,7 +124,8 @@ fn a_query_is_rounded_as_an_attacks_forward_and_as_a_judges_where_convolutions_a
     assert_eq!(query, bits(attacks.logits));
     assert_ne!(query, bits(engine.logits(&network, &params, &images).unwrap()));
     // Images that do not lie as they are read are read all the same.
-    let turned = images.transpose(2, 3).unwrap().contiguous().unwrap().transpose(2, 3).unwrap();
+    let turned = images.tensor().unwrap().transpose(2, 3).unwrap().contiguous().unwrap();
+    let turned = turned.transpose(2, 3).unwrap().into();
     assert_eq!(query, bits(engine.query(&network, &params, &turned).unwrap()));
     let exact = Cpu::new(1).unwrap().exact_conv(true);
     let judged = bits(exact.logits(&network, &params, &images).unwrap());

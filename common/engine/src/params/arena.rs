@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use candle_core::DType;
 use rayon::prelude::*;
 
 /// The arithmetic a network is run in.
@@ -19,6 +20,14 @@ impl Precision {
         match self {
             Self::F32 => "f32",
             Self::F64 => "f64",
+        }
+    }
+
+    /// The type of a tensor's elements in it.
+    pub const fn dtype(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::F64 => DType::F64,
         }
     }
 }

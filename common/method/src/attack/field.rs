@@ -1,7 +1,7 @@
 //! What attacks climb: a value at every image, of the student's logits, or of the student's and the teacher's.
 
 use candle_core::{Tensor, Var};
-use engine::{BatchStats, EngineError, Pass};
+use engine::{BatchStats, EngineError, Images, Pass};
 
 use super::victim::Victim;
 
@@ -48,7 +48,7 @@ impl Victim<'_> {
     /// Logits, losses and gradient at `images`. The loss is one value per image, `(N,)`, of the logits `(N, K)`.
     pub fn at(
         &self,
-        images: &Tensor,
+        images: &Images,
         loss: &dyn Fn(&Tensor) -> candle_core::Result<Tensor>,
     ) -> Result<At, EngineError> {
         let value = |answers: &Answers| loss(&answers.student);
@@ -58,7 +58,7 @@ impl Victim<'_> {
 
 impl Field<'_> {
     /// Values, logits and gradient at `images` `(N, C, H, W)`.
-    pub fn at(&self, images: &Tensor) -> Result<At, EngineError> {
+    pub fn at(&self, images: &Images) -> Result<At, EngineError> {
         let student = self.student.pass(images)?;
         let teacher = self.teacher.map(|teacher| teacher.pass(images)).transpose()?;
         let own = Var::from_tensor(&student.logits)?;

@@ -1,9 +1,8 @@
 //! Projected gradient descent in the l-infinity ball, as training uses it. Source: Madry et al., arXiv:1706.06083.
 
 use candle_core::Tensor;
-use engine::EngineError;
+use engine::{Ascent, EngineError, Images, host};
 
-use super::ascent::ascend;
 use super::field::{At, Field};
 use super::start::Starts;
 use crate::threat::Threat;
@@ -45,20 +44,67 @@ impl Pgd {
     pub fn perturb(
         &self,
         field: &Field,
-        images: &Tensor,
+        images: &Images,
         starts: &Starts,
         watch: &mut dyn FnMut(&At) -> candle_core::Result<()>,
-    ) -> Result<Tensor, EngineError> {
-        let mut adversarial = match self.start {
-            Start::Image => images.clone(),
-            Start::Uniform => (images + (starts.uniform(images)? * self.threat.eps)?)?,
-            Start::Gaussian { sigma } => (images + (starts.normal(images)? * sigma)?)?,
-        };
+    ) -> Result<Images, EngineError> {
+        let mut adversarial = self.start(images, starts)?;
         for _ in 0..self.steps {
             let at = field.at(&adversarial)?;
             watch(&at)?;
-            adversarial = ascend(self.threat, self.step_size, images, &adversarial, &at.gradient)?;
+            adversarial =
+                host::ascend(self.ascent(), images.tensor()?, adversarial.tensor()?, &at.gradient)?.into();
         }
         Ok(adversarial)
+    }
+
+    fn start(&self, images: &Images, starts: &Starts) -> Result<Images, EngineError> {
+        let offset = |offsets: Tensor, by: f64| Ok((images.tensor()? + (offsets * by)?)?.into());
+        match self.start {
+            Start::Image => Ok(images.clone()),
+            Start::Uniform => offset(starts.uniform(images.tensor()?)?, self.threat.eps),
+            Start::Gaussian { sigma } => offset(starts.normal(images.tensor()?)?, sigma),
+        }
+    }
+
+    fn ascent(&self) -> Ascent {
+        Ascent { steps: self.steps, step_size: self.step_size, eps: self.threat.eps }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Device};
+
+    use super::*;
+
+    #[test]
+    fn a_step_is_the_sign_and_the_threats_projection() {
+        let threat = Threat::linf(8.0 / 255.0);
+        let values = |seed: usize| -> Vec<f64> {
+            (0..240).map(|i| ((i * 7919 + seed * 104_729) % 1000) as f64 / 999.0).collect()
+        };
+        for dtype in [DType::F32, DType::F64] {
+            let tensor = |values: Vec<f64>| {
+                Tensor::from_vec(values, (2, 3, 5, 8), &Device::Cpu).unwrap().to_dtype(dtype).unwrap()
+            };
+            let images = tensor(values(1));
+            let adversarial = (&images + ((tensor(values(2)) - 0.5).unwrap() * 0.08).unwrap()).unwrap();
+            let gradient = ((tensor(values(3)) * 5.0).unwrap().floor().unwrap() - 2.0).unwrap();
+            let pgd = Pgd { threat, steps: 1, step_size: 2.0 / 255.0, start: Start::Image };
+            let found = host::ascend(pgd.ascent(), &images, &adversarial, &gradient).unwrap();
+            let sign = (gradient.gt(0.0).unwrap().to_dtype(dtype).unwrap()
+                - gradient.lt(0.0).unwrap().to_dtype(dtype).unwrap())
+            .unwrap();
+            let moved = (&adversarial + (sign * (2.0 / 255.0)).unwrap()).unwrap();
+            let wanted = threat.project(&images, &moved).unwrap();
+            assert_eq!(format!("{:?}", bits(&found)), format!("{:?}", bits(&wanted)));
+            assert_ne!(bits(&found), bits(&adversarial));
+        }
+    }
+
+    fn bits(tensor: &Tensor) -> Vec<u64> {
+        let values = tensor.flatten_all().unwrap().to_dtype(DType::F64).unwrap().to_vec1::<f64>().unwrap();
+        values.into_iter().map(f64::to_bits).collect()
     }
 }

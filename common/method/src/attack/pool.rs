@@ -1,7 +1,7 @@
 //! Many searches together, in batches that stay full.
 
 use candle_core::{DType, Device, Storage, Tensor};
-use engine::EngineError;
+use engine::{EngineError, Images};
 use rayon::prelude::*;
 
 use super::row::Attack;
@@ -136,21 +136,18 @@ impl<'a> Pool<'a> {
 }
 
 /// The points of these searches `(N, C, H, W)`, in the precision of the victim.
-fn points(victim: &Victim, slots: &mut [&mut Slot]) -> Result<Tensor, EngineError> {
+fn points(victim: &Victim, slots: &mut [&mut Slot]) -> Result<Images, EngineError> {
     let [channels, height, width] = victim.network.input();
     let size = channels * height * width;
     let mut pixels = vec![0.0f32; slots.len() * size];
     let each = pixels.par_chunks_mut(size).zip(&mut *slots);
     each.for_each(|(to, slot)| to.copy_from_slice(slot.search.point()));
     let images = Tensor::from_vec(pixels, (slots.len(), channels, height, width), &Device::Cpu)?;
-    Ok(images.to_dtype(precision(victim))?)
+    Ok(images.to_dtype(precision(victim))?.into())
 }
 
 fn precision(victim: &Victim) -> DType {
-    match victim.params.precision() {
-        engine::params::Precision::F32 => DType::F32,
-        engine::params::Precision::F64 => DType::F64,
-    }
+    victim.params.precision().dtype()
 }
 
 /// Tells searches the logits at their points.

@@ -1,7 +1,7 @@
 //! The network under attack, as an attack sees it.
 
 use candle_core::Tensor;
-use engine::{Engine, EngineError, Keep, Network, Norm, Params, Pass};
+use engine::{Engine, EngineError, Images, Keep, Network, Norm, Params, Pass};
 
 /// A network with its values.
 #[derive(Clone, Copy)]
@@ -26,17 +26,17 @@ impl<'a> Victim<'a> {
 
 impl Victim<'_> {
     /// Logits `(N, K)` under running statistics, as an image is judged by.
-    pub fn logits(&self, images: &Tensor) -> Result<Tensor, EngineError> {
+    pub fn logits(&self, images: &Images) -> Result<Tensor, EngineError> {
         self.engine.logits(self.network, self.params, images)
     }
 
     /// The same as an attack sees them, which may be rounded more: all that it needs where it differentiates nothing.
-    pub(super) fn query(&self, images: &Tensor) -> Result<Tensor, EngineError> {
+    pub(super) fn query(&self, images: &Images) -> Result<Tensor, EngineError> {
         self.engine.query(self.network, self.params, images)
     }
 
     /// A forward that can go back to the images.
-    pub(super) fn pass(&self, images: &Tensor) -> Result<Pass, EngineError> {
+    pub(super) fn pass(&self, images: &Images) -> Result<Pass, EngineError> {
         self.engine.forward(self.network, self.params, images, self.norm, Keep::ForImage, &[])
     }
 }

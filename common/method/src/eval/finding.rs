@@ -132,10 +132,13 @@ fn share(part: usize, all: usize) -> f64 {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use candle_core::Tensor;
+    use candle_core::{Device, Tensor};
     use engine::graph::{Builder, Elementwise, Op};
-    use engine::params::Precision;
-    use engine::{Engine, EngineError, Grads, Keep, Network, NodeId, Norm, Params, Pass, Reference, Tape};
+    use engine::params::{Precision, Values};
+    use engine::{
+        Ascent, BatchStats, Descent, Engine, EngineError, Grads, Images, Keep, Network, NodeId, Norm, Params,
+        Pass, Reference, Tape,
+    };
 
     use super::super::tests::Pixels;
     use super::super::{Clean, Logits, Outcome, Setting, Settings, clean};
@@ -262,7 +265,7 @@ mod tests {
             &self,
             network: &Network,
             params: &Params,
-            images: &Tensor,
+            images: &Images,
             norm: Norm,
             keep: Keep,
             taps: &[NodeId],
@@ -279,16 +282,55 @@ mod tests {
             self.0.backward(tape, seeds, grads)
         }
 
-        fn logits(&self, network: &Network, params: &Params, images: &Tensor) -> Result<Tensor, EngineError> {
+        fn logits(&self, network: &Network, params: &Params, images: &Images) -> Result<Tensor, EngineError> {
             let mut rows = self.0.logits(network, params, images)?.to_vec2::<f32>()?;
             if let Some(row) = rows.get_mut(1) {
                 row[0] -= self.1.fetch_add(1, Ordering::Relaxed) as f32;
             }
-            Ok(Tensor::new(rows, images.device())?)
+            Ok(Tensor::new(rows, &Device::Cpu)?)
         }
 
-        fn query(&self, network: &Network, params: &Params, images: &Tensor) -> Result<Tensor, EngineError> {
+        fn query(&self, network: &Network, params: &Params, images: &Images) -> Result<Tensor, EngineError> {
             self.logits(network, params, images)
+        }
+
+        fn attack(
+            &self,
+            network: &Network,
+            params: &Params,
+            clean: &Images,
+            start: &Images,
+            target: &Tensor,
+            by: Ascent,
+        ) -> Result<Images, EngineError> {
+            self.0.attack(network, params, clean, start, target, by)
+        }
+
+        fn clear(&self, grads: &mut Grads) -> Result<(), EngineError> {
+            self.0.clear(grads)
+        }
+
+        fn descend(
+            &self,
+            params: &mut Params,
+            grads: &Grads,
+            velocity: &mut Values,
+            by: Descent,
+        ) -> Result<(), EngineError> {
+            self.0.descend(params, grads, velocity, by)
+        }
+
+        fn move_statistics(
+            &self,
+            network: &Network,
+            params: &mut Params,
+            batch: &BatchStats,
+        ) -> Result<(), EngineError> {
+            self.0.move_statistics(network, params, batch)
+        }
+
+        fn follow(&self, average: &mut Params, student: &Params, decay: f64) -> Result<(), EngineError> {
+            self.0.follow(average, student, decay)
         }
     }
 

@@ -219,7 +219,7 @@ impl Trial<'_> {
                 attack: self.attacks[stage.attack].name(),
                 source: Box::new(source),
             })?;
-            let right = correct(&rows(&self.victim.logits(&points)?)?, &labels(self.exam, &places));
+            let right = correct(&rows(&self.victim.logits(&(&points).into())?)?, &labels(self.exam, &places));
             let points = points.flatten_from(1)?.to_dtype(DType::F32)?.to_vec2::<f32>()?;
             for (((index, _), right), point) in claims.iter().zip(right).zip(points) {
                 if !right {

@@ -1,0 +1,76 @@
+//! A whole attack: forward, the loss's gradient at the logits, backward, the step.
+
+use candle_core::{CpuStorage, CustomOp2, Error, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
+
+use super::ascent::{ascend, slice};
+use crate::check::check_attack;
+use crate::engine::{Ascent, Engine, Keep, Norm};
+use crate::error::EngineError;
+use crate::graph::Network;
+use crate::images::Images;
+use crate::params::{Float, Params};
+
+/// [`Engine::attack`] through the engine's own passes.
+pub fn attack(
+    engine: &dyn Engine,
+    network: &Network,
+    params: &Params,
+    clean: &Images,
+    start: &Images,
+    target: &Tensor,
+    by: Ascent,
+) -> std::result::Result<Images, EngineError> {
+    check_attack(network, params, clean, start, target)?;
+    let target = target.to_dtype(params.precision().dtype())?;
+    let mut adversarial = start.clone();
+    for _ in 0..by.steps {
+        let pass = engine.forward(network, params, &adversarial, Norm::Running, Keep::ForImage, &[])?;
+        let seed = pass.logits.apply_op2_no_bwd(&target.contiguous()?, &Pull)?;
+        let gradient = engine.backward(pass.tape, &[Some(seed)], None)?.expect("forward kept the image");
+        adversarial = ascend(by, clean.tensor()?, adversarial.tensor()?, &gradient)?.into();
+    }
+    Ok(adversarial)
+}
+
+/// `softmax(z) - t` of each image, in f64 and rounded once: a student that nearly agrees with its target pulls by what is
+/// left of a difference of two nearly equal numbers.
+struct Pull;
+
+impl Pull {
+    fn rows<T: Float>(logits: &[T], target: &[T], classes: usize) -> Vec<T> {
+        let mut pull = logits.to_vec();
+        let rows = pull.par_chunks_mut(classes.max(1)).zip(target.par_chunks(classes.max(1)));
+        rows.for_each(|(row, target)| {
+            let highest = row.iter().map(|z| z.to_f64()).fold(f64::NEG_INFINITY, f64::max);
+            let sum: f64 = row.iter().map(|z| (z.to_f64() - highest).exp()).sum();
+            for (z, t) in row.iter_mut().zip(target) {
+                *z = T::from_f64((z.to_f64() - highest).exp() / sum - t.to_f64());
+            }
+        });
+        pull
+    }
+}
+
+impl CustomOp2 for Pull {
+    fn name(&self) -> &'static str {
+        "pull-from-target"
+    }
+
+    fn cpu_fwd(
+        &self,
+        logits: &CpuStorage,
+        at: &Layout,
+        target: &CpuStorage,
+        target_at: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        use CpuStorage::{F32, F64};
+        let (_, classes) = at.shape().dims2()?;
+        let storage = match (logits, target) {
+            (F32(a), F32(b)) => F32(Self::rows(slice(a, at)?, slice(b, target_at)?, classes)),
+            (F64(a), F64(b)) => F64(Self::rows(slice(a, at)?, slice(b, target_at)?, classes)),
+            _ => return Err(Error::Msg("logits and target must be f32, or both f64".into())),
+        };
+        Ok((storage, at.shape().clone()))
+    }
+}

@@ -1,0 +1,97 @@
+//! The optimiser's step, the running statistics and the moving average, on flat arenas.
+
+use rayon::prelude::*;
+
+use crate::check::{check_descend, check_follow, check_statistics};
+use crate::engine::{BatchStats, Descent};
+use crate::error::EngineError;
+use crate::graph::Network;
+use crate::params::{Arena, Float, Grads, Params, Values};
+
+/// Values that one task takes at a time.
+const CHUNK: usize = 1 << 16;
+
+/// [`Engine::clear`](crate::Engine::clear).
+pub fn clear(grads: &mut Grads) {
+    grads.values_mut().clear();
+}
+
+/// [`Engine::descend`](crate::Engine::descend), in PyTorch's order of roundings.
+pub fn descend(
+    params: &mut Params,
+    grads: &Grads,
+    velocity: &mut Values,
+    by: Descent,
+) -> Result<(), EngineError> {
+    check_descend(params, grads, velocity)?;
+    match (params.trainable_mut(), grads.values(), velocity.host_mut()) {
+        (Arena::F32(p), Arena::F32(g), Arena::F32(v)) => update(p, g, v, by),
+        (Arena::F64(p), Arena::F64(g), Arena::F64(v)) => update(p, g, v, by),
+        _ => unreachable!("their precisions were compared"),
+    }
+    Ok(())
+}
+
+fn update<T: Float>(params: &mut [T], grads: &[T], velocity: &mut [T], by: Descent) {
+    let [momentum, decay, rate] = [by.momentum, by.weight_decay, by.rate].map(T::from_f64);
+    let chunks =
+        params.par_chunks_mut(CHUNK).zip(grads.par_chunks(CHUNK)).zip(velocity.par_chunks_mut(CHUNK));
+    chunks.for_each(|((params, grads), velocity)| {
+        for ((p, &g), v) in params.iter_mut().zip(grads).zip(velocity) {
+            *v = momentum * *v + (g + decay * *p);
+            *p = *p - rate * *v;
+        }
+    });
+}
+
+/// [`Engine::move_statistics`](crate::Engine::move_statistics).
+pub fn move_statistics(
+    network: &Network,
+    params: &mut Params,
+    batch: &BatchStats,
+) -> Result<(), EngineError> {
+    let Some(batch) = &batch.values else { return Ok(()) };
+    check_statistics(network, params, batch)?;
+    // Other statistics are constants of a file: those of a mean-sparse layer.
+    let momenta = network.layout().statistics().iter().filter_map(|entry| {
+        network.node(entry.node).op.momentum().map(|momentum| (entry.range.clone(), momentum))
+    });
+    let (statistics, batch) = (params.statistics_mut(), batch.host());
+    for (range, momentum) in momenta {
+        for i in range {
+            statistics.set(i, (1.0 - momentum) * statistics.get(i) + momentum * batch.get(i));
+        }
+    }
+    for counter in params.batches_tracked_mut() {
+        *counter += 1;
+    }
+    Ok(())
+}
+
+/// [`Engine::follow`](crate::Engine::follow).
+pub fn follow(average: &mut Params, student: &Params, decay: f64) -> Result<(), EngineError> {
+    check_follow(average, student)?;
+    draw_towards(average.trainable_mut(), student.trainable(), decay);
+    draw_towards(average.statistics_mut(), student.statistics(), decay);
+    average.batches_tracked_mut().copy_from_slice(student.batches_tracked());
+    Ok(())
+}
+
+fn draw_towards(average: &mut Arena, student: &Arena, decay: f64) {
+    match (average, student) {
+        (Arena::F32(average), Arena::F32(student)) => draw(average, student, decay),
+        (Arena::F64(average), Arena::F64(student)) => draw(average, student, decay),
+        _ => unreachable!("their precisions were compared"),
+    }
+}
+
+/// From the nearer end, as PyTorch interpolates: an average that keeps nothing is the student to the last bit.
+fn draw<T: Float>(average: &mut [T], student: &[T], decay: f64) {
+    let (kept, pull) = (T::from_f64(decay), T::from_f64(1.0 - decay));
+    average.par_chunks_mut(CHUNK).zip(student.par_chunks(CHUNK)).for_each(|(average, student)| {
+        for (average, &student) in average.iter_mut().zip(student) {
+            let apart = student - *average;
+            *average = if decay > 0.5 { *average + pull * apart } else { student - kept * apart };
+        }
+    });
+}
