@@ -230,7 +230,8 @@ impl TrainStep<'_> {
         Ok(())
     }
 
-    /// The images that the student's attack finds.
+    /// The images that the student's attack finds: in one call of the engine where the objective's attack has a target
+    /// and nobody looks on, else step by step.
     fn attack(
         &self,
         moving: &mut Moving,
@@ -241,7 +242,7 @@ impl TrainStep<'_> {
         let Moving { params, memory, .. } = moving;
         let student = Victim { norm: inner.norm, ..Victim::new(self.engine, self.network, params) };
         let climbed = matches!(self.objective.needs(), Needs::LiveTeacher { climbed: true, .. });
-        let teacher = climbed.then(|| self.live_teacher());
+        let pgd = inner.pgd(self.threat, self.steps, self.step_size);
         let value = |answers: &Answers| self.objective.attack_loss(answers, targets);
         let starts = Starts {
             seed: self.seed,
@@ -249,14 +250,20 @@ impl TrainStep<'_> {
             epoch: targets.epoch.number,
             images: &targets.places,
         };
+        if inner.norm == Norm::Running && !climbed && !self.objective.watches() {
+            let target = self.objective.attack_target(targets, self.network.classes())?;
+            if let Some(target) = target {
+                return Ok(pgd.flee(&student, &target, images, &starts)?);
+            }
+        }
+        let teacher = climbed.then(|| self.live_teacher());
         let mut met = Vec::new();
         let mut watch = |at: &At| {
             if inner.norm == Norm::Batch {
                 met.push(at.stats.clone());
             }
-            self.objective.watch(at, targets, memory)
+            if self.objective.watches() { self.objective.watch(at, targets, memory) } else { Ok(()) }
         };
-        let pgd = inner.pgd(self.threat, self.steps, self.step_size);
         let found = pgd.perturb(&Field { student, teacher, value: &value }, images, &starts, &mut watch)?;
         // Under batch statistics no forward reads the running ones, so they may as well move afterwards.
         for stats in met {

@@ -41,7 +41,12 @@ pub fn find(name: &str) -> std::result::Result<&'static Row, Unknown> {
 mod tests {
     use std::collections::BTreeMap;
 
+    use candle_core::{Device, Tensor, Var};
+
     use super::*;
+    use crate::attack::Answers;
+    use crate::rng::{Purpose, Stream};
+    use crate::schedule::Schedule;
 
     #[test]
     fn every_objective_is_made_at_both_ends_of_every_option() {
@@ -54,5 +59,83 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// `(5, 4)` values around zero.
+    fn logits(stream: usize) -> Tensor {
+        let mut values = vec![0.0; 20];
+        Stream::new(3, Purpose::Eval, 0, stream).normals(&mut values);
+        (Tensor::from_vec(values, (5, 4), &Device::Cpu).unwrap() * 3.0).unwrap()
+    }
+
+    /// Of five images, with a memory in which no two classes are alike.
+    fn targets(objective: &dyn Objective) -> Targets {
+        let mut teacher = Said::default();
+        teacher.push(Forward::Clean, logits(1));
+        let mut memory = objective.memory(4);
+        for name in ["temperature-adversarial", "temperature-clean"] {
+            if !memory.is_empty() {
+                memory.row_mut(name).copy_from_slice(&[0.5, 0.9, 1.7, 3.1]);
+            }
+        }
+        Targets {
+            epoch: Epoch { number: 0, of: 1, schedule: Schedule::Cosine },
+            places: (0..5).collect(),
+            labels: Tensor::new(&[3u32, 0, 2, 1, 0], &Device::Cpu).unwrap(),
+            marks: Marks::new(),
+            teacher,
+            own_clean: Some(logits(2)),
+            memory,
+        }
+    }
+
+    /// Softmax of a row, in plain arithmetic.
+    fn softmax(row: &[f64]) -> Vec<f64> {
+        let sum: f64 = row.iter().map(|z| z.exp()).sum();
+        row.iter().map(|z| z.exp() / sum).collect()
+    }
+
+    /// The gradient is candle's autograd of the attack's loss, which is compared with PyTorch elsewhere.
+    #[test]
+    fn an_attacks_target_gives_the_direction_of_its_losss_gradient_at_the_logits_of_each_image() {
+        let mut with_target = Vec::new();
+        for row in OBJECTIVES {
+            let objective = (row.make)(&Options::of(*row, &BTreeMap::new()).unwrap());
+            let targets = targets(&*objective);
+            let Some(target) = objective.attack_target(&targets, 4).unwrap() else { continue };
+            with_target.push(row.name);
+            let leaf = Var::from_tensor(&logits(0)).unwrap();
+            let answers = Answers { student: leaf.as_tensor().clone(), teacher: None };
+            let loss = objective.attack_loss(&answers, &targets).unwrap().sum_all().unwrap();
+            let gradients = loss.backward().unwrap().get(leaf.as_tensor()).unwrap().to_vec2::<f64>().unwrap();
+            let target = target.to_dtype(candle_core::DType::F64).unwrap().to_vec2::<f64>().unwrap();
+            let student = logits(0).to_vec2::<f64>().unwrap();
+            for ((gradient, target), student) in gradients.iter().zip(&target).zip(&student) {
+                let pull: Vec<f64> = softmax(student).iter().zip(target).map(|(p, t)| p - t).collect();
+                let square: f64 = pull.iter().map(|p| p * p).sum();
+                let factor = gradient.iter().zip(&pull).map(|(g, p)| g * p).sum::<f64>() / square;
+                assert!(factor > 0.0, "{}: the attack would go the other way", row.name);
+                for (g, p) in gradient.iter().zip(&pull) {
+                    assert!((g - factor * p).abs() < 1e-12, "{}: {gradient:?}, not along {pull:?}", row.name);
+                }
+            }
+        }
+        assert_eq!(with_target, ["rslad", "ard", "absld", "trades", "sat", "natural"]);
+    }
+
+    #[test]
+    fn rslad_at_another_temperature_has_no_target() {
+        for (temperature, there) in [(1.0, true), (1.5, false), (0.5, false)] {
+            let rslad = Rslad { temperature, ..Rslad::default() };
+            assert_eq!(rslad.attack_target(&targets(&rslad), 4).unwrap().is_some(), there);
+        }
+    }
+
+    #[test]
+    fn a_label_beyond_the_classes_is_no_target() {
+        let mut targets = targets(&Sat);
+        targets.labels = Tensor::new(&[3u32, 0, UNLABELLED], &Device::Cpu).unwrap();
+        let error = Sat.attack_target(&targets, 4).unwrap_err().to_string();
+        assert!(error.contains("image 2 of the batch has label 4294967295, of 4 classes"), "{error}");
     }
 }

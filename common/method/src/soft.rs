@@ -3,13 +3,36 @@
 //! Written out: candle-nn's fused softmax has no gradient, and its `log_softmax` sends one through the maximum as well,
 //! which cancels but for rounding (in f32 one gradient in eleven then has another last bit).
 
-use candle_core::{D, Result, Tensor};
+use candle_core::{D, DType, Device, Error, Result, Tensor};
 
 /// Logarithms of the softmax of `(N, K)` logits, `(N, K)`, stable for logits of any size.
 pub fn log_softmax(logits: &Tensor) -> Result<Tensor> {
     // The maximum only shifts: it is a constant for the gradient, which flows through the other two terms.
     let shifted = logits.broadcast_sub(&logits.detach().max_keepdim(D::Minus1)?)?;
     shifted.broadcast_sub(&shifted.exp()?.sum_keepdim(D::Minus1)?.log()?)
+}
+
+/// Softmax of `(N, K)` logits, a constant: computed in f64, and rounded once to the precision of the logits.
+pub fn softmax(logits: &Tensor) -> Result<Tensor> {
+    let wide = logits.detach().to_dtype(DType::F64)?;
+    let powers = wide.broadcast_sub(&wide.max_keepdim(D::Minus1)?)?.exp()?;
+    powers.broadcast_div(&powers.sum_keepdim(D::Minus1)?)?.to_dtype(logits.dtype())
+}
+
+/// Hard labels `(N,)` u32 as the distributions `(N, K)` that they are, in f32.
+pub fn one_hot(labels: &Tensor, classes: usize) -> Result<Tensor> {
+    let labels = labels.to_vec1::<u32>()?;
+    let mut rows = vec![0f32; labels.len() * classes];
+    for (row, &label) in labels.iter().enumerate() {
+        let class = label as usize;
+        if class >= classes {
+            return Err(Error::Msg(format!(
+                "image {row} of the batch has label {label}, of {classes} classes"
+            )));
+        }
+        rows[row * classes + class] = 1.0;
+    }
+    Tensor::from_vec(rows, (labels.len(), classes), &Device::Cpu)
 }
 
 /// KL divergence of the student from the target distribution, in nats, one value per image.

@@ -50,6 +50,10 @@ impl Objective for Demanding {
             .with("highest", vec![0.0])
     }
 
+    fn watches(&self) -> bool {
+        true
+    }
+
     fn watch(&self, at: &At, targets: &Targets, memory: &mut Memory) -> Result<()> {
         memory.add_by_class("watched", &targets.labels, &at.losses.ones_like()?)?;
         let highest = values(&at.losses).into_iter().fold(memory.row("highest")[0], f64::max);

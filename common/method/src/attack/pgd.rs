@@ -5,6 +5,7 @@ use engine::{Ascent, EngineError, Images, host};
 
 use super::field::{At, Field};
 use super::start::Starts;
+use super::victim::Victim;
 use crate::threat::Threat;
 
 /// Where PGD starts.
@@ -37,8 +38,22 @@ pub struct Pgd {
 }
 
 impl Pgd {
-    /// Adversarial images for `images` `(N, C, H, W)`, at which the field is to be high. With `steps` 0 it gives the
-    /// start, which only projection would bring into the ball.
+    /// Adversarial images for `images` `(N, C, H, W)`, at which the student is to be far from a distribution `(N, K)` for
+    /// each: a loss whose gradient at its logits z is `softmax(z) - target`. The whole attack is one call of the engine,
+    /// under running statistics. With `steps` 0 it gives the start.
+    pub fn flee(
+        &self,
+        student: &Victim,
+        target: &Tensor,
+        images: &Images,
+        starts: &Starts,
+    ) -> Result<Images, EngineError> {
+        let start = self.start(images, starts)?;
+        student.engine.attack(student.network, student.params, images, &start, target, self.ascent())
+    }
+
+    /// The same for any field, which is to be high there: slower, since logits, gradient and images come to the host at
+    /// each step. With `steps` 0 it gives the start, which only projection would bring into the ball.
     ///
     /// `watch` sees what was found before each step: at the start first, at the result never.
     pub fn perturb(

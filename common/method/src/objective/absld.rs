@@ -7,7 +7,7 @@ use super::row::{Epoch, Forward, Inner, Needs, Objective, Row, Said, Targets};
 use super::rslad;
 use crate::attack::{Answers, Start};
 use crate::options::Choice;
-use crate::soft::{cross_entropy, kl};
+use crate::soft::{cross_entropy, kl, softmax};
 
 const RATE: Choice = Choice {
     key: "temperature-rate",
@@ -119,6 +119,10 @@ impl Objective for Absld {
 
     fn attack_loss(&self, answers: &Answers, targets: &Targets) -> Result<Tensor> {
         kl(&softened(targets, ADVERSARIAL)?, &answers.student)
+    }
+
+    fn attack_target(&self, targets: &Targets, _: usize) -> Result<Option<Tensor>> {
+        softmax(&softened(targets, ADVERSARIAL)?).map(Some)
     }
 
     fn forwards(&self) -> &'static [Forward] {

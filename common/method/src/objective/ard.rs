@@ -6,7 +6,7 @@ use engine::Norm;
 use super::row::{Forward, Inner, Needs, Objective, Row, Said, Targets};
 use crate::attack::{Answers, Start};
 use crate::options::Choice;
-use crate::soft::{cross_entropy, kl, tempered};
+use crate::soft::{cross_entropy, kl, one_hot, tempered};
 
 const ALPHA: Choice = Choice {
     key: "alpha",
@@ -63,6 +63,10 @@ impl Objective for Ard {
 
     fn attack_loss(&self, answers: &Answers, targets: &Targets) -> Result<Tensor> {
         cross_entropy(&answers.student, &targets.labels)
+    }
+
+    fn attack_target(&self, targets: &Targets, classes: usize) -> Result<Option<Tensor>> {
+        one_hot(&targets.labels, classes).map(Some)
     }
 
     fn forwards(&self) -> &'static [Forward] {

@@ -183,6 +183,15 @@ pub trait Objective: Send + Sync {
     /// What the attack raises: one value per image, `(N,)`.
     fn attack_loss(&self, answers: &Answers, targets: &Targets) -> Result<Tensor>;
 
+    /// The distribution t `(N, K)`, of any float type, where the gradient of [`Objective::attack_loss`] at the student's
+    /// logits z is, for each image, a positive multiple of `softmax(z) - t`, and t depends on nothing that the attack
+    /// changes. Such an attack runs where the engine computes. None, for every other loss, costs a round trip of the
+    /// logits, the gradient and the images at each of its steps.
+    fn attack_target(&self, targets: &Targets, classes: usize) -> Result<Option<Tensor>> {
+        let _ = (targets, classes);
+        Ok(None)
+    }
+
     /// How many clean views of each image a step draws; the teacher's cached answers come with each.
     fn views(&self) -> usize {
         1
@@ -205,7 +214,13 @@ pub trait Objective: Send + Sync {
         Memory::default()
     }
 
-    /// Sees what the attack found before each of its steps.
+    /// Whether [`Objective::watch`] is to be called: an attack that somebody watches runs step by step, as one without an
+    /// [`Objective::attack_target`].
+    fn watches(&self) -> bool {
+        false
+    }
+
+    /// Sees what the attack found before each of its steps, for an objective that says it [`watches`](Objective::watches).
     fn watch(&self, at: &At, targets: &Targets, memory: &mut Memory) -> Result<()> {
         let _ = (at, targets, memory);
         Ok(())

@@ -5,7 +5,7 @@ use candle_core::{Result, Tensor};
 use super::row::{Forward, Inner, Needs, Objective, Row, Said, Targets};
 use crate::attack::{Answers, Start};
 use crate::options::Choice;
-use crate::soft::{kl, tempered};
+use crate::soft::{kl, softmax, tempered};
 
 pub(super) const ALPHA: Choice = Choice {
     key: "alpha",
@@ -89,6 +89,12 @@ impl Objective for Rslad {
 
     fn attack_loss(&self, answers: &Answers, targets: &Targets) -> Result<Tensor> {
         self.kl(targets.teacher.clean(), &answers.student)
+    }
+
+    fn attack_target(&self, targets: &Targets, _: usize) -> Result<Option<Tensor>> {
+        // At another temperature the gradient follows the softmax of the student's tempered logits.
+        let plain = self.temperature.to_bits() == 1f64.to_bits();
+        plain.then(|| softmax(targets.teacher.clean())).transpose()
     }
 
     fn forwards(&self) -> &'static [Forward] {

@@ -4,7 +4,7 @@ use candle_core::{Result, Tensor};
 
 use super::row::{Forward, Inner, Needs, Objective, Row, Said, Targets};
 use crate::attack::{Answers, Start};
-use crate::soft::cross_entropy;
+use crate::soft::{cross_entropy, one_hot};
 
 pub(super) static ROW: Row = Row {
     name: "sat",
@@ -33,6 +33,10 @@ impl Objective for Sat {
 
     fn attack_loss(&self, answers: &Answers, targets: &Targets) -> Result<Tensor> {
         cross_entropy(&answers.student, &targets.labels)
+    }
+
+    fn attack_target(&self, targets: &Targets, classes: usize) -> Result<Option<Tensor>> {
+        one_hot(&targets.labels, classes).map(Some)
     }
 
     fn forwards(&self) -> &'static [Forward] {

@@ -5,7 +5,7 @@ use candle_core::{Result, Tensor};
 use super::row::{Forward, Inner, Needs, Objective, Row, Said, Targets};
 use crate::attack::{Answers, Start};
 use crate::options::Choice;
-use crate::soft::{cross_entropy, kl};
+use crate::soft::{cross_entropy, kl, softmax};
 
 const BETA: Choice = Choice {
     key: "beta",
@@ -54,6 +54,10 @@ impl Objective for Trades {
 
     fn attack_loss(&self, answers: &Answers, targets: &Targets) -> Result<Tensor> {
         kl(targets.own_clean(), &answers.student)
+    }
+
+    fn attack_target(&self, targets: &Targets, _: usize) -> Result<Option<Tensor>> {
+        softmax(targets.own_clean()).map(Some)
     }
 
     fn forwards(&self) -> &'static [Forward] {
