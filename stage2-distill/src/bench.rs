@@ -6,13 +6,13 @@
 use std::fmt;
 use std::time::Instant;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use clap::ValueEnum;
 use data::{Dataset, ImageShape, Split};
 use engine::params::Precision;
 use engine::{Engine, Grads, Images, Keep, Network, Norm, Params, cost};
 use labels::{Check, Form, LabelSet, RowTable, Session, Spec, Teacher, Views};
-use method::attack::{Answers, Field, Pgd, Start, Victim};
+use method::attack::{Pgd, Start, Victim};
 use method::model::{self, Task};
 use method::objective::{Epoch, Memory};
 use method::optim::Sgd;
@@ -173,9 +173,9 @@ fn attack(bench: &Bench, network: &Network, params: &Params) -> Result<Vec<f64>,
     let pgd = Pgd { threat, steps: 1, step_size: eps().usual_step().value(), start: Start::Image };
     let places: Vec<usize> = (0..bench.batch).collect();
     let starts = method::attack::Starts { seed: 0, purpose: Purpose::Start, epoch: 0, images: &places };
-    let value = |answers: &Answers| answers.student.sqr()?.sum(1);
-    let field = Field { student: victim, teacher: None, value: &value };
-    repeat(bench.repetitions, || pgd.perturb(&field, &images, &starts, &mut |_| Ok(())).map(drop))
+    let classes = bench.task.classes;
+    let target = (Tensor::ones((bench.batch, classes), DType::F32, &Device::Cpu)? / classes as f64)?;
+    repeat(bench.repetitions, || pgd.flee(&victim, &target, &images, &starts).map(drop))
 }
 
 fn train(bench: &Bench, network: &Network, mut params: Params) -> Result<Vec<f64>, RunError> {

@@ -186,32 +186,4 @@ impl Engine for Interruptible<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use candle_core::{DType, Device};
-    use engine::Reference;
-    use engine::graph::{Builder, Op};
-    use engine::params::Precision;
-
-    use super::*;
-
-    #[test]
-    fn an_engine_that_is_asked_to_stop_refuses_its_next_pass() {
-        let (mut builder, input) = Builder::new([1, 2, 2]);
-        let flat = builder.node("flat", Op::Flatten, &[input]).unwrap();
-        builder.node("linear", Op::Linear { out: 2, bias: true }, &[flat]).unwrap();
-        let network = builder.finish("linear").unwrap();
-        let params = Params::zeros(network.layout(), Precision::F32);
-        let images = Tensor::zeros((3, 1, 2, 2), DType::F32, &Device::Cpu).unwrap().into();
-        let (reference, stop) = (Reference::new(1).unwrap(), Stop::never());
-        let engine = Interruptible::new(&reference, &stop);
-        let pass = || engine.forward(&network, &params, &images, Norm::Running, Keep::ForImage, &[]);
-        let Pass { logits, tape, .. } = pass().unwrap();
-        assert_eq!(engine.logits(&network, &params, &images).unwrap().dims(), logits.dims());
-        stop.asked.store(true, Ordering::SeqCst);
-        assert!(matches!(pass().err(), Some(EngineError::Interrupted)));
-        let seed = logits.ones_like().unwrap();
-        assert!(matches!(engine.backward(tape, &[Some(seed)], None), Err(EngineError::Interrupted)));
-        assert!(matches!(engine.logits(&network, &params, &images), Err(EngineError::Interrupted)));
-        assert!(matches!(engine.query(&network, &params, &images), Err(EngineError::Interrupted)));
-    }
-}
+mod tests;
