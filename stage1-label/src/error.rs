@@ -55,9 +55,7 @@ impl Exits for Error {
             Self::Disturbed(_) | Self::WrongTeacher { .. } | Self::Usage { .. } | Self::Input { .. } => {
                 Exit::Refused
             }
-            // Threads that the system does not grant are no fault of ours.
-            Self::Teacher(EngineError::Threads { .. }) => Exit::Disk,
-            Self::Teacher(_) => Exit::Bug,
+            Self::Teacher(error) => Exit::of_engine(error),
             Self::Interrupted { .. } => Exit::Interrupted,
         }
     }

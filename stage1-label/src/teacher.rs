@@ -18,10 +18,7 @@ use crate::{Error, Result};
 /// A row of a label set: image and view id.
 pub type RowId = (usize, u16);
 
-/// Where teachers run, as label sets record it: every engine of today runs on the processor.
-const DEVICE: &str = "cpu";
-
-/// The same of answers that came from elsewhere.
+/// Where answers ran, as label sets record it, of answers that came from elsewhere.
 pub const FOREIGN: &str = "foreign";
 
 /// A loaded teacher.
@@ -68,9 +65,10 @@ impl Teacher {
         record.origin = origin.into();
         record.mean = text(mean);
         record.std = text(std);
-        record.precision = Precision::F32.name().into();
+        let hardware = self.engine.hardware();
+        record.precision = hardware.precision.into();
         record.engine = self.engine();
-        record.device = DEVICE.into();
+        record.device = hardware.device;
         record
     }
 

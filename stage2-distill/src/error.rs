@@ -1,7 +1,6 @@
 //! Why a command stopped, and the exit code that says so to scripts.
 
 use cli::{Exit, Exits};
-use engine::EngineError;
 
 use crate::config::ConfigError;
 use crate::folder::FolderError;
@@ -54,10 +53,8 @@ impl Exits for RunError {
             Self::Common(cli::Error::Labels(error)) if error.kind() == labels::Kind::Damage => Exit::Refused,
             Self::Common(error) => error.exit(),
             Self::Diverged { .. } | Self::Step(StepError::NotFinite(_) | StepError::Diverged) => Exit::Failed,
-            Self::Paused
-            | Self::Interrupted { .. }
-            | Self::Step(StepError::Engine(EngineError::Interrupted)) => Exit::Interrupted,
-            Self::Step(StepError::Engine(_)) => Exit::Bug,
+            Self::Paused | Self::Interrupted { .. } => Exit::Interrupted,
+            Self::Step(StepError::Engine(error)) => Exit::of_engine(error),
             Self::Folder(FolderError::Io { source, .. }) | Self::Config(ConfigError::Read { source, .. }) => {
                 Exit::of_io(source)
             }

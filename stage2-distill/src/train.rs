@@ -102,6 +102,7 @@ impl Run<'_> {
         let environment = json!({
             "distill": env!("CARGO_PKG_VERSION"),
             "engine": self.around.engine.name(),
+            "device": self.around.engine.hardware().device,
             "threads": self.around.threads,
             "target": format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
             "inputs": state.inputs,

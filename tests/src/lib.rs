@@ -5,11 +5,13 @@
 
 mod compare;
 mod golden;
+mod gpu;
 mod prepared;
 mod process;
 
 pub use compare::{Worst, distance, relative, summaries};
 pub use golden::{Golden, json};
+pub use gpu::{Gpu, emulated_driver, gpu, on_hardware, with_gpu};
 pub use prepared::{Case, Cases, Cost, Modes, RoundingErrors, images, named, prepared, upstream, values};
 pub use process::{cpu, reference, reference_of};
 

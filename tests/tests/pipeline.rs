@@ -11,6 +11,7 @@ use engine::{Engine, Kind};
 use method::checkpoint::Store;
 use method::model::{self, Task};
 use method::objective::{Needs, OBJECTIVES, Options};
+use rslad_tests::{Gpu, gpu};
 use stage2_distill::config::{Config, Layers};
 use stage2_distill::error::RunError;
 use stage2_distill::train::{Surroundings, train};
@@ -37,8 +38,8 @@ impl Scene {
     }
 
     fn on(engine: Kind) -> Self {
-        let machine = Machine { engine, threads: 2 };
-        let engine = engine.start(2, false).unwrap();
+        let machine = Machine { engine, threads: 2, precision: None };
+        let engine = machine.start(false).unwrap();
         let scene = Self { folder: tempfile::tempdir().unwrap(), machine, engine };
         let (row, network) = model::build("tiny-cnn-x2", Task { input: [1, 28, 28], classes: 10 }).unwrap();
         let params = model::initialise(&network, row.init, 99, Precision::F32);
@@ -104,13 +105,23 @@ fn config(more: &[(&str, &str)]) -> Config {
     layers.resolve().unwrap()
 }
 
+/// Every engine that this machine can run, and the right to use a GPU with it.
+fn engines() -> Vec<(Kind, Option<Gpu>)> {
+    let each = Kind::all().filter_map(|kind| match kind.name() {
+        "auto" => None,
+        "cuda" => gpu("pipeline").map(|gpu| (kind, Some(gpu))),
+        _ => Some((kind, None)),
+    });
+    each.collect()
+}
+
 fn student(run: &Path) -> Vec<u8> {
     std::fs::read(run.join("student.safetensors")).unwrap()
 }
 
 #[test]
 fn an_f32_label_set_of_all_views_gives_the_online_student_byte_for_byte() {
-    for engine in Kind::all() {
+    for (engine, _gpu) in engines() {
         let scene = Scene::on(engine);
         scene.label("labels", &["--views", "all", "--dtype", "f32", "--limit", "150"]);
         let cached = scene.train("cached", &[("labels", &scene.text("labels"))]).unwrap();
@@ -143,7 +154,7 @@ fn a_foreign_teachers_normalisation_acts_alike_in_a_label_set_and_beside_the_stu
 
 #[test]
 fn a_plan_of_the_run_gives_the_online_student_byte_for_byte_from_either_form() {
-    for engine in Kind::all() {
+    for (engine, _gpu) in engines() {
         let scene = Scene::on(engine);
         let online = scene.online();
         for format in ["safetensors", "parquet"] {

@@ -74,19 +74,16 @@ impl Error {
 impl Exits for Error {
     fn exit(&self) -> Exit {
         match self {
-            // Threads that the system does not grant are no fault of the command.
-            Self::Signals(_) | Self::Engine(EngineError::Threads { .. }) => Exit::Disk,
+            Self::Signals(_) => Exit::Disk,
             // The command was right; what a network answered is not.
             Self::Eval(EvalError::NonFinite) | Self::Labels(labels::Error::TeacherNotFinite { .. }) => {
                 Exit::Failed
             }
-            Self::Engine(EngineError::Interrupted)
-            | Self::Eval(EvalError::Interrupted | EvalError::Engine(EngineError::Interrupted)) => {
-                Exit::Interrupted
-            }
+            Self::Engine(error) | Self::Eval(EvalError::Engine(error)) => Exit::of_engine(error),
+            Self::Eval(EvalError::Interrupted) => Exit::Interrupted,
             Self::Eval(EvalError::Keep(source)) => Exit::of_io(source),
             Self::Eval(EvalError::State(_)) => Exit::Refused,
-            Self::Engine(_) | Self::Eval(_) => Exit::Bug,
+            Self::Eval(_) => Exit::Bug,
             Self::Labels(error) if error.kind() == labels::Kind::Damage => Exit::Failed,
             _ => self.cause().map_or(Exit::Refused, Exit::of_io),
         }

@@ -3,6 +3,8 @@
 use std::fmt::Display;
 use std::io;
 
+use engine::{DeviceError, EngineError};
+
 /// What a process's exit code says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -25,6 +27,17 @@ impl Exit {
         match error.kind() {
             NotFound | InvalidInput | IsADirectory | NotADirectory | AlreadyExists => Self::Refused,
             _ => Self::Disk,
+        }
+    }
+
+    /// Threads that the system does not grant are no fault of the command; a device that is not there, or too small, is.
+    pub fn of_engine(error: &EngineError) -> Self {
+        match error {
+            EngineError::Threads { .. } => Self::Disk,
+            EngineError::Interrupted => Self::Interrupted,
+            EngineError::Device(error) if matches!(**error, DeviceError::Failed { .. }) => Self::Failed,
+            EngineError::Device(_) | EngineError::Precisions { .. } => Self::Refused,
+            _ => Self::Bug,
         }
     }
 }

@@ -3,9 +3,9 @@
 use std::num::NonZeroUsize;
 
 use clap::Args;
-use engine::{Engine, EngineError, Kind};
+use engine::{Engine, EngineError, Kind, Start, Storage};
 
-use crate::whole;
+use crate::{note, whole};
 
 /// Reads a whole number from 1 to MOST: for flags whose number is memory or threads, so that a slip of the finger is
 /// refused in words rather than by the system.
@@ -20,9 +20,12 @@ pub struct MachineArgs {
     /// Threads; no result depends on them [default: all processors]
     #[arg(long, global = true, display_order = 900, value_name = "N", value_parser = one_to::<1024>)]
     pub threads: Option<NonZeroUsize>,
-    /// What runs the networks [default: cpu]
-    #[arg(long, global = true, display_order = 901, value_name = "NAME", alias = "device")]
+    /// What runs the networks: cpu, cuda (an NVIDIA GPU; cuda:1 is the second), auto [default: cpu]
+    #[arg(long = "device", global = true, display_order = 901, value_name = "NAME", alias = "engine")]
     pub engine: Option<Kind>,
+    /// How a GPU computes: f32, tf32, bf16 or f16 [default: f32 for labels and judging, bf16 to attack and train]
+    #[arg(long, global = true, display_order = 902, value_name = "NAME")]
+    pub precision: Option<Storage>,
 }
 
 impl MachineArgs {
@@ -40,7 +43,8 @@ impl MachineArgs {
 
     /// The machine, with the usual engine where none was asked for.
     pub fn machine(&self) -> Machine {
-        Machine { engine: self.engine.unwrap_or_default(), threads: self.threads() }
+        let engine = self.engine.unwrap_or_default();
+        Machine { engine, threads: self.threads(), precision: self.precision }
     }
 }
 
@@ -51,11 +55,19 @@ pub struct Machine {
     pub engine: Kind,
     /// Its threads; no result depends on them.
     pub threads: usize,
+    /// How a GPU computes, where somebody chose.
+    pub precision: Option<Storage>,
 }
 
 impl Machine {
-    /// Starts the engine. `exact_conv` keeps it from convolutions that round more than a plain sum does.
+    /// Starts the engine, and says what `auto` stands for. `exact_conv` keeps it from convolutions that round more than a
+    /// plain sum does.
     pub fn start(self, exact_conv: bool) -> Result<Box<dyn Engine>, EngineError> {
-        self.engine.start(self.threads, exact_conv)
+        let Self { threads, precision, .. } = self;
+        let (engine, why) = self.engine.choose();
+        if let Some(why) = why {
+            note(format_args!("--device auto: {why}"));
+        }
+        engine.start(&Start { threads, exact_conv, precision, ordinal: 0 })
     }
 }

@@ -7,8 +7,8 @@ use std::thread;
 use candle_core::Tensor;
 use engine::params::Values;
 use engine::{
-    Ascent, BatchStats, Descent, Engine, EngineError, Grads, Images, Keep, Network, NodeId, Norm, Params,
-    Pass, Tape,
+    Ascent, BatchStats, Descent, Engine, EngineError, Grads, Hardware, Images, Keep, Network, NodeId, Norm,
+    Params, Pass, Tape,
 };
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -99,6 +99,10 @@ impl<'a> Interruptible<'a> {
 impl Engine for Interruptible<'_> {
     fn name(&self) -> &'static str {
         self.engine.name()
+    }
+
+    fn hardware(&self) -> Hardware {
+        self.engine.hardware()
     }
 
     fn forward(

@@ -29,7 +29,7 @@ use candle_core::{Device, Storage, Tensor};
 use rayon::ThreadPool;
 
 use crate::check::{Origin, check_forward};
-use crate::engine::{Ascent, BatchStats, Descent, Engine, EngineRow, Keep, Norm, Pass};
+use crate::engine::{Ascent, BatchStats, Descent, Engine, EngineRow, Hardware, Keep, Norm, Pass};
 use crate::error::EngineError;
 use crate::graph::{Network, NodeId};
 use crate::host;
@@ -49,7 +49,7 @@ use vector::simd::{Isa, Set};
 pub(crate) static ROW: EngineRow = EngineRow {
     name: "cpu",
     summary: "the fast one, in f32, with AVX-512 or AVX2 where the machine has them",
-    start: |threads, exact_conv| Ok(Box::new(Cpu::new(threads)?.exact_conv(exact_conv))),
+    start: |start| Ok(Box::new(Cpu::new(start.threads)?.exact_conv(start.exact_conv))),
 };
 
 /// The fast CPU engine. Holds a thread pool, the plans of the networks it has seen, their packed weights and the
@@ -210,6 +210,10 @@ impl Engine for Cpu {
             Set::Avx2 => "cpu-avx2",
             Set::Portable => "cpu-portable",
         }
+    }
+
+    fn hardware(&self) -> Hardware {
+        Hardware::processor()
     }
 
     fn forward(

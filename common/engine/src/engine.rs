@@ -81,6 +81,22 @@ pub struct BatchStats {
     pub(crate) values: Option<Values>,
 }
 
+/// What an engine computes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hardware {
+    /// `cpu`, or the name of a card.
+    pub device: String,
+    /// What logits are computed in: `f32` unless an engine was asked for less.
+    pub precision: &'static str,
+}
+
+impl Hardware {
+    /// The processor, in f32.
+    pub(crate) fn processor() -> Self {
+        Self { device: "cpu".into(), precision: "f32" }
+    }
+}
+
 /// A step of stochastic gradient descent with momentum and weight decay.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Descent {
@@ -114,6 +130,9 @@ pub struct Ascent {
 pub trait Engine: Send + Sync {
     /// The name that label sets and `env.json` record.
     fn name(&self) -> &'static str;
+
+    /// What it computes on, and how finely, for the same records.
+    fn hardware(&self) -> Hardware;
 
     /// Runs `images` `(N, C, H, W)`, pixels in [0, 1], through the network; N may be 0 where nothing is averaged over
     /// the batch. Refuses images and parameters that are not the network's, and taps beyond its nodes.
@@ -195,7 +214,7 @@ pub trait Engine: Send + Sync {
 pub struct EngineRow {
     pub(crate) name: &'static str,
     pub(crate) summary: &'static str,
-    pub(crate) start: fn(threads: usize, exact_conv: bool) -> Result<Box<dyn Engine>, EngineError>,
+    pub(crate) start: fn(&crate::kind::Start) -> Result<Box<dyn Engine>, EngineError>,
 }
 
 impl Row for EngineRow {
@@ -210,14 +229,9 @@ impl Row for EngineRow {
     }
 
     const SIGNPOSTS: &'static [(&'static str, &'static str)] = &[
-        ("cuda", NO_GPU),
-        ("cuda:0", NO_GPU),
-        ("gpu", NO_GPU),
-        ("mps", NO_GPU),
-        ("auto", "`cpu` is the fast one"),
+        ("gpu", "`cuda` is for NVIDIA GPUs"),
+        ("nvidia", "`cuda` is for NVIDIA GPUs"),
+        ("mps", "no engine runs on Apple's GPUs: leave it out for the fast one on the processor"),
+        ("rocm", "no engine runs on AMD's GPUs: leave it out for the fast one on the processor"),
     ];
 }
-
-/// What there is in place of an engine for GPUs.
-const NO_GPU: &str = "no engine runs on a GPU yet: leave it out for the fast one on the processor; a teacher may answer \
-on a GPU through `label plan`, tools/label_with_pytorch.py and `label import`";

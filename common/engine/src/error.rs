@@ -31,6 +31,12 @@ pub enum EngineError {
     /// Somebody asked to stop; no engine says so by itself, but whoever wraps one may.
     #[error("interrupted\nhint: nothing of it was kept; run the same command again")]
     Interrupted,
+    #[error(
+        "the {engine} engine has one precision\nhint: leave --precision {precision} out, or choose --device cuda"
+    )]
+    Precisions { engine: &'static str, precision: &'static str },
+    #[error(transparent)]
+    Device(Box<crate::cuda::DeviceError>),
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
     #[error("cannot start {threads} threads: {source}")]

@@ -5,44 +5,92 @@ use std::str::FromStr;
 
 use names::{Table, Unknown};
 
+use crate::cuda::{self, DeviceError, Storage};
 use crate::engine::{Engine, EngineRow};
 use crate::error::EngineError;
 use crate::{cpu, reference};
 
 /// Every engine, the usual one first.
-pub static ENGINES: &Table<EngineRow> = &[&cpu::ROW, &reference::ROW];
+pub static ENGINES: &Table<EngineRow> = &[&cpu::ROW, &cuda::ROW, &AUTO, &reference::ROW];
 
-/// An engine by its name.
+/// Not an engine, but a choice among them: see [`Kind::choose`].
+static AUTO: EngineRow = EngineRow {
+    name: "auto",
+    summary: "the first NVIDIA GPU where there is one, else cpu",
+    start: |start| Kind::AUTO.choose().0.start(start),
+};
+
+/// An engine by its name, and which of several devices it is for.
 #[derive(Clone, Copy, Debug)]
-pub struct Kind(&'static EngineRow);
+pub struct Kind {
+    row: &'static EngineRow,
+    ordinal: usize,
+}
+
+/// How an engine is started.
+#[derive(Clone, Copy, Debug)]
+pub struct Start {
+    /// Threads on the processor; no result depends on them.
+    pub threads: usize,
+    /// As in [`Cpu::exact_conv`](crate::Cpu::exact_conv); the reference is always exact. On a GPU, attacks and training
+    /// are then in f32 unless `precision` says otherwise.
+    pub exact_conv: bool,
+    /// How a GPU stores maps in attacks and training; where `exact_conv`, in every forward.
+    pub precision: Option<Storage>,
+    /// Which GPU, counted from 0.
+    pub ordinal: usize,
+}
 
 impl Kind {
+    const AUTO: Self = Self { row: &AUTO, ordinal: 0 };
+
     /// Every engine, the usual one first.
     pub fn all() -> impl Iterator<Item = Self> {
-        ENGINES.iter().copied().map(Self)
+        ENGINES.iter().map(|row| Self { row, ordinal: 0 })
     }
 
-    /// `cpu` or `reference`.
+    /// `cpu`, `cuda`, `auto` or `reference`.
     pub fn name(self) -> &'static str {
-        self.0.name
+        self.row.name
     }
 
-    /// Starts it on this many threads. `exact_conv` as in [`Cpu::exact_conv`](crate::Cpu::exact_conv); the reference is
-    /// always exact.
-    pub fn start(self, threads: usize, exact_conv: bool) -> Result<Box<dyn Engine>, EngineError> {
-        (self.0.start)(threads, exact_conv)
+    /// Whether it computes in one of several precisions, of which somebody may choose.
+    pub fn has_precisions(self) -> bool {
+        [cuda::ROW.name, AUTO.name].contains(&self.name())
+    }
+
+    /// What `auto` stands for on this machine, and why; any other stands for itself.
+    pub fn choose(self) -> (Self, Option<String>) {
+        if self.name() != AUTO.name {
+            return (self, None);
+        }
+        match cuda::devices() {
+            Ok(_) => (Self { row: &cuda::ROW, ordinal: 0 }, Some("cuda:0, the first NVIDIA GPU".into())),
+            Err(error) => {
+                let why = error.to_string();
+                (Self::default(), Some(format!("cpu: {}", why.lines().next().unwrap_or_default())))
+            }
+        }
+    }
+
+    /// Starts it.
+    pub fn start(self, start: &Start) -> Result<Box<dyn Engine>, EngineError> {
+        if let Some(precision) = start.precision.filter(|_| !self.has_precisions()) {
+            return Err(EngineError::Precisions { engine: self.name(), precision: precision.name() });
+        }
+        (self.row.start)(&Start { ordinal: self.ordinal, ..*start })
     }
 }
 
 impl Default for Kind {
     fn default() -> Self {
-        Self(ENGINES[0])
+        Self { row: ENGINES[0], ordinal: 0 }
     }
 }
 
 impl PartialEq for Kind {
     fn eq(&self, other: &Self) -> bool {
-        self.name() == other.name()
+        (self.name(), self.ordinal) == (other.name(), other.ordinal)
     }
 }
 
@@ -50,15 +98,29 @@ impl Eq for Kind {}
 
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        f.write_str(self.name())?;
+        if self.ordinal > 0 { write!(f, ":{}", self.ordinal) } else { Ok(()) }
     }
 }
 
 impl FromStr for Kind {
     type Err = Unknown;
 
-    fn from_str(name: &str) -> Result<Self, Unknown> {
-        names::find(ENGINES, name).map(Self)
+    /// A name, and for GPUs a number behind a colon.
+    fn from_str(text: &str) -> Result<Self, Unknown> {
+        if let Some((name, number)) = text.split_once(':')
+            && names::plain(name) == cuda::ROW.name
+            && let Ok(ordinal) = number.parse()
+        {
+            return Ok(Self { row: &cuda::ROW, ordinal });
+        }
+        names::find(ENGINES, text).map(|row| Self { row, ordinal: 0 })
+    }
+}
+
+impl From<DeviceError> for EngineError {
+    fn from(error: DeviceError) -> Self {
+        Self::Device(Box::new(error))
     }
 }
 
@@ -66,16 +128,44 @@ impl FromStr for Kind {
 mod tests {
     use super::*;
 
+    const START: Start = Start { threads: 1, exact_conv: false, precision: None, ordinal: 0 };
+
     #[test]
-    fn every_engine_is_found_by_its_name_and_starts() {
-        for row in ENGINES {
-            let kind: Kind = row.name.parse().unwrap();
-            let engine = kind.start(1, false).unwrap();
-            assert!(engine.name().starts_with(kind.name()), "{kind} starts {}", engine.name());
+    fn every_engine_is_found_by_its_name_and_starts_or_says_that_there_is_no_gpu() {
+        for kind in Kind::all() {
+            assert_eq!(kind.name().parse::<Kind>().unwrap(), kind);
+            match kind.start(&START) {
+                Ok(engine) => assert!(
+                    engine.name().starts_with(kind.choose().0.name()),
+                    "{kind} starts {}",
+                    engine.name()
+                ),
+                Err(EngineError::Device(_)) => assert_eq!(kind.name(), "cuda"),
+                Err(error) => panic!("{kind}: {error}"),
+            }
         }
         let error = "fpga".parse::<Kind>().unwrap_err().to_string();
-        assert_eq!(error, "unknown engine `fpga`\nhint: known: cpu, reference");
-        let error = "cuda".parse::<Kind>().unwrap_err().to_string();
-        assert!(error.starts_with("unknown engine `cuda`\nhint: no engine runs on a GPU yet"), "{error}");
+        assert_eq!(error, "unknown engine `fpga`\nhint: known: cpu, cuda, auto, reference");
+        let error = "mps".parse::<Kind>().unwrap_err().to_string();
+        assert!(error.starts_with("unknown engine `mps`\nhint: no engine runs on Apple's GPUs"), "{error}");
+    }
+
+    #[test]
+    fn gpus_have_numbers_and_other_engines_have_none() {
+        let named = |text: &str| text.parse::<Kind>().map(|kind| kind.to_string());
+        assert_eq!(named("cuda:0").unwrap(), "cuda");
+        assert_eq!(named("CUDA:3").unwrap(), "cuda:3");
+        for wrong in ["cuda:", "cuda:x", "cuda:-1", "cpu:1", "auto:0"] {
+            assert!(named(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn only_a_gpu_takes_a_precision() {
+        let start = Start { precision: Some(Storage::Bf16), ..START };
+        for name in ["cpu", "reference"] {
+            let error = name.parse::<Kind>().unwrap().start(&start).err().expect("refused").to_string();
+            assert!(error.contains("--precision bf16") && error.contains("hint:"), "{error}");
+        }
     }
 }

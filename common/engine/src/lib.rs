@@ -8,6 +8,7 @@
 
 mod check;
 mod cpu;
+mod cuda;
 mod engine;
 mod error;
 pub mod graph;
@@ -20,10 +21,11 @@ pub mod process;
 pub mod reference;
 
 pub use cpu::{Cpu, peak_gflops};
-pub use engine::{Ascent, BatchStats, Descent, Engine, EngineRow, Keep, Norm, Pass, Tape};
+pub use cuda::{Cuda, DeviceError, Storage};
+pub use engine::{Ascent, BatchStats, Descent, Engine, EngineRow, Hardware, Keep, Norm, Pass, Tape};
 pub use error::EngineError;
 pub use graph::{Network, NodeId, cost};
 pub use images::Images;
-pub use kind::{ENGINES, Kind};
+pub use kind::{ENGINES, Kind, Start};
 pub use params::{Grads, Params};
 pub use reference::Reference;

@@ -68,11 +68,41 @@ impl Draft {
             _ => Cost::default(),
         };
         let mut places = vec![Place::Nowhere; slots.len()];
-        let tape_len = place::place_tape(&forward, &backward, &slots, &mut places);
+        let lens: Vec<usize> = slots.iter().map(|slot| slot.reserved()).collect();
+        let tape_len = place::place_tape(&forward, &backward, &lens, &mut places);
         let [forward, backward] = [forward, backward].map(|program| {
             let costs: Vec<Cost> = program.iter().map(cost).collect();
             place::place(program, &slots, &costs, &mut places)
         });
         Plan { steps: self.steps, slots, places, forward, backward, tape_len }
     }
+
+    /// The plan for a machine that runs each instruction on the whole batch, given the bytes per image of each slot.
+    pub(crate) fn whole(self, bytes: impl Fn(&Steps, SlotInfo) -> usize) -> Whole {
+        let Emitted { slots, forward, backward, products, weights } = self.emitted;
+        let mut places = vec![Place::Nowhere; slots.len()];
+        let lens: Vec<usize> = slots.iter().map(|&slot| bytes(&self.steps, slot)).collect();
+        let tape_len = place::place_tape(&forward, &backward, &lens, &mut places);
+        let batch_len = [&forward, &backward].map(|program| place::place_whole(program, &lens, &mut places));
+        let batch_len = batch_len[0].max(batch_len[1]);
+        Whole { steps: self.steps, slots, places, forward, backward, products, weights, tape_len, batch_len }
+    }
+}
+
+/// How to run one network in one mode, an instruction at a time for the whole batch.
+pub(crate) struct Whole {
+    pub(crate) steps: Steps,
+    pub(crate) slots: Vec<SlotInfo>,
+    /// Offsets in bytes per image.
+    pub(crate) places: Vec<Place>,
+    pub(crate) forward: Vec<Instruction>,
+    pub(crate) backward: Vec<Instruction>,
+    /// The products: the convolution and its direction.
+    pub(crate) products: Vec<(usize, Direction)>,
+    /// The weight gradients: the convolution.
+    pub(crate) weights: Vec<usize>,
+    /// Bytes per image kept from forward to backward.
+    pub(crate) tape_len: usize,
+    /// Bytes per image that a program needs besides.
+    pub(crate) batch_len: usize,
 }

@@ -15,7 +15,7 @@ use candle_core::{Device, Tensor, Var};
 use rayon::prelude::*;
 
 use crate::check::{Origin, check_forward};
-use crate::engine::{Ascent, BatchStats, Descent, Engine, EngineRow, Keep, Norm, Pass};
+use crate::engine::{Ascent, BatchStats, Descent, Engine, EngineRow, Hardware, Keep, Norm, Pass};
 use crate::error::EngineError;
 use crate::graph::{Network, NodeId, Op};
 use crate::host;
@@ -30,7 +30,7 @@ pub const MICRO_BATCH: usize = 16;
 pub(crate) static ROW: EngineRow = EngineRow {
     name: "reference",
     summary: "the oracle: plain candle operations, several times slower",
-    start: |threads, _| Ok(Box::new(Reference::new(threads)?)),
+    start: |start| Ok(Box::new(Reference::new(start.threads)?)),
 };
 
 /// The reference engine. Cheap to create; holds a thread pool and the gather tables of the shapes it has seen.
@@ -108,6 +108,10 @@ pub(crate) struct Tape {
 impl Engine for Reference {
     fn name(&self) -> &'static str {
         "reference"
+    }
+
+    fn hardware(&self) -> Hardware {
+        Hardware::processor()
     }
 
     fn forward(

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use engine::Kind;
+use engine::{Kind, Storage};
 use method::schedule::{Milestones, Schedule};
 use method::threat::Fraction;
 
@@ -67,6 +67,8 @@ pub struct Config {
     pub average: Option<Share>,
     /// What runs the networks: other engines round differently.
     pub engine: Kind,
+    /// How a GPU stores maps in attacks and training; its engine's usual way where not given.
+    pub precision: Option<Storage>,
     /// Whether attack and training round no more than a plain sum does.
     pub exact_conv: bool,
     /// Numbers that the objective lets its user choose, by name; what is not here has the objective's default.

@@ -200,6 +200,7 @@ pub static SETTINGS: &Table<Setting> = &[
         |c| &mut c.average,
     ),
     &given("engine", "NAME", "What runs the networks", |c| &mut c.engine).usually("cpu"),
+    &given("precision", "NAME", "How a GPU attacks and trains: bf16, f16, tf32 or f32", |c| &mut c.precision),
     &given("exact-conv", "BOOL", "No fast convolution that rounds more than a plain sum", |c| {
         &mut c.exact_conv
     })

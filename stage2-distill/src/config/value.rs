@@ -1,6 +1,6 @@
 //! What a field of a configuration can hold: how it is read from a text, checked, and written as TOML.
 
-use engine::Kind;
+use engine::{Kind, Storage};
 use method::schedule::{Milestones, Schedule};
 use method::threat::Fraction;
 use names::Unknown;
@@ -204,6 +204,16 @@ impl Named for Milestones {
 
     fn write(&self) -> toml::Value {
         self.to_string().into()
+    }
+}
+
+impl Named for Storage {
+    fn read(text: &str, _: u32) -> Result<Self, String> {
+        text.parse().map_err(|_| format!("wanted {}", Self::ALL.map(Self::name).join(", ")))
+    }
+
+    fn write(&self) -> toml::Value {
+        self.name().into()
     }
 }
 

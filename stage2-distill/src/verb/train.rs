@@ -58,7 +58,10 @@ impl TrainArgs {
             layers.put(&format!("--{}", setting.key), setting.key, value)?;
         }
         if let Some(engine) = machine.engine {
-            layers.put("--engine", "engine", &engine.to_string())?;
+            layers.put("--device", "engine", &engine.to_string())?;
+        }
+        if let Some(precision) = machine.precision {
+            layers.put("--precision", "precision", precision.name())?;
         }
         Ok(layers)
     }
@@ -85,7 +88,7 @@ impl TrainArgs {
             warn(said);
         }
         let stop = Stop::on_signals_after("this step")?;
-        let machine = Machine { engine: config.engine, ..machine.machine() };
+        let machine = Machine { engine: config.engine, precision: config.precision, ..machine.machine() };
         let engine = machine.start(config.exact_conv)?;
         let words = std::env::args().map(|word| quoted(&word));
         let summary = train(
@@ -195,7 +198,7 @@ struct SettingArgs(Vec<(&'static Setting, String)>);
 
 /// Rows that make a flag of `train`; the engine's is every command's.
 fn flags() -> impl Iterator<Item = &'static Setting> {
-    SETTINGS.iter().copied().filter(|setting| setting.key != "engine")
+    SETTINGS.iter().copied().filter(|setting| !["engine", "precision"].contains(&setting.key))
 }
 
 fn flag(setting: &'static Setting) -> Arg {

@@ -35,6 +35,10 @@ impl Engine for Listening {
         "listening"
     }
 
+    fn hardware(&self) -> Hardware {
+        self.engine.hardware()
+    }
+
     fn forward(
         &self,
         network: &Network,
@@ -190,7 +194,7 @@ fn whatever_is_asked_reaches_the_engine_within_and_nothing_does_after_a_stop() {
         "follow",
     ];
     assert_eq!(*within.heard.lock().unwrap(), all);
-    assert_eq!(engine.name(), "listening");
+    assert_eq!((engine.name(), engine.hardware().device.as_str()), ("listening", "cpu"));
     within.stop.asked.store(true, Ordering::SeqCst);
     let answers = scene.ask(&engine, scene.tape(&within.engine));
     assert_eq!(answers.len(), all.len() - 2, "every method but the name, once");

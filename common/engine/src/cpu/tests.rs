@@ -1,4 +1,4 @@
-//! A whole network on every instruction set that this machine has; `tests/tests/cpu_engine` has the rest, on the best.
+//! A whole network on every instruction set that this machine has; `tests/tests/engines` has the rest, on the best.
 
 use candle_core::{DType, Device, Tensor};
 

@@ -20,7 +20,7 @@ const LARGE_WEIGHTS: usize = 1 << 20;
 /// The most images that a thread takes at a time.
 const MOST_IMAGES: usize = 16;
 
-/// Memory that a slot can lie in. Offsets are f32 per image.
+/// Memory that a slot can lie in. Offsets are per image, in f32 or, for a [`Whole`](super::Whole) plan, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     /// Kept from forward to backward.
@@ -98,24 +98,32 @@ pub(crate) fn place(
     Program { instructions, segments, batch_len }
 }
 
-/// Places what a forward writes and its backward reads; gives f32 per image.
+/// Places the slots of a program that runs each instruction on the whole batch; gives the length that they share.
+pub(crate) fn place_whole(instructions: &[Instruction], lens: &[usize], places: &mut [Place]) -> usize {
+    let lives = lives(instructions, lens.len()).into_iter();
+    let unplaced = lives.filter(|(slot, _)| places[slot.0] == Place::Nowhere);
+    let lives = unplaced.map(|(slot, (first, last))| Life { slot, first, last, len: lens[slot.0] }).collect();
+    arrange(lives, |slot, offset| places[slot.0] = Place::Batch(offset))
+}
+
+/// Places what a forward writes and its backward reads, of slots of these lengths; gives the length of all.
 pub(crate) fn place_tape(
     forward: &[Instruction],
     backward: &[Instruction],
-    slots: &[SlotInfo],
+    lens: &[usize],
     places: &mut [Place],
 ) -> usize {
-    let mut used = [vec![false; slots.len()], vec![false; slots.len()]];
+    let mut used = [vec![false; lens.len()], vec![false; lens.len()]];
     for (used, program) in used.iter_mut().zip([forward, backward]) {
         for slot in program.iter().flat_map(Instruction::slots) {
             used[slot.0] = true;
         }
     }
     let mut len = 0;
-    for (index, slot) in slots.iter().enumerate() {
+    for (index, slot) in lens.iter().enumerate() {
         if used[0][index] && used[1][index] {
             places[index] = Place::Tape(len);
-            len += slot.reserved();
+            len += slot;
         }
     }
     len

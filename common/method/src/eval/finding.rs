@@ -136,8 +136,8 @@ mod tests {
     use engine::graph::{Builder, Elementwise, Op};
     use engine::params::{Precision, Values};
     use engine::{
-        Ascent, BatchStats, Descent, Engine, EngineError, Grads, Images, Keep, Network, NodeId, Norm, Params,
-        Pass, Reference, Tape,
+        Ascent, BatchStats, Descent, Engine, EngineError, Grads, Hardware, Images, Keep, Network, NodeId,
+        Norm, Params, Pass, Reference, Tape,
     };
 
     use super::super::tests::Pixels;
@@ -259,6 +259,10 @@ mod tests {
     impl Engine for Random {
         fn name(&self) -> &'static str {
             "random"
+        }
+
+        fn hardware(&self) -> Hardware {
+            self.0.hardware()
         }
 
         fn forward(

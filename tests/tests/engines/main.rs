@@ -1,7 +1,8 @@
-//! The fast CPU engine against the reference in f64: every kind of node, every mode, every thing that a forward may keep.
+//! The fast engines against the reference in f64: every kind of node, every mode, every thing that a forward may keep.
 //!
 //! What whole architectures round to is tested beside PyTorch's own rounding, in `golden_networks`.
 
+mod gpu;
 mod independence;
 mod nodes;
 mod refusals;

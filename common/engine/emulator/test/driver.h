@@ -1,0 +1,62 @@
+// Where the tests' memory lies and their kernels run: on the emulator, or behind a driver.
+#pragma once
+#include "../fake_memory.h"
+#include <dlfcn.h>
+#include <fstream>
+#include <iterator>
+
+// The few calls of the driver that a test needs. Memory is managed, so that the tests read and write it as their own.
+class Driver {
+public:
+    bool open() const { return module_; }
+    void load(const char* ptx) {
+        library_ = dlopen("libcuda.so.1", RTLD_NOW);
+        if (!library_) stop("dlopen", 0);
+        std::ifstream file(ptx);
+        const std::string text{std::istreambuf_iterator<char>(file), {}};
+        int device = 0;
+        void* context = nullptr;
+        call<u32>("cuInit", 0);
+        call<int*, int>("cuDeviceGet", &device, 0);
+        call<void**, int>("cuDevicePrimaryCtxRetain", &context, device);
+        call<void*>("cuCtxSetCurrent", context);
+        char name[128] = "";
+        call<char*, int, int>("cuDeviceGetName", name, 127, device);
+        printf("%s\n", name);
+        call<void**, const void*>("cuModuleLoadData", &module_, text.c_str());
+    }
+    void* take(size_t bytes) {
+        u64 p = 0;
+        call<u64*, size_t, u32>("cuMemAllocManaged", &p, bytes, 1);
+        memset((void*)p, 0xff, bytes);
+        return (void*)p;
+    }
+    void give(void* p) { call<u64>("cuMemFree_v2", (u64)p); }
+    void launch(const char* kernel, dim grid, dim threads, u32 shared, const void* argument) {
+        void *function = nullptr, *parameters[] = {const_cast<void*>(argument)};
+        call<void**, void*, const char*>("cuModuleGetFunction", &function, module_, kernel);
+        if (shared > 48 << 10) call<void*, int, int>("cuFuncSetAttribute", function, 8, (int)shared);
+        call<void*, u32, u32, u32, u32, u32, u32, u32, void*, void**, void**>("cuLaunchKernel", function, grid.x, grid.y, grid.z, threads.x, threads.y, threads.z, shared, nullptr, parameters, nullptr);
+        call<>("cuCtxSynchronize");
+    }
+
+private:
+    template <class... A> void call(const char* name, A... a) {
+        void*& found = calls_[name];
+        if (!found && !(found = dlsym(library_, name))) stop(name, 0);
+        if (const int error = ((int (*)(A...))found)(a...)) stop(name, error);
+    }
+    [[noreturn]] static void stop(const char* name, int error) {
+        fprintf(stderr, "error: %s failed (%d)\nhint: a driver is needed, or the emulated one: LD_LIBRARY_PATH=OUTDIR of ./build\n", name, error);
+        exit(2);
+    }
+    void *library_ = nullptr, *module_ = nullptr;
+    std::map<std::string, void*> calls_;
+};
+static Driver driver;
+static fake::Memory memory;
+static void* take_memory(size_t bytes) { return driver.open() ? driver.take(bytes) : memory.take(bytes, 1ull << 34); }
+static void give_memory(void* p) {
+    if (driver.open()) driver.give(p);
+    else memory.give(p);
+}

@@ -1,0 +1,12 @@
+// All kernels of one storage: one module.
+#include "attack.cu"
+#include "conv.cu"
+#include "depthwise.cu"
+#include "direct.cu"
+#include "each.cu"
+#include "layout.cu"
+#include "norm.cu"
+#include "optimiser.cu"
+#include "pack.cu"
+#include "pool.cu"
+#include "weight_gradient.cu"

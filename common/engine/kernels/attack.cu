@@ -1,0 +1,96 @@
+// What an attack does besides the network: the slope of its loss by the logits, its step, and views cut out of images.
+//
+//   slope_target slope_margin slope_dlr  256 threads, a warp an image: grid (images / 8 rounded up)
+//   pgd_step                             256 threads, a value of `x` each: count * channels * places
+//   cut                                  256 threads, a value of `to` each: count * channels * height * width
+#pragma once
+#include "each.cu"
+
+// A logit and its class; of equals the lower class is the larger.
+struct Ranked { float logit; int of; };
+DEVICE Ranked larger(Ranked a, Ranked b) { return b.logit > a.logit || (b.logit == a.logit && b.of < a.of) ? b : a; }
+// The largest logit of a warp's image among the classes that `admit` admits.
+template <class Admit> DEVICE Ranked largest(const float* z, int classes, int lane, Admit admit) {
+    Ranked best = {float_of(0xff800000), classes};
+#pragma unroll 1
+    for (int k = lane; k < classes; k += 32)
+        if (admit(k)) best = larger(best, {z[k], k});
+#pragma unroll 1
+    for (int mask = 16; mask; mask /= 2) best = larger(best, {exchange(best.logit, mask), exchange(best.of, mask)});
+    return best;
+}
+// Writes a warp's seed, zeros in the padding.
+template <class Slope_> DEVICE void write_seed(const Slope& a, int image, int lane, Slope_ slope) {
+#pragma unroll 1
+    for (int k = lane; k < a.pixel; k += 32)
+        a.seed[(u64)image * a.pixel + k] = narrow(k < a.classes ? a.weight * slope(k) : 0);
+}
+// Towards the largest other logit and away from the label's.
+DEVICE void margin(const Slope& a, int image, int lane, int label, Ranked other) {
+    write_seed(a, image, lane, [&](int k) { return other.of == a.classes ? 0.0f : k == other.of ? 1.0f : k == label ? -1.0f : 0.0f; });
+}
+
+BLOCK_KERNEL(slope_target, Slope, 256, 1) {
+    const int image = blockIdx.x * 8 + threadIdx.x / 32, lane = threadIdx.x % 32;
+    if (image >= a.images) return;
+    const float* z = a.logits + (u64)image * a.pixel;
+    const float top = largest(z, a.classes, lane, [](int) { return true; }).logit;
+    float sum = 0;
+#pragma unroll 1
+    for (int k = lane; k < a.classes; k += 32) sum += exponential(z[k] - top);
+#pragma unroll 1
+    for (int mask = 16; mask; mask /= 2) sum += exchange(sum, mask);
+    write_seed(a, image, lane, [&](int k) { return exponential(z[k] - top) / sum - a.target[(u64)image * a.classes + k]; });
+}
+BLOCK_KERNEL(slope_margin, Slope, 256, 1) {
+    const int image = blockIdx.x * 8 + threadIdx.x / 32, lane = threadIdx.x % 32;
+    if (image >= a.images) return;
+    const int label = a.labels[image];
+    margin(a, image, lane, label, largest(a.logits + (u64)image * a.pixel, a.classes, lane, [&](int k) { return k != label; }));
+}
+BLOCK_KERNEL(slope_dlr, Slope, 256, 1) {
+    const int image = blockIdx.x * 8 + threadIdx.x / 32, lane = threadIdx.x % 32;
+    if (image >= a.images) return;
+    const float* z = a.logits + (u64)image * a.pixel;
+    const int label = a.labels[image];
+    const Ranked other = largest(z, a.classes, lane, [&](int k) { return k != label; });
+    // Of two classes there is no third, and the plain difference stands in.
+    if (a.classes < 3) return margin(a, image, lane, label, other);
+    const Ranked first = largest(z, a.classes, lane, [](int) { return true; });
+    const Ranked second = largest(z, a.classes, lane, [&](int k) { return k != first.of; });
+    const Ranked third = largest(z, a.classes, lane, [&](int k) { return k != first.of && k != second.of; });
+    const float under = first.logit - third.logit + 1e-12f, value = (other.logit - z[label]) / under;
+    write_seed(a, image, lane, [&](int k) {
+        float slope = 0;
+        if (k == other.of) slope += 1 / under;
+        if (k == label) slope -= 1 / under;
+        if (k == first.of) slope -= value / under;
+        if (k == third.of) slope += value / under;
+        return slope;
+    });
+}
+
+KERNEL(pgd_step, PgdStep, 256) {
+    const u64 i = thread_number();
+    if (i >= (u64)a.count * a.channels * a.places) return;
+    const int c = i / a.places % a.channels;
+    const u64 image = i / a.places / a.channels, position = i % a.places;
+    const float g = widen(a.gradient[(image * a.places + position) * a.pixel + c]), clean = a.clean[i];
+    // Neither greater nor less than zero, a gradient that is not a number leaves the pixel.
+    float x = a.x[i] + (float)((g > 0) - (g < 0)) * a.step;
+    x = x < clean - a.eps ? clean - a.eps : x;
+    x = x > clean + a.eps ? clean + a.eps : x;
+    x = x < 0 ? 0 : x;
+    a.x[i] = x > 1 ? 1 : x;
+}
+
+KERNEL(cut, Cut, 256) {
+    const u64 i = thread_number(), line = i / a.width, plane = line / a.height;
+    if (plane >= (u64)a.count * a.channels) return;
+    const View view = a.views[plane / a.channels];
+    const int column = i % a.width, y = (int)(line % a.height) + view.dy;
+    const int x = (view.mirrored ? a.width - 1 - column : column) + view.dx;
+    const u64 from = (u64)view.source * a.channels + plane % a.channels;
+    const bool inside = y >= 0 && y < a.height && x >= 0 && x < a.width;
+    a.to[i] = inside ? a.images[(from * a.height + y) * a.width + x] / 255.0f : 0;
+}

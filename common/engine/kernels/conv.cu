@@ -1,0 +1,207 @@
+// Implicit-GEMM convolutions of channels-last maps on tensor cores: forwards, and one parity class of the image gradient.
+// The caller lists the taps; sums are finished before they reach memory.
+//
+//   conv_128x128 conv_128x64 conv_64x64 conv_128x32: places x output channels of a block's tile.
+//   grid  (tiles of images * rows * cols, tiles of out_c, groups); threads 256, 256, 128, 128
+//   shared memory  4 * (places + channels) * 64 bytes
+//
+// Every tile sums in the same order, tap by tap and channel by channel, and moments are of 64 places (norm.cu) whatever the tile:
+// which tile runs never changes a bit. Channels [0, groups * out_c) of an output place are written.
+#pragma once
+#include "norm.cu"
+
+const int ROW = 64;             // bytes of a tile's row: four pieces, two steps of the product
+const int STAGES = 4;           // rows of tiles in flight
+
+// Where piece `p` of `row` lies in a tile: no two of eight consecutive rows in the same banks.
+DEVICE int swizzled(int row, int p) { return row * ROW + ((p ^ ((row >> 1) & 3)) * 16); }
+
+// The pieces that one thread copies: of AR places and BR output channels, at one column of the tile's four. It walks the
+// taps and their channels in the order of the sum; what changes with the tap alone is computed when the tap changes.
+template <int AR, int BR> struct Pieces {
+    int place_at[AR], row[AR], column[AR];  // of each place before a tap: in the input, in values, and its row and column
+    int weight_at[BR];
+    int tap, channel, in_map, in_weight;    // the walk; and where it is beside the places
+    u32 inside, exists, wanted;             // bits of places, of output channels
+
+    DEVICE_MEMBER Pieces(const Conv& a, int first_row, int rows, int tile_places, int tile_channels) {
+        const int per_image = a.rows * a.cols, places = a.images * per_image, group = blockIdx.z;
+        exists = 0;
+#pragma unroll
+        for (int i = 0; i < AR; i++) {
+            const int m = blockIdx.x * tile_places + first_row + i * rows, n = m / per_image, p = m - n * per_image;
+            row[i] = m < places ? p / a.cols * a.step_y : -(1 << 20);  // above every map where there is no place
+            column[i] = p % a.cols * a.step_x;
+            place_at[i] = m < places ? ((n * a.in_h + row[i]) * a.in_w + column[i]) * a.in_pixel + group * a.in_c : 0;
+        }
+#pragma unroll
+        for (int i = 0; i < BR; i++) {
+            const int n = blockIdx.y * tile_channels + first_row + i * rows;
+            exists |= (u32)(n < a.out_c) << i;
+            weight_at[i] = (group * a.out_c + n) * a.weight_taps * a.in_c;
+        }
+        tap = 0;
+        channel = (threadIdx.x & 3) * PIECE;
+        arrive(a);
+    }
+    DEVICE_MEMBER void arrive(const Conv& a) {
+        while (channel >= a.in_c) channel -= a.in_c, tap++;
+        const bool real = tap < a.taps;
+        const Tap at = a.tap[real ? tap : 0];
+        in_map = (at.dy * a.in_w + at.dx) * a.in_pixel + channel;
+        in_weight = at.weight * a.in_c + channel;
+        inside = 0;
+#pragma unroll
+        for (int i = 0; i < AR; i++)
+            inside |= (u32)(real && (u32)(row[i] + at.dy) < (u32)a.in_h && (u32)(column[i] + at.dx) < (u32)a.in_w) << i;
+        wanted = real ? exists : 0;
+    }
+    // To the next stage: four pieces on.
+    DEVICE_MEMBER void advance(const Conv& a) {
+        channel += 4 * PIECE;
+        in_map += 4 * PIECE;
+        in_weight += 4 * PIECE;
+        if (channel >= a.in_c) arrive(a);
+    }
+    // Addresses that are not inside, or not wanted, are not read.
+    DEVICE_MEMBER const Value* place(const Conv& a, int i) const { return a.in + (place_at[i] + in_map); }
+    DEVICE_MEMBER const Value* weight(const Conv& a, int i) const { return a.weight + (weight_at[i] + in_weight); }
+};
+
+// Where a sum lies once the tiles are done with: a row a place, four of them in different banks.
+template <int BN> DEVICE int sum_at(int row, int n) { return row * BN + (n ^ ((row & 3) * CHUNK)); }
+
+// Finishes the sums, a chunk at a time; what was stored replaces them where moments are wanted.
+template <int BM, int BN> DEVICE void finish_sums(const Conv& a, float* sums, int places) {
+    const int per_image = a.rows * a.cols, column = threadIdx.x % (BN / CHUNK) * CHUNK, n = blockIdx.y * BN + column;
+    const int channel = blockIdx.z * a.out_c + n;
+    if (n >= a.out_c) return;
+    // Places of this launch lie in the output one after the other: no divisions.
+    const bool whole = a.rows == a.out_h && a.cols == a.out_w;
+    float bias[CHUNK] = {};
+    if (a.bias) read_floats(bias, a.bias + channel);
+#pragma unroll 1
+    for (int row = threadIdx.x / (BN / CHUNK); row < BM; row += blockDim.x / (BN / CHUNK)) {
+        const int m = blockIdx.x * BM + row;
+        if (m >= places) return;
+        u64 place = m;
+        if (!whole) {
+            const int image = m / per_image, p = m - image * per_image;
+            const int y = p / a.cols * a.out_step_y + a.out_y, x = p % a.cols * a.out_step_x + a.out_x;
+            place = ((u64)image * a.out_h + y) * a.out_w + x;
+        }
+        const u64 offset = place * a.out_pixel + channel;
+        float v[CHUNK];
+        read_floats(v, sums + sum_at<BN>(row, column));
+#pragma unroll
+        for (int e = 0; e < CHUNK; e++) v[e] += bias[e];
+        finish(a.finish, v, a.out, offset);
+        if (a.wide) write_floats(a.wide + offset, v);
+        if (a.out) write_chunk(a.out + offset, v);
+#pragma unroll
+        for (int e = 0; e < CHUNK; e++) v[e] = widen(narrow(v[e]));
+        if (a.moments) write_floats(sums + sum_at<BN>(row, column), v);
+    }
+}
+// Of each channel over 64 places, in their order, the sum and the squares' sum about the mean.
+template <int BM, int BN> DEVICE void write_moments(const Conv& a, const float* sums, int places) {
+    for (int c = threadIdx.x; c < BM / PART_PLACES * BN; c += blockDim.x) {
+        const int first = c / BN * PART_PLACES, n = blockIdx.y * BN + c % BN;
+        const int rows = min(PART_PLACES, places - (int)blockIdx.x * BM - first);
+        if (n >= a.out_c || rows <= 0) continue;
+        float sum = 0, squares = 0;
+#pragma unroll 4
+        for (int row = first; row < first + rows; row++) sum += sums[sum_at<BN>(row, c % BN)];
+        const float mean = sum / rows;
+#pragma unroll 4
+        for (int row = first; row < first + rows; row++) {
+            const float apart = sums[sum_at<BN>(row, c % BN)] - mean;
+            squares = fused(apart, apart, squares);
+        }
+        float* to = a.moments + ((u64)(blockIdx.x * BM + first) / PART_PLACES * 2) * a.out_pixel + blockIdx.z * a.out_c + n;
+        to[0] = sum;
+        to[a.out_pixel] = squares;
+    }
+}
+
+template <int BM, int BN, int WM, int WN> DEVICE void convolve(const Conv& a) {
+    const int THREADS = BM / WM * (BN / WN) * 32, ROWS = THREADS / 4, AR = BM / ROWS, BR = (BN + ROWS - 1) / ROWS;
+    const int MI = WM / 16, NI = WN / 8, TILE = (BM + BN) * ROW;
+    char* memory = shared_memory();
+    const int t = threadIdx.x, lane = t & 31, warp = t >> 5;
+    const int wm = (warp % (BM / WM)) * WM, wn = (warp / (BM / WM)) * WN;
+    const int places = a.images * a.rows * a.cols, group = blockIdx.z;
+    const int iterations = (a.taps * (a.in_c / PIECE) + 3) / 4;
+    Pieces<AR, BR> from(a, t >> 2, ROWS, BM, BN);
+    auto load = [&](int stage) {
+        char* to = memory + stage * TILE + swizzled(t >> 2, t & 3);
+#pragma unroll
+        for (int i = 0; i < AR; i++) copy16(to + i * ROWS * ROW, from.place(a, i), from.inside >> i & 1);
+#pragma unroll
+        for (int i = 0; i < BR; i++)
+            if (BN % ROWS == 0 || (t >> 2) + i * ROWS < BN) copy16(to + BM * ROW + i * ROWS * ROW, from.weight(a, i), from.wanted >> i & 1);
+        from.advance(a);
+    };
+    float sum[MI][NI][4];
+#pragma unroll
+    for (int i = 0; i < MI; i++)
+#pragma unroll
+        for (int j = 0; j < NI; j++)
+#pragma unroll
+            for (int e = 0; e < 4; e++) sum[i][j][e] = 0;
+#pragma unroll 1
+    for (int s = 0; s < STAGES - 1; s++) {
+        if (s < iterations) load(s);
+        commit_copies();
+    }
+    // Where this lane's rows of fragments lie; the second step's pieces are the first's with another bit.
+    const int left = swizzled(wm + (lane & 15), lane >> 4), right = BM * ROW + swizzled(wn + ((lane >> 4) << 3) + (lane & 7), (lane >> 3) & 1);
+    u32 fa[MI][4], fb[NI / 2][4];
+    int stage = 0, next = STAGES - 1;
+    for (int it = 0; it < iterations; it++) {
+        wait_copies<STAGES - 2>();
+        barrier();
+        if (it + STAGES - 1 < iterations) load(next);
+        commit_copies();
+        const char* tile = memory + stage * TILE;
+#pragma unroll
+        for (int k = 0; k < 2; k++) {
+#pragma unroll
+            for (int i = 0; i < MI; i++) load_matrices(fa[i], tile + (left ^ k * 32) + i * 16 * ROW);
+#pragma unroll
+            for (int j = 0; j < NI / 2; j++) load_matrices(fb[j], tile + (right ^ k * 32) + j * 16 * ROW);
+#pragma unroll
+            for (int i = 0; i < MI; i++)
+#pragma unroll
+                for (int j = 0; j < NI; j++) product(sum[i][j], fa[i], fb[j / 2], j % 2);
+        }
+        stage = stage + 1 == STAGES ? 0 : stage + 1;
+        next = next + 1 == STAGES ? 0 : next + 1;
+    }
+    settle();
+    // The sums go where the tiles were: everybody must have read those.
+    wait_copies<0>();
+    barrier();
+    float* sums = (float*)memory;
+#pragma unroll
+    for (int i = 0; i < MI; i++)
+#pragma unroll
+        for (int j = 0; j < NI; j++)
+#pragma unroll
+            for (int h = 0; h < 2; h++) {
+                const int row = wm + i * 16 + h * 8 + (lane >> 2), n = wn + j * 8 + (lane & 3) * 2;
+                *(float2*)(sums + sum_at<BN>(row, n)) = make_float2(sum[i][j][2 * h], sum[i][j][2 * h + 1]);
+            }
+    barrier();
+    finish_sums<BM, BN>(a, sums, places);
+    if (!a.moments) return;
+    barrier();
+    write_moments<BM, BN>(a, sums, places);
+}
+
+#define CONV(BM, BN, WM, WN, BLOCKS) \
+    BLOCK_KERNEL(conv_##BM##x##BN, Conv, BM / WM * (BN / WN) * 32, BLOCKS) { convolve<BM, BN, WM, WN>(a); }
+CONV(128, 128, 64, 32, 2)
+CONV(128, 64, 32, 32, 2)
+CONV(64, 64, 32, 32, 4)
+CONV(128, 32, 32, 32, 4)

@@ -1,0 +1,75 @@
+// Chunks of a map in and out of registers, and what happens to a value on its way to memory (`Finish`).
+#pragma once
+#include "device.h"
+
+// A chunk as it is stored: one line of 16 bits, two of floats.
+struct alignas(16) Stored { Value value[CHUNK]; };
+
+DEVICE Stored stored_at(const Value* p) {
+    Stored chunk;
+#pragma unroll
+    for (int i = 0; i < CHUNK / PIECE; i++) ((uint4*)&chunk)[i] = ((const uint4*)p)[i];
+    return chunk;
+}
+DEVICE void store_at(Value* p, const Stored& chunk) {
+#pragma unroll
+    for (int i = 0; i < CHUNK / PIECE; i++) ((uint4*)p)[i] = ((const uint4*)&chunk)[i];
+}
+DEVICE void read_chunk(float (&v)[CHUNK], const Value* p) {
+    const Stored chunk = stored_at(p);
+#pragma unroll
+    for (int e = 0; e < CHUNK; e++) v[e] = widen(chunk.value[e]);
+}
+DEVICE void write_chunk(Value* p, const float (&v)[CHUNK]) {
+    Stored chunk;
+#pragma unroll
+    for (int e = 0; e < CHUNK; e++) chunk.value[e] = narrow(v[e]);
+    store_at(p, chunk);
+}
+// Eight floats, as coefficients and wide outputs are.
+DEVICE void read_floats(float (&v)[CHUNK], const float* p) {
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+        const float4 four = ((const float4*)p)[i];
+        v[4 * i] = four.x, v[4 * i + 1] = four.y, v[4 * i + 2] = four.z, v[4 * i + 3] = four.w;
+    }
+}
+DEVICE void write_floats(float* p, const float (&v)[CHUNK]) {
+#pragma unroll
+    for (int i = 0; i < 2; i++) ((float4*)p)[i] = make_float4(v[4 * i], v[4 * i + 1], v[4 * i + 2], v[4 * i + 3]);
+}
+
+// What `finish` makes of a chunk whose place in the destination is `offset`; `to` is read where it accumulates.
+DEVICE void finish(const Finish& f, float (&v)[CHUNK], const Value* to, u64 offset) {
+    u32 bits = 0;
+    const u32 gate = f.gate ? f.gate[offset / CHUNK] : 255;
+    if (f.residual) {
+        const Stored other = stored_at(f.residual + offset);
+#pragma unroll
+        for (int e = 0; e < CHUNK; e++) v[e] += widen(other.value[e]);
+    }
+    if (f.accumulate) {
+        const Stored old = stored_at(to + offset);
+#pragma unroll
+        for (int e = 0; e < CHUNK; e++) v[e] += widen(old.value[e]);
+    }
+#pragma unroll
+    for (int e = 0; e < CHUNK; e++) {
+        float r = v[e];
+        if (f.activation) {
+            bits |= (u32)(r > 0 && (f.activation == 1 || r < 6)) << e;
+            // What is not a number stays so.
+            r = r < 0 ? 0 : r;
+            if (f.activation == 2) r = r > 6 ? 6 : r;
+        }
+        v[e] = gate >> e & 1 ? r : 0;
+    }
+    if (f.bits_out) f.bits_out[offset / CHUNK] = (u8)bits;
+}
+// The same, stored.
+DEVICE void finish_and_store(const Finish& f, float (&v)[CHUNK], Value* to, u64 offset) {
+    finish(f, v, to, offset);
+    write_chunk(to + offset, v);
+}
+// The number of this thread in a grid of one dimension.
+DEVICE u64 thread_number() { return (u64)blockIdx.x * blockDim.x + threadIdx.x; }

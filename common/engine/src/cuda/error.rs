@@ -1,0 +1,32 @@
+//! Why a GPU cannot be used.
+
+/// Why a GPU cannot be used, or stopped.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message beside each variant says what its fields are")]
+pub enum DeviceError {
+    #[error("no NVIDIA driver on this machine (libcuda.so.1 was not found)\nhint: --device cpu")]
+    NoDriver,
+    #[error(
+        "the NVIDIA driver is for CUDA {}.{}, too old for these kernels\nhint: update it to 525 or newer (CUDA 12.0), \
+         or --device cpu", .version / 1000, .version % 1000 / 10
+    )]
+    OldDriver { version: i32 },
+    #[error(
+        "the NVIDIA driver finds no GPU: {0}\nhint: look at nvidia-smi and CUDA_VISIBLE_DEVICES, or --device cpu"
+    )]
+    NoDevice(String),
+    #[error("no GPU {wanted}: this machine has {count}, counted from 0\nhint: --device cuda:0")]
+    NoSuchDevice { wanted: usize, count: usize },
+    #[error(
+        "{name} has compute capability {}.{}, too old for {precision}\nhint: {hint}", .capability.0, .capability.1
+    )]
+    OldDevice { name: String, capability: (i32, i32), precision: &'static str, hint: &'static str },
+    #[error("out of memory on the GPU: {} more wanted, {} of {} free\nhint: {hint}", mib(*.wanted), mib(*.free), mib(*.total))]
+    Memory { wanted: usize, free: usize, total: usize, hint: String },
+    #[error("the GPU failed: {call}: {error}")]
+    Failed { call: &'static str, error: String },
+}
+
+fn mib(bytes: usize) -> String {
+    format!("{} MiB", bytes.div_ceil(1 << 20))
+}

@@ -1,0 +1,126 @@
+//! Values that lie on the device: this engine's side of [`Values`] and [`Images`].
+
+use std::sync::Arc;
+
+use super::arguments::Address;
+use super::device::{Buffer, Device};
+use super::error::DeviceError;
+use crate::error::EngineError;
+use crate::images::Images;
+use crate::params::{Arena, Remote, Values};
+
+/// f32 on a device.
+pub(super) struct Held {
+    buffer: Buffer,
+    count: usize,
+}
+
+impl Held {
+    /// Copied from the host.
+    pub(super) fn upload(device: &Arc<Device>, values: &[f32]) -> Result<Self, DeviceError> {
+        Ok(Self { buffer: device.upload(values)?, count: values.len() })
+    }
+
+    /// All zeros.
+    pub(super) fn zeros(device: &Arc<Device>, count: usize) -> Result<Self, DeviceError> {
+        Ok(Self { buffer: device.zeros(count * size_of::<f32>())?, count })
+    }
+
+    /// Holding anything.
+    pub(super) fn room(device: &Arc<Device>, count: usize) -> Result<Self, DeviceError> {
+        Ok(Self { buffer: device.take(count * size_of::<f32>())?, count })
+    }
+
+    /// The same values in a buffer of their own.
+    fn copied(&self) -> Result<Self, DeviceError> {
+        let copy = Self::room(self.buffer.device(), self.count)?;
+        self.buffer.device().copy_floats(self.address(), copy.address(), self.count)?;
+        Ok(copy)
+    }
+
+    /// Where they begin.
+    pub(super) fn address(&self) -> Address {
+        self.buffer.address()
+    }
+
+    fn is_on(&self, device: &Arc<Device>) -> bool {
+        Arc::ptr_eq(self.buffer.device(), device)
+    }
+}
+
+impl Remote for Held {
+    fn fetch(&self) -> Arena {
+        let values = self.buffer.device().download(&self.buffer, self.count);
+        // Whoever reads values has no way to hear of a device that stopped answering; checkpoints stand.
+        Arena::F32(values.unwrap_or_else(|error| panic!("values on the GPU are lost: {error}")))
+    }
+}
+
+/// Values that are read on the device, and stay as they are for as long as this lives.
+pub(super) struct Reading {
+    held: Arc<dyn Remote>,
+    address: Address,
+}
+
+impl Reading {
+    /// Where they begin.
+    pub(super) fn address(&self) -> Address {
+        self.address
+    }
+
+    fn of(held: Arc<Held>) -> Self {
+        Self { address: held.address(), held }
+    }
+}
+
+/// What is kept of this on `device`, if anything is.
+fn kept(remote: Option<&Arc<dyn Remote>>, device: &Arc<Device>) -> Option<Reading> {
+    let held = remote?;
+    let address = held.of::<Held>().filter(|held| held.is_on(device))?.address();
+    Some(Reading { held: held.clone(), address })
+}
+
+/// Values to read; copied to the device unless they are there.
+pub(super) fn read(device: &Arc<Device>, values: &Values) -> Result<Reading, DeviceError> {
+    if let Some(reading) = kept(values.remote(), device) {
+        return Ok(reading);
+    }
+    let reading = Reading::of(Arc::new(Held::upload(device, floats(values.host()))?));
+    values.keep_remote(reading.held.clone());
+    Ok(reading)
+}
+
+/// Images to read; copied to the device unless they are there.
+pub(super) fn images(device: &Arc<Device>, images: &Images) -> Result<Reading, EngineError> {
+    if let Some(reading) = kept(images.remote(), device) {
+        return Ok(reading);
+    }
+    let values: Vec<f32> = images.tensor()?.flatten_all()?.to_vec1()?;
+    let reading = Reading::of(Arc::new(Held::upload(device, &values)?));
+    images.keep_remote(reading.held.clone());
+    Ok(reading)
+}
+
+/// Where values lie on the device, to change them there, which nobody else sees: who shares them keeps the old ones.
+pub(super) fn write(device: &Arc<Device>, values: &mut Values) -> Result<Address, DeviceError> {
+    let own = match kept(values.remote(), device) {
+        // Only the values themselves hold it: besides this look at it, which is dropped.
+        Some(Reading { held, address }) if Arc::strong_count(&held) == 2 => {
+            drop(held);
+            values.remote_mut();
+            return Ok(address);
+        }
+        Some(Reading { held, .. }) => held.of::<Held>().expect("it is this device's").copied()?,
+        None => Held::upload(device, floats(values.host()))?,
+    };
+    let address = own.address();
+    values.set_remote(Arc::new(own));
+    Ok(address)
+}
+
+fn floats(arena: &Arena) -> &[f32] {
+    match arena {
+        Arena::F32(values) => values,
+        Arena::F64(_) => unreachable!("this engine refuses f64 before it runs"),
+    }
+}

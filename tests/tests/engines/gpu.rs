@@ -1,0 +1,215 @@
+//! The GPU engine: what its results must not depend on, what a training step does on the device, and who is refused.
+//!
+//! Without a GPU of the machine's own (`RSLAD_GPU`) an emulated one runs the same kernels; every comparison here is of bits
+//! unless it says otherwise.
+
+use candle_core::Tensor;
+use engine::params::{Precision, Values};
+use engine::{Ascent, Cuda, Descent, Engine, Grads, Images, Keep, Network, Norm, Params, Storage, host};
+use method::model::{self, Task};
+use rslad_tests::{cpu, gpu, values};
+
+use crate::{Found, all, drawn, run, tensor};
+
+const NETWORKS: [(&str, [usize; 3]); 4] = [
+    ("tiny-cnn", [1, 28, 28]),
+    ("resnet8", [3, 32, 32]),
+    ("mobilenet-v2-x0.25", [3, 32, 32]),
+    ("wrn-10-2", [3, 32, 32]),
+];
+
+/// What labels, evaluation, attacks and training ask for.
+const MODES: [(Norm, Keep); 3] =
+    [(Norm::Running, Keep::Nothing), (Norm::Running, Keep::ForImage), (Norm::Batch, Keep::Both)];
+
+const STORAGES: [Storage; 3] = [Storage::F32, Storage::Bf16, Storage::F16];
+
+fn small(name: &str, input: [usize; 3]) -> (Network, Params) {
+    let (_, network) = model::build(name, Task { input, classes: 10 }).unwrap();
+    let params = drawn(&network).to_precision(Precision::F32);
+    (network, params)
+}
+
+fn cuda(storage: Storage) -> Cuda {
+    Cuda::new(0, storage, storage).unwrap()
+}
+
+fn bits(found: &Found) -> Vec<u64> {
+    let tensors = found.outputs.iter().chain(&found.image).flat_map(values);
+    let arenas = [found.grads.values(), found.moved.statistics()].map(all).into_iter().flatten();
+    tensors.chain(arenas).map(f64::to_bits).collect()
+}
+
+#[test]
+fn the_same_work_gives_the_same_bits_and_tapes_that_are_alive_together_do_not_mind() {
+    let Some(_gpu) = gpu("the_same_work_gives_the_same_bits") else { return };
+    for storage in STORAGES {
+        let engine = cuda(storage);
+        for (name, input) in NETWORKS {
+            let (network, params) = small(name, input);
+            for mode in MODES {
+                let once = bits(&run(&engine, &network, &params, &[0, 1, 2], mode, &[]));
+                let waiting = (mode.1 != Keep::Nothing).then(|| {
+                    let images = tensor(77, &[4, input[0], input[1], input[2]], Precision::F32).into();
+                    engine.forward(&network, &params, &images, mode.0, mode.1, &[]).unwrap()
+                });
+                let again = bits(&run(&engine, &network, &params, &[0, 1, 2], mode, &[]));
+                assert!(once == again, "{storage}, {name}, {mode:?}");
+                let fresh = bits(&run(&cuda(storage), &network, &params, &[0, 1, 2], mode, &[]));
+                assert!(once == fresh, "{storage}, {name}, {mode:?}: another engine");
+                drop(waiting);
+            }
+        }
+    }
+}
+
+#[test]
+fn under_running_statistics_an_image_is_alone_in_every_batch() {
+    let Some(_gpu) = gpu("under_running_statistics_an_image_is_alone_in_every_batch") else { return };
+    for storage in STORAGES {
+        let engine = cuda(storage);
+        for (name, input) in NETWORKS {
+            let (network, params) = small(name, input);
+            for keep in [Keep::Nothing, Keep::ForImage] {
+                let of = |ids: &[usize]| run(&engine, &network, &params, ids, (Norm::Running, keep), &[]);
+                let row = |found: &Found, place: usize| -> Vec<Vec<f64>> {
+                    let tensors = found.outputs[..1].iter().chain(&found.image);
+                    tensors.map(|tensor| values(&tensor.get(place).unwrap())).collect()
+                };
+                let alone = row(&of(&[0]), 0);
+                assert!(alone.iter().all(|tensor| tensor.iter().any(|&value| value != 0.0)));
+                for ids in [&[5, 6, 0][..], &[1, 2, 3, 0, 4, 5, 6]] {
+                    let place = ids.iter().position(|&id| id == 0).unwrap();
+                    assert!(
+                        row(&of(ids), place) == alone,
+                        "{storage}, {name}, {keep:?}: one of {}",
+                        ids.len()
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn packed_weights_follow_the_parameters() {
+    let Some(_gpu) = gpu("packed_weights_follow_the_parameters") else { return };
+    let (network, mut params) = small("resnet8", [3, 32, 32]);
+    let engine = cuda(Storage::Bf16);
+    let look = |engine: &Cuda, params: &Params, mode| bits(&run(engine, &network, params, &[0], mode, &[]));
+    // Twice over, so that every plan meets weights that another one left.
+    for mode in MODES.into_iter().chain(MODES) {
+        let before = look(&engine, &params, mode);
+        let value = params.trainable().get(5);
+        params.trainable_mut().set(5, value + 0.25);
+        let after = look(&engine, &params, mode);
+        assert!(before != after && after == look(&cuda(Storage::Bf16), &params, mode), "weights, {mode:?}");
+        let value = params.statistics().get(5);
+        params.statistics_mut().set(5, value + 0.25);
+        let moved = look(&engine, &params, mode);
+        assert!(moved == look(&cuda(Storage::Bf16), &params, mode), "statistics, {mode:?}");
+    }
+}
+
+/// A target for each image: most of it on one class.
+fn distributions(images: usize) -> Tensor {
+    let rows = (0..images * 10).map(|i| if i % 10 == i / 10 % 10 { 0.55f32 } else { 0.05 });
+    Tensor::from_iter(rows, &candle_core::Device::Cpu).unwrap().reshape((images, 10)).unwrap()
+}
+
+fn pixels(images: &Images) -> Vec<f64> {
+    values(images.tensor().unwrap())
+}
+
+/// One captured graph against the engine's own passes, step by step through the host; and in f32 against the processor's.
+#[test]
+fn a_whole_attack_is_the_hosts_loop() {
+    let Some(_gpu) = gpu("a_whole_attack_is_the_hosts_loop") else { return };
+    let by = Ascent { steps: 3, step_size: 0.01, eps: 0.02 };
+    for (name, input) in NETWORKS {
+        let (network, mut params) = small(name, input);
+        for storage in STORAGES {
+            let engine = cuda(storage);
+            for images in [3, 2, 3] {
+                let shape = [images, input[0], input[1], input[2]];
+                let clean = Images::from(tensor(1, &shape, Precision::F32));
+                let offset = (tensor(2, &shape, Precision::F32) * 0.01).unwrap();
+                let start = Images::from((clean.tensor().unwrap() + offset).unwrap());
+                let target = distributions(images);
+                let graph = engine.attack(&network, &params, &clean, &start, &target, by).unwrap();
+                let looped = host::attack(&engine, &network, &params, &clean, &start, &target, by).unwrap();
+                // The gradient of a logit may be rounded otherwise on its way through the host; its sign seldom is.
+                let (graph, looped) = (pixels(&graph), pixels(&looped));
+                let other = graph.iter().zip(&looped).filter(|(a, b)| (*a - *b).abs() > 1e-6).count();
+                assert!(other * 1000 <= graph.len(), "{name}, {storage}: {other} of {} pixels", graph.len());
+                if storage == Storage::F32 {
+                    let exact = cpu(1).exact_conv(true);
+                    let cpus = host::attack(&exact, &network, &params, &clean, &start, &target, by).unwrap();
+                    let cpus = pixels(&cpus);
+                    let other = cpus.iter().zip(&graph).filter(|(a, b)| (*a - *b).abs() > 1e-6).count();
+                    assert!(
+                        other * 1000 <= cpus.len(),
+                        "{name}: {other} of {} beside the processor",
+                        cpus.len()
+                    );
+                }
+                // The graph must read the new weights.
+                let value = params.trainable().get(3);
+                params.trainable_mut().set(3, value + 0.125);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_optimiser_the_statistics_and_the_average_move_as_on_the_host_to_the_last_bit() {
+    let Some(_gpu) = gpu("the_optimiser_the_statistics_and_the_average_move_as_on_the_host") else { return };
+    let (network, mut params) = small("resnet8", [3, 32, 32]);
+    let engine = cuda(Storage::Bf16);
+    let mut grads = Grads::zeros(network.layout(), Precision::F32);
+    grads.values_mut().fill(0..3, 7.0);
+    engine.clear(&mut grads).unwrap();
+    assert!(all(grads.values()).iter().all(|&gradient| gradient == 0.0));
+    let images: Images = tensor(1, &[4, 3, 32, 32], Precision::F32).into();
+    let pass = engine.forward(&network, &params, &images, Norm::Batch, Keep::ForParams, &[]).unwrap();
+    let mut on_host = params.clone();
+    host::move_statistics(&network, &mut on_host, &pass.stats).unwrap();
+    engine.move_statistics(&network, &mut params, &pass.stats).unwrap();
+    let seed = tensor(3, &[4, 10], Precision::F32);
+    engine.backward(pass.tape, &[Some(seed)], Some(&mut grads)).unwrap();
+    let mut velocity = Values::zeros(network.layout().trainable_len(), Precision::F32);
+    let mut host_velocity = velocity.clone();
+    let (mut average, mut host_average) = (params.clone(), on_host.clone());
+    for (rate, decay) in [(0.1, 0.9), (0.05, 0.999), (0.01, 0.25)] {
+        let by = Descent { momentum: 0.9, weight_decay: 2e-4, rate };
+        engine.descend(&mut params, &grads, &mut velocity, by).unwrap();
+        host::descend(&mut on_host, &grads, &mut host_velocity, by).unwrap();
+        engine.follow(&mut average, &params, decay).unwrap();
+        host::follow(&mut host_average, &on_host, decay).unwrap();
+    }
+    let before = all(drawn(&network).to_precision(Precision::F32).trainable());
+    assert!(all(params.trainable()) != before, "nothing moved");
+    for (what, found, wanted) in [
+        ("parameters", params.trainable(), on_host.trainable()),
+        ("statistics", params.statistics(), on_host.statistics()),
+        ("velocity", velocity.host(), host_velocity.host()),
+        ("average", average.trainable(), host_average.trainable()),
+        ("the average's statistics", average.statistics(), host_average.statistics()),
+    ] {
+        assert!(all(found) == all(wanted), "{what}");
+    }
+    assert_eq!(params.batches_tracked(), on_host.batches_tracked());
+}
+
+#[test]
+fn no_images_give_no_logits_and_f64_is_refused() {
+    let Some(_gpu) = gpu("no_images_give_no_logits_and_f64_is_refused") else { return };
+    let (network, params) = small("tiny-cnn", [1, 28, 28]);
+    let engine = cuda(Storage::F32);
+    let images = tensor(1, &[0, 1, 28, 28], Precision::F32).into();
+    assert_eq!(engine.logits(&network, &params, &images).unwrap().dims(), [0, 10]);
+    let wide = params.to_precision(Precision::F64);
+    let images = tensor(1, &[2, 1, 28, 28], Precision::F64).into();
+    let error = engine.logits(&network, &wide, &images).unwrap_err().to_string();
+    assert!(error.contains("f32 only") && error.contains("hint"), "{error}");
+}
