@@ -73,12 +73,12 @@ impl Tape {
 
 /// Mean and unbiased variance of every BatchNorm's input over one batch, laid out as the running statistics.
 ///
-/// They do not touch the running statistics by themselves: an attack never moves them, a training step does
-/// ([`Engine::move_statistics`]).
+/// They lie where the engine computes, and do not touch the running statistics by themselves: an attack never moves
+/// those, a training step does ([`Engine::move_statistics`]).
 #[derive(Clone, Debug)]
 pub struct BatchStats {
     /// None where no BatchNorm averaged over the batch.
-    pub(crate) values: Option<Values>,
+    pub values: Option<Values>,
 }
 
 /// What an engine computes on.

@@ -1,6 +1,8 @@
 //! What the engine promises beyond right numbers, and what every row of the tables of architectures, objectives and attacks
 //! must do.
 
+mod attacks;
+mod elsewhere;
 mod gradients;
 mod independence;
 mod small;

@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Tensor};
 use engine::params::{Precision, Role};
-use engine::{Engine, Grads, Keep, Network, Norm, Params};
+use engine::{BatchStats, Engine, Grads, Keep, Network, Norm, Params};
 use method::model::{self, Task};
 use method::rng::{Purpose, Stream};
 
@@ -59,7 +59,7 @@ impl Small {
         let image = engine.backward(pass.tape, &[Some(self.seed(ids))], Some(&mut grads)).unwrap().unwrap();
         let mut moved = self.params.clone();
         engine.move_statistics(&self.network, &mut moved, &pass.stats).unwrap();
-        Run { logits: pass.logits, image, grads, moved }
+        Run { logits: pass.logits, image, grads, stats: pass.stats, moved }
     }
 
     /// Gradients, all zero.
@@ -72,6 +72,8 @@ pub struct Run {
     pub logits: Tensor,
     pub image: Tensor,
     pub grads: Grads,
+    /// Of the forward.
+    pub stats: BatchStats,
     /// The parameters with running statistics moved.
     pub moved: Params,
 }

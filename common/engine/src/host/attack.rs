@@ -74,3 +74,36 @@ impl CustomOp2 for Pull {
         Ok((storage, at.shape().clone()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOGITS: [f32; 9] = [2.0, 1.0, -0.5, 30.0, 29.999, -200.0, 1e4, -1e4, 0.0];
+    const TARGET: [f32; 9] = [0.7, 0.25, 0.05, 0.500_25, 0.499_75, 0.0, 0.0, 1.0, 0.0];
+
+    /// PyTorch 2.15: `softmax(logits.double(), 1) - target.double()` of these f32.
+    const PYTORCH: [f64; 9] = [
+        -0.010_327_901_954_567_453,
+        0.003_716_181_635_025_239_7,
+        0.006_611_731_495_413_234,
+        -1.192_300_885_799_468_8e-7,
+        1.490_324_109_676_422e-7,
+        6.478_226_679_347_46e-101,
+        1.0,
+        -1.0,
+        0.0,
+    ];
+
+    #[test]
+    fn the_pull_is_pytorchs_in_f64_and_its_rounding_in_f32() {
+        let [logits, target] = [LOGITS, TARGET].map(|values| values.map(f64::from));
+        for (found, wanted) in Pull::rows(&logits, &target, 3).into_iter().zip(PYTORCH) {
+            assert!((found - wanted).abs() <= 3e-16 * wanted.abs().max(0.5), "{found}, not {wanted}");
+        }
+        for (found, wanted) in Pull::rows(&LOGITS, &TARGET, 3).into_iter().zip(PYTORCH) {
+            let wanted = wanted as f32;
+            assert!((found - wanted).abs() <= f32::EPSILON * wanted.abs(), "{found}, not {wanted}");
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! An engine whose memory is not the host's: what a step leaves there, and that the numbers are the same.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use candle_core::{Device, Tensor};
+use engine::params::{Arena, Precision, Remote, Values};
+use engine::{
+    Ascent, BatchStats, Descent, Engine, EngineError, Grads, Images, Keep, Network, NodeId, Norm, Params,
+    Pass, Reference, Tape,
+};
+use method::attack::Victim;
+use method::average::Average;
+use method::objective::{Epoch, OBJECTIVES, Options};
+use method::optim::Sgd;
+use method::schedule::Schedule;
+use method::threat::Threat;
+use rslad_tests::{reference, values};
+use stage2_distill::step::{Batch, Moving, Seen, TrainStep};
+
+use crate::small::{network, uniform};
+
+/// Arrays that crossed between the host and the other memory.
+#[derive(Default)]
+struct Traffic {
+    sent: AtomicUsize,
+    fetched: AtomicUsize,
+}
+
+impl Traffic {
+    /// Arrays sent and fetched since the last call.
+    fn since(&self) -> (usize, usize) {
+        (self.sent.swap(0, Ordering::SeqCst), self.fetched.swap(0, Ordering::SeqCst))
+    }
+}
+
+/// An array in the other memory.
+struct Far {
+    values: Arena,
+    traffic: Arc<Traffic>,
+}
+
+impl Remote for Far {
+    fn fetch(&self) -> Arena {
+        self.traffic.fetched.fetch_add(1, Ordering::SeqCst);
+        self.values.clone()
+    }
+}
+
+/// The reference with a memory of its own, from which only [`Remote::fetch`] brings anything to the host.
+struct Elsewhere {
+    engine: Reference,
+    traffic: Arc<Traffic>,
+}
+
+impl Elsewhere {
+    fn new() -> Self {
+        Self { engine: reference(2), traffic: Arc::default() }
+    }
+
+    fn far(&self, values: Arena) -> Arc<dyn Remote> {
+        Arc::new(Far { values, traffic: self.traffic.clone() })
+    }
+
+    fn read(&self, values: &Values) -> Arena {
+        if let Some(far) = values.remote().and_then(|remote| remote.of::<Far>()) {
+            return far.values.clone();
+        }
+        self.traffic.sent.fetch_add(1, Ordering::SeqCst);
+        let arena = values.host().clone();
+        values.keep_remote(self.far(arena.clone()));
+        arena
+    }
+
+    /// In place where nobody else reads what lies there.
+    fn write(&self, values: &mut Values, arena: Arena) {
+        match values.remote_mut().and_then(Arc::get_mut).and_then(|remote| remote.of_mut::<Far>()) {
+            Some(far) => far.values = arena,
+            None => values.set_remote(self.far(arena)),
+        }
+    }
+
+    /// The same parameters, for the engine within.
+    fn params(&self, params: &Params) -> Params {
+        let mut own = Params::zeros(params.layout(), params.precision());
+        *own.trainable_mut() = self.read(params.held_trainable());
+        *own.statistics_mut() = self.read(params.held_statistics());
+        own.batches_tracked_mut().copy_from_slice(params.batches_tracked());
+        own
+    }
+
+    fn grads(&self, grads: &Grads) -> Grads {
+        let mut own = Grads::zeros(grads.layout(), grads.held().precision());
+        *own.values_mut() = self.read(grads.held());
+        own
+    }
+
+    fn images(&self, images: &Images) -> Images {
+        let arena = if let Some(far) = images.remote().and_then(|remote| remote.of::<Far>()) {
+            far.values.clone()
+        } else {
+            self.traffic.sent.fetch_add(1, Ordering::SeqCst);
+            let arena = Arena::F64(values(images.tensor().unwrap()));
+            images.keep_remote(self.far(arena.clone()));
+            arena
+        };
+        Tensor::from_vec(arena.to_f64(0..arena.len()), images.shape(), &Device::Cpu).unwrap().into()
+    }
+
+    fn leave(&self, images: &Images) -> Images {
+        let shape = images.shape().try_into().unwrap();
+        let arena = Arena::F64(values(images.tensor().unwrap()));
+        Images::elsewhere(self.far(arena), shape, Precision::F64)
+    }
+}
+
+impl Engine for Elsewhere {
+    fn name(&self) -> &'static str {
+        "elsewhere"
+    }
+
+    fn forward(
+        &self,
+        network: &Network,
+        params: &Params,
+        images: &Images,
+        norm: Norm,
+        keep: Keep,
+        taps: &[NodeId],
+    ) -> Result<Pass, EngineError> {
+        let (params, images) = (self.params(params), self.images(images));
+        let mut pass = self.engine.forward(network, &params, &images, norm, keep, taps)?;
+        if let Some(values) = &mut pass.stats.values {
+            let arena = values.host().clone();
+            values.set_remote(self.far(arena));
+        }
+        Ok(pass)
+    }
+
+    fn backward(
+        &self,
+        tape: Tape,
+        seeds: &[Option<Tensor>],
+        grads: Option<&mut Grads>,
+    ) -> Result<Option<Tensor>, EngineError> {
+        let Some(grads) = grads else { return self.engine.backward(tape, seeds, None) };
+        let mut own = self.grads(grads);
+        let image = self.engine.backward(tape, seeds, Some(&mut own))?;
+        self.write(grads.held_mut(), own.values().clone());
+        Ok(image)
+    }
+
+    fn logits(&self, network: &Network, params: &Params, images: &Images) -> Result<Tensor, EngineError> {
+        self.engine.logits(network, &self.params(params), &self.images(images))
+    }
+
+    fn query(&self, network: &Network, params: &Params, images: &Images) -> Result<Tensor, EngineError> {
+        self.engine.query(network, &self.params(params), &self.images(images))
+    }
+
+    fn attack(
+        &self,
+        network: &Network,
+        params: &Params,
+        clean: &Images,
+        start: &Images,
+        target: &Tensor,
+        by: Ascent,
+    ) -> Result<Images, EngineError> {
+        let (params, clean, start) = (self.params(params), self.images(clean), self.images(start));
+        Ok(self.leave(&self.engine.attack(network, &params, &clean, &start, target, by)?))
+    }
+
+    fn clear(&self, grads: &mut Grads) -> Result<(), EngineError> {
+        let zeros = Arena::zeros(grads.held().len(), grads.held().precision());
+        self.write(grads.held_mut(), zeros);
+        Ok(())
+    }
+
+    fn descend(
+        &self,
+        params: &mut Params,
+        grads: &Grads,
+        velocity: &mut Values,
+        by: Descent,
+    ) -> Result<(), EngineError> {
+        let (mut own, mut moving) = (self.params(params), Values::new(self.read(velocity)));
+        self.engine.descend(&mut own, &self.grads(grads), &mut moving, by)?;
+        self.write(params.held_trainable_mut(), own.trainable().clone());
+        self.write(velocity, moving.host().clone());
+        Ok(())
+    }
+
+    fn move_statistics(
+        &self,
+        network: &Network,
+        params: &mut Params,
+        batch: &BatchStats,
+    ) -> Result<(), EngineError> {
+        let mut own = self.params(params);
+        let batch = BatchStats { values: batch.values.as_ref().map(|values| Values::new(self.read(values))) };
+        self.engine.move_statistics(network, &mut own, &batch)?;
+        self.write(params.held_statistics_mut(), own.statistics().clone());
+        params.batches_tracked_mut().copy_from_slice(own.batches_tracked());
+        Ok(())
+    }
+
+    fn follow(&self, average: &mut Params, student: &Params, decay: f64) -> Result<(), EngineError> {
+        let (mut own, student) = (self.params(average), self.params(student));
+        self.engine.follow(&mut own, &student, decay)?;
+        self.write(average.held_trainable_mut(), own.trainable().clone());
+        self.write(average.held_statistics_mut(), own.statistics().clone());
+        average.batches_tracked_mut().copy_from_slice(own.batches_tracked());
+        Ok(())
+    }
+}
+
+const IDS: [usize; 3] = [0, 1, 2];
+
+/// All numbers that a run leaves.
+fn state(moving: &Moving) -> Vec<f64> {
+    let average = moving.average.as_ref().unwrap().params();
+    let arenas = [
+        moving.params.trainable(),
+        moving.params.statistics(),
+        moving.sgd.velocity(),
+        average.trainable(),
+        average.statistics(),
+    ];
+    arenas.into_iter().flat_map(|arena| arena.to_f64(0..arena.len())).collect()
+}
+
+#[test]
+fn training_where_memory_is_elsewhere_gives_the_same_bits_and_brings_nothing_but_logits_to_the_host() {
+    let small = network("tiny-cnn", [3, 16, 16], Precision::F64);
+    let asked = network("tiny-cnn-x2", [3, 16, 16], Precision::F64);
+    let (here, elsewhere) = (reference(2), Elsewhere::new());
+    let teacher = (Tensor::from_vec(uniform(820, 30), (3, 10), &Device::Cpu).unwrap() * 4.0).unwrap();
+    let batch = |number| {
+        let clean = Seen { images: small.images(&IDS).into(), teacher: Some(teacher.clone()) };
+        let labels = Tensor::new(&[3u32, 0, 7], &Device::Cpu).unwrap();
+        Batch::of(clean, labels, IDS.to_vec(), Epoch { number, of: 4, schedule: Schedule::Cosine })
+    };
+    let mut whole_attacks = Vec::new();
+    for row in OBJECTIVES {
+        let objective = (row.make)(&Options::of(*row, &BTreeMap::new()).unwrap());
+        let trained = |engine: &dyn Engine, traffic: Option<&Traffic>| {
+            let step = TrainStep {
+                engine,
+                network: &small.network,
+                objective: &*objective,
+                teacher: Some(Victim::new(engine, &asked.network, &asked.params)),
+                threat: Threat::linf(8.0 / 255.0),
+                steps: 3,
+                step_size: 2.0 / 255.0,
+                seed: 1,
+            };
+            let sgd = Sgd::new(&small.params, 0.9, 2e-4);
+            let mut moving = Moving::new(small.params.clone(), sgd, objective.memory(10));
+            moving.average = Some(Average::new(0.75, &small.params));
+            let mut crossed = Vec::new();
+            for number in 0..4 {
+                step.run(&mut moving, batch(number), 0.05).unwrap();
+                crossed.extend(traffic.map(Traffic::since));
+            }
+            (moving, crossed)
+        };
+        let (moving, crossed) = trained(&elsewhere, Some(&elsewhere.traffic));
+        assert!(crossed.iter().all(|&(_, fetched)| fetched == 0), "{}: {crossed:?}", row.name);
+        // The clean images and, for an attack, its start; a step by step attack sends each of its images.
+        let attacks = usize::from(objective.inner().is_some());
+        if crossed[1..].iter().all(|&(sent, _)| sent == 1 + attacks) {
+            whole_attacks.push(row.name);
+        }
+        let found = state(&moving);
+        assert_eq!(elsewhere.traffic.since(), (0, 5), "{}: each array comes to the host once", row.name);
+        state(&moving);
+        assert_eq!(elsewhere.traffic.since(), (0, 0), "{}: and is kept there", row.name);
+        assert!(found == state(&trained(&here, None).0), "{}", row.name);
+    }
+    assert_eq!(whole_attacks, ["rslad", "absld", "trades", "sat", "natural"]);
+}
