@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use candle_core::{Device, Tensor};
 use engine::params::{Arena, Precision, Remote, Values};
 use engine::{
-    Ascent, BatchStats, Descent, Engine, EngineError, Grads, Images, Keep, Network, NodeId, Norm, Params,
+    Ascent, BatchStats, Descent, Engine, EngineError, Grads, Hardware, Images, Keep, Network, NodeId, Norm, Params,
     Pass, Reference, Tape,
 };
 use method::attack::Victim;
@@ -118,6 +118,10 @@ impl Elsewhere {
 impl Engine for Elsewhere {
     fn name(&self) -> &'static str {
         "elsewhere"
+    }
+
+    fn hardware(&self) -> Hardware {
+        self.engine.hardware()
     }
 
     fn forward(
