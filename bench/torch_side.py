@@ -1,7 +1,8 @@
 """PyTorch's side of the comparison: times one mode of one network, prints JSON like `distill bench --json`.
 
 Modes mean what they mean there; `step` is the whole RSLAD step (PGD-10, both forwards, backward, SGD), with a teacher's
-forward on the clean images where one is named, else with given soft labels.
+forward on the clean images where one is named, else with given soft labels. On a GPU `--precision bf16` is autocast, and
+`--compile` compiles the networks, which takes a minute before the first measurement.
 """
 
 import argparse
@@ -58,6 +59,18 @@ def rslad_step(net, teacher, images, soft, sgd):
     sgd.step()
 
 
+class Rounded(torch.nn.Module):
+    """A network under bf16 autocast, with logits in f32."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, images):
+        with torch.autocast(images.device.type, torch.bfloat16):
+            return self.net(images).float()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--student", required=True)
@@ -66,16 +79,29 @@ def main():
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--teacher")
     parser.add_argument("--channels-last", action="store_true")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", choices=("f32", "tf32", "bf16"), default="f32")
+    parser.add_argument("--compile", action="store_true")
     parser.add_argument("--repetitions", type=int, default=3)
     args = parser.parse_args()
 
     torch.manual_seed(0)
     torch.set_num_threads(args.threads)
     layout = torch.channels_last if args.channels_last else torch.contiguous_format
-    net = network(args.student).to(memory_format=layout)
-    teacher = network(args.teacher).to(memory_format=layout).eval() if args.teacher else None
-    images = torch.rand(args.batch, 3, 32, 32).to(memory_format=layout)
-    soft = torch.randn(args.batch, 10).softmax(1)
+    # cuDNN's convolutions take TF32 unless told otherwise; matrix products do not.
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = args.precision == "tf32"
+    torch.backends.cudnn.benchmark = args.compile
+
+    def placed(name):
+        net = network(name).to(args.device, memory_format=layout)
+        if args.precision == "bf16":
+            net = Rounded(net)
+        return torch.compile(net) if args.compile else net
+
+    net = placed(args.student)
+    teacher = placed(args.teacher).eval() if args.teacher else None
+    images = torch.rand(args.batch, 3, 32, 32, device=args.device).to(memory_format=layout)
+    soft = torch.randn(args.batch, 10, device=args.device).softmax(1)
     sgd = torch.optim.SGD(net.parameters(), 0.1, momentum=0.9, weight_decay=2e-4)
 
     def forward():
@@ -89,16 +115,22 @@ def main():
         "train": lambda: train_step(net, images, soft, sgd),
         "step": lambda: rslad_step(net, teacher, images, soft, sgd),
     }[args.mode]
+    wait = torch.cuda.synchronize if args.device.startswith("cuda") else lambda: None
+    warm_up = 4 if args.compile else 1
     seconds = []
-    for repetition in range(args.repetitions + 1):
+    for repetition in range(args.repetitions + warm_up):
+        wait()
         began = time.perf_counter()
         run()
-        if repetition:
+        wait()
+        if repetition >= warm_up:
             seconds.append(time.perf_counter() - began)
     print(
         json.dumps(
             {
                 "median_seconds": sorted(seconds)[len(seconds) // 2],
+                "least_seconds": min(seconds),
+                "most_seconds": max(seconds),
                 "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
                 "version": torch.__version__,
             }

@@ -84,13 +84,56 @@ pub struct Timing {
     /// GFLOP/s of the median, as a direct convolution would need them (two per multiply-accumulate).
     pub gflops: f64,
     /// Fused multiply-adds that the machine's threads do per second, times two, in GFLOP/s: measured just before.
-    pub peak_gflops: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peak_gflops: Option<f64>,
     /// `gflops` in percent of the peak; a fast algorithm for convolutions may exceed 100.
-    pub peak_percent: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peak_percent: Option<f64>,
     /// The most memory that the process has held, in MiB.
     pub peak_memory_mib: Option<f64>,
+    /// What it asks of a GPU, and the time that a model of the card gives.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub work: Option<Asked>,
     /// Of a step: gathering the views and reading the label set, in percent of the median.
     pub gathering_percent: Option<f64>,
+}
+
+/// What is asked of a GPU.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Asked {
+    /// Kernels.
+    pub launches: usize,
+    /// 10^9 bytes that they read and write.
+    pub gigabytes: f64,
+    /// 10^12 floating-point operations of convolutions and fully connected layers.
+    pub teraflop: f64,
+    /// Seconds by the model of the card.
+    pub model_seconds: f64,
+}
+
+impl Asked {
+    /// Of what is timed, where the engine has a model.
+    fn of(bench: &Bench, network: &Network) -> Option<Self> {
+        let pass = |norm, keep| bench.engine.work(network, norm, keep, bench.batch);
+        let attack = pass(Norm::Running, Keep::ForImage)?;
+        let train = pass(Norm::Batch, Keep::ForParams)?;
+        let work = match bench.mode {
+            Mode::Forward => pass(Norm::Running, Keep::Nothing)?,
+            Mode::Attack => attack,
+            Mode::Train => train,
+            Mode::Step => {
+                let mut step = attack.times(STEPS);
+                step += train.times(2);
+                step
+            }
+        };
+        Some(Self {
+            launches: work.launches,
+            gigabytes: work.bytes / 1e9,
+            teraflop: work.flop / 1e12,
+            model_seconds: work.seconds,
+        })
+    }
 }
 
 impl fmt::Display for Timing {
@@ -106,11 +149,20 @@ impl fmt::Display for Timing {
             self.spread_percent,
             self.images_per_second
         )?;
-        writeln!(
-            f,
-            "{:.0} GFLOP/s of direct convolution, {:.0} % of the {:.0} that the threads' FMA reach",
-            self.gflops, self.peak_percent, self.peak_gflops
-        )?;
+        if let Some(Asked { launches, gigabytes, teraflop, model_seconds }) = self.work {
+            let model = model_seconds * 1e3;
+            writeln!(
+                f,
+                "{launches} launches, {gigabytes:.2} GB, {teraflop:.3} TFLOP: {model:.2} ms by the model"
+            )?;
+        }
+        if let (Some(percent), Some(peak)) = (self.peak_percent, self.peak_gflops) {
+            let gflops = self.gflops;
+            writeln!(
+                f,
+                "{gflops:.0} GFLOP/s of direct convolution, {percent:.0} % of the {peak:.0} that the threads' FMA reach"
+            )?;
+        }
         if let Some(percent) = self.gathering_percent {
             writeln!(f, "gathering views and labels: {percent:.2} %")?;
         }
@@ -123,7 +175,8 @@ impl fmt::Display for Timing {
 
 /// Times it.
 pub fn bench(bench: &Bench) -> Result<Timing, RunError> {
-    let peak_gflops = engine::peak_gflops(bench.threads);
+    let on_processor = bench.engine.hardware().device == "cpu";
+    let peak_gflops = on_processor.then(|| engine::peak_gflops(bench.threads));
     let (row, network) = model::build(bench.student, bench.task)?;
     let params = model::initialise(&network, row.init, 0, Precision::F32);
     let macs = cost::network(&network).macs as f64 * bench.batch as f64;
@@ -153,8 +206,9 @@ pub fn bench(bench: &Bench) -> Result<Timing, RunError> {
         images_per_second: bench.batch as f64 / median_seconds,
         gflops,
         peak_gflops,
-        peak_percent: 100.0 * gflops / peak_gflops,
+        peak_percent: peak_gflops.map(|peak| 100.0 * gflops / peak),
         peak_memory_mib: peak_memory(),
+        work: Asked::of(bench, &network),
         gathering_percent: (!gathering.is_empty()).then(|| 100.0 * quartiles(&gathering)[1] / median_seconds),
     })
 }
@@ -170,12 +224,15 @@ fn attack(bench: &Bench, network: &Network, params: &Params) -> Result<Vec<f64>,
     let images = random_images(bench);
     let victim = Victim::new(bench.engine, network, params);
     let threat = Threat::linf(eps().value());
-    let pgd = Pgd { threat, steps: 1, step_size: eps().usual_step().value(), start: Start::Image };
+    let pgd = Pgd { threat, steps: STEPS, step_size: eps().usual_step().value(), start: Start::Image };
     let places: Vec<usize> = (0..bench.batch).collect();
     let starts = method::attack::Starts { seed: 0, purpose: Purpose::Start, epoch: 0, images: &places };
     let classes = bench.task.classes;
     let target = (Tensor::ones((bench.batch, classes), DType::F32, &Device::Cpu)? / classes as f64)?;
-    repeat(bench.repetitions, || pgd.flee(&victim, &target, &images, &starts).map(drop))
+    // Reading the result is what waits for a device that only queued it.
+    let attacks =
+        repeat(bench.repetitions, || pgd.flee(&victim, &target, &images, &starts)?.tensor().map(drop))?;
+    Ok(attacks.into_iter().map(|seconds| seconds / STEPS as f64).collect())
 }
 
 fn train(bench: &Bench, network: &Network, mut params: Params) -> Result<Vec<f64>, RunError> {

@@ -8,7 +8,7 @@ use candle_core::Tensor;
 use engine::params::Values;
 use engine::{
     Ascent, BatchStats, Descent, Engine, EngineError, Grads, Hardware, Images, Keep, Network, NodeId, Norm,
-    Params, Pass, Tape,
+    Params, Pass, Tape, Work,
 };
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -103,6 +103,10 @@ impl Engine for Interruptible<'_> {
 
     fn hardware(&self) -> Hardware {
         self.engine.hardware()
+    }
+
+    fn work(&self, network: &Network, norm: Norm, keep: Keep, batch: usize) -> Option<Work> {
+        self.engine.work(network, norm, keep, batch)
     }
 
     fn forward(

@@ -139,4 +139,5 @@ DEVICE void product(float (&c)[4], const u32 (&a)[4], const u32 (&b)[4], int hal
 
 DEVICE float float_of(u32 u) { float f; memcpy(&f, &u, 4); return f; }
 DEVICE u32 bits_of(float f) { u32 u; memcpy(&u, &f, 4); return u; }
+DEVICE u32 high_product(u32 a, u32 b) { return (u32)((u64)a * b >> 32); }
 DEVICE float fused(float a, float b, float c) { return __builtin_fmaf(a, b, c); }

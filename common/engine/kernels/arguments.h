@@ -228,13 +228,15 @@ struct Slope {
     int images, classes, pixel;
 };
 // pgd_step: x += step * sign(gradient), then into clean +- eps, then into [0, 1]. x and clean are float [image][channel]
-// [place], the gradient a map. sign(0) = 0.
+// [place], the gradient a map. sign(0) = 0. Where `map` is not null it becomes what import_images makes of the new x.
 struct PgdStep {
     float* x;
     const float* clean;
     const Value* gradient;
     float step, eps;
     int count, channels, places, pixel;
+    Value* map;                     // or null; `pixel` as the gradient's
+    const float *mean, *deviation;  // [channel]; or null
 };
 // sgd: v = momentum * v + (g + decay * p); p -= rate * v, each operation rounded by itself, as the host does it.
 struct Sgd {
@@ -248,6 +250,13 @@ struct Average {
     float* average;
     const float* student;
     float decay, pull;
+    int count;
+};
+// scale_add: to += factor * from. Brings gradients back that a scaled seed made larger.
+struct ScaleAdd {
+    const float* from;
+    float* to;
+    float factor;
     int count;
 };
 // statistics: running = (1 - m) * running + m * batch in double, rounded once; m per value, 0 leaves it alone.

@@ -1,10 +1,11 @@
 // What an attack does besides the network: the slope of its loss by the logits, its step, and views cut out of images.
 //
 //   slope_target slope_margin slope_dlr  256 threads, a warp an image: grid (images / 8 rounded up)
-//   pgd_step                             256 threads, a value of `x` each: count * channels * places
+//   pgd_step                             256 threads, a place each: count * places
 //   cut                                  256 threads, a value of `to` each: count * channels * height * width
 #pragma once
 #include "each.cu"
+#include "layout.cu"
 
 // A logit and its class; of equals the lower class is the larger.
 struct Ranked { float logit; int of; };
@@ -70,18 +71,32 @@ BLOCK_KERNEL(slope_dlr, Slope, 256, 1) {
     });
 }
 
-KERNEL(pgd_step, PgdStep, 256) {
-    const u64 i = thread_number();
-    if (i >= (u64)a.count * a.channels * a.places) return;
-    const int c = i / a.places % a.channels;
-    const u64 image = i / a.places / a.channels, position = i % a.places;
-    const float g = widen(a.gradient[(image * a.places + position) * a.pixel + c]), clean = a.clean[i];
-    // Neither greater nor less than zero, a gradient that is not a number leaves the pixel.
-    float x = a.x[i] + (float)((g > 0) - (g < 0)) * a.step;
+// A pixel's step. Neither greater nor less than zero, a gradient that is not a number leaves it.
+DEVICE float stepped(const PgdStep& a, float x, float clean, float gradient) {
+    x = x + (float)((gradient > 0) - (gradient < 0)) * a.step;
     x = x < clean - a.eps ? clean - a.eps : x;
     x = x > clean + a.eps ? clean + a.eps : x;
     x = x < 0 ? 0 : x;
-    a.x[i] = x > 1 ? 1 : x;
+    return x > 1 ? 1 : x;
+}
+KERNEL(pgd_step, PgdStep, 256) {
+    const u64 place = thread_number();
+    if (place >= (u64)a.count * a.places) return;
+    const u64 first = place / a.places * a.channels * a.places + place % a.places;
+    for (int start = 0; start < a.pixel; start += CHUNK) {
+        float gradient[CHUNK], made[CHUNK];
+        read_chunk(gradient, a.gradient + place * a.pixel + start);
+#pragma unroll
+        for (int e = 0; e < CHUNK; e++) {
+            const int c = start + e;
+            made[e] = 0;
+            if (c >= a.channels) continue;
+            const u64 i = first + (u64)c * a.places;
+            a.x[i] = stepped(a, a.x[i], a.clean[i], gradient[e]);
+            made[e] = normalised(a.x[i], a.mean, a.deviation, c);
+        }
+        if (a.map) write_chunk(a.map + place * a.pixel + start, made);
+    }
 }
 
 KERNEL(cut, Cut, 256) {

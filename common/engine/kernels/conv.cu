@@ -9,64 +9,10 @@
 // which tile runs never changes a bit. Channels [0, groups * out_c) of an output place are written.
 #pragma once
 #include "norm.cu"
-
-const int ROW = 64;             // bytes of a tile's row: four pieces, two steps of the product
-const int STAGES = 4;           // rows of tiles in flight
+#include "pieces.h"
 
 // Where piece `p` of `row` lies in a tile: no two of eight consecutive rows in the same banks.
-DEVICE int swizzled(int row, int p) { return row * ROW + ((p ^ ((row >> 1) & 3)) * 16); }
-
-// The pieces that one thread copies: of AR places and BR output channels, at one column of the tile's four. It walks the
-// taps and their channels in the order of the sum; what changes with the tap alone is computed when the tap changes.
-template <int AR, int BR> struct Pieces {
-    int place_at[AR], row[AR], column[AR];  // of each place before a tap: in the input, in values, and its row and column
-    int weight_at[BR];
-    int tap, channel, in_map, in_weight;    // the walk; and where it is beside the places
-    u32 inside, exists, wanted;             // bits of places, of output channels
-
-    DEVICE_MEMBER Pieces(const Conv& a, int first_row, int rows, int tile_places, int tile_channels) {
-        const int per_image = a.rows * a.cols, places = a.images * per_image, group = blockIdx.z;
-        exists = 0;
-#pragma unroll
-        for (int i = 0; i < AR; i++) {
-            const int m = blockIdx.x * tile_places + first_row + i * rows, n = m / per_image, p = m - n * per_image;
-            row[i] = m < places ? p / a.cols * a.step_y : -(1 << 20);  // above every map where there is no place
-            column[i] = p % a.cols * a.step_x;
-            place_at[i] = m < places ? ((n * a.in_h + row[i]) * a.in_w + column[i]) * a.in_pixel + group * a.in_c : 0;
-        }
-#pragma unroll
-        for (int i = 0; i < BR; i++) {
-            const int n = blockIdx.y * tile_channels + first_row + i * rows;
-            exists |= (u32)(n < a.out_c) << i;
-            weight_at[i] = (group * a.out_c + n) * a.weight_taps * a.in_c;
-        }
-        tap = 0;
-        channel = (threadIdx.x & 3) * PIECE;
-        arrive(a);
-    }
-    DEVICE_MEMBER void arrive(const Conv& a) {
-        while (channel >= a.in_c) channel -= a.in_c, tap++;
-        const bool real = tap < a.taps;
-        const Tap at = a.tap[real ? tap : 0];
-        in_map = (at.dy * a.in_w + at.dx) * a.in_pixel + channel;
-        in_weight = at.weight * a.in_c + channel;
-        inside = 0;
-#pragma unroll
-        for (int i = 0; i < AR; i++)
-            inside |= (u32)(real && (u32)(row[i] + at.dy) < (u32)a.in_h && (u32)(column[i] + at.dx) < (u32)a.in_w) << i;
-        wanted = real ? exists : 0;
-    }
-    // To the next stage: four pieces on.
-    DEVICE_MEMBER void advance(const Conv& a) {
-        channel += 4 * PIECE;
-        in_map += 4 * PIECE;
-        in_weight += 4 * PIECE;
-        if (channel >= a.in_c) arrive(a);
-    }
-    // Addresses that are not inside, or not wanted, are not read.
-    DEVICE_MEMBER const Value* place(const Conv& a, int i) const { return a.in + (place_at[i] + in_map); }
-    DEVICE_MEMBER const Value* weight(const Conv& a, int i) const { return a.weight + (weight_at[i] + in_weight); }
-};
+DEVICE int swizzled(int row, int p) { return row * ROW + ((p ^ (row / (128 / ROW) & (ROW_PIECES - 1))) * 16); }
 
 // Where a sum lies once the tiles are done with: a row a place, four of them in different banks.
 template <int BN> DEVICE int sum_at(int row, int n) { return row * BN + (n ^ ((row & 3) * CHUNK)); }
@@ -125,21 +71,22 @@ template <int BM, int BN> DEVICE void write_moments(const Conv& a, const float* 
 }
 
 template <int BM, int BN, int WM, int WN> DEVICE void convolve(const Conv& a) {
-    const int THREADS = BM / WM * (BN / WN) * 32, ROWS = THREADS / 4, AR = BM / ROWS, BR = (BN + ROWS - 1) / ROWS;
+    const int THREADS = BM / WM * (BN / WN) * 32, ROWS = THREADS / ROW_PIECES, AR = BM / ROWS, BR = (BN + ROWS - 1) / ROWS;
     const int MI = WM / 16, NI = WN / 8, TILE = (BM + BN) * ROW;
     char* memory = shared_memory();
     const int t = threadIdx.x, lane = t & 31, warp = t >> 5;
     const int wm = (warp % (BM / WM)) * WM, wn = (warp / (BM / WM)) * WN;
-    const int places = a.images * a.rows * a.cols, group = blockIdx.z;
-    const int iterations = (a.taps * (a.in_c / PIECE) + 3) / 4;
-    Pieces<AR, BR> from(a, t >> 2, ROWS, BM, BN);
+    const int places = a.images * a.rows * a.cols;
+    const int iterations = (a.taps * (a.in_c / PIECE) + ROW_PIECES - 1) / ROW_PIECES;
+    const int column = t % ROW_PIECES, first_row = t / ROW_PIECES;
+    Pieces<AR, BR> from(a, first_row, ROWS, BM, BN);
     auto load = [&](int stage) {
-        char* to = memory + stage * TILE + swizzled(t >> 2, t & 3);
+        char* to = memory + stage * TILE + swizzled(first_row, column);
 #pragma unroll
         for (int i = 0; i < AR; i++) copy16(to + i * ROWS * ROW, from.place(a, i), from.inside >> i & 1);
 #pragma unroll
         for (int i = 0; i < BR; i++)
-            if (BN % ROWS == 0 || (t >> 2) + i * ROWS < BN) copy16(to + BM * ROW + i * ROWS * ROW, from.weight(a, i), from.wanted >> i & 1);
+            if (BN % ROWS == 0 || first_row + i * ROWS < BN) copy16(to + BM * ROW + i * ROWS * ROW, from.weight(a, i), from.wanted >> i & 1);
         from.advance(a);
     };
     float sum[MI][NI][4];
@@ -154,7 +101,7 @@ template <int BM, int BN, int WM, int WN> DEVICE void convolve(const Conv& a) {
         if (s < iterations) load(s);
         commit_copies();
     }
-    // Where this lane's rows of fragments lie; the second step's pieces are the first's with another bit.
+    // Where this lane's rows of fragments lie; another step's pieces are the first's with other bits.
     const int left = swizzled(wm + (lane & 15), lane >> 4), right = BM * ROW + swizzled(wn + ((lane >> 4) << 3) + (lane & 7), (lane >> 3) & 1);
     u32 fa[MI][4], fb[NI / 2][4];
     int stage = 0, next = STAGES - 1;
@@ -165,7 +112,7 @@ template <int BM, int BN, int WM, int WN> DEVICE void convolve(const Conv& a) {
         commit_copies();
         const char* tile = memory + stage * TILE;
 #pragma unroll
-        for (int k = 0; k < 2; k++) {
+        for (int k = 0; k < ROW / 32; k++) {
 #pragma unroll
             for (int i = 0; i < MI; i++) load_matrices(fa[i], tile + (left ^ k * 32) + i * 16 * ROW);
 #pragma unroll

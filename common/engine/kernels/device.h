@@ -60,6 +60,7 @@ DEVICE void load_matrices_transposed(u32 (&r)[4], const void* row) {
 
 DEVICE float float_of(u32 bits) { return __uint_as_float(bits); }
 DEVICE u32 bits_of(float v) { return __float_as_uint(v); }
+DEVICE u32 high_product(u32 a, u32 b) { return __umulhi(a, b); }
 DEVICE float fused(float a, float b, float c) { return __fmaf_rn(a, b, c); }
 
 #define MMA(shape, type) \

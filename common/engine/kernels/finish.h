@@ -73,3 +73,14 @@ DEVICE void finish_and_store(const Finish& f, float (&v)[CHUNK], Value* to, u64 
 }
 // The number of this thread in a grid of one dimension.
 DEVICE u64 thread_number() { return (u64)blockIdx.x * blockDim.x + threadIdx.x; }
+
+// Division by a number that is the same all along, without dividing: a guess by a product, put right by one. For numbers
+// below 2^31.
+struct Divisor { u32 by, inverse; };
+DEVICE Divisor divisor(int by) { return {(u32)by, (u32)(0xffffffffu / (u32)by)}; }
+DEVICE int divide(int n, Divisor d, int& rest) {
+    int q = (int)high_product((u32)n, d.inverse);
+    rest = n - q * (int)d.by;
+    while (rest >= (int)d.by) rest -= d.by, q++;
+    return q;
+}

@@ -10,6 +10,10 @@
 #pragma once
 #include "finish.h"
 
+// A pixel of channel c as a network wants it.
+DEVICE float normalised(float v, const float* mean, const float* deviation, int c) {
+    return mean ? (v - mean[c]) / deviation[c] : v;
+}
 KERNEL(import_images, Images, 256) {
     const u64 offset = thread_number() * CHUNK, place = offset / a.pixel;
     if (place >= (u64)a.count * a.places) return;
@@ -19,8 +23,7 @@ KERNEL(import_images, Images, 256) {
 #pragma unroll
     for (int e = 0; e < CHUNK; e++) {
         const int c = first + e;
-        v[e] = c < a.channels ? a.images[(image * a.channels + c) * a.places + position] : 0;
-        if (c < a.channels && a.mean) v[e] = (v[e] - a.mean[c]) / a.deviation[c];
+        v[e] = c < a.channels ? normalised(a.images[(image * a.channels + c) * a.places + position], a.mean, a.deviation, c) : 0;
     }
     write_chunk(a.map + offset, v);
 }

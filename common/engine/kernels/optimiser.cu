@@ -1,6 +1,6 @@
 // What a training step does to parameters and statistics where they lie, the bits of the host's.
 //
-//   sgd average statistics  256 threads, a value each: count
+//   sgd average scale_add statistics  256 threads, a value each: count
 //
 // Each operation is rounded by itself: contraction is off, and the host's loop has the same operations in this order.
 #pragma once
@@ -19,6 +19,10 @@ KERNEL(average, Average, 256) {
     if (i >= (u64)a.count) return;
     const float from = a.average[i], student = a.student[i], apart = student - from;
     a.average[i] = a.decay > 0.5f ? from + a.pull * apart : student - a.decay * apart;
+}
+KERNEL(scale_add, ScaleAdd, 256) {
+    const u64 i = thread_number();
+    if (i < (u64)a.count) a.to[i] = a.to[i] + a.factor * a.from[i];
 }
 KERNEL(statistics, Statistics, 256) {
     const u64 i = thread_number();

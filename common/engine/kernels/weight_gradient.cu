@@ -59,20 +59,21 @@ BLOCK_KERNEL(weight_gradient, WeightGradient, 128, 4) {
     const int begin = part * a.places_per_part, end = min(begin + a.places_per_part, places);
     const int iterations = (end - begin + DEPTH - 1) / DEPTH;
     const Value *in = a.in + group * a.in_c, *gradient = a.gradient + group * a.out_c;
+    const Divisor of_image = divisor(per_image), of_row = divisor(a.out_w);
+    const int column = t % PIECES, k = k0 + column * PIECE, c = c0 + column * PIECE, tap_at = (tap.dy * a.in_w + tap.dx) * a.in_pixel + c;
     auto load = [&](int stage, int iteration) {
         char *sa = memory + stage * 2 * EDGE_TILE, *sb = sa + EDGE_TILE;
 #pragma unroll
         for (int i = 0; i < 2; i++) {
-            const int row = (t + i * 128) / PIECES, column = t % PIECES, m = begin + iteration * DEPTH + row;
+            const int row = (t + i * 128) / PIECES, m = begin + iteration * DEPTH + row;
+            int p, x;
+            const int n = divide(m, of_image, p), y = divide(p, of_row, x) * a.step_y;
+            x *= a.step_x;
+            // Addresses that are not wanted are not read.
             const bool real = m < end;
-            const int n = m / per_image, p = m - n * per_image;
-            const int y = p / a.out_w * a.step_y + tap.dy, x = p % a.out_w * a.step_x + tap.dx;
-            const int k = k0 + column * PIECE, c = c0 + column * PIECE;
-            const bool wanted = real && k < a.out_c;
-            copy16(sa + place_at(row, column), wanted ? gradient + (u64)m * a.out_pixel + k : a.gradient, wanted);
-            const bool inside = real && c < a.in_c && (u32)y < (u32)a.in_h && (u32)x < (u32)a.in_w;
-            const Value* from = in + (((u64)n * a.in_h + y) * a.in_w + x) * a.in_pixel + c;
-            copy16(sb + place_at(row, column), inside ? from : a.in, inside);
+            copy16(sa + place_at(row, column), gradient + (m * a.out_pixel + k), real && k < a.out_c);
+            const bool inside = real && c < a.in_c && (u32)(y + tap.dy) < (u32)a.in_h && (u32)(x + tap.dx) < (u32)a.in_w;
+            copy16(sb + place_at(row, column), in + (((n * a.in_h + y) * a.in_w + x) * a.in_pixel + tap_at), inside);
         }
     };
     float sum[2][4][4];
@@ -88,13 +89,15 @@ BLOCK_KERNEL(weight_gradient, WeightGradient, 128, 4) {
         commit_copies();
     }
     u32 fa[2][4], fb[2][4];
+    int stage = 0, next = STAGES - 1;
     for (int it = 0; it < iterations; it++) {
         wait_copies<STAGES - 2>();
         barrier();
-        const int next = it + STAGES - 1;
-        if (next < iterations) load(next % STAGES, next);
+        if (it + STAGES - 1 < iterations) load(next, it + STAGES - 1);
         commit_copies();
-        const char *sa = memory + it % STAGES * 2 * EDGE_TILE, *sb = sa + EDGE_TILE;
+        const char *sa = memory + stage * 2 * EDGE_TILE, *sb = sa + EDGE_TILE;
+        stage = stage + 1 == STAGES ? 0 : stage + 1;
+        next = next + 1 == STAGES ? 0 : next + 1;
 #pragma unroll
         for (int k = 0; k < 2; k++) {
 #ifdef STORE_FLOATS

@@ -20,6 +20,7 @@ mod planned;
 mod precision;
 mod run;
 mod train;
+mod work;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -43,6 +44,7 @@ use planned::Planned;
 pub use precision::Storage;
 use run::{Caller, Memory, Run, Seed, parts_bytes};
 use train::Momenta;
+pub use work::Work;
 
 /// The one for GPUs.
 pub(crate) static ROW: EngineRow = EngineRow {
@@ -291,6 +293,10 @@ impl Engine for Cuda {
         Hardware { device: self.device.name(), precision: self.judged.name() }
     }
 
+    fn work(&self, network: &Network, norm: Norm, keep: Keep, batch: usize) -> Option<Work> {
+        Some(work::work(network, norm, keep, self.storage(keep), batch, self.device.card()))
+    }
+
     fn forward(
         &self,
         network: &Network,
@@ -319,9 +325,11 @@ impl Engine for Cuda {
         let _state = self.state();
         let (device, planned, count) = (&kept.device, &kept.planned, kept.images);
         let kernels = device.kernels(planned.storage);
+        let scale = planned.storage.gradient_scale();
         let given = seeds.iter().map(|seed| {
             let Some(seed) = seed else { return Ok(None) };
-            let values: Vec<f32> = seed.flatten_all()?.to_vec1()?;
+            let mut values: Vec<f32> = seed.flatten_all()?.to_vec1()?;
+            values.iter_mut().for_each(|value| *value *= scale);
             Ok::<_, EngineError>(Some(device.upload(&values)?))
         });
         let given = given.collect::<Result<Vec<_>, _>>()?;
@@ -329,7 +337,11 @@ impl Engine for Cuda {
             .iter()
             .map(|seed| seed.as_ref().map_or(Seed::None, |seed| Seed::Given(seed.address())))
             .collect();
+        let len = grads.as_ref().map_or(0, |grads| grads.held().len());
         let gradients = grads.map(|grads| held::write(device, grads.held_mut())).transpose()?;
+        // Scaled gradients are summed beside the caller's, and added to them at their own size.
+        let scaled = (scale > 1.0 && gradients.is_some()).then(|| Held::zeros(device, len)).transpose()?;
+        let sums = scaled.as_ref().map(Held::address).or(gradients);
         let shape = kept.planned.plan.steps.values[0].shape;
         let pixels = count * shape.iter().product::<usize>();
         let image = kept.origin.keep.image().then(|| device.take(pixels * size_of::<f32>())).transpose()?;
@@ -350,14 +362,18 @@ impl Engine for Cuda {
                 caller: Caller {
                     seeds: &seeds,
                     image_gradient: image.as_ref().map_or(0, Buffer::address),
-                    gradients: gradients.unwrap_or_default(),
+                    gradients: sums.unwrap_or_default(),
                     ..Caller::default()
                 },
             };
             run.program(&planned.plan.backward)?;
+            if let (Some(from), Some(to)) = (&scaled, gradients) {
+                train::add(kernels, from.address(), to, 1.0 / scale, len)?;
+            }
         }
         let Some(image) = image else { return Ok(None) };
-        let values: Vec<f32> = device.download(&image, pixels)?;
+        let mut values: Vec<f32> = device.download(&image, pixels)?;
+        values.iter_mut().for_each(|value| *value /= scale);
         let [channels, height, width] = shape;
         Ok(Some(Tensor::from_vec(values, (count, channels, height, width), &Host::Cpu)?))
     }

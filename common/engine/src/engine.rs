@@ -6,6 +6,7 @@ use std::any::Any;
 use candle_core::Tensor;
 use names::Row;
 
+use crate::cuda::Work;
 use crate::error::EngineError;
 use crate::graph::{Network, NodeId};
 use crate::images::Images;
@@ -133,6 +134,10 @@ pub trait Engine: Send + Sync {
 
     /// What it computes on, and how finely, for the same records.
     fn hardware(&self) -> Hardware;
+
+    /// What a forward over a batch, and its backward where anything is kept, ask of the device: a model to compare what is
+    /// measured with. None where the engine has none.
+    fn work(&self, network: &Network, norm: Norm, keep: Keep, batch: usize) -> Option<Work>;
 
     /// Runs `images` `(N, C, H, W)`, pixels in [0, 1], through the network; N may be 0 where nothing is averaged over
     /// the batch. Refuses images and parameters that are not the network's, and taps beyond its nodes.

@@ -15,6 +15,7 @@ use candle_core::{Device, Tensor, Var};
 use rayon::prelude::*;
 
 use crate::check::{Origin, check_forward};
+use crate::cuda::Work;
 use crate::engine::{Ascent, BatchStats, Descent, Engine, EngineRow, Hardware, Keep, Norm, Pass};
 use crate::error::EngineError;
 use crate::graph::{Network, NodeId, Op};
@@ -112,6 +113,10 @@ impl Engine for Reference {
 
     fn hardware(&self) -> Hardware {
         Hardware::processor()
+    }
+
+    fn work(&self, _: &Network, _: Norm, _: Keep, _: usize) -> Option<Work> {
+        None
     }
 
     fn forward(

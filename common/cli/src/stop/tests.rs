@@ -3,9 +3,9 @@
 use std::sync::Mutex;
 
 use candle_core::Device;
-use engine::Reference;
 use engine::graph::{Builder, Op};
 use engine::params::Precision;
+use engine::{Reference, Work};
 
 use super::*;
 
@@ -37,6 +37,10 @@ impl Engine for Listening {
 
     fn hardware(&self) -> Hardware {
         self.engine.hardware()
+    }
+
+    fn work(&self, network: &Network, norm: Norm, keep: Keep, batch: usize) -> Option<Work> {
+        self.engine.work(network, norm, keep, batch)
     }
 
     fn forward(

@@ -51,24 +51,27 @@ static void test_slopes_of_few() {
 // v as a float, whatever the compiler would rather compute with.
 static float single(float v) { volatile float kept = v; return kept; }
 // Exactly what the host computes, pixel by pixel; a gradient that is zero or no number leaves the pixel.
-static std::string test_pgd_step() {
-    const int n = 2, c = 3, h = 4, w = 5;
-    Floats x(n * c * h * w), clean(x.size);
-    Map g(n, h, w, c);
-    g.random();
-    g.data.p[0] = narrow(0), g.data.p[g.pixel + 1] = narrow(float_of(0x7fc00000));
+static std::string test_pgd_step(int c, bool mapped, bool normal) {
+    const int n = 2, h = 4, w = 5;
+    Floats x(n * c * h * w), clean(x.size), mean(c), deviation(c);
+    Map g(n, h, w, c), map(n, h, w, c), imported(n, h, w, c);
+    g.random(), randomise(mean);
+    deviation.fill([](size_t) { return 1 + uniform() / 2; });
+    g.data.p[0] = narrow(0), g.data.p[g.pixel] = narrow(float_of(0x7fc00000));
     clean.fill([](size_t) { return (uniform() + 1) / 2; });
     x.fill([&](size_t i) { return clean.p[i] + uniform() * 0.04f; });
     const std::vector<double> before = values(x);
-    const float step = 2 / 255.0f, eps = 8 / 255.0f;
-    run_each("pgd_step", x.size, PgdStep{x, clean, g.data, step, eps, n, c, h * w, g.pixel});
+    const float step = 2 / 255.0f, eps = 8 / 255.0f, *means = normal ? mean.p : nullptr;
+    run_each("pgd_step", g.places(), PgdStep{x, clean, g.data, step, eps, n, c, h * w, g.pixel, mapped ? map.data.p : nullptr, means, deviation});
     for (size_t i = 0; i < x.size; i++) {
         const double slope = g.at(i / (c * h * w), i % (h * w) / w, i % w, i / (h * w) % c);
         float wanted = single((float)before[i] + (slope > 0 ? step : slope < 0 ? -step : 0));
         wanted = min(max(wanted, single(clean.p[i] - eps)), single(clean.p[i] + eps));
         check(x.p[i] == min(max(wanted, 0.0f), 1.0f), "pgd_step", "a pixel is wrong");
     }
-    return bits_of_memory(x);
+    run_each("import_images", imported.data.size / CHUNK, Images{x, imported.data, means, deviation, n, c, h * w, imported.pixel});
+    check(!mapped || map.data == imported.data, "pgd_step", "the map is not what is imported");
+    return bits_of_memory(x) + bits_of_memory(map.data);
 }
 static std::string test_cut() {
     const int n = 9, held = 4, c = 3, h = 5, w = 6;
@@ -101,6 +104,9 @@ static std::string test_optimiser() {
         const float velocity = single(kept + sum), step = single(0.1f * velocity);
         check(v.p[i] == velocity && p.p[i] == single((float)p0[i] - step), "sgd", "a bit is wrong");
     }
+    const std::vector<double> larger = values(g);
+    run_each("scale_add", n, ScaleAdd{p, g, 0.125f, n});
+    for (int i = 0; i < n; i++) check(g.p[i] == single((float)larger[i] + single(0.125f * p.p[i])), "scale_add", "a bit is wrong");
     for (const float decay : {0.999f, 0.3f}) {
         const float pull = single(1 - decay);
         const std::vector<double> before = values(average);
@@ -124,7 +130,9 @@ static void test_attack() {
         for (int classes : {5, 10, 100})
             if (wanted(names[which])) in_every_mode(names[which], "", [&] { return test_slope(which, classes); });
     if (wanted("slope")) test_slopes_of_few();
-    if (wanted("pgd_step")) in_every_mode("pgd_step", "", test_pgd_step);
+    for (int c : {1, 3, 20})
+        for (bool mapped : {false, true})
+            if (wanted("pgd_step")) in_every_mode("pgd_step", "", [&] { return test_pgd_step(c, mapped, mapped && c > 1); });
     if (wanted("cut")) in_every_mode("cut", "", test_cut);
     if (wanted("sgd") || wanted("average") || wanted("statistics")) in_every_mode("sgd", "", test_optimiser);
 }

@@ -51,7 +51,7 @@ struct Tile { const char* name; u32 places, channels, threads; };
 static const Tile TILES[] = {{"conv_128x128", 128, 128, 256}, {"conv_128x64", 128, 64, 256}, {"conv_64x64", 64, 64, 128}, {"conv_128x32", 128, 32, 128}};
 
 static void run_conv(const Tile& tile, const Conv& a, int groups) {
-    run(tile.name, {tiles((size_t)a.images * a.rows * a.cols, tile.places), tiles(a.out_c, tile.channels), (u32)groups}, {tile.threads, 1, 1}, 4 * (tile.places + tile.channels) * 64, a);
+    run(tile.name, {tiles((size_t)a.images * a.rows * a.cols, tile.places), tiles(a.out_c, tile.channels), (u32)groups}, {tile.threads, 1, 1}, STAGES * (tile.places + tile.channels) * ROW, a);
 }
 static Pack packing(const Problem& p, const Device<Value>& to) {
     const Shape& s = p.shape;

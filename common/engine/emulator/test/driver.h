@@ -37,15 +37,17 @@ public:
         call<void**, void*, const char*>("cuModuleGetFunction", &function, module_, kernel);
         if (shared > 48 << 10) call<void*, int, int>("cuFuncSetAttribute", function, 8, (int)shared);
         call<void*, u32, u32, u32, u32, u32, u32, u32, void*, void**, void**>("cuLaunchKernel", function, grid.x, grid.y, grid.z, threads.x, threads.y, threads.z, shared, nullptr, parameters, nullptr);
-        call<>("cuCtxSynchronize");
+        if (waits) call<>("cuCtxSynchronize");
     }
+    bool waits = true;  // for each launch
 
-private:
     template <class... A> void call(const char* name, A... a) {
         void*& found = calls_[name];
         if (!found && !(found = dlsym(library_, name))) stop(name, 0);
         if (const int error = ((int (*)(A...))found)(a...)) stop(name, error);
     }
+
+private:
     [[noreturn]] static void stop(const char* name, int error) {
         fprintf(stderr, "error: %s failed (%d)\nhint: a driver is needed, or the emulated one: LD_LIBRARY_PATH=OUTDIR of ./build\n", name, error);
         exit(2);

@@ -5,6 +5,7 @@ use candle_core::{Device, Tensor};
 use super::run::Caller;
 use super::vector::simd::Set;
 use super::{Cpu, Kept, values_of};
+use crate::cuda::Work;
 use crate::engine::{Ascent, BatchStats, Descent, Engine, Hardware, Keep, Norm, Pass};
 use crate::error::EngineError;
 use crate::graph::{Network, NodeId};
@@ -23,6 +24,10 @@ impl Engine for Cpu {
 
     fn hardware(&self) -> Hardware {
         Hardware::processor()
+    }
+
+    fn work(&self, _: &Network, _: Norm, _: Keep, _: usize) -> Option<Work> {
+        None
     }
 
     fn forward(

@@ -324,6 +324,15 @@ arguments! {
         channels: i32,
         places: i32,
         pixel: i32,
+        map: Address,
+        mean: Address,
+        deviation: Address,
+    }
+    ScaleAdd {
+        from: Address,
+        to: Address,
+        factor: f32,
+        count: i32,
     }
     Sgd {
         parameters: Address,

@@ -90,6 +90,14 @@ impl Geometry {
         }
     }
 
+    /// How many launches a direction is.
+    pub(super) fn launches(&self, direction: Direction) -> usize {
+        match (self.way, direction) {
+            (Way::Product, Direction::Image) => self.shape.stride.iter().product(),
+            _ => 1,
+        }
+    }
+
     /// Queues it in one direction; gives the blocks that its moments come in, where it was asked for them.
     pub(super) fn run(
         &self,
@@ -241,14 +249,14 @@ impl Geometry {
 
     /// Parts that the weight gradient of so many images is formed in: enough to keep the device busy. A constant of
     /// the kind of chip and the batch.
-    pub(super) fn parts(&self, kernels: Kernels<'_>, images: usize) -> usize {
+    pub(super) fn parts(&self, processors: usize, images: usize) -> usize {
         let wanted = match self.way {
             Way::Product => {
                 let tiles =
                     self.taps() * self.in_c.div_ceil(64) * self.out_c.div_ceil(64) * self.shape.groups;
-                (4 * kernels.processors()).div_ceil(tiles).min(self.places(images).div_ceil(32 * 8))
+                (4 * processors).div_ceil(tiles).min(self.places(images).div_ceil(32 * 8))
             }
-            Way::Depthwise | Way::Direct => images.div_ceil(4),
+            Way::Depthwise | Way::Direct => images,
         };
         let most = ((64 << 20) / (4 * self.part_len())).max(1);
         wanted.clamp(1, most)
@@ -265,7 +273,7 @@ impl Geometry {
         images: usize,
         [input, gradient, parts]: [Address; 3],
     ) -> Result<usize, DeviceError> {
-        let count = self.parts(kernels, images);
+        let count = self.parts(kernels.processors(), images);
         if self.way != Way::Product {
             let plain = Direct { input, gradient, parts, parts_count: int(count), ..self.direct(images) };
             let (name, values) = match self.way {

@@ -56,6 +56,41 @@ impl Kernels<'_> {
     }
 }
 
+/// What a card can do at most, as its maker states it, and what share of that plain kernels reach.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Card {
+    /// Bytes a second from its memory.
+    pub bandwidth: f64,
+    /// Operations a second of its tensor cores in 16 bits with f32 sums, without sparsity.
+    pub tensor: f64,
+    /// Multiprocessors.
+    pub processors: usize,
+}
+
+impl Card {
+    /// By a part of its name; an A100 where it is not known.
+    fn named(name: &str, processors: usize) -> Self {
+        // Makers' data sheets: TB/s, TFLOP/s.
+        const CARDS: &[(&str, f64, f64)] = &[
+            ("H200", 4.8, 989.0),
+            ("H100 PCIe", 2.0, 756.0),
+            ("H100", 3.35, 989.0),
+            ("B200", 8.0, 2250.0),
+            ("L40S", 0.864, 362.0),
+            ("RTX 5090", 1.79, 209.0),
+            ("RTX 4090", 1.01, 165.0),
+            ("RTX 3090", 0.936, 71.0),
+            ("RTX 3060", 0.36, 25.0),
+            ("T4", 0.32, 65.0),
+            ("V100", 0.9, 125.0),
+            ("A100", 1.94, 312.0),
+        ];
+        let known = CARDS.iter().find(|(part, ..)| name.contains(part)).unwrap_or(&CARDS[CARDS.len() - 1]);
+        // Plain loads reach four fifths of the bandwidth; `mma.sync` three fifths of Hopper's tensor cores.
+        Self { bandwidth: 0.8e12 * known.1, tensor: 0.6e12 * known.2, processors }
+    }
+}
+
 /// What a machine has of GPUs, or why it has none.
 pub fn devices() -> Result<usize, DeviceError> {
     // SAFETY: looks for a library by its name.
@@ -159,6 +194,11 @@ impl Device {
     /// A kernel of the bare names, for work on f32 that no storage touches.
     pub(super) fn kernels(&self, storage: Storage) -> Kernels<'_> {
         Kernels { device: self, storage }
+    }
+
+    /// What it can do.
+    pub(super) fn card(&self) -> Card {
+        Card::named(&self.name(), self.processors)
     }
 
     /// The card's name.

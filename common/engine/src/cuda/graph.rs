@@ -86,7 +86,7 @@ impl Attack {
             logits: wide.address(),
             target: target.address(),
             seed: run.at(seed_slot(planned)),
-            weight: 1.0,
+            weight: planned.storage.gradient_scale(),
             images: int(images),
             classes: int(classes),
             pixel: int(row),
@@ -102,6 +102,7 @@ impl Attack {
             channels: int(channels),
             places: int(places),
             pixel: int(padded(channels)),
+            ..PgdStep::default()
         };
         let queue = || {
             for _ in 0..by.steps {
@@ -109,7 +110,7 @@ impl Attack {
                 let warps = Grid { blocks: [images.div_ceil(8), 1, 1], threads: [256, 1], shared: 0 };
                 kernels.launch("slope_target", warps, &slope)?;
                 run.program(&planned.plan.backward)?;
-                kernels.launch("pgd_step", Grid::of(pixels), &step)?;
+                kernels.launch("pgd_step", Grid::of(images * places), &step)?;
             }
             Ok(())
         };

@@ -39,6 +39,15 @@ impl Storage {
         }
     }
 
+    /// What gradients are multiplied by on their way through a network, a power of two: f16 rounds to zero what is below
+    /// 6e-8, where the gradients of a mean over a batch lie.
+    pub(super) const fn gradient_scale(self) -> f32 {
+        match self {
+            Self::F16 => 1024.0,
+            _ => 1.0,
+        }
+    }
+
     /// The oldest compute capability whose tensor cores can.
     pub(super) const fn capability(self) -> (i32, i32) {
         match self {

@@ -81,7 +81,7 @@ pub(super) fn parts_bytes(kernels: Kernels<'_>, planned: &Planned, images: usize
         }
         Action::Weight { weight } => {
             let conv = &planned.convs[planned.plan.weights[weight]];
-            conv.parts(kernels, images) * conv.part_len()
+            conv.parts(kernels.processors(), images) * conv.part_len()
         }
         _ => 0,
     });

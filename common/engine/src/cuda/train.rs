@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::arguments::{Average, Sgd, Statistics};
+use super::arguments::{Address, Average, ScaleAdd, Sgd, Statistics};
 use super::conv::int;
-use super::device::{Buffer, Device, Grid};
+use super::device::{Buffer, Device, Grid, Kernels};
 use super::error::DeviceError;
 use super::held;
 use super::precision::Storage;
@@ -30,6 +30,18 @@ impl Momenta {
         }
         Ok(Self { layout: layout.clone(), values: device.upload(&values)? })
     }
+}
+
+/// `to += factor * from`.
+pub(super) fn add(
+    kernels: Kernels<'_>,
+    from: Address,
+    to: Address,
+    factor: f32,
+    count: usize,
+) -> Result<(), DeviceError> {
+    let sum = ScaleAdd { from, to, factor, count: int(count) };
+    kernels.launch("scale_add", Grid::of(count), &sum)
 }
 
 /// SGD, in the host's order of roundings.

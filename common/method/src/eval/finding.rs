@@ -137,7 +137,7 @@ mod tests {
     use engine::params::{Precision, Values};
     use engine::{
         Ascent, BatchStats, Descent, Engine, EngineError, Grads, Hardware, Images, Keep, Network, NodeId,
-        Norm, Params, Pass, Reference, Tape,
+        Norm, Params, Pass, Reference, Tape, Work,
     };
 
     use super::super::tests::Pixels;
@@ -263,6 +263,10 @@ mod tests {
 
         fn hardware(&self) -> Hardware {
             self.0.hardware()
+        }
+
+        fn work(&self, network: &Network, norm: Norm, keep: Keep, batch: usize) -> Option<Work> {
+            self.0.work(network, norm, keep, batch)
         }
 
         fn forward(
