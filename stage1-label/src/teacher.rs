@@ -37,7 +37,7 @@ impl Teacher {
     pub fn from_file(file: &WeightsFile, said: &Foreign, task: Task, machine: Machine) -> Result<Self> {
         let loaded = model::load_from(file, said, task, Precision::F32)?;
         cli::say_notes(Path::new(file.path()), &loaded.notes);
-        Ok(Self { engine: machine.start(true).map_err(Error::Teacher)?, loaded })
+        Ok(Self { engine: machine.start(true).map_err(stopped)?, loaded })
     }
 
     /// Its architecture, as the zoo spells it.
@@ -80,7 +80,18 @@ impl Teacher {
             let logits = self.engine.logits(&self.loaded.network, &self.loaded.params, &images)?;
             Ok(logits.flatten_all()?.to_vec1()?)
         };
-        answer().map_err(Error::Teacher)
+        answer().map_err(stopped)
+    }
+}
+
+/// A device that is not there or too small is no fault of ours; what else stops an engine is.
+fn stopped(error: EngineError) -> Error {
+    match error {
+        EngineError::Device(_)
+        | EngineError::Precisions { .. }
+        | EngineError::Threads { .. }
+        | EngineError::Interrupted => error.into(),
+        _ => Error::Teacher(error),
     }
 }
 

@@ -200,11 +200,13 @@ mod tests {
     }
 
     #[test]
-    fn differences_name_the_setting_and_both_values_and_leave_paths_alone() {
+    fn differences_name_the_setting_and_both_values_and_leave_places_alone() {
         let first = minimal().resolve().unwrap();
         let mut layers = minimal();
         layers.set("seed=1").unwrap();
-        layers.set("labels=/elsewhere").unwrap();
+        for place in ["labels=/elsewhere", "device=cuda:1", "precision=f16"] {
+            layers.set(place).unwrap();
+        }
         assert_eq!(first.differences(&layers.resolve().unwrap()), ["seed: 0, 1"]);
     }
 

@@ -38,16 +38,16 @@ fn every_verb_and_every_flag_says_what_it_is_in_eighty_columns() {
 }
 
 #[test]
-fn every_verb_takes_threads_and_engine() {
+fn every_verb_takes_threads_device_and_precision() {
     for mut binary in binaries() {
         for verb in binary.get_subcommands_mut().filter(|verb| verb.get_name() != "help") {
             let long: Vec<&str> = verb.get_arguments().filter_map(clap::Arg::get_long).collect();
-            for flag in ["threads", "engine", "quiet", "verbose", "progress"] {
+            for flag in ["threads", "device", "precision", "quiet", "verbose", "progress"] {
                 assert!(long.contains(&flag), "{} has --{flag}", verb.get_name());
             }
-            let engine = verb.get_arguments().find(|arg| arg.get_long() == Some("engine")).unwrap();
-            assert_eq!(engine.get_all_aliases(), Some(vec!["device"]), "the field's name for it works too");
-            assert!(engine.get_visible_aliases().is_none_or(|shown| shown.is_empty()), "and is not shown");
+            let device = verb.get_arguments().find(|arg| arg.get_long() == Some("device")).unwrap();
+            assert_eq!(device.get_all_aliases(), Some(vec!["engine"]), "its former name works too");
+            assert!(device.get_visible_aliases().is_none_or(|shown| shown.is_empty()), "and is not shown");
         }
     }
 }

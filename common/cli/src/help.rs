@@ -51,7 +51,7 @@ pub fn attacks() -> String {
 
 /// Every engine.
 fn engines() -> String {
-    section("Engines", &names::help(engine::ENGINES))
+    section("Devices, what runs the networks", &names::help(engine::ENGINES))
 }
 
 /// Every data set, with the forms on disk that are read.

@@ -33,7 +33,7 @@ const FLAGS: &[(&[&str], &[&str])] = &[
     (&["view", "num-views"], &["views"]),
     (&["val-split", "val", "validation", "valid-size"], &["holdout"]),
     (&["licence"], &["license"]),
-    (&["backend"], &["engine"]),
+    (&["backend", "accelerator"], &["device"]),
     (&["no-progress", "disable-tqdm", "no-tqdm"], &["progress"]),
     (&["silent", "s"], &["quiet"]),
     (&["json-out", "report"], &["json"]),
@@ -44,7 +44,7 @@ const FLAGS: &[(&[&str], &[&str])] = &[
 
 /// Foreign flags without a counterpart, and what to do.
 const WAYS: &[(&[&str], &str)] = &[
-    (&["gpu", "gpus", "cuda", "gpu-id", "no-cuda"], NO_GPU),
+    (&["gpu", "gpus", "cuda", "gpu-id", "no-cuda", "use-cuda"], GPU),
     (
         &["optimizer", "optim"],
         "students are trained by SGD: --lr, --momentum and --weight-decay are its settings",
@@ -61,9 +61,9 @@ const WAYS: &[(&[&str], &str)] = &[
     (&["download"], "nothing is downloaded: say where the files lie, as in --data cifar10:FOLDER"),
 ];
 
-/// Flags of numbers' types in computing, which have no counterpart; in storing they have one.
+/// Flags of numbers' types: in computing, where they go together with a GPU, or in storing.
 const TYPES: &[&str] =
-    &["precision", "half", "fp16", "f16", "amp", "bf16", "fp32", "mixed-precision", "channels-last"];
+    &["half", "fp16", "f16", "float16", "amp", "bf16", "bfloat16", "fp32", "mixed-precision"];
 
 /// Commands of other programs, and of the other one of ours.
 const COMMANDS: &[(&[&str], &str, &str)] = &[
@@ -88,9 +88,9 @@ pub(crate) fn command(given: &str, has: &dyn Fn(&str) -> bool) -> Option<&'stati
         .map(|(_, _, way)| *way)
 }
 
-/// What there is in place of a GPU.
-pub(crate) const NO_GPU: &str =
-    "no engine runs on a GPU yet; a teacher can: `label plan`, tools/label_with_pytorch.py, `label import`";
+/// How a GPU is chosen.
+const GPU: &str =
+    "--device chooses what runs the networks: cpu, cuda (the first GPU), cuda:1 (the second) or auto";
 
 /// What a foreign flag is called here; `has` says which flags there are.
 pub(crate) fn own_name(flag: &str, has: &dyn Fn(&str) -> bool) -> Option<&'static str> {
@@ -129,9 +129,9 @@ pub(crate) fn instead_of(
     }
     if TYPES.contains(&flag.as_str()) {
         let way = if has("dtype") {
-            "networks run in f32; the type in which answers are stored is --dtype, f16 unless it says f32"
+            "--precision is how a GPU computes, which a processor does in f32; the type in which answers are stored is --dtype"
         } else {
-            "networks run in f32; there is no switch for it"
+            "--precision is how a GPU computes: bf16, f16, tf32 or f32; a processor computes in f32"
         };
         return Some(way.into());
     }
@@ -165,7 +165,7 @@ mod tests {
         let has = |command: &str| ["train", "eval"].contains(&command);
         assert_eq!(super::command("Test", &has), Some("it is called `eval` here"));
         assert_eq!(super::command("verify", &has), None);
-        assert_eq!(instead_of("--gpu", &label).unwrap(), NO_GPU);
+        assert_eq!(instead_of("--gpu", &label).unwrap(), GPU);
         assert_eq!(instead_of("--nonsense", &distill), None);
     }
 }

@@ -223,7 +223,7 @@ pub struct EngineRow {
 }
 
 impl Row for EngineRow {
-    const WHAT: &'static str = "engine";
+    const WHAT: &'static str = "device";
 
     fn name(&self) -> &'static str {
         self.name
@@ -236,7 +236,8 @@ impl Row for EngineRow {
     const SIGNPOSTS: &'static [(&'static str, &'static str)] = &[
         ("gpu", "`cuda` is for NVIDIA GPUs"),
         ("nvidia", "`cuda` is for NVIDIA GPUs"),
-        ("mps", "no engine runs on Apple's GPUs: leave it out for the fast one on the processor"),
-        ("rocm", "no engine runs on AMD's GPUs: leave it out for the fast one on the processor"),
+        ("cuda:*", "the number of a GPU stands behind the colon, as in `cuda:1` for the second"),
+        ("mps", "nothing here runs on Apple's GPUs; `cpu` is fast"),
+        ("rocm", "nothing here runs on AMD's GPUs; `cpu` is fast"),
     ];
 }

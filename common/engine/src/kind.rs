@@ -145,9 +145,12 @@ mod tests {
             }
         }
         let error = "fpga".parse::<Kind>().unwrap_err().to_string();
-        assert_eq!(error, "unknown engine `fpga`\nhint: known: cpu, cuda, auto, reference");
+        assert_eq!(error, "unknown device `fpga`\nhint: known: cpu, cuda, auto, reference");
         let error = "mps".parse::<Kind>().unwrap_err().to_string();
-        assert!(error.starts_with("unknown engine `mps`\nhint: no engine runs on Apple's GPUs"), "{error}");
+        assert!(
+            error.starts_with("unknown device `mps`\nhint: nothing here runs on Apple's GPUs"),
+            "{error}"
+        );
     }
 
     #[test]

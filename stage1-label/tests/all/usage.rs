@@ -38,7 +38,8 @@ fn help_lists_what_a_newcomer_can_name() {
         "--format",
         "--batch",
         "--threads",
-        "--engine",
+        "--device",
+        "--precision",
         "--shard-images",
         "--license",
         "--origin",
@@ -77,7 +78,7 @@ fn slips_of_the_finger_get_a_suggestion() {
     for (flag, number, most) in [("--batch", "1000000000", "1000000"), ("--threads", "5000", "1024")] {
         run(&[(flag, number)]).fails(2, &[flag, number, &format!("wanted a whole number from 1 to {most}")]);
     }
-    run(&[("--device", "tpu")]).fails(2, &["cpu"]);
+    run(&[("--device", "tpu")]).fails(2, &["unknown device `tpu`", "known: cpu, cuda, auto"]);
     label().arg("inspct").fails(2, &["inspect"]);
     label().fails(2, &["Usage"]);
 }

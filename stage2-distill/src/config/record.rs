@@ -35,7 +35,7 @@ impl Config {
 
     /// The settings in which `other` differs and that change the result, as `key: this, other`.
     ///
-    /// Paths are left out: what they hold is compared by digest.
+    /// Places are left out: what lies there is compared by digest, and what ran there has its part in the record.
     pub fn differences(&self, other: &Self) -> Vec<String> {
         // A label set's augmentation is its own, and compared by its content.
         let is_labelled = self.labels.is_some() || other.labels.is_some();
@@ -51,7 +51,7 @@ impl Config {
             |value: Option<toml::Value>| value.map_or_else(|| "not set".into(), |value| value.to_string());
         let settings = SETTINGS
             .iter()
-            .filter(|setting| !setting.is_path && ours.meaning(setting) != theirs.meaning(setting))
+            .filter(|setting| !setting.is_place && ours.meaning(setting) != theirs.meaning(setting))
             .map(|setting| (setting.key, show(ours.value(setting)), show(theirs.value(setting))));
         let option = |config: &Self, key: &str| {
             let usual =

@@ -24,8 +24,9 @@ pub struct Setting {
     pub below: Option<f64>,
     /// How a name is written in the record, where people write it in several ways; none of a name that is unknown.
     pub spelling: fn(&str) -> Option<String>,
-    /// Whether it only says where something lies.
-    pub is_path: bool,
+    /// Whether it only says where something lies, or runs: what is read is compared by its content, and what ran which
+    /// steps is recorded with them.
+    pub is_place: bool,
     /// What it means, in a line.
     pub help: &'static str,
     field: fn(&mut Config) -> &mut dyn Value,
@@ -88,20 +89,20 @@ const fn given(
         least: 0,
         below: None,
         spelling: as_given,
-        is_path: false,
+        is_place: false,
         help,
         field,
     }
 }
 
-/// The same, of something that lies somewhere.
-const fn path(
+/// The same, of something that lies or runs somewhere.
+const fn place(
     key: &'static str,
     value: &'static str,
     help: &'static str,
     field: fn(&mut Config) -> &mut dyn Value,
 ) -> Setting {
-    Setting { is_path: true, ..given(key, value, help, field) }
+    Setting { is_place: true, ..given(key, value, help, field) }
 }
 
 impl Setting {
@@ -132,13 +133,13 @@ fn objective(name: &str) -> Option<String> {
 
 /// Every setting, in the order of `config.toml` and of help.
 pub static SETTINGS: &Table<Setting> = &[
-    &path("data", "DATASET", "Data set: `sample`, or like `cifar10:FOLDER`; the names are below", |c| {
+    &place("data", "DATASET", "Data set: `sample`, or like `cifar10:FOLDER`; the names are below", |c| {
         &mut c.data
     }),
     &given("student", "NAME", "Architecture of the student", |c| &mut c.student).spelled(known),
     &given("objective", "NAME", "What the student learns", |c| &mut c.objective).spelled(objective),
-    &path("labels", "DIR", "Label set to learn from", |c| &mut c.labels),
-    &path("teacher", "WEIGHTS", "Weights of a teacher to run online in place of a label set", |c| {
+    &place("labels", "DIR", "Label set to learn from", |c| &mut c.labels),
+    &place("teacher", "WEIGHTS", "Weights of a teacher to run online in place of a label set", |c| {
         &mut c.teacher
     }),
     &given("arch", "NAME", "Architecture of the teacher, where its file does not say", |c| &mut c.arch)
@@ -151,7 +152,7 @@ pub static SETTINGS: &Table<Setting> = &[
     }),
     &given("std", "A,B,C", "What each channel is then divided by", |c| &mut c.std),
     &given("normalize", "NAME", "The same by name: cifar10, imagenet .. or none", |c| &mut c.normalize),
-    &path("init", "FILE", "Weights to start from", |c| &mut c.init),
+    &place("init", "FILE", "Weights to start from", |c| &mut c.init),
     &given("augment", "NAME", "Augmentation of a run without a label set, such as crop4+flip", |c| {
         &mut c.augment
     }),
@@ -199,8 +200,9 @@ pub static SETTINGS: &Table<Setting> = &[
         "Judge and publish a moving average of the weights that keeps this share at each step",
         |c| &mut c.average,
     ),
-    &given("engine", "NAME", "What runs the networks", |c| &mut c.engine).usually("cpu"),
-    &given("precision", "NAME", "How a GPU attacks and trains: bf16, f16, tf32 or f32", |c| &mut c.precision),
+    &place("engine", "NAME", "What runs the networks; a run may go on on another", |c| &mut c.engine)
+        .usually("cpu"),
+    &place("precision", "NAME", "How a GPU attacks and trains: bf16, f16, tf32 or f32", |c| &mut c.precision),
     &given("exact-conv", "BOOL", "No fast convolution that rounds more than a plain sum", |c| {
         &mut c.exact_conv
     })
