@@ -17,7 +17,7 @@ use crate::{Error, Result};
 /// Part of a row's largest |logit| that two engines, devices or builds may differ by.
 const TOLERANCE: f64 = 1e-3;
 
-/// Rows run together.
+/// Rows run together on a processor.
 const BATCH: usize = 256;
 
 /// How the recomputed rows compare.
@@ -90,7 +90,8 @@ pub fn recompute(set: &LabelSet, request: &Request) -> Result<Recomputed> {
     let mut result = Recomputed { engine: teacher.engine(), ..Recomputed::default() };
     let classes = set.classes();
     let mut stored = vec![0.0; classes];
-    for rows in drawn_rows(set, request.rows).chunks(BATCH) {
+    let batch = teacher.batch(None, BATCH)?;
+    for rows in drawn_rows(set, request.rows).chunks(batch) {
         let answers = teacher.logits(&dataset, manifest.augment, rows)?;
         for (&(image, view), found) in rows.iter().zip(answers.chunks_exact(classes)) {
             assert!(set.read(image, view, &mut stored), "the rows were listed by the label set");

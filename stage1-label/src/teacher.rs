@@ -6,7 +6,7 @@ use candle_core::{Device, Tensor};
 use cli::Machine;
 use data::Dataset;
 use engine::params::Precision;
-use engine::{Engine, EngineError};
+use engine::{Engine, EngineError, Work};
 use half::f16;
 use labels::{Augment, Dtype};
 use method::attack::Victim;
@@ -48,6 +48,20 @@ impl Teacher {
     /// Engine and build, as label sets record them.
     pub fn engine(&self) -> String {
         format!("{} {}", self.engine.name(), env!("CARGO_PKG_VERSION"))
+    }
+
+    /// The engine with its card, or with its threads, as it is announced.
+    pub fn whereabouts(&self, threads: usize) -> String {
+        cli::whereabouts(self.engine.as_ref(), threads)
+    }
+
+    /// Rows that run together: as many as were asked for, where the engine's memory holds them, or as many as suit it.
+    pub fn batch(&self, wanted: Option<usize>, on_processor: usize) -> Result<usize> {
+        let (engine, networks) = (self.engine.as_ref(), [(&self.loaded.network, Work::Forward)]);
+        Ok(match wanted {
+            Some(batch) => cli::refuse_too_large(engine, &networks, batch).map(|()| batch)?,
+            None => cli::usual_batch(engine, &networks, on_processor)?,
+        })
     }
 
     /// As attacks see it.

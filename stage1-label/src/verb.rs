@@ -42,7 +42,7 @@ impl Verb {
             Self::Run(args) => args.run(machine),
             Self::Verify(args) => args.run(machine),
             Self::Inspect(args) => args.run(),
-            Self::Estimate(args) => args.run(),
+            Self::Estimate(args) => args.run(machine),
             Self::Plan(args) => args.run(),
             Self::Import(args) => args.run(),
         }

@@ -10,7 +10,7 @@ use candle_core::{DType, Device, Tensor};
 use clap::ValueEnum;
 use data::{Dataset, ImageShape, Split};
 use engine::params::Precision;
-use engine::{Engine, Grads, Images, Keep, Network, Norm, Params, cost};
+use engine::{Engine, Grads, Images, Keep, Network, Norm, Params, Work, cost};
 use labels::{Check, Form, LabelSet, RowTable, Session, Spec, Teacher, Views};
 use method::attack::{Pgd, Start, Victim};
 use method::model::{self, Task};
@@ -83,7 +83,8 @@ pub struct Timing {
     pub images_per_second: f64,
     /// GFLOP/s of the median, as a direct convolution would need them (two per multiply-accumulate).
     pub gflops: f64,
-    /// Fused multiply-adds that the machine's threads do per second, times two, in GFLOP/s: measured just before.
+    /// Fused multiply-adds that the machine's threads do per second, times two, in GFLOP/s: measured just before; none on
+    /// a GPU.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peak_gflops: Option<f64>,
     /// `gflops` in percent of the peak; a fast algorithm for convolutions may exceed 100.
@@ -114,7 +115,7 @@ pub struct Asked {
 impl Asked {
     /// Of what is timed, where the engine has a model.
     fn of(bench: &Bench, network: &Network) -> Option<Self> {
-        let pass = |norm, keep| bench.engine.work(network, norm, keep, bench.batch);
+        let pass = |norm, keep| bench.engine.demand(network, norm, keep, bench.batch);
         let attack = pass(Norm::Running, Keep::ForImage)?;
         let train = pass(Norm::Batch, Keep::ForParams)?;
         let work = match bench.mode {
@@ -149,18 +150,16 @@ impl fmt::Display for Timing {
             self.spread_percent,
             self.images_per_second
         )?;
+        write!(f, "{:.0} GFLOP/s of direct convolution", self.gflops)?;
+        if let (Some(percent), Some(peak)) = (self.peak_percent, self.peak_gflops) {
+            write!(f, ", {percent:.0} % of the {peak:.0} that the threads' FMA reach")?;
+        }
+        writeln!(f)?;
         if let Some(Asked { launches, gigabytes, teraflop, model_seconds }) = self.work {
             let model = model_seconds * 1e3;
             writeln!(
                 f,
                 "{launches} launches, {gigabytes:.2} GB, {teraflop:.3} TFLOP: {model:.2} ms by the model"
-            )?;
-        }
-        if let (Some(percent), Some(peak)) = (self.peak_percent, self.peak_gflops) {
-            let gflops = self.gflops;
-            writeln!(
-                f,
-                "{gflops:.0} GFLOP/s of direct convolution, {percent:.0} % of the {peak:.0} that the threads' FMA reach"
             )?;
         }
         if let Some(percent) = self.gathering_percent {
@@ -175,9 +174,16 @@ impl fmt::Display for Timing {
 
 /// Times it.
 pub fn bench(bench: &Bench) -> Result<Timing, RunError> {
-    let on_processor = bench.engine.hardware().device == "cpu";
-    let peak_gflops = on_processor.then(|| engine::peak_gflops(bench.threads));
     let (row, network) = model::build(bench.student, bench.task)?;
+    let work = match bench.mode {
+        Mode::Forward => Work::Forward,
+        Mode::Attack => Work::Attack,
+        Mode::Train | Mode::Step => Work::Training,
+    };
+    cli::refuse_too_large(bench.engine, &[(&network, work)], bench.batch)?;
+    // What a card's units could do is not measured here.
+    let on_processor = bench.engine.hardware().room.is_none();
+    let peak_gflops = on_processor.then(|| engine::peak_gflops(bench.threads));
     let params = model::initialise(&network, row.init, 0, Precision::F32);
     let macs = cost::network(&network).macs as f64 * bench.batch as f64;
     let mut gathering = Vec::new();

@@ -9,8 +9,8 @@ use std::path::PathBuf;
 
 use cli::{Progress, Stop, Unchanged, detail, note, warn, with_commas};
 use data::{Dataset, DatasetSpec, Split};
-use engine::Engine;
 use engine::params::Precision;
+use engine::{Engine, Network, Work};
 use method::attack::{self, Attack, Chain, Victim};
 use method::eval::{
     self, EvalError, Evidence, Fate, Logits, Outcome, Part, Report, Setting, Settings, Surrogate, Trial,
@@ -62,8 +62,8 @@ pub struct Examination {
     pub restarts: usize,
     /// Only the first images.
     pub limit: Option<usize>,
-    /// Images run together; changes no result.
-    pub batch: usize,
+    /// Images run together, where somebody chose; changes no result.
+    pub batch: Option<usize>,
     /// Keys the starts.
     pub seed: u64,
     /// A network whose gradients attacks climb in the student's place.
@@ -105,6 +105,9 @@ pub fn evaluate(
     detail(format_args!("{}: BLAKE3 {}", exam.student.display(), loaded.blake3));
     detail(format_args!("{}: identity {identity}", exam.data));
     let range = exam.part.map_or(0..dataset.len(), |part| part.range(dataset.len()));
+    let networks: Vec<&Network> =
+        [Some(&loaded), surrogate.as_ref()].into_iter().flatten().map(|loaded| &loaded.network).collect();
+    let batch = batch(exam, engine, &networks)?;
     announce(exam, range.len(), loaded.network.architecture(), &chains, engine, threads);
     let evidence = Evidence {
         setting: setting(exam, &loaded, surrogate.as_ref(), &dataset, &identity.to_string(), engine),
@@ -117,7 +120,8 @@ pub fn evaluate(
     let victim = Victim::new(engine, &loaded.network, &loaded.params);
     let climbed =
         surrogate.as_ref().map_or(victim, |other| Victim::new(engine, &other.network, &other.params));
-    let (evidence, images) = judged(exam, &chains, &dataset, range, [victim, climbed], evidence, stop)?;
+    let (evidence, images) =
+        judged((exam, batch), &chains, &dataset, range, [victim, climbed], evidence, stop)?;
     let report = Report::of(evidence);
     say_doubts(&report);
     Ok((report, images))
@@ -132,6 +136,19 @@ pub fn say_doubts(report: &Report) {
         let suite = finding.suite.as_ref().map_or_else(String::new, |suite| format!("{suite}: "));
         warn(format_args!("{suite}{}", finding.text));
     }
+}
+
+/// Images that run together on a processor where nobody says.
+const BATCH: usize = 128;
+
+/// Images that run together: as many as were asked for, where the engine's memory holds them, or as many as suit it.
+fn batch(exam: &Examination, engine: &dyn Engine, networks: &[&Network]) -> Result<usize, RunError> {
+    let work = if exam.reach.is_some() { Work::Attack } else { Work::Forward };
+    let networks: Vec<(&Network, Work)> = networks.iter().map(|&network| (network, work)).collect();
+    Ok(match exam.batch {
+        Some(batch) => cli::refuse_too_large(engine, &networks, batch).map(|()| batch)?,
+        None => cli::usual_batch(engine, &networks, BATCH)?,
+    })
 }
 
 /// What was judged, and whether its adversarial images could be written where they were asked for.
@@ -151,7 +168,7 @@ fn refuse_surrogate(exam: &Examination, chains: &[Chain]) -> Result<(), RunError
 
 /// Runs every suite on the images of the range, or what an earlier process left of them.
 fn judged(
-    exam: &Examination,
+    (exam, batch): (&Examination, usize),
     chains: &[Chain],
     dataset: &Dataset,
     range: Range<usize>,
@@ -165,7 +182,7 @@ fn judged(
         step_size: exam.reach.as_ref().map_or(0.0, |reach| reach.step_size.value.value()),
         restarts: exam.restarts,
         seed: exam.seed,
-        batch: exam.batch,
+        batch,
     };
     let images = Unchanged(dataset);
     let mut keeper = Keeper::new(exam, chains, dataset, &places, &evidence, stop)?;
@@ -266,13 +283,13 @@ fn announce(
     let mut names = vec!["clean".to_string()];
     names.extend(chains.iter().map(|chain| chain.name.clone()));
     note(format_args!(
-        "{}: {architecture}, {} images of {} {}\n{} on {}, {threads} threads",
+        "{}: {architecture}, {} images of {} {}\n{} on {}",
         exam.student.display(),
         with_commas(images as u64),
         exam.data,
         exam.split.name(),
         names.join(", "),
-        engine.name(),
+        cli::whereabouts(engine, threads),
     ));
     if let (Some(reach), Some(trained)) = (&exam.reach, &exam.trained_eps)
         && (reach.eps.value.value() - trained.value()).abs() > f64::EPSILON

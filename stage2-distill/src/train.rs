@@ -99,10 +99,12 @@ impl Run<'_> {
     fn record(&self, state: &State) -> Result<(), RunError> {
         self.folder.write_config(self.config)?;
         self.folder.append("command.txt", &self.around.command)?;
+        let hardware = self.around.engine.hardware();
         let environment = json!({
             "distill": env!("CARGO_PKG_VERSION"),
             "engine": self.around.engine.name(),
-            "device": self.around.engine.hardware().device,
+            "device": hardware.device,
+            "judged_in": hardware.precision,
             "threads": self.around.threads,
             "target": format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
             "inputs": state.inputs,

@@ -25,7 +25,7 @@ pub use end::end;
 pub use error::Error;
 pub use exit::{Exit, Exits};
 pub use images::{Unchanged, images};
-pub use machine::{Machine, MachineArgs, one_to};
+pub use machine::{BATCH_ON_GPU, Machine, MachineArgs, one_to, refuse_too_large, usual_batch, whereabouts};
 pub use network::{NetworkArgs, foreign, say_notes};
 pub use parse::{parse, whole};
 pub use print::{detail, json, note, print, say, show, warn};

@@ -3,9 +3,9 @@
 use std::num::NonZeroUsize;
 
 use clap::Args;
-use engine::{Engine, EngineError, Kind, Start, Storage};
+use engine::{Engine, EngineError, Kind, Network, Start, Storage, Work};
 
-use crate::{note, whole};
+use crate::{note, warn, whole};
 
 /// Reads a whole number from 1 to MOST: for flags whose number is memory or threads, so that a slip of the finger is
 /// refused in words rather than by the system.
@@ -66,8 +66,54 @@ impl Machine {
         let Self { threads, precision, .. } = self;
         let (engine, why) = self.engine.choose();
         if let Some(why) = why {
-            note(format_args!("--device auto: {why}"));
+            note(format_args!("--device auto is {why}"));
         }
-        engine.start(&Start { threads, exact_conv, precision, ordinal: 0 })
+        let engine = engine.start(&Start { threads, exact_conv, precision, ordinal: 0 })?;
+        let hardware = engine.hardware();
+        if precision.is_none() && hardware.precision != Storage::F32.name() {
+            warn(format_args!(
+                "{} computes in {} at best, labels and judging included: --device cpu computes in f32",
+                hardware.device, hardware.precision
+            ));
+        }
+        Ok(engine)
     }
 }
+
+/// What runs the networks, as it is announced: the engine with its card, or with its threads.
+pub fn whereabouts(engine: &dyn Engine, threads: usize) -> String {
+    let hardware = engine.hardware();
+    match hardware.room {
+        Some(_) => format!("{} ({})", engine.name(), hardware.device),
+        None => format!("{}, {threads} threads", engine.name()),
+    }
+}
+
+/// Rows or images that run together where nobody says: what a processor's caches hold, or, on a GPU, what keeps it busy
+/// and its memory holds.
+pub fn usual_batch(
+    engine: &dyn Engine,
+    networks: &[(&Network, Work)],
+    on_processor: usize,
+) -> Result<usize, EngineError> {
+    let Some(room) = engine.hardware().room else { return Ok(on_processor) };
+    match room.batch(networks, BATCH_ON_GPU) {
+        Some(batch) => Ok(batch),
+        None => room.check(networks, 1).map_err(EngineError::from).map(|()| 1),
+    }
+}
+
+/// Refuses work that the engine's memory has no room for, before anything runs.
+pub fn refuse_too_large(
+    engine: &dyn Engine,
+    networks: &[(&Network, Work)],
+    batch: usize,
+) -> Result<(), EngineError> {
+    match engine.hardware().room {
+        Some(room) => Ok(room.check(networks, batch)?),
+        None => Ok(()),
+    }
+}
+
+/// Images that keep a large GPU busy.
+pub const BATCH_ON_GPU: usize = 512;

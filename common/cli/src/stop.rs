@@ -7,8 +7,8 @@ use std::thread;
 use candle_core::Tensor;
 use engine::params::Values;
 use engine::{
-    Ascent, BatchStats, Descent, Engine, EngineError, Grads, Hardware, Images, Keep, Network, NodeId, Norm,
-    Params, Pass, Tape, Work,
+    Ascent, BatchStats, Demand, Descent, Engine, EngineError, Grads, Hardware, Images, Keep, Network, NodeId,
+    Norm, Params, Pass, Tape,
 };
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -67,7 +67,7 @@ impl Stop {
     pub fn requested(&self) -> bool {
         let asked = self.asked.load(Ordering::SeqCst);
         if asked {
-            // Work that ends at once must not end before it was said.
+            // Demand that ends at once must not end before it was said.
             self.say();
         }
         asked
@@ -105,8 +105,8 @@ impl Engine for Interruptible<'_> {
         self.engine.hardware()
     }
 
-    fn work(&self, network: &Network, norm: Norm, keep: Keep, batch: usize) -> Option<Work> {
-        self.engine.work(network, norm, keep, batch)
+    fn demand(&self, network: &Network, norm: Norm, keep: Keep, batch: usize) -> Option<Demand> {
+        self.engine.demand(network, norm, keep, batch)
     }
 
     fn forward(

@@ -99,7 +99,7 @@ static void bench_maps(int n, int h, int c) {
     timed("channel_sums", map, [&] { run("channel_sums", {tiles(places, 64), tiles(c, 64), 1}, {256, 1, 1}, 16384, ChannelSums{x, nullptr, nullptr, parts, (int)places, c}); });
     timed("channel_gradient_sums", 2 * map, [&] { run("channel_gradient_sums", {tiles(places, 64), tiles(c, 64), 1}, {256, 1, 1}, 16384, ChannelSums{x, z, coefficients, parts, (int)places, c}); });
     timed("norm_finish", places / 64.0 * 8 * c, [&] { run("norm_finish", {tiles(c, 32), 1, 1}, {32, 32, 1}, 16384, Norm{parts, learned, learned, nullptr, nullptr, coefficients, moments, learned, learned, 1e-5, (int)tiles(places, 64), (int)places, c, c}); });
-    timed("position_sums", map, [&] { run_each("position_sums", (size_t)n * c / 8, PositionSums{x, nullptr, y, {}, 1, n, h * h, c}); });
+    timed("position_sums", map, [&] { run("position_sums", {(u32)n, tiles(c, 64), 1}, {256, 1, 1}, 8192, PositionSums{x, nullptr, y, {}, 1, n, h * h, c}); });
     Direct d = {x, z, learned, nullptr, y, nullptr, nullptr, open, n, h, h, c, c, h, h, c, c, 3, 3, 1, 1, 1, 1, c, n};
     float *taps = filled<float>(9 * c), *scratch = filled<float>((size_t)n * 9 * c);
     d.weight = taps;
@@ -107,7 +107,7 @@ static void bench_maps(int n, int h, int c) {
     d.finish = gated;
     timed("depthwise_image 3x3", 2 * map, [&] { run_each("depthwise_image", size / 8, d); });
     d.parts = scratch;
-    timed("depthwise_weight 3x3", 2 * map, [&] { run_each("depthwise_weight", (size_t)n * 9 * c / 8, d); });
+    timed("depthwise_weight 3x3", 2 * map, [&] { run("depthwise_weight", {tiles(c, 64), (u32)n, 9}, {256, 1, 1}, 8192, d); });
     release({x, y, z, bits, coefficients, parts, learned, moments, taps, scratch});
 }
 

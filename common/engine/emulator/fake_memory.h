@@ -1,5 +1,6 @@
 // The emulated device's memory: allocations that start as NaN and end at a page nobody may touch.
 #pragma once
+#include <algorithm>
 #include <cstring>
 #include <map>
 #include <string>
@@ -24,6 +25,7 @@ public:
         char* start = base + body - (bytes + 31) / 32 * 32;
         regions_[start] = {bytes, body + PAGE, base};
         used_ += bytes;
+        most_used_ = std::max(most_used_, used_);
         return start;
     }
     bool give(void* p) {
@@ -42,10 +44,11 @@ public:
         return (char*)p + bytes > it->first + it->second.bytes ? "beyond the end of an allocation" : nullptr;
     }
     size_t used() const { return used_; }
+    size_t most_used() const { return most_used_; }
     size_t count() const { return regions_.size(); }
 
 private:
     std::map<char*, Region> regions_;
-    size_t used_ = 0;
+    size_t used_ = 0, most_used_ = 0;
 };
 }

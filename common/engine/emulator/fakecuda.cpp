@@ -94,7 +94,8 @@ int cuDevicePrimaryCtxRelease_v2(int) {
     LOCK;
     drain_all();
     if (asked("REPORT", 0))
-        fprintf(stderr, "emulated driver: %llu launches, %llu of graphs, %llu products, %zu allocations left\n", host::counts.launches, graph_launches, host::counts.products, memory.count());
+        fprintf(stderr, "emulated driver: %llu launches, %llu of graphs, %llu products, %zu allocations left, at most %zu bytes\n",
+                host::counts.launches, graph_launches, host::counts.products, memory.count(), memory.most_used());
     return OK;
 }
 static thread_local void* current = nullptr;

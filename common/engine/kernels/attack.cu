@@ -24,7 +24,7 @@ template <class Admit> DEVICE Ranked largest(const float* z, int classes, int la
 template <class Slope_> DEVICE void write_seed(const Slope& a, int image, int lane, Slope_ slope) {
 #pragma unroll 1
     for (int k = lane; k < a.pixel; k += 32)
-        a.seed[(u64)image * a.pixel + k] = narrow(k < a.classes ? a.weight * slope(k) : 0);
+        a.seed[(u32)image * a.pixel + k] = narrow(k < a.classes ? a.weight * slope(k) : 0);
 }
 // Towards the largest other logit and away from the label's.
 DEVICE void margin(const Slope& a, int image, int lane, int label, Ranked other) {
@@ -34,25 +34,25 @@ DEVICE void margin(const Slope& a, int image, int lane, int label, Ranked other)
 BLOCK_KERNEL(slope_target, Slope, 256, 1) {
     const int image = blockIdx.x * 8 + threadIdx.x / 32, lane = threadIdx.x % 32;
     if (image >= a.images) return;
-    const float* z = a.logits + (u64)image * a.pixel;
+    const float* z = a.logits + (u32)image * a.pixel;
     const float top = largest(z, a.classes, lane, [](int) { return true; }).logit;
     float sum = 0;
 #pragma unroll 1
     for (int k = lane; k < a.classes; k += 32) sum += exponential(z[k] - top);
 #pragma unroll 1
     for (int mask = 16; mask; mask /= 2) sum += exchange(sum, mask);
-    write_seed(a, image, lane, [&](int k) { return exponential(z[k] - top) / sum - a.target[(u64)image * a.classes + k]; });
+    write_seed(a, image, lane, [&](int k) { return exponential(z[k] - top) / sum - a.target[(u32)image * a.classes + k]; });
 }
 BLOCK_KERNEL(slope_margin, Slope, 256, 1) {
     const int image = blockIdx.x * 8 + threadIdx.x / 32, lane = threadIdx.x % 32;
     if (image >= a.images) return;
     const int label = a.labels[image];
-    margin(a, image, lane, label, largest(a.logits + (u64)image * a.pixel, a.classes, lane, [&](int k) { return k != label; }));
+    margin(a, image, lane, label, largest(a.logits + (u32)image * a.pixel, a.classes, lane, [&](int k) { return k != label; }));
 }
 BLOCK_KERNEL(slope_dlr, Slope, 256, 1) {
     const int image = blockIdx.x * 8 + threadIdx.x / 32, lane = threadIdx.x % 32;
     if (image >= a.images) return;
-    const float* z = a.logits + (u64)image * a.pixel;
+    const float* z = a.logits + (u32)image * a.pixel;
     const int label = a.labels[image];
     const Ranked other = largest(z, a.classes, lane, [&](int k) { return k != label; });
     // Of two classes there is no third, and the plain difference stands in.
@@ -80,9 +80,9 @@ DEVICE float stepped(const PgdStep& a, float x, float clean, float gradient) {
     return x > 1 ? 1 : x;
 }
 KERNEL(pgd_step, PgdStep, 256) {
-    const u64 place = thread_number();
-    if (place >= (u64)a.count * a.places) return;
-    const u64 first = place / a.places * a.channels * a.places + place % a.places;
+    const u32 place = thread_number();
+    if (place >= (u32)a.count * a.places) return;
+    const u32 first = place / a.places * a.channels * a.places + place % a.places;
     for (int start = 0; start < a.pixel; start += CHUNK) {
         float gradient[CHUNK], made[CHUNK];
         read_chunk(gradient, a.gradient + place * a.pixel + start);
@@ -91,7 +91,7 @@ KERNEL(pgd_step, PgdStep, 256) {
             const int c = start + e;
             made[e] = 0;
             if (c >= a.channels) continue;
-            const u64 i = first + (u64)c * a.places;
+            const u32 i = first + (u32)c * a.places;
             a.x[i] = stepped(a, a.x[i], a.clean[i], gradient[e]);
             made[e] = normalised(a.x[i], a.mean, a.deviation, c);
         }
@@ -100,11 +100,12 @@ KERNEL(pgd_step, PgdStep, 256) {
 }
 
 KERNEL(cut, Cut, 256) {
-    const u64 i = thread_number(), line = i / a.width, plane = line / a.height;
-    if (plane >= (u64)a.count * a.channels) return;
+    const u32 i = thread_number(), line = i / a.width, plane = line / a.height;
+    if (plane >= (u32)a.count * a.channels) return;
     const View view = a.views[plane / a.channels];
     const int column = i % a.width, y = (int)(line % a.height) + view.dy;
     const int x = (view.mirrored ? a.width - 1 - column : column) + view.dx;
+    // All images of a data set may be more than 2^32 values.
     const u64 from = (u64)view.source * a.channels + plane % a.channels;
     const bool inside = y >= 0 && y < a.height && x >= 0 && x < a.width;
     a.to[i] = inside ? a.images[(from * a.height + y) * a.width + x] / 255.0f : 0;

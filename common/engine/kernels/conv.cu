@@ -3,10 +3,10 @@
 //
 //   conv_128x128 conv_128x64 conv_64x64 conv_128x32: places x output channels of a block's tile.
 //   grid  (tiles of images * rows * cols, tiles of out_c, groups); threads 256, 256, 128, 128
-//   shared memory  4 * (places + channels) * 64 bytes
+//   shared memory  (places + channels) * 384 bytes for bf16 (128x128: 98304), * 256 for the others
 //
-// Every tile sums in the same order, tap by tap and channel by channel, and moments are of 64 places (norm.cu) whatever the tile:
-// which tile runs never changes a bit. Channels [0, groups * out_c) of an output place are written.
+// Every tile sums in the same order, tap by tap and channel by channel, and moments are of 64 places (norm.cu) whatever
+// the tile: which tile runs never changes a bit. Channels [0, groups * out_c) of an output place are written.
 #pragma once
 #include "norm.cu"
 #include "pieces.h"

@@ -1,9 +1,9 @@
 // Depthwise convolutions: one output channel per input channel, weights [kernel_h * kernel_w][pixel] in float. They wait
-// for memory, not for sums: a thread handles eight channels.
+// for memory, not for sums: a thread handles eight channels of a place.
 //
 //   depthwise_forward  256 threads, a chunk of the output each: images * out_h * out_w * out_pixel / 8
 //   depthwise_image    256 threads, a chunk of the input each:  images * in_h * in_w * in_pixel / 8
-//   depthwise_weight   256 threads, a chunk of `parts` each:    parts_count * kernel_h * kernel_w * out_pixel / 8
+//   depthwise_weight   grid (pixel / 64 rounded up, parts_count, kernel_h * kernel_w), 256 threads, shared memory 8192 bytes
 //
 // in_pixel = out_pixel. Padding channels become zero where weights and bias are zero there; weight_gradient_sum adds
 // the parts as those of one output channel, its input channels `pixel`.
@@ -11,8 +11,8 @@
 #include "direct.cu"
 
 KERNEL(depthwise_forward, Direct, 256) {
-    const u64 offset = thread_number() * CHUNK, place = offset / a.out_pixel;
-    if (place >= (u64)a.images * a.out_h * a.out_w) return;
+    const u32 offset = thread_number() * CHUNK, place = offset / a.out_pixel;
+    if (place >= (u32)a.images * a.out_h * a.out_w) return;
     const Place at = place_of(place, a.out_h, a.out_w);
     const int channel = offset % a.out_pixel;
     float v[CHUNK];
@@ -26,8 +26,8 @@ KERNEL(depthwise_forward, Direct, 256) {
             const int x = at.x * a.step_x - a.left + j;
             if (x < 0 || x >= a.in_w) continue;
             float in[CHUNK], weight[CHUNK];
-            read_chunk(in, a.in + (((u64)at.image * a.in_h + y) * a.in_w + x) * a.in_pixel + channel);
-            read_floats(weight, a.weight + (u64)(i * a.kernel_w + j) * a.in_pixel + channel);
+            read_chunk(in, a.in + (((u32)at.image * a.in_h + y) * a.in_w + x) * a.in_pixel + channel);
+            read_floats(weight, a.weight + (u32)(i * a.kernel_w + j) * a.in_pixel + channel);
 #pragma unroll
             for (int e = 0; e < CHUNK; e++) v[e] = fused(in[e], weight[e], v[e]);
         }
@@ -38,8 +38,8 @@ KERNEL(depthwise_forward, Direct, 256) {
 }
 
 KERNEL(depthwise_image, Direct, 256) {
-    const u64 offset = thread_number() * CHUNK, place = offset / a.in_pixel;
-    if (place >= (u64)a.images * a.in_h * a.in_w) return;
+    const u32 offset = thread_number() * CHUNK, place = offset / a.in_pixel;
+    if (place >= (u32)a.images * a.in_h * a.in_w) return;
     const Place at = place_of(place, a.in_h, a.in_w);
     const int channel = offset % a.in_pixel;
     float v[CHUNK] = {};
@@ -51,8 +51,8 @@ KERNEL(depthwise_image, Direct, 256) {
             const int across = at.x + a.left - j, x = across / a.step_x;
             if (across < 0 || across % a.step_x || x >= a.out_w) continue;
             float gradient[CHUNK], weight[CHUNK];
-            read_chunk(gradient, a.gradient + (((u64)at.image * a.out_h + y) * a.out_w + x) * a.out_pixel + channel);
-            read_floats(weight, a.weight + (u64)(i * a.kernel_w + j) * a.in_pixel + channel);
+            read_chunk(gradient, a.gradient + (((u32)at.image * a.out_h + y) * a.out_w + x) * a.out_pixel + channel);
+            read_floats(weight, a.weight + (u32)(i * a.kernel_w + j) * a.in_pixel + channel);
 #pragma unroll
             for (int e = 0; e < CHUNK; e++) v[e] = fused(gradient[e], weight[e], v[e]);
         }
@@ -60,30 +60,23 @@ KERNEL(depthwise_image, Direct, 256) {
     finish_and_store(a.finish, v, a.out, offset);
 }
 
-KERNEL(depthwise_weight, Direct, 256) {
-    const u64 offset = thread_number() * CHUNK, taps = (u64)a.kernel_h * a.kernel_w;
-    if (offset >= a.parts_count * taps * a.out_pixel) return;
-    const int channel = offset % a.out_pixel, tap = offset / a.out_pixel % taps, part = offset / a.out_pixel / taps;
-    const int i = tap / a.kernel_w, j = tap % a.kernel_w, last = (u64)(part + 1) * a.images / a.parts_count;
-    float total[CHUNK] = {};
-    for (int n = (u64)part * a.images / a.parts_count; n < last; n++) {
-        for (int y = 0; y < a.out_h; y++) {
-            const int from_y = y * a.step_y - a.top + i;
-            if (from_y < 0 || from_y >= a.in_h) continue;
-            float row[CHUNK] = {};
-#pragma unroll 1
-            for (int x = 0; x < a.out_w; x++) {
-                const int from_x = x * a.step_x - a.left + j;
-                if (from_x < 0 || from_x >= a.in_w) continue;
-                float in[CHUNK], gradient[CHUNK];
-                read_chunk(in, a.in + (((u64)n * a.in_h + from_y) * a.in_w + from_x) * a.in_pixel + channel);
-                read_chunk(gradient, a.gradient + (((u64)n * a.out_h + y) * a.out_w + x) * a.out_pixel + channel);
+BLOCK_KERNEL(depthwise_weight, Direct, 256, 1) {
+    const int channel = blockIdx.x * SUM_CHANNELS + threadIdx.x % (SUM_CHANNELS / CHUNK) * CHUNK, part = blockIdx.y;
+    const int tap = blockIdx.z, i = tap / a.kernel_w, j = tap % a.kernel_w;
+    const int begin = (u64)part * a.images / a.parts_count, end = (u64)(part + 1) * a.images / a.parts_count;
+    const u32 places = (u32)(end - begin) * a.out_h * a.out_w;
+    float sum[CHUNK] = {};
+    for (u32 p = threadIdx.x / (SUM_CHANNELS / CHUNK); p < places && channel < a.out_pixel; p += SUM_ROWS) {
+        const Place at = place_of(p, a.out_h, a.out_w);
+        const int y = at.y * a.step_y - a.top + i, x = at.x * a.step_x - a.left + j, n = begin + at.image;
+        if (y < 0 || y >= a.in_h || x < 0 || x >= a.in_w) continue;
+        float in[CHUNK], gradient[CHUNK];
+        read_chunk(in, a.in + ((n * a.in_h + y) * a.in_w + x) * a.in_pixel + channel);
+        read_chunk(gradient, a.gradient + ((n * a.out_h + at.y) * a.out_w + at.x) * a.out_pixel + channel);
 #pragma unroll
-                for (int e = 0; e < CHUNK; e++) row[e] = fused(gradient[e], in[e], row[e]);
-            }
-#pragma unroll
-            for (int e = 0; e < CHUNK; e++) total[e] += row[e];
-        }
+        for (int e = 0; e < CHUNK; e++) sum[e] = fused(gradient[e], in[e], sum[e]);
     }
-    write_floats(a.parts + offset, total);
+    const float total = sum_of_rows(sum);
+    const int c = blockIdx.x * SUM_CHANNELS + threadIdx.x;
+    if (threadIdx.x < SUM_CHANNELS && c < a.out_pixel) a.parts[((u64)part * gridDim.z + tap) * a.out_pixel + c] = total;
 }

@@ -2,7 +2,7 @@
 //
 //   store rework multiply multiply_channels affine affine_gradient silu sigmoid mean_sparse
 //                  256 threads, a chunk each: `chunks`
-//   position_sums  256 threads, a chunk of the result each: images * pixel / 8
+//   position_sums  grid (images, pixel / 64 rounded up), 256 threads, shared memory 8192 bytes
 //
 // `to` may be `a` or `b`: a thread has read its chunk before it writes it. What lies in the padding of a, b and the
 // coefficients is zero, and so is the result; but the sigmoid of zero is one half, which nothing reads.
@@ -28,15 +28,15 @@ DEVICE float exponential(float x) {
 }
 
 // A chunk of a map: where, and its channel and image.
-struct Here { u64 offset; int channel; u64 image; };
+struct Here { u32 offset; int channel; u32 image; };
 
 // The chunk of this thread through `function`, (values, slopes, where) in place: nine kernels in one. A SMOOTH function
 // has a slope to keep, the others a finish.
 template <bool SMOOTH, class Function> DEVICE void each(const Each& a, const Value* from, Function function) {
-    const u64 chunk = thread_number();
+    const u32 chunk = thread_number();
     if (chunk >= a.chunks) return;
-    const u64 place = chunk * CHUNK / a.pixel;
-    const Here here = {chunk * CHUNK, (int)(chunk * CHUNK % a.pixel), a.places ? place / a.places : 0};
+    const u32 place = chunk * CHUNK / a.pixel;
+    const Here here = {chunk * CHUNK, (int)(chunk * CHUNK - place * a.pixel), a.places ? place / a.places : 0};
     float v[CHUNK], slope[CHUNK] = {};
     read_chunk(v, from + here.offset);
     function(v, slope, here);
@@ -46,7 +46,7 @@ template <bool SMOOTH, class Function> DEVICE void each(const Each& a, const Val
 }
 // Coefficient number `row` of each channel.
 DEVICE void coefficient(float (&v)[CHUNK], const Each& a, int row, const Here& here) {
-    read_floats(v, a.coefficients + (u64)row * a.pixel + here.channel);
+    read_floats(v, a.coefficients + (u32)row * a.pixel + here.channel);
 }
 #define EACH(name, from, smooth, ...)                                                                  \
     KERNEL(name, Each, 256) {                                                                          \
@@ -108,28 +108,26 @@ EACH(mean_sparse, a.a, true, {
     }
 })
 
-KERNEL(position_sums, PositionSums, 256) {
-    // Terms of the innermost sum: sums of sums lose fewer digits.
-    const int BLOCK = 32;
-    const u64 offset = thread_number() * CHUNK;
-    if (offset >= (u64)a.images * a.pixel) return;
-    const u64 first = offset / a.pixel * a.places * a.pixel + offset % a.pixel;
-    float total[CHUNK] = {};
-    for (int start = 0; start < a.places; start += BLOCK) {
-        float sum[CHUNK] = {};
-#pragma unroll 1
-        for (int p = start; p < min(start + BLOCK, a.places); p++) {
-            float x[CHUNK], y[CHUNK];
-            read_chunk(x, a.a + first + (u64)p * a.pixel);
-            if (a.b) {
-                read_chunk(y, a.b + first + (u64)p * a.pixel);
-                LANES sum[e] = fused(x[e], y[e], sum[e]);
-            } else {
-                LANES sum[e] += x[e];
-            }
+BLOCK_KERNEL(position_sums, PositionSums, 256, 1) {
+    const int column = threadIdx.x % (SUM_CHANNELS / CHUNK) * CHUNK, channel = blockIdx.y * SUM_CHANNELS + column;
+    const u32 first = blockIdx.x * a.places * a.pixel + channel;
+    float sum[CHUNK] = {};
+    for (int p = threadIdx.x / (SUM_CHANNELS / CHUNK); p < a.places && channel < a.pixel; p += SUM_ROWS) {
+        float x[CHUNK], y[CHUNK];
+        read_chunk(x, a.a + first + p * a.pixel);
+        if (a.b) {
+            read_chunk(y, a.b + first + p * a.pixel);
+            LANES sum[e] = fused(x[e], y[e], sum[e]);
+        } else {
+            LANES sum[e] += x[e];
         }
-        LANES total[e] += sum[e];
     }
-    LANES total[e] *= a.scale;
-    finish_and_store(a.finish, total, a.to, offset);
+    const float total = sum_of_rows(sum) * a.scale;
+    float* totals = (float*)shared_memory();
+    barrier();
+    if (threadIdx.x < SUM_CHANNELS) totals[threadIdx.x] = total;
+    barrier();
+    if (threadIdx.x >= SUM_CHANNELS / CHUNK || channel >= a.pixel) return;
+    read_floats(sum, totals + column);
+    finish_and_store(a.finish, sum, a.to, blockIdx.x * a.pixel + channel);
 }

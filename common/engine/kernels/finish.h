@@ -40,7 +40,7 @@ DEVICE void write_floats(float* p, const float (&v)[CHUNK]) {
 }
 
 // What `finish` makes of a chunk whose place in the destination is `offset`; `to` is read where it accumulates.
-DEVICE void finish(const Finish& f, float (&v)[CHUNK], const Value* to, u64 offset) {
+DEVICE void finish(const Finish& f, float (&v)[CHUNK], const Value* to, u32 offset) {
     u32 bits = 0;
     const u32 gate = f.gate ? f.gate[offset / CHUNK] : 255;
     if (f.residual) {
@@ -67,12 +67,28 @@ DEVICE void finish(const Finish& f, float (&v)[CHUNK], const Value* to, u64 offs
     if (f.bits_out) f.bits_out[offset / CHUNK] = (u8)bits;
 }
 // The same, stored.
-DEVICE void finish_and_store(const Finish& f, float (&v)[CHUNK], Value* to, u64 offset) {
+DEVICE void finish_and_store(const Finish& f, float (&v)[CHUNK], Value* to, u32 offset) {
     finish(f, v, to, offset);
     write_chunk(to + offset, v);
 }
-// The number of this thread in a grid of one dimension.
-DEVICE u64 thread_number() { return (u64)blockIdx.x * blockDim.x + threadIdx.x; }
+// The number of this thread in a grid of one dimension. Maps have fewer than 2^31 values: divisions of 64 bits would take
+// longer than what most kernels do besides.
+DEVICE u32 thread_number() { return blockIdx.x * blockDim.x + threadIdx.x; }
+
+const int SUM_CHANNELS = 64, SUM_ROWS = 32;  // of a block of 256 threads that sums chunks: eight columns of 32 rows
+
+// The sum of `terms` over the rows of a block in a fixed order, to each of its first 64 threads its channel's; 0 to the
+// others. Shared memory 8192 bytes.
+DEVICE float sum_of_rows(const float (&terms)[CHUNK]) {
+    float* lines = (float*)shared_memory();
+    barrier();
+#pragma unroll
+    for (int e = 0; e < CHUNK; e++) lines[threadIdx.x * CHUNK + e] = terms[e];
+    barrier();
+    float total = 0;
+    for (int r = 0; threadIdx.x < SUM_CHANNELS && r < SUM_ROWS; r++) total += lines[r * SUM_CHANNELS + threadIdx.x];
+    return total;
+}
 
 // Division by a number that is the same all along, without dividing: a guess by a product, put right by one. For numbers
 // below 2^31.

@@ -15,10 +15,10 @@ DEVICE float normalised(float v, const float* mean, const float* deviation, int 
     return mean ? (v - mean[c]) / deviation[c] : v;
 }
 KERNEL(import_images, Images, 256) {
-    const u64 offset = thread_number() * CHUNK, place = offset / a.pixel;
-    if (place >= (u64)a.count * a.places) return;
+    const u32 offset = thread_number() * CHUNK, place = offset / a.pixel;
+    if (place >= (u32)a.count * a.places) return;
     const int first = offset % a.pixel;
-    const u64 image = place / a.places, position = place % a.places;
+    const u32 image = place / a.places, position = place % a.places;
     float v[CHUNK];
 #pragma unroll
     for (int e = 0; e < CHUNK; e++) {
@@ -28,21 +28,21 @@ KERNEL(import_images, Images, 256) {
     write_chunk(a.map + offset, v);
 }
 KERNEL(export_images, Images, 256) {
-    const u64 i = thread_number();
-    if (i >= (u64)a.count * a.channels * a.places) return;
+    const u32 i = thread_number();
+    if (i >= (u32)a.count * a.channels * a.places) return;
     const int c = i / a.places % a.channels;
-    const u64 image = i / a.places / a.channels, position = i % a.places;
+    const u32 image = i / a.places / a.channels, position = i % a.places;
     const float v = widen(a.map[(image * a.places + position) * a.pixel + c]);
     a.images[i] = a.deviation ? v / a.deviation[c] : v;
 }
 KERNEL(export_wide, Wide, 256) {
-    const u64 i = thread_number();
-    if (i < (u64)a.rows * a.channels) a.to[i] = a.from[i / a.channels * a.pixel + i % a.channels];
+    const u32 i = thread_number();
+    if (i < (u32)a.rows * a.channels) a.to[i] = a.from[i / a.channels * a.pixel + i % a.channels];
 }
 
 KERNEL(channels, Channels, 256) {
-    const u64 offset = thread_number() * CHUNK, place = offset / a.to_pixel;
-    if (place >= (u64)a.places) return;
+    const u32 offset = thread_number() * CHUNK, place = offset / a.to_pixel;
+    if (place >= (u32)a.places) return;
     const int first = offset % a.to_pixel, end = a.to_start + a.channels;
     const bool others = first < a.to_start || first + CHUNK > end;
     // A chunk of which nothing changes is not touched: what it holds may be anything.
@@ -66,8 +66,8 @@ KERNEL(channels, Channels, 256) {
 }
 
 KERNEL(flatten, Flatten, 256) {
-    const u64 offset = thread_number() * CHUNK, image = offset / a.vector;
-    if (image >= (u64)a.images) return;
+    const u32 offset = thread_number() * CHUNK, image = offset / a.vector;
+    if (image >= (u32)a.images) return;
     Stored v;
 #pragma unroll
     for (int e = 0; e < CHUNK; e++) {
@@ -77,14 +77,14 @@ KERNEL(flatten, Flatten, 256) {
     store_at(a.to + offset, v);
 }
 KERNEL(flatten_gradient, Flatten, 256) {
-    const u64 offset = thread_number() * CHUNK, place = offset / a.pixel;
-    if (place >= (u64)a.images * a.places) return;
-    const u64 image = place / a.places, position = place % a.places;
+    const u32 offset = thread_number() * CHUNK, place = offset / a.pixel;
+    if (place >= (u32)a.images * a.places) return;
+    const u32 image = place / a.places, position = place % a.places;
     float v[CHUNK];
 #pragma unroll
     for (int e = 0; e < CHUNK; e++) {
         const int c = offset % a.pixel + e;
-        v[e] = c < a.channels ? widen(a.from[image * a.vector + (u64)c * a.places + position]) : 0;
+        v[e] = c < a.channels ? widen(a.from[image * a.vector + (u32)c * a.places + position]) : 0;
     }
     finish_and_store(a.finish, v, a.to, offset);
 }
@@ -106,15 +106,15 @@ DEVICE double block_sum(double v) {
 // The sum over this block's image of `term` of each real value's offset.
 template <class Term> DEVICE double sum_of_image(const Standardize& a, Term term) {
     double sum = 0;
-    for (u64 i = threadIdx.x; i < (u64)a.places * a.channels; i += 256)
-        sum += term(((u64)blockIdx.x * a.places + i / a.channels) * a.pixel + i % a.channels);
+    for (u32 i = threadIdx.x; i < (u32)a.places * a.channels; i += 256)
+        sum += term(((u32)blockIdx.x * a.places + i / a.channels) * a.pixel + i % a.channels);
     return block_sum(sum);
 }
 // Mean, and the deviation of the image or the least that counts.
 DEVICE bool moments_of_image(const Standardize& a, double& mean, double& deviation) {
     const double count = (double)a.places * a.channels;
-    mean = sum_of_image(a, [&](u64 at) { return (double)widen(a.from[at]); }) / count;
-    const double variance = sum_of_image(a, [&](u64 at) {
+    mean = sum_of_image(a, [&](u32 at) { return (double)widen(a.from[at]); }) / count;
+    const double variance = sum_of_image(a, [&](u32 at) {
         const double apart = widen(a.from[at]) - mean;
         return apart * apart;
     }) / (count - 1);
@@ -123,8 +123,8 @@ DEVICE bool moments_of_image(const Standardize& a, double& mean, double& deviati
 }
 // first * of_first + second * of_second + shift of each chunk of this block's image, zeros in the padding, finished.
 DEVICE void mix(const Standardize& a, const Value* first, float of_first, const Value* second, float of_second, float shift) {
-    for (u64 i = (u64)threadIdx.x * CHUNK; i < (u64)a.places * a.pixel; i += 256 * CHUNK) {
-        const u64 offset = (u64)blockIdx.x * a.places * a.pixel + i;
+    for (u32 i = (u32)threadIdx.x * CHUNK; i < (u32)a.places * a.pixel; i += 256 * CHUNK) {
+        const u32 offset = (u32)blockIdx.x * a.places * a.pixel + i;
         float v[CHUNK], w[CHUNK];
         read_chunk(v, first + offset);
         read_chunk(w, second + offset);
@@ -143,8 +143,8 @@ BLOCK_KERNEL(standardize_gradient, Standardize, 256, 1) {
     double mean, deviation;
     const bool own = moments_of_image(a, mean, deviation);
     const double count = (double)a.places * a.channels;
-    const double mean_gradient = sum_of_image(a, [&](u64 at) { return (double)widen(a.gradient[at]); }) / count;
-    const double product = sum_of_image(a, [&](u64 at) { return widen(a.gradient[at]) * (widen(a.from[at]) - mean) / deviation; });
+    const double mean_gradient = sum_of_image(a, [&](u32 at) { return (double)widen(a.gradient[at]); }) / count;
+    const double product = sum_of_image(a, [&](u32 at) { return widen(a.gradient[at]) * (widen(a.from[at]) - mean) / deviation; });
     const double along = own ? product / (count - 1) / (deviation * deviation) : 0;
     mix(a, a.gradient, (float)(1 / deviation), a.from, (float)-along, (float)(along * mean - mean_gradient / deviation));
 }

@@ -13,7 +13,7 @@
 #pragma once
 #include "finish.h"
 
-const int PART_PLACES = 64, SUM_CHANNELS = 64, SUM_ROWS = 32;
+const int PART_PLACES = 64;
 
 // Values of a thread's two places and eight channels, zero where there are none.
 struct Held { float value[PART_PLACES / SUM_ROWS][CHUNK]; int channel; int places; };
@@ -27,17 +27,6 @@ template <class Read> DEVICE Held hold(const ChannelSums& a, Read read) {
     }
     return held;
 }
-// The sum of `terms` over a part's places in a fixed order, to each of 64 threads its channel's; 0 to the others.
-DEVICE float sum_of_part(const float (&terms)[CHUNK]) {
-    float* lines = (float*)shared_memory();
-    barrier();
-#pragma unroll
-    for (int e = 0; e < CHUNK; e++) lines[threadIdx.x * CHUNK + e] = terms[e];
-    barrier();
-    float total = 0;
-    for (int r = 0; threadIdx.x < SUM_CHANNELS && r < SUM_ROWS; r++) total += lines[r * SUM_CHANNELS + threadIdx.x];
-    return total;
-}
 DEVICE void write_part(const ChannelSums& a, float one, float other) {
     const int c = blockIdx.y * SUM_CHANNELS + threadIdx.x;
     if (threadIdx.x >= SUM_CHANNELS || c >= a.pixel) return;
@@ -50,7 +39,7 @@ BLOCK_KERNEL(channel_sums, ChannelSums, 256, 1) {
     float terms[CHUNK];
 #pragma unroll
     for (int e = 0; e < CHUNK; e++) terms[e] = x.value[0][e] + x.value[1][e];
-    const float sum = sum_of_part(terms);
+    const float sum = sum_of_rows(terms);
     float* means = (float*)shared_memory() + SUM_ROWS * SUM_CHANNELS;
     if (threadIdx.x < SUM_CHANNELS) means[threadIdx.x] = sum / x.places;
     barrier();
@@ -64,7 +53,7 @@ BLOCK_KERNEL(channel_sums, ChannelSums, 256, 1) {
             if (row < x.places) terms[e] = fused(apart, apart, terms[e]);
         }
     }
-    write_part(a, sum, sum_of_part(terms));
+    write_part(a, sum, sum_of_rows(terms));
 }
 BLOCK_KERNEL(channel_gradient_sums, ChannelSums, 256, 1) {
     const Held g = hold(a, [&](float (&v)[CHUNK], u64 offset, int) { read_chunk(v, a.b + offset); });
@@ -81,8 +70,8 @@ BLOCK_KERNEL(channel_gradient_sums, ChannelSums, 256, 1) {
         terms[e] = g.value[0][e] + g.value[1][e];
         products[e] = fused(g.value[0][e], x.value[0][e], g.value[1][e] * x.value[1][e]);
     }
-    const float sum = sum_of_part(terms);
-    write_part(a, sum, sum_of_part(products));
+    const float sum = sum_of_rows(terms);
+    write_part(a, sum, sum_of_rows(products));
 }
 
 // The two sums of this thread's channel over all parts: row r of threads takes every 32nd part, then row 0 adds the
@@ -92,11 +81,14 @@ DEVICE bool total_of_parts(double& one, double& other, const float* parts, int b
     double* lines = (double*)shared_memory();
     const int column = threadIdx.x, row = threadIdx.y, c = blockIdx.x * 32 + column;
     double a = 0, b = 0;
+#pragma unroll 4
     for (int p = row; parts && p < blocks && c < channels; p += 32) {
         const double sum = parts[(u64)p * 2 * pixel + c];
         a += sum;
         b += parts[((u64)p * 2 + 1) * pixel + c];
-        if (count) b += sum * sum / min(PART_PLACES, count - p * PART_PLACES);
+        // All parts but the last are full: no division, which takes long in double.
+        const int places = count - p * PART_PLACES;
+        if (count) b += places >= PART_PLACES ? sum * sum * (1.0 / PART_PLACES) : sum * sum / places;
     }
     lines[row * 32 + column] = a;
     lines[1024 + row * 32 + column] = b;

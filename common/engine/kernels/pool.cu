@@ -6,8 +6,8 @@
 #include "direct.cu"
 
 KERNEL(max_pool, Pool, 256) {
-    const u64 offset = thread_number() * CHUNK, place = offset / a.pixel;
-    if (place >= (u64)a.images * a.out_h * a.out_w) return;
+    const u32 offset = thread_number() * CHUNK, place = offset / a.pixel;
+    if (place >= (u32)a.images * a.out_h * a.out_w) return;
     const Place at = place_of(place, a.out_h, a.out_w);
     const int channel = offset % a.pixel;
     float largest[CHUNK];
@@ -16,7 +16,7 @@ KERNEL(max_pool, Pool, 256) {
     for (int tap = 0; tap < a.kernel_h * a.kernel_w; tap++) {
         const int y = at.y * a.step_y + tap / a.kernel_w, x = at.x * a.step_x + tap % a.kernel_w;
         float v[CHUNK];
-        read_chunk(v, a.from + (((u64)at.image * a.in_h + y) * a.in_w + x) * a.pixel + channel);
+        read_chunk(v, a.from + (((u32)at.image * a.in_h + y) * a.in_w + x) * a.pixel + channel);
 #pragma unroll
         for (int e = 0; e < CHUNK; e++) {
             // The first of equals; what is not a number wins over numbers, the last of them, as in PyTorch.
@@ -32,8 +32,8 @@ KERNEL(max_pool, Pool, 256) {
 }
 
 KERNEL(avg_pool, Pool, 256) {
-    const u64 offset = thread_number() * CHUNK, place = offset / a.pixel;
-    if (place >= (u64)a.images * a.out_h * a.out_w) return;
+    const u32 offset = thread_number() * CHUNK, place = offset / a.pixel;
+    if (place >= (u32)a.images * a.out_h * a.out_w) return;
     const Place at = place_of(place, a.out_h, a.out_w);
     const int channel = offset % a.pixel;
     float sum[CHUNK] = {};
@@ -41,7 +41,7 @@ KERNEL(avg_pool, Pool, 256) {
     for (int tap = 0; tap < a.kernel_h * a.kernel_w; tap++) {
         const int y = at.y * a.step_y + tap / a.kernel_w, x = at.x * a.step_x + tap % a.kernel_w;
         float v[CHUNK];
-        read_chunk(v, a.from + (((u64)at.image * a.in_h + y) * a.in_w + x) * a.pixel + channel);
+        read_chunk(v, a.from + (((u32)at.image * a.in_h + y) * a.in_w + x) * a.pixel + channel);
 #pragma unroll
         for (int e = 0; e < CHUNK; e++) sum[e] += v[e];
     }
@@ -52,8 +52,8 @@ KERNEL(avg_pool, Pool, 256) {
 
 // The sum over the windows that cover this thread's chunk of the input: of what `add` takes of each.
 template <class Add> DEVICE void gather(const Pool& a, float scale, Add add) {
-    const u64 offset = thread_number() * CHUNK, place = offset / a.pixel;
-    if (place >= (u64)a.images * a.in_h * a.in_w) return;
+    const u32 offset = thread_number() * CHUNK, place = offset / a.pixel;
+    if (place >= (u32)a.images * a.in_h * a.in_w) return;
     const Place at = place_of(place, a.in_h, a.in_w);
     float sum[CHUNK] = {};
     for (int i = 0; i < a.kernel_h; i++) {
@@ -63,7 +63,7 @@ template <class Add> DEVICE void gather(const Pool& a, float scale, Add add) {
         for (int j = 0; j < a.kernel_w; j++) {
             const int across = at.x - j, x = across / a.step_x;
             if (across < 0 || across % a.step_x || x >= a.out_w) continue;
-            add(sum, (((u64)at.image * a.out_h + y) * a.out_w + x) * a.pixel + offset % a.pixel, i * a.kernel_w + j);
+            add(sum, (((u32)at.image * a.out_h + y) * a.out_w + x) * a.pixel + offset % a.pixel, i * a.kernel_w + j);
         }
     }
 #pragma unroll
@@ -71,7 +71,7 @@ template <class Add> DEVICE void gather(const Pool& a, float scale, Add add) {
     finish_and_store(a.finish, sum, a.to, offset);
 }
 KERNEL(max_pool_gradient, Pool, 256) {
-    gather(a, 1, [&](float (&sum)[CHUNK], u64 from, int tap) {
+    gather(a, 1, [&](float (&sum)[CHUNK], u32 from, int tap) {
         float g[CHUNK];
         read_chunk(g, a.from + from);
 #pragma unroll
@@ -79,7 +79,7 @@ KERNEL(max_pool_gradient, Pool, 256) {
     });
 }
 KERNEL(avg_pool_gradient, Pool, 256) {
-    gather(a, 1.0f / (a.kernel_h * a.kernel_w), [&](float (&sum)[CHUNK], u64 from, int) {
+    gather(a, 1.0f / (a.kernel_h * a.kernel_w), [&](float (&sum)[CHUNK], u32 from, int) {
         float g[CHUNK];
         read_chunk(g, a.from + from);
 #pragma unroll

@@ -10,6 +10,7 @@
 #pragma once
 #include "conv.cu"
 
+const int PLACE_STAGES = 4;                               // stages of tiles in flight
 const int EDGE = 64;                                      // channels of a tile, on both sides
 const int PIECES = EDGE / PIECE;                          // of a tile's row
 const int DEPTH = 4096 / (EDGE * (int)sizeof(Value));     // places of a stage: 32, of floats 16
@@ -84,20 +85,20 @@ BLOCK_KERNEL(weight_gradient, WeightGradient, 128, 4) {
 #pragma unroll
             for (int e = 0; e < 4; e++) sum[i][j][e] = 0;
 #pragma unroll 1
-    for (int s = 0; s < STAGES - 1; s++) {
+    for (int s = 0; s < PLACE_STAGES - 1; s++) {
         if (s < iterations) load(s, s);
         commit_copies();
     }
     u32 fa[2][4], fb[2][4];
-    int stage = 0, next = STAGES - 1;
+    int stage = 0, next = PLACE_STAGES - 1;
     for (int it = 0; it < iterations; it++) {
-        wait_copies<STAGES - 2>();
+        wait_copies<PLACE_STAGES - 2>();
         barrier();
-        if (it + STAGES - 1 < iterations) load(next, it + STAGES - 1);
+        if (it + PLACE_STAGES - 1 < iterations) load(next, it + PLACE_STAGES - 1);
         commit_copies();
         const char *sa = memory + stage * 2 * EDGE_TILE, *sb = sa + EDGE_TILE;
-        stage = stage + 1 == STAGES ? 0 : stage + 1;
-        next = next + 1 == STAGES ? 0 : next + 1;
+        stage = stage + 1 == PLACE_STAGES ? 0 : stage + 1;
+        next = next + 1 == PLACE_STAGES ? 0 : next + 1;
 #pragma unroll
         for (int k = 0; k < 2; k++) {
 #ifdef STORE_FLOATS

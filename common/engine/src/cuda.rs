@@ -11,16 +11,17 @@
 
 mod arguments;
 mod conv;
+mod demand;
 mod device;
 mod error;
 mod graph;
 mod held;
+mod memory;
 mod pack;
 mod planned;
 mod precision;
 mod run;
 mod train;
-mod work;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -34,17 +35,18 @@ use crate::host;
 use crate::images::Images;
 use crate::params::{Grads, Params, Precision, Values as Array};
 use crate::plan::padded;
-pub use device::devices;
+pub use demand::Demand;
+pub(crate) use device::usable;
 use device::{Buffer, Device};
 pub use error::DeviceError;
 use graph::Attack;
 use held::{Held, Reading};
+pub use memory::{Footprint, Room, Work};
 use pack::{Packed, Values};
 use planned::Planned;
 pub use precision::Storage;
 use run::{Caller, Memory, Run, Seed, parts_bytes};
 use train::Momenta;
-pub use work::Work;
 
 /// The one for GPUs.
 pub(crate) static ROW: EngineRow = EngineRow {
@@ -68,6 +70,7 @@ pub struct Cuda {
     device: Arc<Device>,
     judged: Storage,
     working: Storage,
+    room: Room,
     state: Mutex<State>,
 }
 
@@ -131,7 +134,10 @@ impl Cuda {
     fn on(device: Device, judged: Storage, working: Storage) -> Result<Self, DeviceError> {
         device.load(judged)?;
         device.load(working)?;
-        Ok(Self { device: Arc::new(device), judged, working, state: Mutex::default() })
+        let [free, total] = device.free_memory()?;
+        let room =
+            Room { footprint: Footprint { judged, working, processors: device.processors() }, free, total };
+        Ok(Self { device: Arc::new(device), judged, working, room, state: Mutex::default() })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -222,7 +228,7 @@ impl Cuda {
         let tape = device.take(planned.plan.tape_len * count)?;
         let norms = floats(planned.norms.1)?;
         let batch = device.take(planned.plan.batch_len * count)?;
-        let parts = device.take(parts_bytes(kernels, &planned, count))?;
+        let parts = device.take(parts_bytes(kernels.processors(), &planned, count))?;
         let [trainable, running] = &held;
         if count > 0 {
             let outputs: Vec<_> = results.iter().map(Buffer::address).collect();
@@ -290,11 +296,11 @@ impl Engine for Cuda {
     }
 
     fn hardware(&self) -> Hardware {
-        Hardware { device: self.device.name(), precision: self.judged.name() }
+        Hardware { device: self.device.name(), precision: self.judged.name(), room: Some(self.room) }
     }
 
-    fn work(&self, network: &Network, norm: Norm, keep: Keep, batch: usize) -> Option<Work> {
-        Some(work::work(network, norm, keep, self.storage(keep), batch, self.device.card()))
+    fn demand(&self, network: &Network, norm: Norm, keep: Keep, batch: usize) -> Option<Demand> {
+        Some(demand::demand(network, norm, keep, self.storage(keep), batch, self.device.card()))
     }
 
     fn forward(
@@ -346,7 +352,7 @@ impl Engine for Cuda {
         let pixels = count * shape.iter().product::<usize>();
         let image = kept.origin.keep.image().then(|| device.take(pixels * size_of::<f32>())).transpose()?;
         let batch = device.take(planned.plan.batch_len * count)?;
-        let parts = device.take(parts_bytes(kernels, planned, count))?;
+        let parts = device.take(parts_bytes(kernels.processors(), planned, count))?;
         if count > 0 {
             let run = Run {
                 kernels,

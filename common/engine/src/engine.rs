@@ -6,7 +6,7 @@ use std::any::Any;
 use candle_core::Tensor;
 use names::Row;
 
-use crate::cuda::Work;
+use crate::cuda::{Demand, Room};
 use crate::error::EngineError;
 use crate::graph::{Network, NodeId};
 use crate::images::Images;
@@ -89,12 +89,14 @@ pub struct Hardware {
     pub device: String,
     /// What logits are computed in: `f32` unless an engine was asked for less.
     pub precision: &'static str,
+    /// The memory of a card; none of the processor, whose memory is the system's.
+    pub room: Option<Room>,
 }
 
 impl Hardware {
     /// The processor, in f32.
     pub(crate) fn processor() -> Self {
-        Self { device: "cpu".into(), precision: "f32" }
+        Self { device: "cpu".into(), precision: "f32", room: None }
     }
 }
 
@@ -137,7 +139,7 @@ pub trait Engine: Send + Sync {
 
     /// What a forward over a batch, and its backward where anything is kept, ask of the device: a model to compare what is
     /// measured with. None where the engine has none.
-    fn work(&self, network: &Network, norm: Norm, keep: Keep, batch: usize) -> Option<Work>;
+    fn demand(&self, network: &Network, norm: Norm, keep: Keep, batch: usize) -> Option<Demand>;
 
     /// Runs `images` `(N, C, H, W)`, pixels in [0, 1], through the network; N may be 0 where nothing is averaged over
     /// the batch. Refuses images and parameters that are not the network's, and taps beyond its nodes.

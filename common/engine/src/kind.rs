@@ -64,8 +64,8 @@ impl Kind {
         if self.name() != AUTO.name {
             return (self, None);
         }
-        match cuda::devices() {
-            Ok(_) => (Self { row: &cuda::ROW, ordinal: 0 }, Some("cuda:0, the first NVIDIA GPU".into())),
+        match cuda::usable(0) {
+            Ok(card) => (Self { row: &cuda::ROW, ordinal: 0 }, Some(format!("cuda, since there is {card}"))),
             Err(error) => {
                 let why = error.to_string();
                 (Self::default(), Some(format!("cpu: {}", why.lines().next().unwrap_or_default())))

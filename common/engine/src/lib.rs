@@ -21,7 +21,7 @@ pub mod process;
 pub mod reference;
 
 pub use cpu::{Cpu, peak_gflops};
-pub use cuda::{Cuda, DeviceError, Storage, Work};
+pub use cuda::{Cuda, Demand, DeviceError, Footprint, Room, Storage, Work};
 pub use engine::{Ascent, BatchStats, Descent, Engine, EngineRow, Hardware, Keep, Norm, Pass, Tape};
 pub use error::EngineError;
 pub use graph::{Network, NodeId, cost};

@@ -15,7 +15,7 @@ use candle_core::{Device, Tensor, Var};
 use rayon::prelude::*;
 
 use crate::check::{Origin, check_forward};
-use crate::cuda::Work;
+use crate::cuda::Demand;
 use crate::engine::{Ascent, BatchStats, Descent, Engine, EngineRow, Hardware, Keep, Norm, Pass};
 use crate::error::EngineError;
 use crate::graph::{Network, NodeId, Op};
@@ -115,7 +115,7 @@ impl Engine for Reference {
         Hardware::processor()
     }
 
-    fn work(&self, _: &Network, _: Norm, _: Keep, _: usize) -> Option<Work> {
+    fn demand(&self, _: &Network, _: Norm, _: Keep, _: usize) -> Option<Demand> {
         None
     }
 

@@ -7,7 +7,8 @@ use std::fmt;
 use std::num::NonZeroUsize;
 
 use clap::Args;
-use engine::cost;
+use cli::{Machine, MachineArgs};
+use engine::{Footprint, Network, Storage, Work, cost};
 use labels::{Dtype, Views, default_shard_images};
 use method::model::{self, Task};
 use method::view::ViewPlan;
@@ -41,15 +42,41 @@ pub struct EstimateArgs {
     /// Epochs of a student's training
     #[arg(long, value_name = "E", value_parser = cli::one_to::<1_000_000_000>)]
     pub epochs: NonZeroUsize,
+    /// Rows that label at a time on a GPU, for the memory that --device cuda needs
+    #[arg(long, value_name = "N", default_value = "512", value_parser = cli::one_to::<1_000_000>)]
+    pub batch: NonZeroUsize,
+    /// Images of a student's training step, likewise
+    #[arg(long, value_name = "N", default_value = "128", value_parser = cli::one_to::<1_000_000>)]
+    pub student_batch: NonZeroUsize,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
 }
 
 impl EstimateArgs {
-    pub(super) fn run(&self) -> Result<()> {
-        Ok(cli::show(&run(self)?, self.json)?)
+    pub(super) fn run(&self, machine: MachineArgs) -> Result<()> {
+        Ok(cli::show(&run(self, &machine.machine())?, self.json)?)
     }
+}
+
+/// What a GPU's memory has to hold, in bytes; what the driver itself takes comes on top.
+#[derive(Debug, Serialize)]
+pub struct OnGpu {
+    /// Of labelling.
+    pub label: Memory,
+    /// Of a step of the student's training from the label set.
+    pub train: Memory,
+}
+
+/// Memory of one network at work.
+#[derive(Debug, Serialize)]
+pub struct Memory {
+    /// How maps are stored.
+    pub precision: &'static str,
+    /// Images at a time.
+    pub batch: usize,
+    /// Bytes in all.
+    pub bytes: u64,
 }
 
 /// What labelling costs beside running the teacher online. Shares are in percent.
@@ -85,6 +112,9 @@ pub struct Estimate {
     pub saved_in_first_run: f64,
     /// Share of the compute that every later run saves.
     pub saved_in_later_runs: f64,
+    /// Memory on a GPU, where one was named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<OnGpu>,
 }
 
 /// Bytes of the label set for each stored type.
@@ -108,10 +138,17 @@ pub struct FormSizes {
 }
 
 /// Counts rows by the function that chooses them, exactly for any data set of today, and weighs the two networks.
-pub fn run(args: &EstimateArgs) -> Result<Estimate> {
+///
+/// Where the machine is a GPU, the memory that it needs is computed from the networks' plans; there need not be one.
+pub fn run(args: &EstimateArgs, machine: &Machine) -> Result<Estimate> {
     let (images, task) = images_and_task(args)?;
-    let macs = |name: &str| Ok::<_, Error>(cost::network(&model::build(name, task)?.1).macs);
-    let (teacher_macs, student_macs) = (macs(&args.teacher_arch)?, macs(&args.student)?);
+    let build = |name: &str| Ok::<_, Error>(model::build(name, task)?.1);
+    let (teacher, student) = (build(&args.teacher_arch)?, build(&args.student)?);
+    let (teacher_macs, student_macs) = (cost::network(&teacher).macs, cost::network(&student).macs);
+    let gpu = machine.engine.has_precisions().then(|| OnGpu {
+        label: memory(&teacher, Work::Forward, machine.precision, args.batch.get()),
+        train: memory(&student, Work::Training, machine.precision, args.student_batch.get()),
+    });
     let plan = args.views.plan(&args.data.data);
     let rows = count_rows(plan, images as u64);
     let (images, epochs) = (images as u64, args.epochs.get() as u64);
@@ -140,7 +177,18 @@ pub fn run(args: &EstimateArgs) -> Result<Estimate> {
         teacher_share: 100.0 * share,
         saved_in_first_run: 100.0 * share * (1.0 - of_online),
         saved_in_later_runs: 100.0 * share,
+        gpu,
     })
+}
+
+/// The memory of a network at work, in the usual precision where none was chosen.
+fn memory(network: &Network, work: Work, precision: Option<Storage>, batch: usize) -> Memory {
+    let usual = if work == Work::Forward { Storage::F32 } else { Storage::Bf16 };
+    let working = precision.unwrap_or(usual);
+    // Labels are made in what was asked for, students judged in f32 whatever they are trained in.
+    let judged = if work == Work::Forward { working } else { Storage::F32 };
+    let bytes = Footprint::usual(judged, working).bytes(&[(network, work)], batch) as u64;
+    Memory { precision: working.name(), batch, bytes }
 }
 
 /// Views that are drawn to count rows: a second's work. Where a plan asks for more, its first images stand for all.
@@ -220,6 +268,13 @@ impl fmt::Display for Estimate {
                 self.saved_in_first_run, self.saved_in_later_runs
             ),
         )?;
+        if let Some(OnGpu { label, train }) = &self.gpu {
+            let need = |memory: &Memory| {
+                format!("{} in {}, {} images at a time", bytes(memory.bytes), memory.precision, memory.batch)
+            };
+            line("memory on the GPU to label", need(label))?;
+            line("memory on the GPU to train", need(train))?;
+        }
         if !self.serves_all_epochs {
             line("but", format!("{} does not serve a run of {} epochs", self.views, self.epochs))?;
         }
@@ -231,18 +286,25 @@ impl fmt::Display for Estimate {
 mod tests {
     use super::*;
 
-    fn estimate(teacher: &str, student: &str, views: &str, epochs: usize) -> Estimate {
+    fn estimate_on(device: &str, teacher: &str, student: &str, views: &str, epochs: usize) -> Estimate {
         let data = "cifar10:unread".parse().unwrap();
-        run(&EstimateArgs {
+        let machine = MachineArgs { engine: Some(device.parse().unwrap()), ..MachineArgs::default() };
+        let args = EstimateArgs {
             teacher_arch: teacher.into(),
             student: student.into(),
             data: DataArgs { data, split: data::Split::Train, limit: None },
             images: NonZeroUsize::new(50_000),
             views: ViewArgs { augment: None, views: views.parse().unwrap() },
             epochs: NonZeroUsize::new(epochs).unwrap(),
+            batch: NonZeroUsize::new(512).unwrap(),
+            student_batch: NonZeroUsize::new(128).unwrap(),
             json: false,
-        })
-        .unwrap()
+        };
+        run(&args, &machine.machine()).unwrap()
+    }
+
+    fn estimate(teacher: &str, student: &str, views: &str, epochs: usize) -> Estimate {
+        estimate_on("cpu", teacher, student, views, epochs)
     }
 
     fn near(found: f64, wanted: f64, within: f64) {
@@ -295,7 +357,8 @@ mod tests {
 
     #[test]
     fn an_estimate_fits_eighty_columns() {
-        let text = estimate("wrn-34-10", "mobilenet-v2", "plan:10@0", 300).to_string();
+        let text = estimate_on("cuda", "wrn-34-10", "mobilenet-v2", "plan:10@0", 300).to_string();
         assert!(text.lines().all(|line| line.len() <= 80), "{text}");
+        assert!(text.contains("memory on the GPU to train"), "{text}");
     }
 }

@@ -29,7 +29,7 @@ pub struct RunArgs {
     /// How the teacher does under attack.
     #[command(flatten)]
     pub robust: RobustArgs,
-    /// The most rows run together; changes no result [default: 64 per thread, at least 128]
+    /// The most rows run together; changes no result [default: 64 per thread, at least 128; 512 on a GPU]
     #[arg(long, value_name = "N", value_parser = cli::one_to::<1_000_000>)]
     pub batch: Option<NonZeroUsize>,
 }
@@ -58,7 +58,7 @@ pub fn run(args: &RunArgs, machine: Machine, stop: &Stop, progress: &mut Progres
     let judgement = args.robust.prepare(&args.data.data)?;
     drop(reading);
     let plan = args.views.plan(&args.data.data);
-    let batch = args.batch.map_or_else(|| (64 * machine.threads).max(128), NonZeroUsize::get);
+    let batch = teacher.batch(args.batch.map(NonZeroUsize::get), (64 * machine.threads).max(128))?;
     let pixels = 4 * task(&dataset).input.into_iter().product::<usize>();
     let batch = batch.min(MOST_PIXELS / pixels.max(1)).max(1);
     let (classes, dtype) = (dataset.classes(), args.out.dtype);
@@ -69,7 +69,7 @@ pub fn run(args: &RunArgs, machine: Machine, stop: &Stop, progress: &mut Progres
     // Not before the folder is known to take them.
     let announce = || {
         note(format_args!(
-            "{} answers to {} images of {} {}, into {}\n{} rows, views {} of {}, on {}, {} threads",
+            "{} answers to {} images of {} {}, into {}\n{} rows, views {} of {}, on {}",
             teacher.architecture(),
             with_commas(dataset.len() as u64),
             args.data.data,
@@ -78,8 +78,7 @@ pub fn run(args: &RunArgs, machine: Machine, stop: &Stop, progress: &mut Progres
             with_commas(count),
             plan.views,
             plan.augment,
-            teacher.engine(),
-            machine.threads
+            teacher.whereabouts(machine.threads)
         ));
         detail(format_args!("{}: identity {}", args.data.data, dataset.record().hash()));
         if let Some(digest) = &digest {

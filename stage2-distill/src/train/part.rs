@@ -4,7 +4,7 @@
 use std::fmt;
 use std::path::Path;
 
-use engine::Engine;
+use engine::{Engine, Hardware};
 use serde::{Deserialize, Serialize};
 
 /// What ran the steps from one on.
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub(super) struct Part {
     /// Steps of the run that were done before.
     pub after_step: usize,
-    /// The engine, with the instruction set that it found.
+    /// The engine, with the instruction set or the card that it found.
     pub engine: String,
     /// The version of `distill`.
     pub distill: String,
@@ -27,7 +27,11 @@ impl Part {
     pub fn here(engine: &dyn Engine, after_step: usize) -> Self {
         Self {
             after_step,
-            engine: engine.name().into(),
+            engine: match engine.hardware() {
+                // Equal bits are promised for one kind of card.
+                Hardware { device, room: Some(_), .. } => format!("{} ({device})", engine.name()),
+                _ => engine.name().into(),
+            },
             distill: env!("CARGO_PKG_VERSION").into(),
             build: build().unwrap_or_else(|| "unknown".into()),
             target: format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),

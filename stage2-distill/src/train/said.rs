@@ -16,7 +16,7 @@ impl Run<'_> {
         let steps = images.div_ceil(config.batch);
         let eps = self.objective.inner().map_or_else(String::new, |_| format!(", eps {}", config.eps));
         note(format_args!(
-            "{} learns {} on {}{eps}, into {}\n{} images, {} epochs of {} steps, on {}, {} threads",
+            "{} learns {} on {}{eps}, into {}\n{} images, {} epochs of {} steps, on {}",
             self.network.architecture(),
             config.objective,
             config.data,
@@ -24,8 +24,7 @@ impl Run<'_> {
             with_commas(images as u64),
             config.epochs,
             with_commas(steps as u64),
-            self.around.engine.name(),
-            self.around.threads,
+            cli::whereabouts(self.around.engine, self.around.threads),
         ));
         for input in &state.inputs {
             detail(format_args!("reads {input}"));

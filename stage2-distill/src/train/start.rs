@@ -4,6 +4,7 @@ use std::path::Path;
 
 use cli::warn;
 use data::{Dataset, DatasetSpec, Split as DataSplit};
+use engine::Work;
 use engine::params::Precision;
 use method::average::Average;
 use method::checkpoint::{Found, Store, Unusable};
@@ -41,6 +42,9 @@ pub(super) fn start<'a>(
     let task = source::task(&dataset);
     let (architecture, network) = model::build(&config.student, task)?;
     let supply = Supply::open(config, objective.as_ref(), &spec, &dataset, task)?;
+    let teacher = supply.teacher(around.engine).map(|teacher| (teacher.network, Work::Forward));
+    let networks: Vec<_> = [(&network, Work::Training)].into_iter().chain(teacher).collect();
+    cli::refuse_too_large(around.engine, &networks, config.batch)?;
     if let (Needs::Nothing, Some(labels)) = (objective.needs(), &config.labels) {
         let name = &config.objective;
         warn(format_args!(

@@ -44,13 +44,12 @@ impl BenchArgs {
         let machine = machine.machine();
         let engine = machine.start(self.exact_conv)?;
         note(format_args!(
-            "{}: {} + 2 times {:?} of {} images on {}, {} threads",
+            "{}: {} + 2 times {:?} of {} images on {}",
             self.student,
             self.repetitions,
             self.mode,
             self.batch,
-            engine.name(),
-            machine.threads
+            cli::whereabouts(engine.as_ref(), machine.threads)
         ));
         let timing = bench(&Bench {
             student: &self.student,

@@ -56,9 +56,9 @@ pub struct EvalArgs {
     /// Only the first N images
     #[arg(long, value_name = "N", value_parser = whole::<1, { u32::MAX }>)]
     limit: Option<u32>,
-    /// Images run together; changes no result
-    #[arg(long, value_name = "N", default_value = "128", value_parser = whole::<1, 65536>)]
-    batch: u32,
+    /// Images run together; changes no result [default: 128; 512 on a GPU]
+    #[arg(long, value_name = "N", value_parser = whole::<1, 65536>)]
+    batch: Option<u32>,
     /// Keys the attacks' starts
     #[arg(long, value_name = "S", default_value = "0")]
     seed: u64,
@@ -108,7 +108,7 @@ impl EvalArgs {
             trained_eps: run.map(|run| run.config.eps.clone()),
             restarts: self.restarts as usize,
             limit: self.limit.map(|limit| limit as usize),
-            batch: self.batch as usize,
+            batch: self.batch.map(|batch| batch as usize),
             seed: self.seed,
             surrogate: self
                 .surrogate

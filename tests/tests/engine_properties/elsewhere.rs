@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use candle_core::{Device, Tensor};
 use engine::params::{Arena, Precision, Remote, Values};
 use engine::{
-    Ascent, BatchStats, Descent, Engine, EngineError, Grads, Hardware, Images, Keep, Network, NodeId, Norm,
-    Params, Pass, Reference, Tape, Work,
+    Ascent, BatchStats, Demand, Descent, Engine, EngineError, Grads, Hardware, Images, Keep, Network, NodeId,
+    Norm, Params, Pass, Reference, Tape,
 };
 use method::attack::Victim;
 use method::average::Average;
@@ -124,8 +124,8 @@ impl Engine for Elsewhere {
         self.engine.hardware()
     }
 
-    fn work(&self, network: &Network, norm: Norm, keep: Keep, batch: usize) -> Option<Work> {
-        self.engine.work(network, norm, keep, batch)
+    fn demand(&self, network: &Network, norm: Norm, keep: Keep, batch: usize) -> Option<Demand> {
+        self.engine.demand(network, norm, keep, batch)
     }
 
     fn forward(

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use candle_core::Device;
 use engine::graph::{Builder, Op};
 use engine::params::Precision;
-use engine::{Reference, Work};
+use engine::{Demand, Reference};
 
 use super::*;
 
@@ -39,8 +39,8 @@ impl Engine for Listening {
         self.engine.hardware()
     }
 
-    fn work(&self, network: &Network, norm: Norm, keep: Keep, batch: usize) -> Option<Work> {
-        self.engine.work(network, norm, keep, batch)
+    fn demand(&self, network: &Network, norm: Norm, keep: Keep, batch: usize) -> Option<Demand> {
+        self.engine.demand(network, norm, keep, batch)
     }
 
     fn forward(

@@ -53,7 +53,7 @@ static std::string test_depthwise_weight(const Problem& p, int parts) {
     found.fill([](size_t) { return 0; });
     Direct a = geometry(p);
     a.parts = scratch, a.parts_count = parts;
-    run_each("depthwise_weight", scratch.size / CHUNK, a);
+    run("depthwise_weight", {tiles(p.x.pixel, 64), (u32)parts, (u32)s.taps()}, {256, 1, 1}, 8192, a);
     run_each("weight_gradient_sum", found.size, WeightGradientSum{scratch, found, parts, 1, 1, p.x.pixel, 1, s.c, s.taps()});
     agree("depthwise_weight", values(found), p.dw, FLOAT, s.text());
     return bits_of_memory(found);

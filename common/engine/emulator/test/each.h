@@ -60,7 +60,7 @@ static std::string test_position_sums(const Elements& e, bool product, int kind)
     const std::vector<double> terms = e.of_each([&](double a, double b, double, int) { return product ? a * b : a; });
     for (size_t i = 0; i < terms.size(); i++) wanted[i / (places * e.a.channels) * e.a.channels + i % e.a.channels] += terms[i] / places;
     const PositionSums a = {e.a.data, product ? e.b.data.p : nullptr, to.data, finishing.of(to), 1.0f / places, e.a.n, places, to.pixel};
-    run_each("position_sums", to.data.size / CHUNK, a);
+    run("position_sums", {(u32)e.a.n, tiles(to.pixel, 64), 1}, {256, 1, 1}, 8192, a);
     // Sums of random signs are small beside their terms.
     finishing.judge("position_sums", to, wanted, max(STORED, 3e-6), "finish " + std::to_string(kind));
     return bits_of_memory(to.data);

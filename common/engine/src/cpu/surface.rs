@@ -5,7 +5,7 @@ use candle_core::{Device, Tensor};
 use super::run::Caller;
 use super::vector::simd::Set;
 use super::{Cpu, Kept, values_of};
-use crate::cuda::Work;
+use crate::cuda::Demand;
 use crate::engine::{Ascent, BatchStats, Descent, Engine, Hardware, Keep, Norm, Pass};
 use crate::error::EngineError;
 use crate::graph::{Network, NodeId};
@@ -26,7 +26,7 @@ impl Engine for Cpu {
         Hardware::processor()
     }
 
-    fn work(&self, _: &Network, _: Norm, _: Keep, _: usize) -> Option<Work> {
+    fn demand(&self, _: &Network, _: Norm, _: Keep, _: usize) -> Option<Demand> {
         None
     }
 

@@ -42,7 +42,7 @@ pub(super) struct Kernels<'a> {
 impl Kernels<'_> {
     /// Multiprocessors.
     pub(super) fn processors(self) -> usize {
-        self.device.processors
+        self.device.processors()
     }
 
     /// Queues a kernel, named without the suffix of its storage.
@@ -91,8 +91,32 @@ impl Card {
     }
 }
 
+/// A GPU by its number, where it is new enough for any of the kernels: its name.
+pub(crate) fn usable(ordinal: usize) -> Result<String, DeviceError> {
+    let count = devices()?;
+    let number = i32::try_from(ordinal).ok().filter(|_| ordinal < count);
+    let number = number.ok_or(DeviceError::NoSuchDevice { wanted: ordinal, count })?;
+    let device = result::device::get(number).map_err(failed("cuDeviceGet"))?;
+    let name = result::device::get_name(device).map_err(failed("cuDeviceGetName"))?;
+    let [major, minor] = [
+        Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR,
+        Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,
+    ]
+    .map(|attribute| {
+        // SAFETY: reads a number of a device that the driver knows.
+        #[allow(unsafe_code)]
+        unsafe { result::device::get_attribute(device, attribute) }.map_err(failed("cuDeviceGetAttribute"))
+    });
+    let capability = (major?, minor?);
+    if capability >= Storage::F16.capability() {
+        return Ok(name);
+    }
+    let (precision, hint) = (Storage::F16.name(), "--device cpu");
+    Err(DeviceError::OldDevice { name, capability, precision, hint })
+}
+
 /// What a machine has of GPUs, or why it has none.
-pub fn devices() -> Result<usize, DeviceError> {
+fn devices() -> Result<usize, DeviceError> {
     // SAFETY: looks for a library by its name.
     #[allow(unsafe_code)]
     if !unsafe { sys::is_culib_present() } {
@@ -204,6 +228,17 @@ impl Device {
     /// The card's name.
     pub(super) fn name(&self) -> String {
         self.context.name().unwrap_or_else(|_| "GPU".into())
+    }
+
+    /// Multiprocessors.
+    pub(super) fn processors(&self) -> usize {
+        self.processors
+    }
+
+    /// Bytes of memory that are free, and bytes in all.
+    pub(super) fn free_memory(&self) -> Result<[usize; 2], DeviceError> {
+        let (free, total) = self.context.mem_get_info().map_err(failed("cuMemGetInfo"))?;
+        Ok([free, total])
     }
 
     /// A buffer of at least this many bytes, holding anything.

@@ -23,6 +23,11 @@ pub enum DeviceError {
     OldDevice { name: String, capability: (i32, i32), precision: &'static str, hint: &'static str },
     #[error("out of memory on the GPU: {} more wanted, {} of {} free\nhint: {hint}", mib(*.wanted), mib(*.free), mib(*.total))]
     Memory { wanted: usize, free: usize, total: usize, hint: String },
+    #[error(
+        "{network}, a batch of {images}, needs {} on the GPU, where {} of {} are free\nhint: {hint}",
+        mib(*.wanted), mib(*.free), mib(*.total)
+    )]
+    NoRoom { network: String, images: usize, wanted: usize, free: usize, total: usize, hint: String },
     #[error("the GPU failed: {call}: {error}")]
     Failed { call: &'static str, error: String },
 }

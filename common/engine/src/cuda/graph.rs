@@ -64,7 +64,7 @@ impl Attack {
         let [adversarial, clean, target] = [floats(pixels)?, floats(pixels)?, floats(images * classes)?];
         let tape = device.take(planned.plan.tape_len * images)?;
         let batch = device.take(planned.plan.batch_len * images)?;
-        let parts = device.take(parts_bytes(kernels, planned, images))?;
+        let parts = device.take(parts_bytes(kernels.processors(), planned, images))?;
         let wide = floats(images * row)?;
         let [outputs, wides] = [[0], [wide.address()]];
         let run = Run {

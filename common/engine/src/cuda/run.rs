@@ -68,7 +68,7 @@ pub(super) enum Seed {
 }
 
 /// The most bytes that [`Memory::parts`] needs for a program of so many images.
-pub(super) fn parts_bytes(kernels: Kernels<'_>, planned: &Planned, images: usize) -> usize {
+pub(super) fn parts_bytes(processors: usize, planned: &Planned, images: usize) -> usize {
     let programs = planned.plan.forward.iter().chain(&planned.plan.backward);
     let floats = programs.map(|instruction| match instruction.action {
         Action::Moments { norm } | Action::GradientMoments { norm } => {
@@ -81,7 +81,7 @@ pub(super) fn parts_bytes(kernels: Kernels<'_>, planned: &Planned, images: usize
         }
         Action::Weight { weight } => {
             let conv = &planned.convs[planned.plan.weights[weight]];
-            conv.parts(kernels.processors(), images) * conv.part_len()
+            conv.parts(processors, images) * conv.part_len()
         }
         _ => 0,
     });

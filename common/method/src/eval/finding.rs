@@ -136,8 +136,8 @@ mod tests {
     use engine::graph::{Builder, Elementwise, Op};
     use engine::params::{Precision, Values};
     use engine::{
-        Ascent, BatchStats, Descent, Engine, EngineError, Grads, Hardware, Images, Keep, Network, NodeId,
-        Norm, Params, Pass, Reference, Tape, Work,
+        Ascent, BatchStats, Demand, Descent, Engine, EngineError, Grads, Hardware, Images, Keep, Network,
+        NodeId, Norm, Params, Pass, Reference, Tape,
     };
 
     use super::super::tests::Pixels;
@@ -265,8 +265,8 @@ mod tests {
             self.0.hardware()
         }
 
-        fn work(&self, network: &Network, norm: Norm, keep: Keep, batch: usize) -> Option<Work> {
-            self.0.work(network, norm, keep, batch)
+        fn demand(&self, network: &Network, norm: Norm, keep: Keep, batch: usize) -> Option<Demand> {
+            self.0.demand(network, norm, keep, batch)
         }
 
         fn forward(

@@ -17,7 +17,7 @@ const LAUNCH: f64 = 1.2e-6;
 
 /// What a pass over a batch asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Work {
+pub struct Demand {
     /// Kernels.
     pub launches: usize,
     /// Bytes of maps, bits and weights that they read and write.
@@ -28,7 +28,7 @@ pub struct Work {
     pub seconds: f64,
 }
 
-impl std::ops::AddAssign for Work {
+impl std::ops::AddAssign for Demand {
     fn add_assign(&mut self, other: Self) {
         self.launches += other.launches;
         self.bytes += other.bytes;
@@ -37,7 +37,7 @@ impl std::ops::AddAssign for Work {
     }
 }
 
-impl Work {
+impl Demand {
     /// So many times the same.
     #[must_use]
     pub fn times(self, count: usize) -> Self {
@@ -63,24 +63,30 @@ impl Work {
     }
 }
 
-/// The work of a forward and, where anything is kept, of its backward.
-pub(super) fn work(
+/// What is asked by a forward and, where anything is kept, of its backward.
+pub(super) fn demand(
     network: &Network,
     norm: Norm,
     keep: Keep,
     storage: Storage,
     batch: usize,
     card: Card,
-) -> Work {
+) -> Demand {
     let planned = Planned::new(storage, network, norm, keep, &[network.output()]);
-    let mut work = Work::default();
+    let mut demand = Demand::default();
     for instruction in planned.plan.forward.iter().chain(&planned.plan.backward) {
-        instruction_work(&planned, instruction, batch, card, &mut work);
+        instruction_demand(&planned, instruction, batch, card, &mut demand);
     }
-    work
+    demand
 }
 
-fn instruction_work(planned: &Planned, instruction: &Instruction, batch: usize, card: Card, work: &mut Work) {
+fn instruction_demand(
+    planned: &Planned,
+    instruction: &Instruction,
+    batch: usize,
+    card: Card,
+    demand: &mut Demand,
+) {
     let storage = planned.storage;
     let bytes = |slot: Slot| -> f64 {
         let each = match planned.plan.slots[slot.0] {
@@ -107,7 +113,7 @@ fn instruction_work(planned: &Planned, instruction: &Instruction, batch: usize, 
             let launches = conv.launches(direction);
             let weights = (conv.packed_len() * storage.bytes()) as f64;
             for _ in 0..launches {
-                work.launch((maps + weights) / launches as f64, flop / launches as f64, storage, card);
+                demand.launch((maps + weights) / launches as f64, flop / launches as f64, storage, card);
             }
         }
         Action::Weight { weight } => {
@@ -117,15 +123,15 @@ fn instruction_work(planned: &Planned, instruction: &Instruction, batch: usize, 
             let products = (conv.taps() * conv.in_c * conv.out_c * conv.shape.groups) as f64;
             let flop = if conv.way == Way::Product { 2.0 * places * products } else { 0.0 };
             let parts = (conv.parts(card.processors, batch) * conv.part_len() * 4) as f64;
-            work.launch(maps + parts, flop, storage, card);
-            work.launch(parts, 0.0, storage, card);
+            demand.launch(maps + parts, flop, storage, card);
+            demand.launch(parts, 0.0, storage, card);
         }
-        Action::Moments { .. } => work.launch(0.0, 0.0, storage, card),
+        Action::Moments { .. } => demand.launch(0.0, 0.0, storage, card),
         Action::GradientMoments { .. } | Action::Bias { .. } => {
-            work.launch(maps, 0.0, storage, card);
-            work.launch(0.0, 0.0, storage, card);
+            demand.launch(maps, 0.0, storage, card);
+            demand.launch(0.0, 0.0, storage, card);
         }
         Action::Export { .. } | Action::ExportImage | Action::Seed { .. } => {}
-        _ => work.launch(maps, 0.0, storage, card),
+        _ => demand.launch(maps, 0.0, storage, card),
     }
 }
