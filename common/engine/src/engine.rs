@@ -98,6 +98,11 @@ impl Hardware {
     pub(crate) fn processor() -> Self {
         Self { device: "cpu".into(), precision: "f32", room: None }
     }
+
+    /// Whether it is the processor, and no card.
+    pub fn is_processor(&self) -> bool {
+        self.device == "cpu"
+    }
 }
 
 /// A step of stochastic gradient descent with momentum and weight decay.

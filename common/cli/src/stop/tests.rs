@@ -15,11 +15,13 @@ struct Listening {
     heard: Mutex<Vec<&'static str>>,
     stop: Stop,
     patience: usize,
+    device: &'static str,
 }
 
 impl Listening {
     fn new(patience: usize) -> Self {
-        Self { engine: Reference::new(1).unwrap(), heard: Mutex::default(), stop: Stop::never(), patience }
+        let (engine, heard) = (Reference::new(1).unwrap(), Mutex::default());
+        Self { engine, heard, stop: Stop::never(), patience, device: "cpu" }
     }
 
     fn hear(&self, what: &'static str) -> &Reference {
@@ -36,7 +38,7 @@ impl Engine for Listening {
     }
 
     fn hardware(&self) -> Hardware {
-        self.engine.hardware()
+        Hardware { device: self.device.into(), precision: "f32" }
     }
 
     fn demand(&self, network: &Network, norm: Norm, keep: Keep, batch: usize) -> Option<Demand> {
@@ -217,4 +219,15 @@ fn a_long_attack_ends_when_somebody_asks_and_gives_the_same_bits_when_nobody_doe
     let engine = Interruptible::new(&impatient, &impatient.stop);
     assert!(matches!(scene.attack(&engine, 1000), Err(EngineError::Interrupted)));
     assert_eq!(impatient.heard.lock().unwrap().len(), 3);
+}
+
+#[test]
+fn a_card_is_given_a_whole_attack() {
+    let scene = Scene::new();
+    let card = Listening { device: "NVIDIA H100", ..Listening::new(usize::MAX) };
+    let engine = Interruptible::new(&card, &card.stop);
+    assert_eq!(scene.attack(&engine, 4).unwrap(), scene.attack(&card.engine, 4).unwrap());
+    assert_eq!(*card.heard.lock().unwrap(), ["attack"]);
+    card.stop.asked.store(true, Ordering::SeqCst);
+    assert!(matches!(scene.attack(&engine, 4), Err(EngineError::Interrupted)));
 }
