@@ -14,8 +14,19 @@ use crate::args::task;
 use crate::teacher::{FOREIGN, RowId, Teacher};
 use crate::{Error, Result};
 
-/// Part of a row's largest |logit| that two engines, devices or builds may differ by.
+/// Part of a row's largest |logit| that two engines, devices or builds may differ by where both computed in f32.
 const TOLERANCE: f64 = 1e-3;
+
+/// The same where the coarser of two precisions is another: eight of its roundings, each of half a unit in the last of
+/// 11 bits, or of bf16's 8. A network adds up many, most of which cancel.
+fn tolerance(precisions: [&str; 2]) -> f64 {
+    let of = |precision| match precision {
+        "bf16" => 8.0 * 2f64.powi(-8),
+        "f16" | "tf32" => 8.0 * 2f64.powi(-11),
+        _ => TOLERANCE,
+    };
+    precisions.map(of).into_iter().fold(TOLERANCE, f64::max)
+}
 
 /// Rows run together on a processor.
 const BATCH: usize = 256;
@@ -29,12 +40,26 @@ pub struct Recomputed {
     pub close: usize,
     /// Rows beyond it.
     pub beyond: usize,
+    /// Rows whose largest logit is of another class now.
+    pub turned: usize,
     /// Largest |difference| over all rows.
     pub largest_difference: f64,
+    /// Sum of |difference| over all logits of all rows.
+    sum: f64,
+    /// How many logits that were.
+    logits: usize,
+    /// Largest |logit| of all rows.
+    pub largest_logit: f64,
     /// The row that exceeds its tolerance most.
     pub worst: Option<Difference>,
+    /// Part of a row's largest |logit| that may differ.
+    pub tolerance: f64,
     /// Engine and build that answered now.
     pub engine: String,
+    /// What that computed in, and on what.
+    pub precision: String,
+    /// The device likewise.
+    pub device: String,
 }
 
 /// One logit that differs.
@@ -71,7 +96,7 @@ pub struct Request<'a> {
 ///
 /// Weights other than those that the manifest records are refused before anything in them is read, or run, a dataset other than
 /// the labelled one before anything is run. A stored logit may differ by 1e-3 of its row's largest |logit| plus one unit
-/// of the stored type.
+/// of the stored type; by 0.4 % where tf32 or f16 computed, then or now, and by 3 % where bf16 did.
 pub fn recompute(set: &LabelSet, request: &Request) -> Result<Recomputed> {
     let manifest = set.manifest();
     let weights = WeightsFile::read(request.weights)?;
@@ -87,7 +112,14 @@ pub fn recompute(set: &LabelSet, request: &Request) -> Result<Recomputed> {
     let said = as_recorded(request.said, &manifest.teacher);
     let teacher = Teacher::from_file(&weights, &said, task(&dataset), request.machine)?;
 
-    let mut result = Recomputed { engine: teacher.engine(), ..Recomputed::default() };
+    let now = teacher.record("");
+    let mut result = Recomputed {
+        tolerance: tolerance([&manifest.teacher.precision, &now.precision]),
+        engine: now.engine,
+        precision: now.precision,
+        device: now.device,
+        ..Recomputed::default()
+    };
     let classes = set.classes();
     let mut stored = vec![0.0; classes];
     let batch = teacher.batch(None, BATCH)?;
@@ -125,6 +157,11 @@ impl Recomputed {
         self.equal + self.close + self.beyond
     }
 
+    /// Mean |difference| over all logits of all rows.
+    pub fn mean_difference(&self) -> f64 {
+        self.sum / self.logits.max(1) as f64
+    }
+
     fn compare(&mut self, row: RowId, stored: &[f32], found: &[f32], dtype: Dtype) {
         let round = |value: f32| match dtype {
             Dtype::F16 => f16::from_f32(value).to_f32(),
@@ -133,10 +170,14 @@ impl Recomputed {
         let same = |(stored, found): (&f32, &f32)| stored.to_bits() == round(*found).to_bits();
         let equal = stored.iter().zip(found).all(same);
         let largest = stored.iter().fold(0.0, |most: f64, &logit| most.max(f64::from(logit.abs())));
+        self.largest_logit = self.largest_logit.max(largest);
+        self.logits += stored.len();
+        self.turned += usize::from(cli::largest(stored) != cli::largest(found));
         let mut beyond = false;
         for (class, (&stored, &found)) in stored.iter().zip(found).enumerate() {
-            let allowed = TOLERANCE * largest + unit(stored, dtype);
+            let allowed = self.tolerance * largest + unit(stored, dtype);
             let apart = (f64::from(stored) - f64::from(found)).abs();
+            self.sum += apart;
             self.largest_difference = self.largest_difference.max(apart);
             if apart.is_nan() || apart > allowed {
                 beyond = true;
@@ -234,7 +275,7 @@ mod tests {
 
     #[test]
     fn rows_are_equal_close_or_beyond() {
-        let mut result = Recomputed::default();
+        let mut result = Recomputed { tolerance: TOLERANCE, ..Recomputed::default() };
         // f16 is 2^-8 apart at 5 and 2^-7 at 8: both round to the stored values.
         result.compare((0, 0), &[8.0, 5.0], &[8.003, 5.001], Dtype::F16);
         assert_eq!((result.equal, result.close, result.beyond), (1, 0, 0));
@@ -247,6 +288,28 @@ mod tests {
         assert_eq!((result.equal, result.close, result.beyond), (1, 1, 2));
         let worst = result.worst.unwrap();
         assert_eq!((worst.row, worst.class), ((3, 0), 0), "what is no number is worse than any");
+    }
+
+    #[test]
+    fn a_coarser_precision_on_either_side_widens_the_tolerance_and_none_narrows_it() {
+        // numpy's finfo(float16).eps is 2^-10, ml_dtypes' finfo(bfloat16).eps 2^-7; a rounding errs by half of it.
+        assert_eq!(tolerance(["f32", "f32"]).to_bits(), 1e-3f64.to_bits());
+        assert_eq!(tolerance(["bf16", "f32"]).to_bits(), 0.031_25f64.to_bits());
+        assert_eq!(tolerance(["f32", "tf32"]).to_bits(), 0.003_906_25f64.to_bits());
+        assert_eq!(tolerance(["f16", "bf16"]).to_bits(), tolerance(["bf16", "bf16"]).to_bits());
+        assert_eq!(tolerance(["unknown", "f32"]).to_bits(), 1e-3f64.to_bits());
+    }
+
+    #[test]
+    fn what_a_precision_costs_is_counted_over_all_logits() {
+        let mut result = Recomputed { tolerance: 1.0, ..Recomputed::default() };
+        result.compare((0, 0), &[4.0, -8.0], &[4.5, -8.0], Dtype::F32);
+        result.compare((1, 0), &[1.0, 2.0], &[2.5, 2.0], Dtype::F32);
+        assert_eq!(
+            (result.largest_difference, result.mean_difference(), result.largest_logit),
+            (1.5, 0.5, 8.0)
+        );
+        assert_eq!(result.turned, 1);
     }
 
     #[test]

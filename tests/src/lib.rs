@@ -4,14 +4,16 @@
 //! Everything here panics with the name of what is wrong: a test has no caller to hand an error to.
 
 mod compare;
+mod emulated;
 mod golden;
 mod gpu;
 mod prepared;
 mod process;
 
 pub use compare::{Worst, distance, relative, summaries};
+pub use emulated::{emulated_driver, on_hardware, with_gpu};
 pub use golden::{Golden, json};
-pub use gpu::{Gpu, emulated_driver, gpu, on_hardware, with_gpu};
+pub use gpu::{Gpu, gpu};
 pub use prepared::{Case, Cases, Cost, Modes, RoundingErrors, images, named, prepared, upstream, values};
 pub use process::{cpu, reference, reference_of};
 

@@ -129,7 +129,7 @@ fn describe(report: &Report, out: &mut String) {
 }
 
 fn describe_recomputed(report: &Report, result: &Recomputed, out: &mut String) {
-    let recorded = &report.manifest.teacher.engine;
+    let recorded = &report.manifest.teacher;
     let mut line =
         |name: &str, value: String| writeln!(out, "{name:<14}{value}").expect("a string takes text");
     let Recomputed { equal, close, beyond, .. } = result;
@@ -140,12 +140,23 @@ fn describe_recomputed(report: &Report, result: &Recomputed, out: &mut String) {
             result.rows()
         ),
     );
-    line("", format!("largest difference {:.3e}", result.largest_difference));
-    if *recorded != result.engine {
-        line("", format!("computed now by {}, then by", result.engine));
-        line("", recorded.clone());
+    let (largest, mean) = (result.largest_difference, result.mean_difference());
+    line(
+        "difference",
+        format!("largest {largest:.2e}, mean {mean:.2e}, of logits up to {:.2}", result.largest_logit),
+    );
+    line("", format!("another class comes first in {} of {} rows", result.turned, result.rows()));
+    let by = |engine: &str, precision: &str, device: &str| match device {
+        "cpu" => format!("{engine} in {precision}"),
+        card => format!("{engine} in {precision} on {card}"),
+    };
+    let now = by(&result.engine, &result.precision, &result.device);
+    let then = by(&recorded.engine, &recorded.precision, &recorded.device);
+    if now != then {
+        line("computed now", now);
+        line("computed then", then);
     } else if *close > 0 {
-        line("", format!("the same engine and build ({recorded}) on another kind of machine"));
+        line("", format!("the same engine and build ({now}) on another kind of machine"));
     }
     if report.manifest.teacher.weights_blake3.is_none() {
         line("", "the label set does not record its teacher's weights: values alone were compared".into());

@@ -9,6 +9,8 @@ use std::process::{Command, Output, Stdio};
 use engine::params::Precision;
 use method::model::{self, Task, initialise};
 
+use crate::emulated::with_gpu;
+
 pub const DIGITS: Task = Task { input: [1, 28, 28], classes: 10 };
 
 /// A temporary folder with an untrained teacher in it.
@@ -82,6 +84,16 @@ impl Label {
     pub fn args(mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
         self.0.args(args);
         self
+    }
+
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.0.env(name, value);
+        self
+    }
+
+    /// On a GPU, the emulated one where the machine's own is not asked for; none where `test` has neither.
+    pub fn on_gpu(mut self, test: &str) -> Option<Self> {
+        with_gpu(&mut self.0, test).then(|| self.args(["--device", "cuda"]))
     }
 
     pub fn ends(mut self) -> Ended {

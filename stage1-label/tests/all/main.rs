@@ -1,8 +1,11 @@
 //! The command line of `label`, run as people run it: the real binary on the embedded sample, and on real data where
 //! `RSLAD_DATA` names a folder that holds it.
 
+mod cuda;
 mod damage;
 mod disk;
+#[path = "../../../tests/src/emulated.rs"]
+mod emulated;
 mod fixture;
 mod foreign;
 mod interrupt;
