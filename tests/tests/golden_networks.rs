@@ -4,14 +4,16 @@ use std::sync::OnceLock;
 
 use candle_core::{DType, Tensor};
 use engine::params::{Grads, Precision};
-use engine::{Engine, Keep, Network, Norm, Params};
+use engine::{Cuda, Engine, Keep, Network, Norm, Params, Storage};
 use method::model::{self, Task, ZOO};
 use rslad_tests::{
-    Case, Cases, Golden, RoundingErrors, cpu, distance, images, json, named, prepared, reference,
+    Case, Cases, Golden, RoundingErrors, cpu, distance, gpu, images, json, named, on_hardware, prepared, reference,
     reference_of, relative, summaries, upstream, values,
 };
 
 const BOUND: f64 = 1e-9;
+/// Multiply-accumulates of an image's forward that an emulated GPU is asked for at most.
+const EMULATED_MACS: u64 = 8_000_000;
 const MODES: [(&str, Norm); 2] = [("eval", Norm::Running), ("train", Norm::Batch)];
 
 fn cases() -> &'static Cases {
@@ -91,8 +93,13 @@ fn gradients_agree(name: &str, mode: &str, norm: Norm, pytorchs: &RoundingErrors
     let oracle = reference_of(batch(0).len());
     let exact = cpu(1).exact_conv(true);
     let fast = cpu(1);
-    let engines: [(&str, &dyn Engine, f64); 3] =
-        [("reference", &oracle, 3.0), ("cpu, exact convolutions", &exact, 3.0), ("cpu", &fast, 5.0)];
+    let mut engines: Vec<(&str, &dyn Engine, f64)> =
+        vec![("reference", &oracle, 3.0), ("cpu, exact convolutions", &exact, 3.0), ("cpu", &fast, 5.0)];
+    // An emulated GPU takes minutes for what is not small.
+    let is_small = engine::cost::network(&network).macs <= EMULATED_MACS;
+    let gpu = if is_small || on_hardware() { gpu(name) } else { None };
+    let cuda = gpu.is_some().then(|| Cuda::new(0, Storage::F32, Storage::F32).unwrap());
+    engines.extend(cuda.as_ref().map(|cuda| ("cuda, f32", cuda as &dyn Engine, 5.0)));
     let mut truths: Vec<Found> = vec![];
     for (engine_name, engine, allowed) in engines {
         let mut tried = vec![];

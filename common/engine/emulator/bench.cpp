@@ -99,6 +99,7 @@ static void bench_maps(int n, int h, int c) {
     timed("channel_sums", map, [&] { run("channel_sums", {tiles(places, 64), tiles(c, 64), 1}, {256, 1, 1}, 16384, ChannelSums{x, nullptr, nullptr, parts, (int)places, c}); });
     timed("channel_gradient_sums", 2 * map, [&] { run("channel_gradient_sums", {tiles(places, 64), tiles(c, 64), 1}, {256, 1, 1}, 16384, ChannelSums{x, z, coefficients, parts, (int)places, c}); });
     timed("norm_finish", places / 64.0 * 8 * c, [&] { run("norm_finish", {tiles(c, 32), 1, 1}, {32, 32, 1}, 16384, Norm{parts, learned, learned, nullptr, nullptr, coefficients, moments, learned, learned, 1e-5, (int)tiles(places, 64), (int)places, c, c}); });
+    timed("norm_gradient", places / 64.0 * 8 * c, [&] { run("norm_gradient", {tiles(c, 32), 1, 1}, {32, 32, 1}, 16384, NormGradient{parts, learned, moments, coefficients, learned, learned, (int)tiles(places, 64), (int)places, c, c, 1}); });
     timed("position_sums", map, [&] { run("position_sums", {(u32)n, tiles(c, 64), 1}, {256, 1, 1}, 8192, PositionSums{x, nullptr, y, {}, 1, n, h * h, c}); });
     Direct d = {x, z, learned, nullptr, y, nullptr, nullptr, open, n, h, h, c, c, h, h, c, c, 3, 3, 1, 1, 1, 1, c, n};
     float *taps = filled<float>(9 * c), *scratch = filled<float>((size_t)n * 9 * c);
@@ -145,7 +146,9 @@ int main(int count, char** arguments) {
     bench_conv("WRN-34-10", {n, 32, 32, 160, 160, 3, 3, 1, 1, 1, 1, 32, 32, 1});
     bench_conv("WRN-34-10", {n, 8, 8, 640, 640, 3, 3, 1, 1, 1, 1, 8, 8, 1});
     bench_maps(n, 32, 64);
+    bench_maps(n, 32, 144);
     bench_maps(n, 8, 384);
+    bench_maps(n, 4, 960);
     bench_maps(n, 4, 512);
     bench_images(n);
     return 0;

@@ -135,7 +135,9 @@ template <int PENDING> DEVICE void wait_copies() {
 }
 DEVICE void load_matrices(u32 (&r)[4], const void* row) { host::operate({host::MATRICES, r, row, nullptr}); }
 DEVICE void load_matrices_transposed(u32 (&r)[4], const void* row) { host::operate({host::TRANSPOSED, r, row, nullptr}); }
-DEVICE void product(float (&c)[4], const u32 (&a)[4], const u32 (&b)[4], int half) { host::operate({host::PRODUCT, c, a, b + 2 * half}); }
+template <int N> static void products(float (&c)[N][4], const u32 (&a)[4], const u32 (&b)[N / 2][4]) {
+    for (int j = 0; j < N; j++) host::operate({host::PRODUCT, c[j], a, b[j / 2] + j % 2 * 2});
+}
 
 DEVICE float float_of(u32 u) { float f; memcpy(&f, &u, 4); return f; }
 DEVICE u32 bits_of(float f) { u32 u; memcpy(&u, &f, 4); return u; }

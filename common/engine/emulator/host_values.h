@@ -5,11 +5,18 @@
 #ifdef STORE_FLOATS
 DEVICE float widen(Value v) { return v; }
 DEVICE Value narrow(float v) { return v; }
+#ifdef STORE_F32
+// A product reads the upper 19 bits: what is left of its high part in them, then the rest, rounded.
+DEVICE float high_part(float v) { return float_of(bits_of(v) & ~0x1fffu); }
+DEVICE float low_part(float v) { return float_of((bits_of(v - high_part(v)) + 0x1000) & ~0x1fffu); }
+#else
 // To nearest, ties away from zero: cvt.rna.
-DEVICE float tf32(float v) {
+DEVICE float high_part(float v) {
     const u32 u = bits_of(v);
     return (u & 0x7f800000) == 0x7f800000 ? v : float_of((u + 0x1000) & ~0x1fffu);
 }
+DEVICE float low_part(float) { return 0; }
+#endif
 #elif defined(STORE_F16)
 DEVICE float widen(Value v) { _Float16 h; memcpy(&h, &v, 2); return (float)h; }
 DEVICE Value narrow(float v) { const _Float16 h = (_Float16)v; Value r; memcpy(&r, &h, 2); return r; }
@@ -52,13 +59,12 @@ static void run_product(const host::Fiber* lanes, size_t index, bool fresh) {
         const float *a = (const float*)o.left, *b = (const float*)o.right;
         const int g = i / 4, t = i % 4;
         for (int r = 0; fresh && r < 4; r++) {
-            float& h = high[g + r % 2 * 8][t + r / 2 * 4];
-            h = tf32(a[r]);
-            low[g + r % 2 * 8][t + r / 2 * 4] = tf32(a[r] - h);
+            high[g + r % 2 * 8][t + r / 2 * 4] = high_part(a[r]);
+            low[g + r % 2 * 8][t + r / 2 * 4] = low_part(a[r]);
         }
         for (int r = 0; r < 2; r++) {
-            right[t + r * 4][g] = tf32(b[r]);
-            rest[t + r * 4][g] = tf32(b[r] - right[t + r * 4][g]);
+            right[t + r * 4][g] = high_part(b[r]);
+            rest[t + r * 4][g] = low_part(b[r]);
         }
     }
     float C[16][8] = {};

@@ -119,8 +119,7 @@ template <int BM, int BN, int WM, int WN> DEVICE void convolve(const Conv& a) {
             for (int j = 0; j < NI / 2; j++) load_matrices(fb[j], tile + (right ^ k * 32) + j * 16 * ROW);
 #pragma unroll
             for (int i = 0; i < MI; i++)
-#pragma unroll
-                for (int j = 0; j < NI; j++) product(sum[i][j], fa[i], fb[j / 2], j % 2);
+                products(sum[i], fa[i], fb);
         }
         stage = stage + 1 == STAGES ? 0 : stage + 1;
         next = next + 1 == STAGES ? 0 : next + 1;
@@ -146,9 +145,10 @@ template <int BM, int BN, int WM, int WN> DEVICE void convolve(const Conv& a) {
     write_moments<BM, BN>(a, sums, places);
 }
 
-#define CONV(BM, BN, WM, WN, BLOCKS) \
-    BLOCK_KERNEL(conv_##BM##x##BN, Conv, BM / WM * (BN / WN) * 32, BLOCKS) { convolve<BM, BN, WM, WN>(a); }
-CONV(128, 128, 64, 32, 2)
-CONV(128, 64, 32, 32, 2)
-CONV(64, 64, 32, 32, 4)
-CONV(128, 32, 32, 32, 4)
+// Blocks of a multiprocessor at least, of the 65,536 registers it has; floats, with the parts of their products, want more.
+#define CONV(BM, BN, WM, WN, BLOCKS, FLOAT_BLOCKS) \
+    BLOCK_KERNEL(conv_##BM##x##BN, Conv, BM / WM * (BN / WN) * 32, sizeof(Value) == 4 ? FLOAT_BLOCKS : BLOCKS) { convolve<BM, BN, WM, WN>(a); }
+CONV(128, 128, 64, 32, 2, 1)
+CONV(128, 64, 32, 32, 2, 1)
+CONV(64, 64, 32, 32, 4, 3)
+CONV(128, 32, 32, 32, 4, 3)

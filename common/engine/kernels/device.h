@@ -64,7 +64,7 @@ DEVICE u32 high_product(u32 a, u32 b) { return __umulhi(a, b); }
 DEVICE float fused(float a, float b, float c) { return __fmaf_rn(a, b, c); }
 
 #define MMA(shape, type) \
-    asm volatile("mma.sync.aligned." shape ".row.col.f32." type "." type ".f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};" \
+    asm("mma.sync.aligned." shape ".row.col.f32." type "." type ".f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};" \
                  : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1))
 
 #ifdef STORE_FLOATS
@@ -80,40 +80,64 @@ DEVICE float widen(Value v) { return __uint_as_float((u32)v << 16); }
 DEVICE Value narrow(float v) { Value r; asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(r) : "f"(v)); return r; }
 #endif
 
-// 16x8 += 16x16 * 16x8 of 16 bits, or 16x8 * 8x8 of 32, sums in float: `a` of one load_matrices, `b` half of another.
-DEVICE void product(float (&c)[4], const u32 (&a)[4], const u32 (&b)[4], int half) {
-    const u32 b0 = b[2 * half], b1 = b[2 * half + 1];
+// A row of fragments: c[j] (16x8) += a * b[j], sums in float: 16x16 * 16x8 of 16 bits, or 16x8 * 8x8 of 32. `a` is of one
+// load_matrices, b[j] half of another: of b[j / 2].
+#if defined(STORE_F32)
+// x = high + low, 22 bits of it; the product of the low parts is below the last bit of a float. Tensor cores cut a sum's
+// digits off instead of rounding it: only these few products are summed there. The passes go over the whole row, so that
+// none waits for the one before.
+// The high part is cut, the low one rounded: cvt.rna is five instructions on some chips, and the products read no further
+// bits. What is not a number stays so in the high part.
+DEVICE u32 high_part(u32 x) { return x & 0xffffe000; }
+DEVICE u32 low_part(u32 x) { return bits_of(float_of(x) - float_of(high_part(x))) + 0x1000; }
+template <int N> DEVICE void products(float (&c)[N][4], const u32 (&a)[4], const u32 (&b)[N / 2][4]) {
+    u32 high[4], low[4], far[N][2], near[N][2];
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        high[i] = high_part(a[i]);
+        low[i] = low_part(a[i]);
+    }
+    float few[N][4];
+#pragma unroll
+    for (int j = 0; j < N; j++)
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+            far[j][i] = high_part(b[j / 2][j % 2 * 2 + i]);
+            near[j][i] = low_part(b[j / 2][j % 2 * 2 + i]);
+            few[j][2 * i] = few[j][2 * i + 1] = 0;
+        }
+#pragma unroll
+    for (int j = 0; j < N; j++) multiply(few[j], low, far[j][0], far[j][1]);
+#pragma unroll
+    for (int j = 0; j < N; j++) multiply(few[j], high, near[j][0], near[j][1]);
+#pragma unroll
+    for (int j = 0; j < N; j++) multiply(few[j], high, far[j][0], far[j][1]);
+#pragma unroll
+    for (int j = 0; j < N; j++)
+#pragma unroll
+        for (int e = 0; e < 4; e++) c[j][e] += few[j][e];
+}
+#else
+DEVICE void product(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
 #if defined(STORE_TF32)
     const u32 near[4] = {tf32(float_of(a[0])), tf32(float_of(a[1])), tf32(float_of(a[2])), tf32(float_of(a[3]))};
     multiply(c, near, tf32(float_of(b0)), tf32(float_of(b1)));
-#elif defined(STORE_F32)
-    // x = high + low, 21 bits of it; the product of the low parts is below the last bit of a float.
-    u32 high[4], low[4];
-#pragma unroll
-    for (int i = 0; i < 4; i++) {
-        high[i] = tf32(float_of(a[i]));
-        low[i] = tf32(float_of(a[i]) - float_of(high[i]));
-    }
-    const u32 high0 = tf32(float_of(b0)), high1 = tf32(float_of(b1));
-    const u32 low0 = tf32(float_of(b0) - float_of(high0)), low1 = tf32(float_of(b1) - float_of(high1));
-    // Tensor cores cut a sum's digits off instead of rounding it: only these few products are summed there.
-    float few[4] = {0, 0, 0, 0};
-    multiply(few, low, high0, high1);
-    multiply(few, high, low0, low1);
-    multiply(few, high, high0, high1);
-#pragma unroll
-    for (int e = 0; e < 4; e++) c[e] += few[e];
 #elif defined(STORE_F16)
 #if __CUDA_ARCH__ >= 800
     MMA("m16n8k16", "f16");
 #else
-    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
+    asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
                  : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]) : "r"(a[0]), "r"(a[1]), "r"(b0));
-    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
+    asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
                  : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]) : "r"(a[2]), "r"(a[3]), "r"(b1));
 #endif
 #else
     MMA("m16n8k16", "bf16");
 #endif
 }
+template <int N> DEVICE void products(float (&c)[N][4], const u32 (&a)[4], const u32 (&b)[N / 2][4]) {
+#pragma unroll
+    for (int j = 0; j < N; j++) product(c[j], a, b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]);
+}
+#endif
 #endif

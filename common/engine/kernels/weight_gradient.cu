@@ -49,7 +49,7 @@ DEVICE void load_right(u32 (&r)[4], const char* tile, int k, int channel, int la
 #endif
 }
 
-BLOCK_KERNEL(weight_gradient, WeightGradient, 128, 4) {
+BLOCK_KERNEL(weight_gradient, WeightGradient, 128, sizeof(Value) == 4 ? 3 : 4) {
     char* memory = shared_memory();
     const int t = threadIdx.x, lane = t & 31, warp = t >> 5, wm = (warp & 1) * 32, wn = (warp >> 1) * 32;
     const int in_tiles = (a.in_c + EDGE - 1) / EDGE, tap_index = blockIdx.x / in_tiles;
@@ -110,8 +110,7 @@ BLOCK_KERNEL(weight_gradient, WeightGradient, 128, 4) {
             for (int j = 0; j < 2; j++) load_right(fb[j], sb, k, wn + j * 16, lane);
 #pragma unroll
             for (int i = 0; i < 2; i++)
-#pragma unroll
-                for (int j = 0; j < 4; j++) product(sum[i][j], fa[i], fb[j / 2], j % 2);
+                products(sum[i], fa[i], fb);
         }
     }
     settle();

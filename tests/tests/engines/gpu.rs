@@ -111,6 +111,34 @@ fn packed_weights_follow_the_parameters() {
     }
 }
 
+/// Bits that repeat may still be no numbers: whole architectures at their own sizes, beside the processor. Their gradients
+/// are compared in `golden_networks`, which knows what a ReLU's kink costs.
+#[test]
+fn logits_of_whole_networks_at_their_own_sizes_are_the_processors() {
+    let Some(_gpu) = gpu("logits_of_whole_networks_at_their_own_sizes_are_the_processors") else { return };
+    let exact = cpu(2).exact_conv(true);
+    let ids: Vec<usize> = (0..9).collect();
+    for (storage, bound) in [(Storage::F32, 1e-5), (Storage::F16, 1e-2), (Storage::Bf16, 1e-1)] {
+        let engine = cuda(storage);
+        for (name, input) in NETWORKS {
+            let (network, params) = small(name, input);
+            for norm in [Norm::Running, Norm::Batch] {
+                let logits = |engine: &dyn Engine| {
+                    values(&run(engine, &network, &params, &ids, (norm, Keep::Nothing), &[]).outputs[0])
+                };
+                let (found, wanted) = (logits(&engine), logits(&exact));
+                let apart: Vec<f64> = found.iter().zip(&wanted).map(|(a, b)| a - b).collect();
+                let distance = size(&apart) / size(&wanted);
+                assert!(distance <= bound, "{storage}, {name}, {norm:?}: off by {distance:.1e}");
+            }
+        }
+    }
+}
+
+fn size(values: &[f64]) -> f64 {
+    values.iter().map(|value| value * value).sum::<f64>().sqrt()
+}
+
 /// A target for each image: most of it on one class.
 fn distributions(images: usize) -> Tensor {
     let rows = (0..images * 10).map(|i| if i % 10 == i / 10 % 10 { 0.55f32 } else { 0.05 });

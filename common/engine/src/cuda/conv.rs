@@ -3,6 +3,7 @@
 use super::arguments::{Address, Conv, Direct, Finish, MOST_TAPS, Tap, Taps, WeightGradient};
 use super::device::{Grid, Kernels};
 use super::error::DeviceError;
+use super::precision::Storage;
 use crate::plan::{ConvShape, Direction, padded};
 
 /// Which kernels run a convolution.
@@ -48,11 +49,14 @@ const TILES: [Tile; 4] = [
     Tile("conv_64x64", 64, 64, 128),
 ];
 
-/// The kernels' stages of copies under way.
-const STAGES: usize = 4;
-
-/// Bytes of a tile's row in one stage.
-const ROW: usize = 64;
+/// Bytes of shared memory for each row of a tile, over all stages of copies under way: rows are wider in bf16, whose chips
+/// have the room.
+const fn row_bytes(storage: Storage) -> usize {
+    match storage {
+        Storage::Bf16 => 3 * 128,
+        _ => 4 * 64,
+    }
+}
 
 /// Places of one block of sums over channels: of the kernels that sum alone, and of the moments that a product takes
 /// along, whatever its tile.
@@ -233,7 +237,11 @@ impl Geometry {
         let fits = |tile: &&Tile| tile.2 <= out_c.next_power_of_two().max(32);
         let tile = TILES.iter().filter(fits).find(fills).unwrap_or(&TILES[if out_c > 32 { 3 } else { 2 }]);
         let Tile(name, rows, cols, threads) = *tile;
-        let grid = Grid { blocks: blocks(tile), threads: [threads, 1], shared: STAGES * (rows + cols) * ROW };
+        let grid = Grid {
+            blocks: blocks(tile),
+            threads: [threads, 1],
+            shared: (rows + cols) * row_bytes(kernels.storage),
+        };
         kernels.launch(name, grid, launch)?;
         Ok(places.div_ceil(SUMS_BLOCK))
     }
@@ -276,11 +284,13 @@ impl Geometry {
         let count = self.parts(kernels.processors(), images);
         if self.way != Way::Product {
             let plain = Direct { input, gradient, parts, parts_count: int(count), ..self.direct(images) };
-            let (name, values) = match self.way {
-                Way::Depthwise => ("depthwise_weight", self.taps() * padded(self.shape.output[0]) / 8),
-                _ => ("direct_weight", self.shape.weight_len()),
-            };
-            kernels.launch(name, Grid::of(values * count), &plain)?;
+            if self.way == Way::Direct {
+                kernels.launch("direct_weight", Grid::of(self.shape.weight_len() * count), &plain)?;
+            } else {
+                let chunks = padded(self.shape.output[0]).div_ceil(64);
+                let grid = Grid { blocks: [chunks, count, self.taps()], threads: [256, 1], shared: 8 << 10 };
+                kernels.launch("depthwise_weight", grid, &plain)?;
+            }
             return Ok(count);
         }
         let ConvShape { kernel, padding, stride, input: from, output, groups, .. } = self.shape;

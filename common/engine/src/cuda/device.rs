@@ -380,10 +380,12 @@ impl Device {
         let function = unsafe { result::module::get_function(module, full) }.map_err(failed(name))?;
         // Products ask for more shared memory than the 48 KiB that every kernel may have.
         if name.starts_with("conv_") || name == "weight_gradient" {
+            // What the largest tile of this storage takes.
+            let most = if storage == Storage::Bf16 { 96 << 10 } else { 64 << 10 };
             let wish = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
             // SAFETY: sets a number of the function.
             #[allow(unsafe_code)]
-            unsafe { sys::cuFuncSetAttribute(function, wish, 64 << 10) }.result().map_err(failed(name))?;
+            unsafe { sys::cuFuncSetAttribute(function, wish, most) }.result().map_err(failed(name))?;
         }
         locked(&self.kernels).insert((storage, name), Kernel(function));
         Ok(Kernel(function))

@@ -476,7 +476,8 @@ impl Run<'_> {
         let pixel = padded(of.shape[0]);
         let (images, places) = (int(self.images), int(positions(of)));
         let sums = PositionSums { a, b, to, finish, scale, images, places, pixel: int(pixel) };
-        self.kernels.launch("position_sums", Grid::of(self.images * pixel / 8), &sums)
+        let blocks = [self.images, pixel.div_ceil(64), 1];
+        self.kernels.launch("position_sums", Grid { blocks, threads: [256, 1], shared: 8 << 10 }, &sums)
     }
 
     /// Channels of one value as channels of another, from and to these.
