@@ -1,5 +1,8 @@
 //! The `distill` binary as its users run it.
 
+mod cuda;
+#[path = "../../../tests/src/emulated.rs"]
+mod emulated;
 mod evaluation;
 mod fixture;
 mod interruption;
