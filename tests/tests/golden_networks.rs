@@ -7,8 +7,8 @@ use engine::params::{Grads, Precision};
 use engine::{Cuda, Engine, Keep, Network, Norm, Params, Storage};
 use method::model::{self, Task, ZOO};
 use rslad_tests::{
-    Case, Cases, Golden, RoundingErrors, cpu, distance, gpu, images, json, named, on_hardware, prepared, reference,
-    reference_of, relative, summaries, upstream, values,
+    Case, Cases, Golden, RoundingErrors, cpu, distance, gpu, images, json, named, on_hardware, prepared,
+    reference, reference_of, relative, summaries, upstream, values,
 };
 
 const BOUND: f64 = 1e-9;

@@ -38,7 +38,7 @@ impl Engine for Listening {
     }
 
     fn hardware(&self) -> Hardware {
-        Hardware { device: self.device.into(), precision: "f32" }
+        Hardware { device: self.device.into(), precision: "f32", room: None }
     }
 
     fn demand(&self, network: &Network, norm: Norm, keep: Keep, batch: usize) -> Option<Demand> {
