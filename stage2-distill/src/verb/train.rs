@@ -265,7 +265,7 @@ mod tests {
             let mut layers = Layers::defaults();
             layers.put("test", setting.key, value).is_ok() && layers.value(setting) != usual.value(setting)
         };
-        ["7", "0.25", "1/255", "true", "cosine", "reference"]
+        ["7", "0.25", "1/255", "true", "cosine", "reference", "f16"]
             .iter()
             .find(takes)
             .expect("some value is another")
