@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use clap::Args;
 use cli::{Progress, Stop, Unchanged, note, warn};
 use data::{Dataset, DatasetSpec, Split};
+use engine::Work;
 use labels::Robust;
 use method::attack::{self, Attack, Chain, Victim};
 use method::eval::{
@@ -39,7 +40,7 @@ pub struct Judgement {
     dataset: Dataset,
 }
 
-/// Images run together; changes no result.
+/// Images run together on a processor; changes no result.
 const BATCH: usize = 128;
 
 impl RobustArgs {
@@ -74,13 +75,14 @@ impl Judgement {
         let places: Vec<usize> = (0..dataset.len()).collect();
         let exam = Unchanged(dataset);
         let step_size = eps.usual_step().value();
-        let settings = Settings { threat: *threat, step_size, restarts: 1, seed: 0, batch: BATCH };
+        let batch = cli::usual_batch(victim.engine, &[(victim.network, Work::Attack)], BATCH)?;
+        let settings = Settings { threat: *threat, step_size, restarts: 1, seed: 0, batch };
         let mut watcher = Watcher { stop, progress: Progress::on_stderr("images") };
         watcher.progress.about("under attack");
         watcher.progress.begin_at(0, places.len() as u64);
         let mut judge = || {
             let Clean { right, logits } =
-                eval::clean(&victim, &exam, &places, BATCH, &mut |_, _| !stop.requested())?;
+                eval::clean(&victim, &exam, &places, batch, &mut |_, _| !stop.requested())?;
             let attacks: Vec<&dyn Attack> = chain.attacks.iter().map(AsRef::as_ref).collect();
             let (attacks, places) = (&attacks[..], &places[..]);
             let trial = Trial { victim, climbed: victim, exam: &exam, places, attacks, settings: &settings };
