@@ -210,6 +210,7 @@ impl Cuda {
         let held = self.values(params)?;
         let key = Key { layout: network.layout().clone(), norm, keep, outputs, storage };
         let (planned, packed) = self.prepare(&mut state, (network, params), &held, &key)?;
+        planned.check_batch(images.len())?;
         let device = &self.device;
         let input = held::images(device, images)?;
         let floats = |count: usize| device.take(count * size_of::<f32>());
@@ -409,6 +410,7 @@ impl Engine for Cuda {
         let mut state = self.state();
         let held = self.values(params)?;
         let (planned, packed) = self.prepare(&mut state, (network, params), &held, &key)?;
+        planned.check_batch(count)?;
         if planned.wide[0].is_none() {
             drop(state);
             // Logits that no product writes come rounded to the storage: the loop of the host reads them.

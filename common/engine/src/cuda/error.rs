@@ -28,6 +28,8 @@ pub enum DeviceError {
         mib(*.wanted), mib(*.free), mib(*.total)
     )]
     NoRoom { network: String, images: usize, wanted: usize, free: usize, total: usize, hint: String },
+    #[error("a batch of {images} is more than the GPU's kernels count\nhint: --batch {most} is the largest")]
+    Batch { images: usize, most: usize },
     #[error("the GPU failed: {call}: {error}")]
     Failed { call: &'static str, error: String },
 }

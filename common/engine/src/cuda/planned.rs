@@ -1,6 +1,7 @@
 //! A plan with everything that this engine adds: the geometry of its convolutions, and where packed values lie.
 
 use super::conv::{Geometry, Way};
+use super::error::DeviceError;
 use super::precision::Storage;
 use crate::engine::{Keep, Norm};
 use crate::graph::{Network, NodeId};
@@ -66,6 +67,18 @@ impl Planned {
         });
         let wide = wide.collect();
         Self { storage, plan, convs, weights, folds, norms, bands, wide }
+    }
+
+    /// Refuses a batch whose largest map has more values than the kernels count, 2^31.
+    pub(super) fn check_batch(&self, images: usize) -> Result<(), DeviceError> {
+        let sizes = self
+            .plan
+            .steps
+            .values
+            .iter()
+            .map(|value| padded(value.shape[0]) * value.shape[1] * value.shape[2]);
+        let most = i32::MAX as usize / sizes.max().unwrap_or(1);
+        if images <= most { Ok(()) } else { Err(DeviceError::Batch { images, most }) }
     }
 
     /// Whether batch statistics are formed.
