@@ -336,7 +336,9 @@ impl Engine for Cuda {
         let given = seeds.iter().map(|seed| {
             let Some(seed) = seed else { return Ok(None) };
             let mut values: Vec<f32> = seed.flatten_all()?.to_vec1()?;
-            values.iter_mut().for_each(|value| *value *= scale);
+            for value in &mut values {
+                *value *= scale;
+            }
             Ok::<_, EngineError>(Some(device.upload(&values)?))
         });
         let given = given.collect::<Result<Vec<_>, _>>()?;
@@ -380,7 +382,9 @@ impl Engine for Cuda {
         }
         let Some(image) = image else { return Ok(None) };
         let mut values: Vec<f32> = device.download(&image, pixels)?;
-        values.iter_mut().for_each(|value| *value /= scale);
+        for value in &mut values {
+            *value /= scale;
+        }
         let [channels, height, width] = shape;
         Ok(Some(Tensor::from_vec(values, (count, channels, height, width), &Host::Cpu)?))
     }
