@@ -10,6 +10,8 @@
 //! equal bits from run to run on chips of one kind.
 
 mod arguments;
+mod buffer;
+mod card;
 mod conv;
 mod demand;
 mod device;
@@ -21,23 +23,24 @@ mod pack;
 mod planned;
 mod precision;
 mod run;
+mod surface;
 mod train;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use candle_core::{Device as Host, Tensor};
 
-use crate::check::{Origin, check_attack, check_descend, check_follow, check_forward, check_statistics};
-use crate::engine::{Ascent, BatchStats, Descent, Engine, EngineRow, Hardware, Keep, Norm, Pass};
+use crate::check::{Origin, check_forward};
+use crate::engine::{BatchStats, EngineRow, Keep, Norm, Pass};
 use crate::error::EngineError;
 use crate::graph::{Layout, Network, NodeId};
-use crate::host;
 use crate::images::Images;
-use crate::params::{Grads, Params, Precision, Values as Array};
+use crate::params::{Params, Precision, Values as Array};
 use crate::plan::padded;
+use buffer::Buffer;
 pub use demand::Demand;
+use device::Device;
 pub(crate) use device::usable;
-use device::{Buffer, Device};
 pub use error::DeviceError;
 use graph::Attack;
 use held::{Held, Reading};
@@ -45,7 +48,7 @@ pub use memory::{Footprint, Room, Work};
 use pack::{Packed, Values};
 use planned::Planned;
 pub use precision::Storage;
-use run::{Caller, Memory, Run, Seed, parts_bytes};
+use run::{Caller, Memory, Run, parts_bytes};
 use train::Momenta;
 
 /// The one for GPUs.
@@ -283,221 +286,6 @@ impl Cuda {
 impl Drop for Kept {
     fn drop(&mut self) {
         self.packed.release();
-    }
-}
-
-impl Engine for Cuda {
-    fn name(&self) -> &'static str {
-        match self.working {
-            Storage::F32 => "cuda-f32",
-            Storage::Tf32 => "cuda-tf32",
-            Storage::Bf16 => "cuda-bf16",
-            Storage::F16 => "cuda-f16",
-        }
-    }
-
-    fn hardware(&self) -> Hardware {
-        Hardware { device: self.device.name(), precision: self.judged.name(), room: Some(self.room) }
-    }
-
-    fn demand(&self, network: &Network, norm: Norm, keep: Keep, batch: usize) -> Option<Demand> {
-        Some(demand::demand(network, norm, keep, self.storage(keep), batch, self.device.card()))
-    }
-
-    fn forward(
-        &self,
-        network: &Network,
-        params: &Params,
-        images: &Images,
-        norm: Norm,
-        keep: Keep,
-        taps: &[NodeId],
-    ) -> Result<Pass, EngineError> {
-        self.pass((network, params), images, (norm, keep, self.storage(keep)), taps)
-    }
-
-    fn query(&self, network: &Network, params: &Params, images: &Images) -> Result<Tensor, EngineError> {
-        let mode = (Norm::Running, Keep::Nothing, self.working);
-        Ok(self.pass((network, params), images, mode, &[])?.logits)
-    }
-
-    fn backward(
-        &self,
-        tape: crate::Tape,
-        seeds: &[Option<Tensor>],
-        grads: Option<&mut Grads>,
-    ) -> Result<Option<Tensor>, EngineError> {
-        let kept: Kept = tape.into();
-        kept.origin.check_backward(seeds, grads.as_deref())?;
-        let _state = self.state();
-        let (device, planned, count) = (&kept.device, &kept.planned, kept.images);
-        let kernels = device.kernels(planned.storage);
-        let scale = planned.storage.gradient_scale();
-        let given = seeds.iter().map(|seed| {
-            let Some(seed) = seed else { return Ok(None) };
-            let mut values: Vec<f32> = seed.flatten_all()?.to_vec1()?;
-            for value in &mut values {
-                *value *= scale;
-            }
-            Ok::<_, EngineError>(Some(device.upload(&values)?))
-        });
-        let given = given.collect::<Result<Vec<_>, _>>()?;
-        let seeds: Vec<Seed> = given
-            .iter()
-            .map(|seed| seed.as_ref().map_or(Seed::None, |seed| Seed::Given(seed.address())))
-            .collect();
-        let len = grads.as_ref().map_or(0, |grads| grads.held().len());
-        let gradients = grads.map(|grads| held::write(device, grads.held_mut())).transpose()?;
-        // Scaled gradients are summed beside the caller's, and added to them at their own size.
-        let scaled = (scale > 1.0 && gradients.is_some()).then(|| Held::zeros(device, len)).transpose()?;
-        let sums = scaled.as_ref().map(Held::address).or(gradients);
-        let shape = kept.planned.plan.steps.values[0].shape;
-        let pixels = count * shape.iter().product::<usize>();
-        let image = kept.origin.keep.image().then(|| device.take(pixels * size_of::<f32>())).transpose()?;
-        let batch = device.take(planned.plan.batch_len * count)?;
-        let parts = device.take(parts_bytes(kernels.processors(), planned, count))?;
-        if count > 0 {
-            let run = Run {
-                kernels,
-                planned,
-                packed: &kept.packed,
-                values: Values {
-                    layout: &kept.layout,
-                    trainable: kept.trainable.address(),
-                    statistics: kept.statistics.address(),
-                },
-                images: count,
-                memory: memory(&kept.tape, &kept.norms, &batch, &parts),
-                caller: Caller {
-                    seeds: &seeds,
-                    image_gradient: image.as_ref().map_or(0, Buffer::address),
-                    gradients: sums.unwrap_or_default(),
-                    ..Caller::default()
-                },
-            };
-            run.program(&planned.plan.backward)?;
-            if let (Some(from), Some(to)) = (&scaled, gradients) {
-                train::add(kernels, from.address(), to, 1.0 / scale, len)?;
-            }
-        }
-        let Some(image) = image else { return Ok(None) };
-        let mut values: Vec<f32> = device.download(&image, pixels)?;
-        for value in &mut values {
-            *value /= scale;
-        }
-        let [channels, height, width] = shape;
-        Ok(Some(Tensor::from_vec(values, (count, channels, height, width), &Host::Cpu)?))
-    }
-
-    fn logits(&self, network: &Network, params: &Params, images: &Images) -> Result<Tensor, EngineError> {
-        host::logits(self, network, params, images)
-    }
-
-    fn attack(
-        &self,
-        network: &Network,
-        params: &Params,
-        clean: &Images,
-        start: &Images,
-        target: &Tensor,
-        by: Ascent,
-    ) -> Result<Images, EngineError> {
-        check_attack(network, params, clean, start, target)?;
-        refuse_f64(params)?;
-        let (norm, keep) = (Norm::Running, Keep::ForImage);
-        let (layout, outputs) = (network.layout().clone(), vec![network.output()]);
-        let key = Key { layout, norm, keep, outputs, storage: self.working };
-        let (device, count) = (&self.device, clean.len());
-        if count == 0 || by.steps == 0 {
-            return Ok(start.clone());
-        }
-        let mut state = self.state();
-        let held = self.values(params)?;
-        let (planned, packed) = self.prepare(&mut state, (network, params), &held, &key)?;
-        planned.check_batch(count)?;
-        if planned.wide[0].is_none() {
-            drop(state);
-            // Logits that no product writes come rounded to the storage: the loop of the host reads them.
-            return host::attack(self, network, params, clean, start, target, by);
-        }
-        let [clean, start] = [held::images(device, clean)?, held::images(device, start)?];
-        let target: Vec<f32> = target.to_dtype(candle_core::DType::F32)?.flatten_all()?.to_vec1()?;
-        let known = state.attacks.iter().position(|attack| attack.fits(&planned, &packed, count, by));
-        let attack = match known {
-            Some(index) => state.attacks.remove(index),
-            None => Attack::capture(device, network.layout(), &planned, &packed, count, by)?,
-        };
-        let result = attack.launch(&[clean.address(), start.address()], &target);
-        state.attacks.push(attack);
-        if state.attacks.len() > MOST_ATTACKS {
-            state.attacks.remove(0);
-        }
-        let [channels, height, width] = network.input();
-        let shape = [count, channels, height, width];
-        Ok(Images::elsewhere(Arc::new(result?), shape, Precision::F32))
-    }
-
-    fn clear(&self, grads: &mut Grads) -> Result<(), EngineError> {
-        if grads.held().precision() != Precision::F32 {
-            host::clear(grads);
-            return Ok(());
-        }
-        let _state = self.state();
-        // Whoever shares the old ones keeps them.
-        let zeros = Held::zeros(&self.device, grads.held().len())?;
-        grads.held_mut().set_remote(Arc::new(zeros));
-        Ok(())
-    }
-
-    fn descend(
-        &self,
-        params: &mut Params,
-        grads: &Grads,
-        velocity: &mut Array,
-        by: Descent,
-    ) -> Result<(), EngineError> {
-        check_descend(params, grads, velocity)?;
-        refuse_f64(params)?;
-        let _state = self.state();
-        Ok(train::descend(&self.device, self.working, params, grads.held(), velocity, by)?)
-    }
-
-    fn move_statistics(
-        &self,
-        network: &Network,
-        params: &mut Params,
-        batch: &BatchStats,
-    ) -> Result<(), EngineError> {
-        let Some(batch) = &batch.values else { return Ok(()) };
-        check_statistics(network, params, batch)?;
-        refuse_f64(params)?;
-        let mut state = self.state();
-        let known = state.momenta.iter().position(|momenta| Arc::ptr_eq(&momenta.layout, network.layout()));
-        let momenta = match known {
-            Some(index) => state.momenta.remove(index),
-            None => Momenta::new(&self.device, network)?,
-        };
-        let moved =
-            train::move_statistics(&self.device, self.working, &momenta, params.held_statistics_mut(), batch);
-        state.momenta.push(momenta);
-        if state.momenta.len() > MOST_PLANS {
-            state.momenta.remove(0);
-        }
-        for counter in params.batches_tracked_mut() {
-            *counter += 1;
-        }
-        Ok(moved?)
-    }
-
-    fn follow(&self, average: &mut Params, student: &Params, decay: f64) -> Result<(), EngineError> {
-        check_follow(average, student)?;
-        refuse_f64(student)?;
-        let _state = self.state();
-        let (device, storage) = (&self.device, self.working);
-        train::follow(device, storage, average.held_trainable_mut(), student.held_trainable(), decay)?;
-        train::follow(device, storage, average.held_statistics_mut(), student.held_statistics(), decay)?;
-        average.batches_tracked_mut().copy_from_slice(student.batches_tracked());
-        Ok(())
     }
 }
 

@@ -4,8 +4,8 @@
 //! but never less than a launch itself does. It is a floor for these kernels, not a promise: what is measured lies above it by
 //! what the kernels lose.
 
+use super::card::Card;
 use super::conv::Way;
-use super::device::Card;
 use super::planned::Planned;
 use super::precision::Storage;
 use crate::engine::{Keep, Norm};

@@ -11,7 +11,10 @@ use cudarc::driver::sys::CUdevice_attribute as Attribute;
 use cudarc::driver::{CudaContext, CudaSlice, CudaStream, DevicePtr, DriverError, result, sys};
 
 use super::arguments::{Address, Arguments};
+use super::buffer::Buffer;
+use super::card::Card;
 use super::error::DeviceError;
+use super::graph::Graph;
 use super::precision::Storage;
 
 /// Drivers from this CUDA version on read the kernels' PTX.
@@ -53,41 +56,6 @@ impl Kernels<'_> {
         arguments: &A,
     ) -> Result<(), DeviceError> {
         self.device.launch((self.storage, kernel), grid, arguments)
-    }
-}
-
-/// What a card can do at most, as its maker states it, and what share of that plain kernels reach.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Card {
-    /// Bytes a second from its memory.
-    pub bandwidth: f64,
-    /// Operations a second of its tensor cores in 16 bits with f32 sums, without sparsity.
-    pub tensor: f64,
-    /// Multiprocessors.
-    pub processors: usize,
-}
-
-impl Card {
-    /// By a part of its name; an A100 where it is not known.
-    fn named(name: &str, processors: usize) -> Self {
-        // Makers' data sheets: TB/s, TFLOP/s.
-        const CARDS: &[(&str, f64, f64)] = &[
-            ("H200", 4.8, 989.0),
-            ("H100 PCIe", 2.0, 756.0),
-            ("H100", 3.35, 989.0),
-            ("B200", 8.0, 2250.0),
-            ("L40S", 0.864, 362.0),
-            ("RTX 5090", 1.79, 209.0),
-            ("RTX 4090", 1.01, 165.0),
-            ("RTX 3090", 0.936, 71.0),
-            ("RTX 3060", 0.36, 25.0),
-            ("T4", 0.32, 65.0),
-            ("V100", 0.9, 125.0),
-            ("A100", 1.94, 312.0),
-        ];
-        let known = CARDS.iter().find(|(part, ..)| name.contains(part)).unwrap_or(&CARDS[CARDS.len() - 1]);
-        // Plain loads reach four fifths of the bandwidth; `mma.sync` three fifths of Hopper's tensor cores.
-        Self { bandwidth: 0.8e12 * known.1, tensor: 0.6e12 * known.2, processors }
     }
 }
 
@@ -250,7 +218,12 @@ impl Device {
             None => self.allocate(bytes)?,
         };
         let address = slice.device_ptr(&self.stream).0;
-        Ok(Buffer { slice: Some(slice), address, device: self.clone() })
+        Ok(Buffer::new(slice, address, self.clone()))
+    }
+
+    /// Memory that nobody uses any more.
+    pub(super) fn give_back(&self, slice: CudaSlice<u8>) {
+        locked(&self.spare).entry(slice.len()).or_default().push(slice);
     }
 
     fn allocate(&self, bytes: usize) -> Result<CudaSlice<u8>, DeviceError> {
@@ -408,55 +381,6 @@ impl Device {
     }
 }
 
-/// Launches that were captured.
-pub(super) struct Graph(cudarc::driver::CudaGraph);
-
-// SAFETY: the engine's lock is held while a graph is used or dropped.
-#[allow(unsafe_code)]
-unsafe impl Send for Graph {}
-
-impl Graph {
-    /// Queues all of them.
-    pub(super) fn launch(&self) -> Result<(), DeviceError> {
-        self.0.launch().map_err(failed("cuGraphLaunch"))
-    }
-}
-
-/// A piece of the device's memory, given back for the next use when dropped.
-pub(super) struct Buffer {
-    slice: Option<CudaSlice<u8>>,
-    address: Address,
-    device: Arc<Device>,
-}
-
-impl Buffer {
-    /// Where it begins.
-    pub(super) fn address(&self) -> Address {
-        self.address
-    }
-
-    /// Whose it is.
-    pub(super) fn device(&self) -> &Arc<Device> {
-        &self.device
-    }
-
-    fn slice(&self) -> &CudaSlice<u8> {
-        self.slice.as_ref().expect("only a drop takes it")
-    }
-
-    fn slice_mut(&mut self) -> &mut CudaSlice<u8> {
-        self.slice.as_mut().expect("only a drop takes it")
-    }
-}
-
-impl Drop for Buffer {
-    fn drop(&mut self) {
-        if let Some(slice) = self.slice.take() {
-            locked(&self.device.spare).entry(slice.len()).or_default().push(slice);
-        }
-    }
-}
-
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -469,6 +393,6 @@ fn name_of(error: DriverError) -> String {
     }
 }
 
-fn failed(call: &'static str) -> impl Fn(DriverError) -> DeviceError {
+pub(super) fn failed(call: &'static str) -> impl Fn(DriverError) -> DeviceError {
     move |error| DeviceError::Failed { call, error: name_of(error) }
 }

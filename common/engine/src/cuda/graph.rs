@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::arguments::{Address, PgdStep, Slope};
+use super::buffer::Buffer;
 use super::conv::int;
-use super::device::{Buffer, Device, Graph, Grid};
+use super::device::{Device, Grid, failed};
 use super::error::DeviceError;
 use super::held::Held;
 use super::pack::{Packed, Values};
@@ -13,6 +14,20 @@ use super::run::{Caller, Memory, Run, Seed, parts_bytes};
 use crate::engine::Ascent;
 use crate::graph::Layout;
 use crate::plan::{Action, Slot, padded};
+
+/// Launches that were captured.
+pub(super) struct Graph(pub(super) cudarc::driver::CudaGraph);
+
+// SAFETY: the engine's lock is held while a graph is used or dropped.
+#[allow(unsafe_code)]
+unsafe impl Send for Graph {}
+
+impl Graph {
+    /// Queues all of them.
+    pub(super) fn launch(&self) -> Result<(), DeviceError> {
+        self.0.launch().map_err(failed("cuGraphLaunch"))
+    }
+}
 
 /// An attack of fixed sizes with all its memory.
 pub(super) struct Attack {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::arguments::Address;
-use super::device::{Buffer, Device};
+use super::buffer::Buffer;
+use super::device::Device;
 use super::error::DeviceError;
 use crate::error::EngineError;
 use crate::images::Images;

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::arguments::{Address, Fold, Norm as NormArguments, NormGradient, Pack};
+use super::buffer::Buffer;
 use super::conv::{Way, int};
-use super::device::{Buffer, Device, Grid};
+use super::device::{Device, Grid};
 use super::error::DeviceError;
 use super::planned::Planned;
 use crate::graph::{Layout, NodeId, Role};

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::arguments::{Address, Average, ScaleAdd, Sgd, Statistics};
+use super::buffer::Buffer;
 use super::conv::int;
-use super::device::{Buffer, Device, Grid, Kernels};
+use super::device::{Device, Grid, Kernels};
 use super::error::DeviceError;
 use super::held;
 use super::precision::Storage;
