@@ -24,7 +24,7 @@ ROWS = [
     ("ResNet-18: RSLAD step with cached labels", "resnet18", "step", [], [*OFFICIAL, "--teacher", TEACHER], BEST, (0.33, 0.6)),
     ("MobileNetV2: RSLAD step with cached labels", "mobilenet-v2", "step", [], [*OFFICIAL, "--teacher", TEACHER], BEST, (0.25, 0.4)),
     ("WRN-34-10: labels in f32, beside TF32", "wrn-34-10", "forward", [], OFFICIAL, None, (1.0, None)),
-    ("WRN-34-10: labels in TF32, beside TF32", "wrn-34-10", "forward", ["--precision", "tf32", "--exact-conv"], OFFICIAL, None, (1.0, None)),
+    ("WRN-34-10: labels in TF32, beside TF32", "wrn-34-10", "forward", ["--precision", "tf32"], OFFICIAL, None, (1.0, None)),
 ]
 
 
@@ -58,7 +58,10 @@ def compare(row, args):
     for setting, aim in zip((official, best), aims):
         theirs = run([*peer, *setting]) if setting else None
         if setting:
-            ours.append(run(mine)["median_seconds"])
+            again = run(mine)
+            if again is None:
+                sys.exit(f"{' '.join(mine)} failed")
+            ours.append(again["median_seconds"])
             version = theirs["version"] if theirs else version
         cells += ratio_text(ours, theirs, aim)
     print(f"{name}: {[round(one * 1e3, 2) for one in ours]} ms, {cells}", file=sys.stderr, flush=True)
@@ -78,11 +81,24 @@ def main():
     parser.add_argument("--distill", type=Path, default=ROOT / "target/debug/distill")
     parser.add_argument("--out", type=Path, default=ROOT / "bench/GPU.md")
     args = parser.parse_args()
-    rows = [compare(row, args) for row in ROWS if args.only in row[1]]
+    wanted = [row for row in ROWS if args.only in row[1]]
+    if not wanted:
+        parser.error(f"no row's network has `{args.only}` in its name")
+    if not args.distill.exists():
+        parser.error(f"no {args.distill}: cargo build --bin distill")
+    try:
+        import torch
+
+        if not torch.cuda.is_available():
+            parser.error("PyTorch sees no GPU")
+        machine = card()
+    except (ImportError, OSError, subprocess.CalledProcessError) as error:
+        parser.error(f"PyTorch and an NVIDIA card are wanted: {error}")
+    rows = [compare(row, args) for row in wanted]
     lines = [
         "# On a GPU, beside PyTorch",
         "",
-        f"{card()}; `{' '.join(['python', 'bench/gpu.py', *sys.argv[1:]])}`; PyTorch {rows[0][2]}, batch {args.batch}, 3x32x32, 10",
+        f"{machine}; `{' '.join(['python', 'bench/gpu.py', *sys.argv[1:]])}`; PyTorch {rows[0][2]}, batch {args.batch}, 3x32x32, 10",
         "attack steps. Times are those of this card on that day; the ratio is what to compare, with the spread of the slowest and",
         "fastest repetitions.",
         "",

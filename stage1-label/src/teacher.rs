@@ -37,7 +37,7 @@ impl Teacher {
     pub fn from_file(file: &WeightsFile, said: &Foreign, task: Task, machine: Machine) -> Result<Self> {
         let loaded = model::load_from(file, said, task, Precision::F32)?;
         cli::say_notes(Path::new(file.path()), &loaded.notes);
-        Ok(Self { engine: machine.start(true).map_err(stopped)?, loaded })
+        Ok(Self { engine: machine.start_for_answers().map_err(stopped)?, loaded })
     }
 
     /// Its architecture, as the zoo spells it.

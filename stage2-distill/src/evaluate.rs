@@ -265,6 +265,8 @@ fn setting(
         restarts: exam.restarts,
         seed: exam.seed,
         engine: engine.name().into(),
+        device: engine.hardware().device,
+        judged_in: engine.hardware().precision.into(),
         exact_conv: exam.exact_conv,
         version: cli::build::VERSION.into(),
         commit: cli::build::commit().map(Into::into),

@@ -121,8 +121,9 @@ impl Run<'_> {
             if let Some(said) = Part::join(&mut state.parts, here) {
                 warn(said);
             }
+            // A finished run stays as it was made, whatever it is asked for again with.
+            self.record(&state)?;
         }
-        self.record(&state)?;
         let metrics = Metrics::open(&self.folder, state.metrics_bytes)?;
         let mut progress = Progress::on_stderr("images");
         if !was_done {

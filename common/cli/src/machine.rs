@@ -23,7 +23,7 @@ pub struct MachineArgs {
     /// What runs the networks: cpu, cuda (an NVIDIA GPU; cuda:1 is the second), auto [default: cpu]
     #[arg(long = "device", global = true, display_order = 901, value_name = "NAME", alias = "engine")]
     pub engine: Option<Kind>,
-    /// How a GPU computes: f32, tf32, bf16 or f16 [default: f32 for labels and judging, bf16 to attack and train]
+    /// How a GPU labels (default f32), or attacks and trains (default bf16): f32, tf32, bf16, f16. Verdicts stay f32
     #[arg(long, global = true, display_order = 902, value_name = "NAME")]
     pub precision: Option<Storage>,
 }
@@ -63,12 +63,21 @@ impl Machine {
     /// Starts the engine, and says what `auto` stands for. `exact_conv` keeps it from convolutions that round more than a
     /// plain sum does.
     pub fn start(self, exact_conv: bool) -> Result<Box<dyn Engine>, EngineError> {
+        self.started(exact_conv, false)
+    }
+
+    /// Starts it for answers alone, in the precision that was asked for: for labels.
+    pub fn start_for_answers(self) -> Result<Box<dyn Engine>, EngineError> {
+        self.started(true, true)
+    }
+
+    fn started(self, exact_conv: bool, answers: bool) -> Result<Box<dyn Engine>, EngineError> {
         let Self { threads, precision, .. } = self;
         let (engine, why) = self.engine.choose();
         if let Some(why) = why {
             note(format_args!("--device auto is {why}"));
         }
-        let engine = engine.start(&Start { threads, exact_conv, precision, ordinal: 0 })?;
+        let engine = engine.start(&Start { threads, exact_conv, answers, precision, ordinal: 0 })?;
         let hardware = engine.hardware();
         if precision.is_none() && hardware.precision != Storage::F32.name() {
             warn(format_args!(

@@ -67,7 +67,7 @@ impl Stop {
     pub fn requested(&self) -> bool {
         let asked = self.asked.load(Ordering::SeqCst);
         if asked {
-            // Demand that ends at once must not end before it was said.
+            // Work that ends at once must not end before it was said.
             self.say();
         }
         asked

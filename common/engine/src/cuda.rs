@@ -58,8 +58,8 @@ pub(crate) static ROW: EngineRow = EngineRow {
     start: |start| {
         let device = Device::open(start.ordinal)?;
         let best = if device.knows(Storage::F32) { [Storage::F32, Storage::Bf16] } else { [Storage::F16; 2] };
-        let working = start.precision.unwrap_or(best[usize::from(!start.exact_conv)]);
-        let judged = if start.exact_conv { working } else { best[0] };
+        let working = start.precision.unwrap_or(best[usize::from(!start.answers)]);
+        let judged = if start.answers { working } else { best[0] };
         Ok(Box::new(Cuda::on(device, judged, working)?))
     },
 };
@@ -75,13 +75,14 @@ pub struct Cuda {
     working: Storage,
     room: Room,
     state: Mutex<State>,
+    /// The attacks that were captured, the last one used last.
+    attacks: Arc<Mutex<Vec<Attack>>>,
 }
 
-/// Plans of the networks that were seen, the last one used last, and attacks likewise.
+/// Plans of the networks that were seen, the last one used last.
 #[derive(Default)]
 struct State {
     plans: Vec<Known>,
-    attacks: Vec<Attack>,
     momenta: Vec<Momenta>,
 }
 
@@ -140,7 +141,9 @@ impl Cuda {
         let [free, total] = device.free_memory()?;
         let room =
             Room { footprint: Footprint { judged, working, processors: device.processors() }, free, total };
-        Ok(Self { device: Arc::new(device), judged, working, room, state: Mutex::default() })
+        let attacks = Arc::default();
+        device.may_drop(&attacks);
+        Ok(Self { device: Arc::new(device), judged, working, room, state: Mutex::default(), attacks })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -174,11 +177,12 @@ impl Cuda {
             Known { key: key.clone(), planned: Arc::new(planned), packed: None }
         };
         // Batch statistics do not enter the packed weights, so that moving the running ones leaves them fresh.
-        let version = if key.norm == Norm::Batch { params.trainable_version() } else { params.version() };
+        let learned = key.norm == Norm::Batch && !known.planned.has_bands();
+        let version = if learned { params.trainable_version() } else { params.version() };
         let packed = match known.packed.take() {
             Some((packed_for, packed)) if packed_for == version => packed,
             // Nothing that was kept by a forward reads it any more, and what is queued comes before.
-            Some((_, packed)) if packed.is_free() => {
+            Some((_, packed)) if packed.is_free() && !known.planned.has_bands() => {
                 packed.pack(&known.planned, values(network, trainable, statistics))?;
                 packed
             }

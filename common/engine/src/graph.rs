@@ -154,6 +154,8 @@ impl Network {
         let is_first = |node: &Node| matches!(node.op, Op::Normalize { .. }) && node.inputs == [image];
         if self.nodes.get(1).is_some_and(is_first) {
             self.nodes[1].op = op;
+            // Engines know a network by its layout: another network has another one.
+            self.layout = Arc::new((*self.layout).clone());
             return Ok(self);
         }
         if self.find("normalize").is_some() {

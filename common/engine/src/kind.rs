@@ -32,10 +32,11 @@ pub struct Kind {
 pub struct Start {
     /// Threads on the processor; no result depends on them.
     pub threads: usize,
-    /// As in [`Cpu::exact_conv`](crate::Cpu::exact_conv); the reference is always exact. On a GPU, attacks and training
-    /// are then in f32 unless `precision` says otherwise.
+    /// As in [`Cpu::exact_conv`](crate::Cpu::exact_conv); other engines are always exact.
     pub exact_conv: bool,
-    /// How a GPU stores maps in attacks and training; where `exact_conv`, in every forward.
+    /// Whether it is started for answers alone, forwards that keep nothing: labels.
+    pub answers: bool,
+    /// How a GPU stores maps, where somebody chose: in attacks and training, or in `answers`. What is judged by stays f32.
     pub precision: Option<Storage>,
     /// Which GPU, counted from 0.
     pub ordinal: usize,
@@ -75,7 +76,8 @@ impl Kind {
 
     /// Starts it.
     pub fn start(self, start: &Start) -> Result<Box<dyn Engine>, EngineError> {
-        if let Some(precision) = start.precision.filter(|_| !self.has_precisions()) {
+        if let Some(precision) = start.precision.filter(|&one| one != Storage::F32 && !self.has_precisions())
+        {
             return Err(EngineError::Precisions { engine: self.name(), precision: precision.name() });
         }
         (self.row.start)(&Start { ordinal: self.ordinal, ..*start })
@@ -128,7 +130,7 @@ impl From<DeviceError> for EngineError {
 mod tests {
     use super::*;
 
-    const START: Start = Start { threads: 1, exact_conv: false, precision: None, ordinal: 0 };
+    const START: Start = Start { threads: 1, exact_conv: false, answers: false, precision: None, ordinal: 0 };
 
     #[test]
     fn every_engine_is_found_by_its_name_and_starts_or_says_that_there_is_no_gpu() {

@@ -58,7 +58,7 @@ impl Part {
     fn note(&self, from: usize, before: &str) -> String {
         let (first, last) = (from + 1, self.after_step);
         format!(
-            "steps {first} to {last} ran on {before}; from here on it is {self}: last bits may differ from those of a run made in one place"
+            "steps {first} to {last} ran on {before}; from here on it is {self}: it rounds otherwise, so the student is not that of a run made in one place"
         )
     }
 }

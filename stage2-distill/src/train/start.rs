@@ -42,7 +42,9 @@ pub(super) fn start<'a>(
     let task = source::task(&dataset);
     let (architecture, network) = model::build(&config.student, task)?;
     let supply = Supply::open(config, objective.as_ref(), &spec, &dataset, task)?;
-    let teacher = supply.teacher(around.engine).map(|teacher| (teacher.network, Work::Forward));
+    let climbed = matches!(objective.needs(), Needs::LiveTeacher { climbed: true, .. });
+    let asked = if climbed { Work::Attack } else { Work::Forward };
+    let teacher = supply.teacher(around.engine).map(|teacher| (teacher.network, asked));
     let networks: Vec<_> = [(&network, Work::Training)].into_iter().chain(teacher).collect();
     cli::refuse_too_large(around.engine, &networks, config.batch)?;
     if let (Needs::Nothing, Some(labels)) = (objective.needs(), &config.labels) {

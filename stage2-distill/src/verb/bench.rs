@@ -42,7 +42,10 @@ impl BenchArgs {
     pub(super) fn run(&self, machine: MachineArgs) -> Result<(), RunError> {
         let stop = Stop::on_signals_after("this pass")?;
         let machine = machine.machine();
-        let engine = machine.start(self.exact_conv)?;
+        let engine = match self.mode {
+            Mode::Forward => machine.start_for_answers()?,
+            Mode::Attack | Mode::Train | Mode::Step => machine.start(self.exact_conv)?,
+        };
         note(format_args!(
             "{}: {} + 2 times {:?} of {} images on {}",
             self.student,

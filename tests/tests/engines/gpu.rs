@@ -241,3 +241,39 @@ fn no_images_give_no_logits_and_f64_is_refused() {
     let error = engine.logits(&network, &wide, &images).unwrap_err().to_string();
     assert!(error.contains("f32 only") && error.contains("hint"), "{error}");
 }
+
+/// Gradients at the logits as attacks meet them: of quotients, and of means over a batch.
+#[test]
+fn gradients_of_any_size_come_through_sixteen_bits() {
+    let Some(_gpu) = gpu("gradients_of_any_size_come_through_sixteen_bits") else { return };
+    let (network, params) = small("tiny-cnn", [1, 28, 28]);
+    let images: Images = tensor(1, &[3, 1, 28, 28], Precision::F32).into();
+    let seed = (tensor(3, &[3, 10], Precision::F32) - 0.5).unwrap();
+    for storage in [Storage::F16, Storage::Bf16] {
+        let engine = cuda(storage);
+        let gradient = |factor: f64| {
+            let (norm, keep) = (Norm::Running, Keep::ForImage);
+            let pass = engine.forward(&network, &params, &images, norm, keep, &[]).unwrap();
+            let seed = (&seed * factor).unwrap();
+            values(&engine.backward(pass.tape, &[Some(seed)], None).unwrap().unwrap())
+        };
+        let one = gradient(1.0);
+        assert!(size(&one) > 0.0);
+        // Powers of two: nothing else may change.
+        for factor in [2.0f64.powi(14), 2.0f64.powi(-24)] {
+            let other: Vec<f64> = gradient(factor).into_iter().map(|value| value / factor).collect();
+            assert!(other == one, "{storage}: gradients times {factor}");
+        }
+    }
+}
+
+#[test]
+fn an_output_that_is_asked_for_twice_is_given_twice() {
+    let Some(_gpu) = gpu("an_output_that_is_asked_for_twice_is_given_twice") else { return };
+    let (network, params) = small("tiny-cnn", [1, 28, 28]);
+    let taps = [network.output(), network.find("pool").unwrap(), network.output()];
+    let found = run(&cuda(Storage::Bf16), &network, &params, &[0, 1], (Norm::Running, Keep::Nothing), &taps);
+    let outputs: Vec<Vec<f64>> = found.outputs.iter().map(values).collect();
+    assert!(outputs[0].iter().all(|value| value.is_finite()));
+    assert!(outputs[1] == outputs[0] && outputs[3] == outputs[0] && outputs[2] != outputs[0]);
+}

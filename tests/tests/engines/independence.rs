@@ -153,3 +153,15 @@ fn no_images_give_no_logits_and_f64_is_refused() {
     let error = cpu(1).logits(&network, &wide, &images).unwrap_err().to_string();
     assert!(error.contains("f32 only") && error.contains("hint"), "{error}");
 }
+
+#[test]
+fn a_network_with_another_normalisation_is_another_network() {
+    let (_, network) = model::build("tiny-cnn", Task { input: [1, 28, 28], classes: 10 }).unwrap();
+    let one = network.normalised(&[0.5], &[0.25]).unwrap();
+    let other = one.clone().normalised(&[0.1], &[1.0]).unwrap();
+    let params = drawn(&one).to_precision(Precision::F32);
+    let images = crate::tensor(1, &[2, 1, 28, 28], Precision::F32).into();
+    let engine = cpu(1);
+    let logits = |network: &Network| values(&engine.logits(network, &params, &images).unwrap());
+    assert!(logits(&one) != logits(&other));
+}

@@ -26,7 +26,6 @@ impl Card {
             ("RTX 3090", 0.936, 71.0),
             ("RTX 3060", 0.36, 25.0),
             ("T4", 0.32, 65.0),
-            ("V100", 0.9, 125.0),
             ("A100", 1.94, 312.0),
         ];
         let known = CARDS.iter().find(|(part, ..)| name.contains(part)).unwrap_or(&CARDS[CARDS.len() - 1]);

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::ffi::{CString, c_void};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use cudarc::driver::sys::CUdevice_attribute as Attribute;
 use cudarc::driver::{CudaContext, CudaSlice, CudaStream, DevicePtr, DriverError, result, sys};
@@ -14,7 +14,7 @@ use super::arguments::{Address, Arguments};
 use super::buffer::Buffer;
 use super::card::Card;
 use super::error::DeviceError;
-use super::graph::Graph;
+use super::graph::{Attack, Graph};
 use super::precision::Storage;
 
 /// Drivers from this CUDA version on read the kernels' PTX.
@@ -30,7 +30,11 @@ pub(super) struct Device {
     modules: Mutex<HashMap<Storage, Module>>,
     kernels: Mutex<HashMap<(Storage, &'static str), Kernel>>,
     capability: (i32, i32),
+    /// Held while a graph is captured, and by whoever copies: a copy of another thread would end up in the graph.
+    turn: Mutex<()>,
     spare: Mutex<HashMap<usize, Vec<CudaSlice<u8>>>>,
+    /// The attacks that its engine keeps: the memory that may go first.
+    graphs: OnceLock<Weak<Mutex<Vec<Attack>>>>,
     /// Multiprocessors.
     processors: usize,
 }
@@ -80,7 +84,8 @@ pub(crate) fn usable(ordinal: usize) -> Result<String, DeviceError> {
         return Ok(name);
     }
     let (precision, hint) = (Storage::F16.name(), "--device cpu");
-    Err(DeviceError::OldDevice { name, capability, precision, hint })
+    let least = Storage::F16.capability();
+    Err(DeviceError::OldDevice { name, capability, precision, least, hint })
 }
 
 /// What a machine has of GPUs, or why it has none.
@@ -155,7 +160,8 @@ impl Device {
         let stream = context.new_stream().map_err(failed("cuStreamCreate"))?;
         let (modules, kernels, spare) = (Mutex::default(), Mutex::default(), Mutex::default());
         let processors = usize::try_from(processors).unwrap_or(1).max(1);
-        Ok(Self { stream, context, modules, kernels, capability, spare, processors })
+        let (turn, graphs) = (Mutex::default(), OnceLock::new());
+        Ok(Self { stream, context, modules, kernels, capability, turn, spare, graphs, processors })
     }
 
     /// Whether its tensor cores know this storage.
@@ -168,7 +174,8 @@ impl Device {
         if !self.knows(storage) {
             let (name, capability, precision) = (self.name(), self.capability, storage.name());
             let hint = if self.knows(Storage::F16) { "--precision f16" } else { "--device cpu" };
-            return Err(DeviceError::OldDevice { name, capability, precision, hint });
+            let least = storage.capability();
+            return Err(DeviceError::OldDevice { name, capability, precision, least, hint });
         }
         let mut modules = locked(&self.modules);
         if modules.contains_key(&storage) {
@@ -221,6 +228,12 @@ impl Device {
         Ok(Buffer::new(slice, address, self.clone()))
     }
 
+    /// Where its engine keeps attacks, which memory may be taken from.
+    pub(super) fn may_drop(&self, attacks: &Arc<Mutex<Vec<Attack>>>) {
+        // There is one engine to a device.
+        let _ = self.graphs.set(Arc::downgrade(attacks));
+    }
+
     /// Memory that nobody uses any more.
     pub(super) fn give_back(&self, slice: CudaSlice<u8>) {
         locked(&self.spare).entry(slice.len()).or_default().push(slice);
@@ -231,6 +244,10 @@ impl Device {
         #[allow(unsafe_code)]
         let once = || unsafe { self.stream.alloc::<u8>(bytes) };
         once().or_else(|_| {
+            // Graphs can be captured again.
+            if let Some(graphs) = self.graphs.get().and_then(Weak::upgrade) {
+                locked(&graphs).clear();
+            }
             locked(&self.spare).clear();
             self.synchronize()?;
             once().map_err(|error| {
@@ -260,6 +277,7 @@ impl Device {
 
     /// Zeros from a place on.
     pub(super) fn clear_at(&self, at: Address, bytes: usize) -> Result<(), DeviceError> {
+        self.context.bind_to_thread().map_err(failed("cuCtxSetCurrent"))?;
         // SAFETY: the place is inside a buffer that its owner keeps.
         #[allow(unsafe_code)]
         unsafe { result::memset_d8_async(at, 0, bytes, self.stream.cu_stream()) }
@@ -282,6 +300,7 @@ impl Device {
         buffer: &mut Buffer,
         values: &[T],
     ) -> Result<(), DeviceError> {
+        let _turn = locked(&self.turn);
         let bytes: &[u8] = bytemuck::cast_slice(values);
         self.stream.memcpy_htod(bytes, buffer.slice_mut()).map_err(failed("cuMemcpyHtoDAsync"))
     }
@@ -295,6 +314,7 @@ impl Device {
         let mut values = vec![T::zeroed(); count];
         let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut values);
         let view = buffer.slice().slice(..bytes.len());
+        let _turn = locked(&self.turn);
         self.stream.memcpy_dtoh(&view, bytes).map_err(failed("cuMemcpyDtoHAsync"))?;
         self.synchronize()?;
         Ok(values)
@@ -302,6 +322,7 @@ impl Device {
 
     /// Copies f32 from one place on the device to another.
     pub(super) fn copy_floats(&self, from: Address, to: Address, count: usize) -> Result<(), DeviceError> {
+        self.context.bind_to_thread().map_err(failed("cuCtxSetCurrent"))?;
         // SAFETY: both places are inside buffers that their owners keep.
         #[allow(unsafe_code)]
         unsafe { result::memcpy_dtod_async(to, from, count * size_of::<f32>(), self.stream.cu_stream()) }
@@ -369,6 +390,7 @@ impl Device {
         &self,
         queue: impl FnOnce() -> Result<(), DeviceError>,
     ) -> Result<Graph, DeviceError> {
+        let _turn = locked(&self.turn);
         let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
         self.stream.begin_capture(mode).map_err(failed("cuStreamBeginCapture"))?;
         let queued = queue();
@@ -381,7 +403,7 @@ impl Device {
     }
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -18,9 +18,15 @@ pub enum DeviceError {
     #[error("no GPU {wanted}: this machine has {count}, counted from 0\nhint: --device cuda:0")]
     NoSuchDevice { wanted: usize, count: usize },
     #[error(
-        "{name} has compute capability {}.{}, too old for {precision}\nhint: {hint}", .capability.0, .capability.1
+        "{name} has compute capability {}.{}, and {precision} needs {}.{}\nhint: {hint}", .capability.0, .capability.1, .least.0, .least.1
     )]
-    OldDevice { name: String, capability: (i32, i32), precision: &'static str, hint: &'static str },
+    OldDevice {
+        name: String,
+        capability: (i32, i32),
+        precision: &'static str,
+        least: (i32, i32),
+        hint: &'static str,
+    },
     #[error("out of memory on the GPU: {} more wanted, {} of {} free\nhint: {hint}", mib(*.wanted), mib(*.free), mib(*.total))]
     Memory { wanted: usize, free: usize, total: usize, hint: String },
     #[error(

@@ -46,6 +46,13 @@ pub(super) struct Attack {
     graph: Graph,
 }
 
+impl Drop for Attack {
+    fn drop(&mut self) {
+        // A graph must not go while it runs; a device that does not answer runs nothing.
+        let _ = self.adversarial.device().synchronize();
+    }
+}
+
 impl Attack {
     /// Whether it is this one.
     pub(super) fn fits(
@@ -101,7 +108,7 @@ impl Attack {
             logits: wide.address(),
             target: target.address(),
             seed: run.at(seed_slot(planned)),
-            weight: planned.storage.gradient_scale(),
+            weight: 1.0,
             images: int(images),
             classes: int(classes),
             pixel: int(row),

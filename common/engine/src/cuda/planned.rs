@@ -81,6 +81,11 @@ impl Planned {
         if images <= most { Ok(()) } else { Err(DeviceError::Batch { images, most }) }
     }
 
+    /// Whether statistics of a file are read besides those of BatchNorm: whatever was packed from them is made anew.
+    pub(super) fn has_bands(&self) -> bool {
+        self.bands.1 > 0
+    }
+
     /// Whether batch statistics are formed.
     pub(super) fn has_batch_moments(&self) -> bool {
         self.plan.steps.norms.iter().any(|norm| matches!(norm.moments, crate::plan::Moments::Batch))

@@ -39,12 +39,14 @@ impl Storage {
         }
     }
 
-    /// What gradients are multiplied by on their way through a network, a power of two: f16 rounds to zero what is below
-    /// 6e-8, where the gradients of a mean over a batch lie.
-    pub(super) const fn gradient_scale(self) -> f32 {
-        match self {
-            Self::F16 => 1024.0,
-            _ => 1.0,
+    /// What gradients are multiplied by on their way through a network, where the largest at its outputs is this: a power
+    /// of two. f16 rounds to zero what is below 6e-8, where gradients of a mean over a batch lie, and what is above 65504
+    /// to infinity, where gradients of quotients lie.
+    pub(super) fn gradient_scale(self, largest: f32) -> f32 {
+        if self == Self::F16 && largest > 0.0 && largest.is_finite() {
+            2.0f32.powi(4 - largest.log2().ceil().clamp(-60.0, 60.0) as i32)
+        } else {
+            1.0
         }
     }
 

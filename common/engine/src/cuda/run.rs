@@ -174,13 +174,16 @@ impl Run<'_> {
             Action::Export { output } => {
                 let value = of_a();
                 let out = self.caller.outputs[*output];
+                // Of outputs of one value the first has the wide ones.
+                let outputs = &self.planned.plan.steps.outputs;
+                let first = outputs.iter().position(|other| other.0 == outputs[*output].0).unwrap_or(*output);
                 if out == 0 {
                     // Whoever runs it reads the wide values.
-                } else if self.caller.wide[*output] == 0 {
+                } else if self.caller.wide[first] == 0 {
                     self.export(a, out, value, false)?;
                 } else {
                     let (channels, pixel) = (value.shape[0], padded(value.shape[0]));
-                    let from = self.caller.wide[*output];
+                    let from = self.caller.wide[first];
                     let wide = Wide {
                         from,
                         to: out,

@@ -6,6 +6,7 @@ use candle_core::{DType, Device as Host, Tensor};
 
 use super::buffer::Buffer;
 use super::demand::{self, Demand};
+use super::device::locked;
 use super::graph::Attack;
 use super::held::{self, Held};
 use super::pack::Values;
@@ -66,16 +67,19 @@ impl Engine for Cuda {
         let _state = self.state();
         let (device, planned, count) = (&kept.device, &kept.planned, kept.images);
         let kernels = device.kernels(planned.storage);
-        let scale = planned.storage.gradient_scale();
-        let given = seeds.iter().map(|seed| {
-            let Some(seed) = seed else { return Ok(None) };
-            let mut values: Vec<f32> = seed.flatten_all()?.to_vec1()?;
-            for value in &mut values {
-                *value *= scale;
-            }
-            Ok::<_, EngineError>(Some(device.upload(&values)?))
-        });
-        let given = given.collect::<Result<Vec<_>, _>>()?;
+        let values =
+            seeds.iter().map(|seed| seed.as_ref().map(|seed| seed.flatten_all()?.to_vec1()).transpose());
+        let mut values: Vec<Option<Vec<f32>>> = values.collect::<candle_core::Result<_>>()?;
+        // An image by itself has a scale of its own; images that meet in a sum have one together.
+        let together = grads.is_some() || planned.has_batch_moments();
+        let scales = scales(planned.storage, &values, count, together);
+        for values in values.iter_mut().flatten() {
+            multiply(values, &scales, |value, scale| value * scale);
+        }
+        let upload =
+            |values: &Option<Vec<f32>>| values.as_ref().map(|values| device.upload(values)).transpose();
+        let given = values.iter().map(upload).collect::<Result<Vec<_>, _>>()?;
+        let scale = scales.first().copied().unwrap_or(1.0);
         let seeds: Vec<Seed> = given
             .iter()
             .map(|seed| seed.as_ref().map_or(Seed::None, |seed| Seed::Given(seed.address())))
@@ -83,7 +87,8 @@ impl Engine for Cuda {
         let len = grads.as_ref().map_or(0, |grads| grads.held().len());
         let gradients = grads.map(|grads| held::write(device, grads.held_mut())).transpose()?;
         // Scaled gradients are summed beside the caller's, and added to them at their own size.
-        let scaled = (scale > 1.0 && gradients.is_some()).then(|| Held::zeros(device, len)).transpose()?;
+        let is_scaled = planned.storage == Storage::F16 && gradients.is_some();
+        let scaled = is_scaled.then(|| Held::zeros(device, len)).transpose()?;
         let sums = scaled.as_ref().map(Held::address).or(gradients);
         let shape = kept.planned.plan.steps.values[0].shape;
         let pixels = count * shape.iter().product::<usize>();
@@ -116,9 +121,7 @@ impl Engine for Cuda {
         }
         let Some(image) = image else { return Ok(None) };
         let mut values: Vec<f32> = device.download(&image, pixels)?;
-        for value in &mut values {
-            *value /= scale;
-        }
+        multiply(&mut values, &scales, |value, scale| value / scale);
         let [channels, height, width] = shape;
         Ok(Some(Tensor::from_vec(values, (count, channels, height, width), &Host::Cpu)?))
     }
@@ -149,23 +152,31 @@ impl Engine for Cuda {
         let held = self.values(params)?;
         let (planned, packed) = self.prepare(&mut state, (network, params), &held, &key)?;
         planned.check_batch(count)?;
-        if planned.wide[0].is_none() {
+        if planned.wide[0].is_none() || self.working == Storage::F16 {
             drop(state);
-            // Logits that no product writes come rounded to the storage: the loop of the host reads them.
+            // Logits that no product writes come rounded to the storage, and in f16 every image's gradient wants a scale of
+            // its own: the loop of the host sees to both.
             return host::attack(self, network, params, clean, start, target, by);
         }
         let [clean, start] = [held::images(device, clean)?, held::images(device, start)?];
         let target: Vec<f32> = target.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
-        let known = state.attacks.iter().position(|attack| attack.fits(&planned, &packed, count, by));
+        // Not held while one is captured: what that wants of memory may come from the others.
+        let known = {
+            let mut attacks = locked(&self.attacks);
+            let place = attacks.iter().position(|attack| attack.fits(&planned, &packed, count, by));
+            place.map(|place| attacks.remove(place))
+        };
         let attack = match known {
-            Some(index) => state.attacks.remove(index),
+            Some(attack) => attack,
             None => Attack::capture(device, network.layout(), &planned, &packed, count, by)?,
         };
         let result = attack.launch(&[clean.address(), start.address()], &target);
-        state.attacks.push(attack);
-        if state.attacks.len() > MOST_ATTACKS {
-            state.attacks.remove(0);
+        let mut attacks = locked(&self.attacks);
+        attacks.push(attack);
+        if attacks.len() > MOST_ATTACKS {
+            attacks.remove(0);
         }
+        drop(attacks);
         let [channels, height, width] = network.input();
         let shape = [count, channels, height, width];
         Ok(Images::elsewhere(Arc::new(result?), shape, Precision::F32))
@@ -232,5 +243,30 @@ impl Engine for Cuda {
         train::follow(device, storage, average.held_statistics_mut(), student.held_statistics(), decay)?;
         average.batches_tracked_mut().copy_from_slice(student.batches_tracked());
         Ok(())
+    }
+}
+
+/// What each image's gradients are multiplied by on their way.
+fn scales(storage: Storage, seeds: &[Option<Vec<f32>>], images: usize, together: bool) -> Vec<f32> {
+    let mut largest = vec![0.0f32; images];
+    for values in seeds.iter().flatten() {
+        for (largest, row) in largest.iter_mut().zip(values.chunks((values.len() / images.max(1)).max(1))) {
+            *largest = row.iter().fold(*largest, |largest, value| largest.max(value.abs()));
+        }
+    }
+    if together {
+        let all = largest.iter().copied().fold(0.0, f32::max);
+        largest.fill(all);
+    }
+    largest.into_iter().map(|largest| storage.gradient_scale(largest)).collect()
+}
+
+/// Every image's values by its scale.
+fn multiply(values: &mut [f32], scales: &[f32], by: impl Fn(f32, f32) -> f32) {
+    let each = (values.len() / scales.len().max(1)).max(1);
+    for (row, &scale) in values.chunks_mut(each).zip(scales) {
+        for value in row {
+            *value = by(*value, scale);
+        }
     }
 }

@@ -188,7 +188,9 @@ fn differentiate(victim: &Victim, mut slots: Vec<&mut Slot>) -> Result<(), Engin
     each.for_each(|((slot, logits), gradient)| {
         slot.asked.forwards += 1;
         slot.asked.gradients += 1;
-        slot.asked.vanished += u64::from(gradient.iter().all(|slope| slope.abs() < VANISHED));
+        // What is no number leads nowhere either.
+        let leads = |slope: &f32| slope.is_finite() && slope.abs() >= VANISHED;
+        slot.asked.vanished += u64::from(!gradient.iter().any(leads));
         slot.next = slot.search.learn(logits, gradient);
     });
     Ok(())

@@ -52,6 +52,12 @@ pub struct Setting {
     pub seed: u64,
     /// What ran the network.
     pub engine: String,
+    /// `cpu`, or the name of a card.
+    #[serde(default)]
+    pub device: String,
+    /// The precision of verdicts.
+    #[serde(default)]
+    pub judged_in: String,
     /// Whether attacks kept to convolutions that round no more than a plain sum.
     pub exact_conv: bool,
     /// The program's version.
@@ -85,6 +91,8 @@ impl Setting {
             restarts,
             seed,
             engine,
+            device,
+            judged_in,
             exact_conv,
             version,
             commit
