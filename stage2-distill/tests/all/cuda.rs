@@ -211,6 +211,6 @@ fn a_gpu_that_is_not_there_leaves_no_folder() {
     refused(
         &train(&["--device", "cuda", "--precision", "bf16"]),
         old,
-        &["too old for bf16", "--precision f16"],
+        &["7.5, and bf16 needs 8.0", "--precision f16"],
     );
 }
