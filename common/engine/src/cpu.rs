@@ -163,8 +163,6 @@ impl Cpu {
         // Plans of many shapes of use (taps, modes) may come and go; packed weights are large, so old ones leave.
         const MOST_PLANS: usize = 8;
         let key = Key { layout: network.layout().clone(), norm, keep, outputs: outputs.to_vec(), precise };
-        // Batch statistics do not enter the packed weights, so that moving the running ones leaves them fresh.
-        let version = if norm == Norm::Batch { params.trainable_version() } else { params.version() };
         let mut plans = locked(&self.plans);
         let at = plans.iter().position(|known| known.key == key);
         let mut known = match at {
@@ -175,6 +173,10 @@ impl Cpu {
                 key: key.clone(),
             },
         };
+        // Batch statistics do not enter the packed weights, so that moving the running ones leaves them fresh; but the bands
+        // of mean-sparse layers are statistics too.
+        let learned = norm == Norm::Batch && known.plan.plan.steps.bands.is_empty();
+        let version = if learned { params.trainable_version() } else { params.version() };
         if known.packed.as_ref().is_none_or(|(packed, _)| *packed != version) {
             // What the same network's other plans packed from older values will not be asked for again. An attack's
             // weights are folded, and stale as soon as the training forward that follows it has moved the statistics.

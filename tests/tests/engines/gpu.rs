@@ -4,6 +4,7 @@
 //! unless it says otherwise.
 
 use candle_core::Tensor;
+use engine::graph::{Builder, Conv2d, Op};
 use engine::params::{Precision, Values};
 use engine::{Ascent, Cuda, Descent, Engine, Grads, Images, Keep, Network, Norm, Params, Storage, host};
 use method::model::{self, Task};
@@ -276,4 +277,37 @@ fn an_output_that_is_asked_for_twice_is_given_twice() {
     let outputs: Vec<Vec<f64>> = found.outputs.iter().map(values).collect();
     assert!(outputs[0].iter().all(|value| value.is_finite()));
     assert!(outputs[1] == outputs[0] && outputs[3] == outputs[0] && outputs[2] != outputs[0]);
+}
+
+/// A mean-sparse layer's statistics are a file's: one network meets those of several.
+#[test]
+fn statistics_of_another_file_are_read_in_either_mode() {
+    let Some(_gpu) = gpu("statistics_of_another_file_are_read_in_either_mode") else { return };
+    let (mut b, x) = Builder::new([3, 8, 8]);
+    let x = b.conv("stem", Conv2d::new(8, 3), x).unwrap();
+    let x = b.node("sparse", Op::MeanSparse, &[x]).unwrap();
+    let x = b.node("mean", Op::GlobalAvgPool, &[x]).unwrap();
+    b.linear("classifier", 4, x).unwrap();
+    let network = b.finish("sparse").unwrap();
+    let one = drawn(&network).to_precision(Precision::F32);
+    let mut other = one.clone();
+    for place in 0..other.statistics().len() {
+        let value = other.statistics().get(place);
+        other.statistics_mut().set(place, value + 0.5);
+    }
+    let (engine, exact) = (cuda(Storage::F32), cpu(1));
+    for norm in [Norm::Running, Norm::Batch] {
+        let [mine, theirs] = [&engine as &dyn Engine, &exact].map(|engine| {
+            [&one, &other].map(|params| {
+                values(&run(engine, &network, params, &[0, 1], (norm, Keep::Nothing), &[]).outputs[0])
+            })
+        });
+        assert!(theirs[0] != theirs[1], "{norm:?}: the statistics are of no consequence");
+        for (mine, theirs) in mine.iter().zip(&theirs) {
+            assert!(
+                mine.iter().zip(theirs).all(|(a, b)| (a - b).abs() < 1e-4),
+                "{norm:?}: {mine:?}, {theirs:?}"
+            );
+        }
+    }
 }

@@ -13,12 +13,10 @@ use cudarc::driver::{CudaContext, CudaSlice, CudaStream, DevicePtr, DriverError,
 use super::arguments::{Address, Arguments};
 use super::buffer::Buffer;
 use super::card::Card;
+use super::driver::devices;
 use super::error::DeviceError;
 use super::graph::{Attack, Graph};
 use super::precision::Storage;
-
-/// Drivers from this CUDA version on read the kernels' PTX.
-const OLDEST_DRIVER: i32 = 12000;
 
 /// Buffers are rounded up to this many bytes, so that they fit more than one use.
 const GRAIN: usize = 512;
@@ -60,52 +58,6 @@ impl Kernels<'_> {
         arguments: &A,
     ) -> Result<(), DeviceError> {
         self.device.launch((self.storage, kernel), grid, arguments)
-    }
-}
-
-/// A GPU by its number, where it is new enough for any of the kernels: its name.
-pub(crate) fn usable(ordinal: usize) -> Result<String, DeviceError> {
-    let count = devices()?;
-    let number = i32::try_from(ordinal).ok().filter(|_| ordinal < count);
-    let number = number.ok_or(DeviceError::NoSuchDevice { wanted: ordinal, count })?;
-    let device = result::device::get(number).map_err(failed("cuDeviceGet"))?;
-    let name = result::device::get_name(device).map_err(failed("cuDeviceGetName"))?;
-    let [major, minor] = [
-        Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR,
-        Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,
-    ]
-    .map(|attribute| {
-        // SAFETY: reads a number of a device that the driver knows.
-        #[allow(unsafe_code)]
-        unsafe { result::device::get_attribute(device, attribute) }.map_err(failed("cuDeviceGetAttribute"))
-    });
-    let capability = (major?, minor?);
-    if capability >= Storage::F16.capability() {
-        return Ok(name);
-    }
-    let (precision, hint) = (Storage::F16.name(), "--device cpu");
-    let least = Storage::F16.capability();
-    Err(DeviceError::OldDevice { name, capability, precision, least, hint })
-}
-
-/// What a machine has of GPUs, or why it has none.
-fn devices() -> Result<usize, DeviceError> {
-    // SAFETY: looks for a library by its name.
-    #[allow(unsafe_code)]
-    if !unsafe { sys::is_culib_present() } {
-        return Err(DeviceError::NoDriver);
-    }
-    let count = CudaContext::device_count().map_err(|error| DeviceError::NoDevice(name_of(error)))?;
-    let mut version = 0;
-    // SAFETY: writes one number.
-    #[allow(unsafe_code)]
-    unsafe { sys::cuDriverGetVersion(&raw mut version) }.result().map_err(failed("cuDriverGetVersion"))?;
-    if version < OLDEST_DRIVER {
-        return Err(DeviceError::OldDriver { version });
-    }
-    match usize::try_from(count) {
-        Ok(count) if count > 0 => Ok(count),
-        _ => Err(DeviceError::NoDevice("it counts 0".into())),
     }
 }
 
@@ -190,7 +142,7 @@ impl Device {
         Ok(())
     }
 
-    /// A kernel of the bare names, for work on f32 that no storage touches.
+    /// Its kernels for one way to store maps.
     pub(super) fn kernels(&self, storage: Storage) -> Kernels<'_> {
         Kernels { device: self, storage }
     }
@@ -408,7 +360,7 @@ pub(super) fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 /// The driver's own words for an error.
-fn name_of(error: DriverError) -> String {
+pub(super) fn name_of(error: DriverError) -> String {
     match error.error_string() {
         Ok(text) => text.to_string_lossy().into_owned(),
         Err(_) => format!("{:?}", error.0),
