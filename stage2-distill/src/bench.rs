@@ -14,7 +14,7 @@ use engine::{Engine, Grads, Images, Keep, Network, Norm, Params, Work, cost};
 use labels::{Check, Form, LabelSet, RowTable, Session, Spec, Teacher, Views};
 use method::attack::{Pgd, Start, Victim};
 use method::model::{self, Task};
-use method::objective::{Epoch, Memory};
+use method::objective::{Epoch, Memory, Needs};
 use method::optim::Sgd;
 use method::rng::{Purpose, Stream};
 use method::schedule::Schedule;
@@ -23,7 +23,7 @@ use method::view::{Augment, ViewPlan};
 use serde::Serialize;
 
 use crate::error::RunError;
-use crate::source::{Source, Supply};
+use crate::source::{self, Supply};
 use crate::step::{Moving, TrainStep};
 
 /// What is timed.
@@ -268,9 +268,10 @@ fn step(
     let augment: Augment = "crop4+flip".parse().expect("the augmentation's own name");
     let set = random_labels(&dataset, augment, folder.path())?;
     let supply = Supply {
-        source: Source::Labels(Box::new(set)),
+        teacher: source::Teacher { labels: Some(Box::new(set)), network: None },
+        second: source::Teacher::default(),
         plan: ViewPlan::all(augment),
-        about_clean: true,
+        needs: Needs::cached_labels(),
         views: 1,
     };
     let objective = method::objective::Rslad::default();
@@ -279,6 +280,7 @@ fn step(
         network,
         objective: &objective,
         teacher: None,
+        second: None,
         threat: Threat::linf(eps().value()),
         steps: STEPS,
         step_size: eps().usual_step().value(),

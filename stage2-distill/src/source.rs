@@ -1,17 +1,11 @@
-//! Where the teacher's logits come from: a label set on disk, or the teacher itself, run as the student trains.
-//!
-//! Both answer the same question about the same pixels, so an f32 label set and the online teacher give the same
-//! student, bit for bit.
+//! What a step learns from: the views of its images, and what a run's teachers say of them.
 
-use std::path::Path;
+mod teacher;
 
 use candle_core::{Device, Tensor};
 use data::{Dataset, DatasetSpec};
-use engine::params::Precision;
 use engine::{Engine, Images};
-use labels::{Check, LabelSet, Wanted};
-use method::attack::Victim;
-use method::model::{self, Loaded, Task};
+use method::model::Task;
 use method::objective::{Epoch, Needs, Objective};
 use method::view::{Augment, ViewPlan};
 
@@ -19,24 +13,19 @@ use crate::config::Config;
 use crate::error::RunError;
 use crate::step::{Batch, Seen};
 
-/// The teacher of a run.
-pub enum Source {
-    /// The objective needs none.
-    Nobody,
-    /// A label set.
-    Labels(Box<LabelSet>),
-    /// A network run online.
-    Online(Box<Loaded>),
-}
+pub use teacher::Teacher;
+use teacher::{Asking, Named};
 
-/// The teacher and the views it can answer for.
+/// The teachers and the views they can answer for.
 pub struct Supply {
-    /// Where logits come from.
-    pub source: Source,
+    /// The teacher.
+    pub teacher: Teacher,
+    /// A second one, for an objective that has two.
+    pub second: Teacher,
     /// Which view an image has in an epoch.
     pub plan: ViewPlan,
-    /// Whether the objective wants to know what it says of the clean views.
-    pub about_clean: bool,
+    /// Which of them are asked about the clean views.
+    pub needs: Needs,
     /// How many views of each image a step has.
     pub views: usize,
 }
@@ -50,80 +39,30 @@ impl Supply {
         dataset: &Dataset,
         task: Task,
     ) -> Result<Self, RunError> {
-        let said = [&config.weights_key, &config.mean, &config.std, &config.normalize];
-        if config.teacher.is_none() && said.iter().any(|said| said.is_some()) {
-            return Err(RunError::Refused(
-                "weights-key, mean, std and normalize say what a teacher's file does not, and no teacher is run\nhint: add --teacher WEIGHTS, or drop them; a label set records its own teacher's"
-                    .into(),
-            ));
-        }
         let (needs, views) = (objective.needs(), objective.views());
-        let teacherless = config.labels.is_none() && config.teacher.is_none();
-        match needs {
-            Needs::CachedLabels if teacherless => {
+        let asking = Asking { config, dataset, task };
+        let teacher = asking.open(&Named::teacher(config), &needs.teacher)?;
+        let second = asking.open(&Named::second(config), &needs.second)?;
+        let plan = match (teacher.plan, second.plan) {
+            (Some(plan), Some(other)) if plan != other => {
                 return Err(RunError::Refused(format!(
-                    "objective {} learns from a teacher, and none was given\nhint: pass --labels FOLDER, which `label run` wrote, or --teacher WEIGHTS to run one online",
-                    config.objective
+                    "labels hold views {} of {}, second-labels {} of {}\nhint: both teachers answer about the same views: label both with the same --views and augmentation",
+                    plan.views, plan.augment, other.views, other.augment
                 )));
             }
-            Needs::LiveTeacher { .. } if config.teacher.is_none() => {
-                return Err(RunError::Refused(format!(
-                    "objective {} asks the teacher about adversarial images, which no label set can answer\nhint: pass --teacher WEIGHTS{}",
-                    config.objective,
-                    if config.labels.is_some() { " in place of --labels" } else { "" }
-                )));
-            }
-            Needs::Nothing if config.teacher.is_some() => {
-                return Err(RunError::Refused(format!(
-                    "objective {} has no use for a teacher\nhint: drop --teacher{}, or choose --objective rslad",
-                    config.objective,
-                    if config.labels.is_some() { " and --labels" } else { "" }
-                )));
-            }
-            _ => {}
-        }
-        if let Some(folder) = &config.labels {
-            let set = LabelSet::open(Path::new(folder), Check::Hashes)?;
-            for note in set.notes() {
-                cli::say(format_args!("note: {note}"));
-            }
-            // More epochs than fit are more than any plan has.
-            let plan = Some((u32::try_from(config.epochs).unwrap_or(u32::MAX), config.seed));
-            set.check_against(&Wanted { dataset: &dataset.record(), augment: None, plan })?;
-            let manifest = set.manifest();
-            let plan = ViewPlan { augment: manifest.augment, views: manifest.views };
-            let source = if needs == Needs::Nothing { Source::Nobody } else { Source::Labels(Box::new(set)) };
-            return Ok(Self { source, plan, about_clean: needs.clean_labels(), views });
-        }
-        let augment: Augment = config.augment.as_deref().unwrap_or(spec.default_augment()).parse()?;
-        let source = match &config.teacher {
-            None => Source::Nobody,
-            Some(path) => {
-                let (key, inputs) = (&config.weights_key, [&config.mean, &config.std, &config.normalize]);
-                let said = cli::foreign(config.arch.clone(), key.clone(), inputs)?;
-                let loaded = model::load(Path::new(path), said, task, Precision::F32)?;
-                cli::say_notes(Path::new(path), &loaded.notes);
-                Source::Online(Box::new(loaded))
+            (Some(plan), _) | (None, Some(plan)) => plan,
+            (None, None) => {
+                let augment: Augment = config.augment.as_deref().unwrap_or(spec.default_augment()).parse()?;
+                ViewPlan::all(augment)
             }
         };
-        Ok(Self { source, plan: ViewPlan::all(augment), about_clean: needs.clean_labels(), views })
+        Ok(Self { teacher: teacher.teacher, second: second.teacher, plan, needs, views })
     }
 
-    /// What the teacher is, by content: part of what a resumed run must find unchanged.
-    pub fn identity(&self) -> Option<String> {
-        match &self.source {
-            Source::Nobody => None,
-            Source::Labels(set) => Some(format!("labels {}", set.manifest().content_hash)),
-            Source::Online(teacher) => Some(format!("teacher {}", teacher.blake3)),
-        }
-    }
-
-    /// The teacher of a run that has one at hand, to be asked about any image.
-    pub fn teacher<'a>(&'a self, engine: &'a dyn Engine) -> Option<Victim<'a>> {
-        match &self.source {
-            Source::Online(teacher) => Some(Victim::new(engine, &teacher.network, &teacher.params)),
-            Source::Nobody | Source::Labels(_) => None,
-        }
+    /// What the teachers are, by content: part of what a resumed run must find unchanged.
+    pub fn identity(&self) -> Vec<String> {
+        let second = self.second.identity().into_iter().map(|identity| format!("second {identity}"));
+        self.teacher.identity().into_iter().chain(second).collect()
     }
 
     /// The images `(N, C, H, W)` at `places` in the views that this seed and epoch draw.
@@ -158,40 +97,18 @@ impl Supply {
         let seen = |number| -> Result<Seen, RunError> {
             let rows = self.rows(places, seed, epoch, number);
             let images = pixels(dataset, self.plan.augment, &rows)?;
-            let teacher = if self.about_clean { self.logits(engine, &rows, &images)? } else { None };
-            Ok(Seen { images, teacher })
+            let says = |teacher: &Teacher, wanted: bool| {
+                if wanted { teacher.clean(engine, &rows, &images) } else { Ok(None) }
+            };
+            let Needs { teacher, second, .. } = &self.needs;
+            let teacher = says(&self.teacher, teacher.wants_clean())?;
+            let second = says(&self.second, second.wants_clean())?;
+            Ok(Seen { images, teacher, second })
         };
         let labels: Vec<u32> = places.iter().map(|&place| dataset.labels()[place] as u32).collect();
         let labels = Tensor::new(labels, &Device::Cpu)?;
         let further = (1..self.views).map(&seen).collect::<Result<_, _>>()?;
         Ok(Batch { further, ..Batch::of(seen(0)?, labels, places.to_vec(), epoch) })
-    }
-
-    /// The teacher's logits `(N, K)` f32 for views whose pixels are `images`; none without a teacher.
-    fn logits(
-        &self,
-        engine: &dyn Engine,
-        rows: &[(usize, u16)],
-        images: &Images,
-    ) -> Result<Option<Tensor>, RunError> {
-        match &self.source {
-            Source::Nobody => Ok(None),
-            Source::Online(_) => {
-                Ok(self.teacher(engine).map(|teacher| teacher.logits(images)).transpose()?)
-            }
-            Source::Labels(set) => {
-                let classes = set.classes();
-                let mut values = vec![0.0f32; rows.len() * classes];
-                for (&(image, view), out) in rows.iter().zip(values.chunks_exact_mut(classes)) {
-                    if !set.read(image, view, out) {
-                        return Err(RunError::Refused(format!(
-                            "the label set has no row for image {image}, view {view}\nhint: make it with --views all, or with a plan for this seed and at least as many epochs"
-                        )));
-                    }
-                }
-                Ok(Some(Tensor::from_vec(values, (rows.len(), classes), &Device::Cpu)?))
-            }
-        }
     }
 }
 
@@ -216,7 +133,13 @@ mod tests {
         let spec: DatasetSpec = "sample".parse().unwrap();
         let dataset = spec.load(data::Split::Train).unwrap().limit(20);
         let plan = ViewPlan::all("crop2+flip".parse().unwrap());
-        let supply = Supply { source: Source::Nobody, plan, about_clean: true, views: 3 };
+        let supply = Supply {
+            teacher: Teacher::default(),
+            second: Teacher::default(),
+            plan,
+            needs: Needs::cached_labels(),
+            views: 3,
+        };
         let epoch = Epoch { number: 5, of: 9, schedule: Schedule::Cosine };
         let engine = engine::Reference::new(1).unwrap();
         let places = [11, 3];

@@ -4,7 +4,7 @@ use candle_core::{Tensor, Var};
 use engine::{BatchStats, Engine, EngineError, Grads, Images, Keep, Network, Norm, Params, Pass, Tape};
 use method::attack::{Answers, At, Field, Starts, Victim};
 use method::average::Average;
-use method::objective::{Epoch, Forward, Inner, Marks, Memory, Needs, Objective, Said, Targets, UNLABELLED};
+use method::objective::{Epoch, Forward, Inner, Marks, Memory, Objective, Said, Targets, UNLABELLED};
 use method::optim::Sgd;
 use method::rng::Purpose;
 use method::threat::Threat;
@@ -19,6 +19,8 @@ pub struct TrainStep<'a> {
     pub objective: &'a dyn Objective,
     /// The teacher, for an objective that asks one as it goes.
     pub teacher: Option<Victim<'a>>,
+    /// A second one, likewise.
+    pub second: Option<Victim<'a>>,
     /// What the attack may do.
     pub threat: Threat,
     /// Its gradient steps.
@@ -35,6 +37,15 @@ pub struct Seen {
     pub images: Images,
     /// The teacher's logits `(N, K)` on it, where the objective needs them.
     pub teacher: Option<Tensor>,
+    /// A second teacher's, likewise.
+    pub second: Option<Tensor>,
+}
+
+impl Seen {
+    /// Pixels of which no teacher has said anything.
+    pub fn only(images: Images) -> Self {
+        Self { images, teacher: None, second: None }
+    }
 }
 
 /// What one step learns from.
@@ -143,7 +154,7 @@ impl TrainStep<'_> {
     /// The attack leaves the running statistics alone unless the objective has it run on the batch's own. Each forward
     /// of the objective then uses the batch's own and moves the running ones, in the objective's order.
     pub fn gradients(&self, moving: &mut Moving, batch: Batch) -> Result<Outcome, StepError> {
-        let Batch { clean: Seen { images, teacher }, further, labels, marks, places, epoch } = batch;
+        let Batch { clean, further, labels, marks, places, epoch } = batch;
         if !self.objective.takes_unlabelled()
             && let Some(row) = labels.to_vec1::<u32>()?.iter().position(|&label| label == UNLABELLED)
         {
@@ -152,43 +163,58 @@ impl TrainStep<'_> {
         let inner = self.objective.inner();
         let own_clean = match inner {
             Some(Inner { from_own_clean: true, .. }) => {
-                Some(Victim::new(self.engine, self.network, &moving.params).logits(&images)?)
+                Some(Victim::new(self.engine, self.network, &moving.params).logits(&clean.images)?)
             }
             _ => None,
         };
         let memory = moving.memory.clone();
-        let mut targets =
-            Targets { epoch, places, labels, marks, teacher: Said::default(), own_clean, memory };
-        if let Some(logits) = teacher {
-            targets.teacher.push(Forward::Clean, logits);
-        }
-        for (number, seen) in (1..).zip(&further) {
-            if let Some(logits) = &seen.teacher {
-                targets.teacher.push(Forward::Further(number), logits.clone());
+        let mut targets = Targets { marks, own_clean, memory, ..Targets::new(epoch, places, labels) };
+        let views = [(Forward::Clean, clean)].into_iter();
+        let views: Vec<_> = views.chain((1..).map(Forward::Further).zip(further)).collect();
+        for (forward, seen) in &views {
+            for (said, logits) in [(&mut targets.teacher, &seen.teacher), (&mut targets.second, &seen.second)]
+            {
+                if let Some(logits) = logits {
+                    said.push(*forward, logits.clone());
+                }
             }
         }
-        let adversarial = inner.map(|inner| self.attack(moving, inner, &images, &targets)).transpose()?;
-        let of = |forward| match forward {
-            Forward::Clean => &images,
-            Forward::Further(number) => &further[number - 1].images,
-            Forward::Adversarial => {
-                adversarial.as_ref().expect("an objective with adversarial forwards attacks")
-            }
+        let clean = &views[0].1.images;
+        let adversarial = inner.map(|inner| self.attack(moving, inner, clean, &targets)).transpose()?;
+        let of = |forward| -> Result<Images, StepError> {
+            let attacked = || adversarial.as_ref().expect("an objective with adversarial forwards attacks");
+            Ok(match forward {
+                Forward::Adversarial => attacked().clone(),
+                Forward::Opposite => opposite(clean, attacked())?,
+                _ => {
+                    let seen = views.iter().find(|(view, _)| *view == forward);
+                    seen.expect("an objective forwards the views that it draws").1.images.clone()
+                }
+            })
         };
-        if let Needs::LiveTeacher { about, .. } = self.objective.needs() {
-            for &forward in about.iter().filter(|&&forward| forward == Forward::Adversarial) {
-                targets.teacher.push(forward, self.live_teacher().logits(of(forward))?);
+        let needs = self.objective.needs_in(epoch);
+        let average = Victim::new(self.engine, self.network, moving.published());
+        for (said, about, network) in [
+            (&mut targets.teacher, &needs.teacher.about, self.teacher),
+            (&mut targets.second, &needs.second.about, self.second),
+            (&mut targets.average, &needs.average, Some(average)),
+        ] {
+            for &forward in about {
+                if !said.has(forward) {
+                    let asked = network.expect("the trainer gives the networks that an objective asks");
+                    said.push(forward, asked.logits(&of(forward)?)?);
+                }
             }
         }
 
         let (mut answers, mut said) = (Vec::<Answer>::new(), Said::default());
-        for &forward in self.objective.forwards() {
+        for forward in self.objective.forwards(epoch) {
             // Under the batch's own statistics the same images get the same answer. All that a second forward does is to
             // move the running statistics again.
             let known = answers.iter().position(|answer| answer.forward == forward);
             let place = known.unwrap_or(answers.len());
             if known.is_none() {
-                answers.push(self.answer(&moving.params, forward, of(forward))?);
+                answers.push(self.answer(&moving.params, forward, &of(forward)?)?);
             }
             let Answer { leaf, stats, .. } = &answers[place];
             self.engine.move_statistics(self.network, &mut moving.params, stats)?;
@@ -241,7 +267,7 @@ impl TrainStep<'_> {
     ) -> Result<Images, StepError> {
         let Moving { params, memory, .. } = moving;
         let student = Victim { norm: inner.norm, ..Victim::new(self.engine, self.network, params) };
-        let climbed = matches!(self.objective.needs(), Needs::LiveTeacher { climbed: true, .. });
+        let climbed = self.objective.needs_in(targets.epoch).teacher.climbed;
         let pgd = inner.pgd(self.threat, self.steps, self.step_size);
         let value = |answers: &Answers| self.objective.attack_loss(answers, targets);
         let starts = Starts {
@@ -256,7 +282,8 @@ impl TrainStep<'_> {
                 return Ok(pgd.flee(&student, &target, images, &starts)?);
             }
         }
-        let teacher = climbed.then(|| self.live_teacher());
+        let teacher =
+            climbed.then(|| self.teacher.expect("the trainer gives a teacher to an attack on both"));
         let mut met = Vec::new();
         let mut watch = |at: &At| {
             if inner.norm == Norm::Batch {
@@ -271,8 +298,10 @@ impl TrainStep<'_> {
         }
         Ok(found)
     }
+}
 
-    fn live_teacher(&self) -> Victim<'_> {
-        self.teacher.expect("the trainer gives a live teacher to an objective that needs one")
-    }
+/// Opposites x - (x' - x) of adversarial images x'. They may leave the pixel range.
+fn opposite(clean: &Images, adversarial: &Images) -> Result<Images, EngineError> {
+    let clean = clean.tensor()?;
+    Ok((clean - (adversarial.tensor()? - clean)?)?.into())
 }

@@ -162,6 +162,7 @@ impl Run<'_> {
 
     /// The epoch with this number, from 0.
     fn at(&self, number: usize) -> Epoch {
-        Epoch { number, of: self.config.epochs, schedule: self.config.schedule() }
+        let schedule = self.objective.schedule(self.config.schedule());
+        Epoch { number, of: self.config.epochs, schedule }
     }
 }

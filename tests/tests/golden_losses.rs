@@ -2,9 +2,7 @@
 
 use candle_core::{Device, Result, Tensor, Var};
 use method::attack::Answers;
-use method::objective::{
-    AdaAd, Ard, Epoch, Forward, Marks, Memory, Objective, Rslad, Said, Sat, Targets, Trades,
-};
+use method::objective::{AdaAd, Ard, Epoch, Forward, Objective, Rslad, Said, Sat, Targets, Trades};
 use method::schedule::Schedule;
 use method::soft::kl;
 use rslad_tests::{json, relative, values};
@@ -61,13 +59,13 @@ impl Table {
             natural: Var::from_tensor(&tensor(&self.natural)).unwrap(),
             adversarial: Var::from_tensor(&tensor(&self.adversarial)).unwrap(),
             targets: Targets {
-                epoch: Epoch { number: 0, of: 1, schedule: Schedule::Cosine },
-                places: (0..self.labels.len()).collect(),
-                labels: Tensor::new(self.labels.as_slice(), &Device::Cpu).unwrap(),
-                marks: Marks::new(),
                 teacher,
                 own_clean: Some(tensor(&self.natural)),
-                memory: Memory::default(),
+                ..Targets::new(
+                    Epoch { number: 0, of: 1, schedule: Schedule::Cosine },
+                    (0..self.labels.len()).collect(),
+                    Tensor::new(self.labels.as_slice(), &Device::Cpu).unwrap(),
+                )
             },
         }
     }
@@ -142,11 +140,11 @@ fn kl_flows_into_both_of_its_arguments() {
 /// An objective's loss of the logits of its forwards, in their order.
 fn loss_of(objective: &dyn Objective, leaves: &Leaves) -> Result<Tensor> {
     let mut said = Said::default();
-    for &forward in objective.forwards() {
+    for forward in objective.forwards(leaves.targets.epoch) {
         let leaf = match forward {
             Forward::Clean => &leaves.natural,
             Forward::Adversarial => &leaves.adversarial,
-            Forward::Further(_) => unreachable!("no objective of the table wants several views"),
+            _ => unreachable!("no objective here wants other images"),
         };
         said.push(forward, leaf.as_tensor().clone());
     }

@@ -130,6 +130,7 @@ impl Settings {
         let clean = Seen {
             images: Tensor::from_vec(pixels, (count, channels, height, width), &Device::Cpu).unwrap().into(),
             teacher: Some(Tensor::new(teacher, &Device::Cpu).unwrap()),
+            second: None,
         };
         let labels = Tensor::new(labels, &Device::Cpu).unwrap();
         Batch::of(clean, labels, visit.images.clone(), epoch(visit.epoch))
@@ -217,6 +218,7 @@ fn follow(method: &str, architecture: &str) {
         network: &network,
         objective: &*objective,
         teacher: Some(Victim::new(&engine, &asked, &values_asked)),
+        second: None,
         threat: Threat::linf(settings.eps),
         steps: settings.attack_steps,
         step_size: settings.step_size,

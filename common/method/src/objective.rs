@@ -6,9 +6,11 @@
 
 mod absld;
 mod adaad;
+mod addition;
 mod ard;
 mod memory;
 mod natural;
+mod needs;
 mod row;
 mod rslad;
 mod sat;
@@ -16,10 +18,12 @@ mod trades;
 
 pub use absld::Absld;
 pub use adaad::AdaAd;
+pub use addition::{ADDITIONS, Addition, compose};
 pub use ard::Ard;
 pub use memory::Memory;
 pub use natural::Natural;
-pub use row::{Epoch, Forward, Inner, Marks, Needs, Objective, Row, Said, Targets, UNLABELLED};
+pub use needs::{Asked, Forward, Needs};
+pub use row::{Epoch, Inner, Marks, Objective, Row, Said, Targets, UNLABELLED};
 pub use rslad::Rslad;
 pub use sat::Sat;
 pub use trades::Trades;
@@ -79,13 +83,14 @@ mod tests {
             }
         }
         Targets {
-            epoch: Epoch { number: 0, of: 1, schedule: Schedule::Cosine },
-            places: (0..5).collect(),
-            labels: Tensor::new(&[3u32, 0, 2, 1, 0], &Device::Cpu).unwrap(),
-            marks: Marks::new(),
             teacher,
             own_clean: Some(logits(2)),
             memory,
+            ..Targets::new(
+                Epoch { number: 0, of: 1, schedule: Schedule::Cosine },
+                (0..5).collect(),
+                Tensor::new(&[3u32, 0, 2, 1, 0], &Device::Cpu).unwrap(),
+            )
         }
     }
 

@@ -42,6 +42,24 @@ pub enum OptionError {
         /// The near ones, or that there are none.
         hint: String,
     },
+    /// An option of an addition that was not chosen.
+    #[error(
+        "{key} belongs to {addition}, which was not chosen\nhint: add --set {addition}=.., or drop {key}"
+    )]
+    NotAdded {
+        /// The option.
+        key: String,
+        /// Its addition.
+        addition: &'static str,
+    },
+    /// A method whose released code is not known to do otherwise than its authors say.
+    #[error(
+        "objective {name} is as published already: nothing is known to differ in its authors' code\nhint: drop as-published"
+    )]
+    NotPublishedOtherwise {
+        /// The method.
+        name: &'static str,
+    },
     /// A value outside the option's range, or not a number.
     #[error(
         "{what} {name}: {} = {value}; wanted a {}number from {} to {}\nhint: it is {} and by default {}",
@@ -63,6 +81,7 @@ pub enum OptionError {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
     values: BTreeMap<&'static str, f64>,
+    as_published: bool,
 }
 
 impl Options {
@@ -85,7 +104,18 @@ impl Options {
             }
             values.insert(choice.key, value);
         }
-        Ok(Self { values })
+        Ok(Self { values, as_published: false })
+    }
+
+    /// With what the authors' released code does against their own words, or without.
+    #[must_use]
+    pub fn published(self, as_published: bool) -> Self {
+        Self { as_published, ..self }
+    }
+
+    /// Whether the method is to do what its authors' released code does.
+    pub fn as_published(&self) -> bool {
+        self.as_published
     }
 
     /// The value of an option that the row declares.

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use engine::{Kind, Storage};
+use method::objective::{self, Objective};
 use method::schedule::{Milestones, Schedule};
 use method::threat::Fraction;
 
+use super::error::ConfigError;
 use super::value::Share;
 
 /// A whole run: a field for each row of [`SETTINGS`](super::SETTINGS). By default nothing is chosen.
@@ -19,7 +21,7 @@ pub struct Config {
     pub objective: String,
     /// A label set's folder.
     pub labels: Option<String>,
-    /// A teacher's weights, to run it online.
+    /// A teacher's weights, to ask it as the student trains.
     pub teacher: Option<String>,
     /// The teacher's architecture, where its file does not say.
     pub arch: Option<String>,
@@ -31,6 +33,22 @@ pub struct Config {
     pub std: Option<String>,
     /// The same by the name of a data set.
     pub normalize: Option<String>,
+    /// The label set of a second teacher.
+    pub second_labels: Option<String>,
+    /// Its weights, to run it online.
+    pub second_teacher: Option<String>,
+    /// Its architecture, where its file does not say.
+    pub second_arch: Option<String>,
+    /// Which part of its checkpoint.
+    pub second_weights_key: Option<String>,
+    /// Mean that its images have taken away.
+    pub second_mean: Option<String>,
+    /// What they are then divided by.
+    pub second_std: Option<String>,
+    /// The same by the name of a data set.
+    pub second_normalize: Option<String>,
+    /// Whether to do what the objective's authors' code does against their own words.
+    pub as_published: bool,
     /// Weights to start from in place of fresh ones.
     pub init: Option<String>,
     /// The augmentation of a run without a label set; the data set's usual one where it is not given.
@@ -76,7 +94,12 @@ pub struct Config {
 }
 
 impl Config {
-    /// How the learning rate falls, at the milestones given or at the usual ones.
+    /// The objective with its options and what is added to it.
+    pub fn objective(&self) -> Result<Box<dyn Objective>, ConfigError> {
+        Ok(objective::compose(objective::find(&self.objective)?, &self.options, self.as_published)?)
+    }
+
+    /// How the learning rate is to fall, at the milestones given or at the usual ones.
     pub fn schedule(&self) -> Schedule {
         match (self.schedule, self.milestones) {
             (Schedule::Multistep, Some(milestones)) => Schedule::After(milestones),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use method::objective::{self, OBJECTIVES, Options};
+use method::objective::{self, OBJECTIVES};
 use method::schedule::Schedule;
 use names::Unknown;
 use toml::de::{DeTable, DeValue};
@@ -156,8 +156,14 @@ impl Layers {
     fn refuse_options_of_others(&self) -> Result<(), ConfigError> {
         let objective = objective::find(&self.config.objective)?;
         let has = |row: &objective::Row, key: &str| row.options.iter().any(|choice| choice.key == key);
-        let Some(key) = self.config.options.keys().find(|key| !has(objective, key)) else { return Ok(()) };
-        let owners: Vec<&str> = OBJECTIVES.iter().filter(|row| has(row, key)).map(|row| row.name).collect();
+        let owners = |key: &String| -> Vec<&str> {
+            OBJECTIVES.iter().filter(|row| has(row, key)).map(|row| row.name).collect()
+        };
+        let keys = self.config.options.keys().filter(|key| !has(objective, key));
+        let Some((key, owners)) = keys.map(|key| (key, owners(key))).find(|(_, owners)| !owners.is_empty())
+        else {
+            return Ok(());
+        };
         Err(ConfigError::OfOthers {
             objective: objective.name,
             key: key.clone(),
@@ -177,18 +183,12 @@ impl Layers {
         if !missing.is_empty() {
             return Err(ConfigError::Missing { keys: missing });
         }
-        if !self.config.options.is_empty() {
-            self.refuse_options_of_others()?;
-            Options::of(objective::find(&self.config.objective)?, &self.config.options)?;
-        }
+        self.refuse_options_of_others()?;
+        self.config.objective()?;
         let config = self.config;
         let conflicts = [
             (
-                config.labels.is_some() && config.teacher.is_some(),
-                "both labels and teacher were given\nhint: a run reads a label set or runs a teacher, not both",
-            ),
-            (
-                config.labels.is_some() && config.augment.is_some(),
+                (config.labels.is_some() || config.second_labels.is_some()) && config.augment.is_some(),
                 "both labels and augment were given\nhint: a run's augmentation is its label set's",
             ),
             (

@@ -3,16 +3,18 @@
 use std::collections::BTreeSet;
 
 use data::DatasetSpec;
-use method::objective::{Choice, OBJECTIVES};
+use method::objective::{ADDITIONS, Choice, OBJECTIVES};
 use method::schedule::Milestones;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::fields::Config;
 use super::setting::{SETTINGS, Setting};
 
-/// The numbers that an objective lets its user choose; none for an objective that there is not.
+/// The numbers that an objective, and what is added to it, let their user choose; of an objective that there is not only
+/// the latter.
 pub(super) fn choices(objective: &str) -> impl Iterator<Item = &'static Choice> {
-    names::find(OBJECTIVES, objective).map_or(&[][..], |row| row.options).iter()
+    let own = names::find(OBJECTIVES, objective).map_or(&[][..], |row| row.options);
+    own.iter().chain(ADDITIONS.iter().flat_map(|addition| addition.options))
 }
 
 impl Config {

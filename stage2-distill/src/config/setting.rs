@@ -139,9 +139,12 @@ pub static SETTINGS: &Table<Setting> = &[
     &given("student", "NAME", "Architecture of the student", |c| &mut c.student).spelled(known),
     &given("objective", "NAME", "What the student learns", |c| &mut c.objective).spelled(objective),
     &place("labels", "DIR", "Label set to learn from", |c| &mut c.labels),
-    &place("teacher", "WEIGHTS", "Weights of a teacher to run online in place of a label set", |c| {
-        &mut c.teacher
-    }),
+    &place(
+        "teacher",
+        "WEIGHTS",
+        "Weights of a teacher to ask online: in place of a label set, or beside its own",
+        |c| &mut c.teacher,
+    ),
     &given("arch", "NAME", "Architecture of the teacher, where its file does not say", |c| &mut c.arch)
         .spelled(known),
     &given("weights-key", "KEY", "Part of the teacher's checkpoint to take, such as `ema`", |c| {
@@ -152,7 +155,28 @@ pub static SETTINGS: &Table<Setting> = &[
     }),
     &given("std", "A,B,C", "What each channel is then divided by", |c| &mut c.std),
     &given("normalize", "NAME", "The same by name: cifar10, imagenet .. or none", |c| &mut c.normalize),
+    &place("second-labels", "DIR", "Label set of a second teacher, for an objective that has two", |c| {
+        &mut c.second_labels
+    }),
+    &place("second-teacher", "WEIGHTS", "Weights of a second teacher to ask online", |c| {
+        &mut c.second_teacher
+    }),
+    &given("second-arch", "NAME", "Architecture of the second teacher", |c| &mut c.second_arch)
+        .spelled(known),
+    &given("second-weights-key", "KEY", "Part of the second teacher's checkpoint to take", |c| {
+        &mut c.second_weights_key
+    }),
+    &given("second-mean", "A,B,C", "As mean, of the second teacher", |c| &mut c.second_mean),
+    &given("second-std", "A,B,C", "As std, of the second teacher", |c| &mut c.second_std),
+    &given("second-normalize", "NAME", "As normalize, of the second teacher", |c| &mut c.second_normalize),
     &place("init", "FILE", "Weights to start from", |c| &mut c.init),
+    &given(
+        "as-published",
+        "BOOL",
+        "Do what the objective's authors' code does against their own words",
+        |c| &mut c.as_published,
+    )
+    .usually("false"),
     &given("augment", "NAME", "Augmentation of a run without a label set, such as crop4+flip", |c| {
         &mut c.augment
     }),

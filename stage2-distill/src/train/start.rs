@@ -10,7 +10,6 @@ use method::average::Average;
 use method::checkpoint::{Found, Store, Unusable};
 use method::eval::Exam;
 use method::model::{self, Task};
-use method::objective::{self, Needs, Objective, Options};
 use method::optim::Sgd;
 
 use super::{Run, Selection, State, Surroundings};
@@ -33,7 +32,7 @@ pub(super) fn start<'a>(
     if let Some(known) = RunFolder::peek(around.out)? {
         refuse_other_run(config, around, &known, None)?;
     }
-    let objective = objective_of(config)?;
+    let objective = config.objective()?;
     let spec: DatasetSpec = config.data.parse()?;
     let mut dataset = cli::images(&spec, DataSplit::Train)?;
     if let Some(limit) = config.limit {
@@ -42,18 +41,22 @@ pub(super) fn start<'a>(
     let task = source::task(&dataset);
     let (architecture, network) = model::build(&config.student, task)?;
     let supply = Supply::open(config, objective.as_ref(), &spec, &dataset, task)?;
-    let climbed = matches!(objective.needs(), Needs::LiveTeacher { climbed: true, .. });
-    let asked = if climbed { Work::Attack } else { Work::Forward };
-    let teacher = supply.teacher(around.engine).map(|teacher| (teacher.network, asked));
-    let networks: Vec<_> = [(&network, Work::Training)].into_iter().chain(teacher).collect();
+    let asked = [(&supply.teacher, &supply.needs.teacher), (&supply.second, &supply.needs.second)];
+    let teachers = asked.iter().filter_map(|(teacher, asked)| {
+        let work = if asked.climbed { Work::Attack } else { Work::Forward };
+        teacher.victim(around.engine).map(|teacher| (teacher.network, work))
+    });
+    let networks: Vec<_> = [(&network, Work::Training)].into_iter().chain(teachers).collect();
     cli::refuse_too_large(around.engine, &networks, config.batch)?;
-    if let (Needs::Nothing, Some(labels)) = (objective.needs(), &config.labels) {
+    if let (true, Some(labels)) = (!supply.needs.teacher.wants_clean(), &config.labels) {
         let name = &config.objective;
         warn(format_args!(
             "objective {name} does not ask a teacher: of {labels} it takes the choice of views, and no answer"
         ));
     }
-    if let Some(teacher) = supply.teacher(around.engine) {
+    for teacher in
+        [&supply.teacher, &supply.second].into_iter().filter_map(|teacher| teacher.victim(around.engine))
+    {
         let images = cli::Unchanged(&dataset);
         let (labels, name) = (dataset.labels(), &dataset.record().name);
         let doubt = cli::first_look(labels, dataset.classes(), name, LOOKED_AT_TOGETHER, |places| {
@@ -124,13 +127,6 @@ pub(super) fn start<'a>(
     let train = split.train;
     let run = Run { config, around, dataset, selection, train, network, objective, supply, folder };
     Ok((run, moving, state, store))
-}
-
-/// The objective with its options.
-fn objective_of(config: &Config) -> Result<Box<dyn Objective>, RunError> {
-    let row = objective::find(&config.objective)?;
-    let options = Options::of(row, &config.options).map_err(|error| RunError::Refused(error.to_string()))?;
-    Ok((row.make)(&options))
 }
 
 /// What the run learns from, by content.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, ValueEnum};
 use cli::{Machine, MachineArgs, Stop, note, quoted, warn};
-use method::objective::{self, Needs, Options};
+use method::objective;
 
 use crate::config::{Config, ConfigError, Layers, PRESETS, SETTINGS, Setting, listed};
 use crate::error::RunError;
@@ -143,12 +143,12 @@ fn incomplete(layers: &Layers, missing: &[&'static str]) -> String {
     let taught = value("labels").or_else(|| value("teacher")).is_some();
     let needs = value("objective").and_then(|name| {
         let row = objective::find(&name).ok()?;
-        Some((row.make)(&Options::of(row, &std::collections::BTreeMap::new()).ok()?).needs())
+        Some(objective::compose(row, &std::collections::BTreeMap::new(), false).ok()?.needs())
     });
     let mut wanted = missing.to_vec();
     match needs {
-        Some(Needs::CachedLabels) if !taught => wanted.push("labels"),
-        Some(Needs::LiveTeacher { .. }) if value("teacher").is_none() => wanted.push("teacher"),
+        Some(needs) if needs.teacher.is_live() && value("teacher").is_none() => wanted.push("teacher"),
+        Some(needs) if !needs.teacher.is_nothing() && !taught => wanted.push("labels"),
         _ => {}
     }
     let mut words: Vec<String> = std::env::args().skip(1).map(|word| quoted(&word)).collect();

@@ -246,7 +246,7 @@ fn training_where_memory_is_elsewhere_gives_the_same_bits_and_brings_nothing_but
     let (here, elsewhere) = (reference(2), Elsewhere::new());
     let teacher = (Tensor::from_vec(uniform(820, 30), (3, 10), &Device::Cpu).unwrap() * 4.0).unwrap();
     let batch = |number| {
-        let clean = Seen { images: small.images(&IDS).into(), teacher: Some(teacher.clone()) };
+        let clean = Seen { teacher: Some(teacher.clone()), ..Seen::only(small.images(&IDS).into()) };
         let labels = Tensor::new(&[3u32, 0, 7], &Device::Cpu).unwrap();
         Batch::of(clean, labels, IDS.to_vec(), Epoch { number, of: 4, schedule: Schedule::Cosine })
     };
@@ -259,6 +259,7 @@ fn training_where_memory_is_elsewhere_gives_the_same_bits_and_brings_nothing_but
                 network: &small.network,
                 objective: &*objective,
                 teacher: Some(Victim::new(engine, &asked.network, &asked.params)),
+                second: None,
                 threat: Threat::linf(8.0 / 255.0),
                 steps: 3,
                 step_size: 2.0 / 255.0,

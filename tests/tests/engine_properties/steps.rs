@@ -21,7 +21,7 @@ struct Demanding;
 
 impl Objective for Demanding {
     fn needs(&self) -> Needs {
-        Needs::Nothing
+        Needs::nothing()
     }
 
     fn inner(&self) -> Option<Inner> {
@@ -32,8 +32,8 @@ impl Objective for Demanding {
         cross_entropy(&answers.student, &targets.labels)
     }
 
-    fn forwards(&self) -> &'static [Forward] {
-        &[Forward::Clean, Forward::Adversarial, Forward::Clean]
+    fn forwards(&self, _: Epoch) -> Vec<Forward> {
+        vec![Forward::Clean, Forward::Adversarial, Forward::Clean]
     }
 
     fn loss(&self, said: &Said, targets: &Targets) -> Result<Tensor> {
@@ -71,6 +71,7 @@ fn an_objective_may_watch_its_attack_weigh_its_images_and_forward_the_same_ones_
         network: &small.network,
         objective: &Demanding,
         teacher: None,
+        second: None,
         threat: Threat::linf(8.0 / 255.0),
         steps: STEPS,
         step_size: 2.0 / 255.0,
@@ -78,7 +79,7 @@ fn an_objective_may_watch_its_attack_weigh_its_images_and_forward_the_same_ones_
     };
     let batch = |labels: [u32; 3]| {
         let labels = Tensor::new(&labels, &Device::Cpu).unwrap();
-        let clean = Seen { images: small.images(&[0, 1, 2]).into(), teacher: None };
+        let clean = Seen::only(small.images(&[0, 1, 2]).into());
         let epoch = Epoch { number: 0, of: 1, schedule: Schedule::Cosine };
         Batch::of(clean, labels, vec![0, 1, 2], epoch)
     };
@@ -106,7 +107,7 @@ struct HalfLabelled;
 
 impl Objective for HalfLabelled {
     fn needs(&self) -> Needs {
-        Needs::CachedLabels
+        Needs::cached_labels()
     }
 
     fn inner(&self) -> Option<Inner> {
@@ -125,8 +126,8 @@ impl Objective for HalfLabelled {
         true
     }
 
-    fn forwards(&self) -> &'static [Forward] {
-        &[Forward::Clean, Forward::Further(1)]
+    fn forwards(&self, _: Epoch) -> Vec<Forward> {
+        vec![Forward::Clean, Forward::Further(1)]
     }
 
     fn loss(&self, said: &Said, targets: &Targets) -> Result<Tensor> {
@@ -158,6 +159,7 @@ fn a_batch_may_hold_two_views_marks_and_images_without_labels() {
         network: &small.network,
         objective,
         teacher: None,
+        second: None,
         threat: Threat::linf(8.0 / 255.0),
         steps: STEPS,
         step_size: 2.0 / 255.0,
@@ -166,7 +168,7 @@ fn a_batch_may_hold_two_views_marks_and_images_without_labels() {
     let (views, teacher) = ([[0, 1, 2], [3, 4, 5]], Tensor::new(&[[1.0f64; 10]; 3], &Device::Cpu).unwrap());
     let batch = || {
         let [clean, further] =
-            views.map(|ids| Seen { images: small.images(&ids).into(), teacher: Some(teacher.clone()) });
+            views.map(|ids| Seen { teacher: Some(teacher.clone()), ..Seen::only(small.images(&ids).into()) });
         let labels = Tensor::new(&[4u32, UNLABELLED, 7], &Device::Cpu).unwrap();
         let epoch = Epoch { number: 0, of: 1, schedule: Schedule::Cosine };
         let marks = Marks::from([("trusted", vec![0.0, 1.0, 0.5])]);

@@ -11,9 +11,7 @@ use method::attack::{
 };
 use method::eval::{Exam, Fate, Settings, clean, robust};
 use method::model::{self, Task, ZOO};
-use method::objective::{
-    Epoch, Forward, Marks, Memory, Needs, OBJECTIVES, Objective, Options, Row, Said, Targets,
-};
+use method::objective::{Epoch, Forward, OBJECTIVES, Objective, Options, Row, Said, Targets};
 use method::optim::Sgd;
 use method::rng::Purpose;
 use method::schedule::Schedule;
@@ -84,6 +82,7 @@ fn every_objective_takes_a_step_that_lowers_its_own_loss() {
             network: &small.network,
             objective: &*objective,
             teacher: Some(Victim::new(&engine, &asked.network, &asked.params)),
+            second: None,
             threat: THREAT,
             steps: 2,
             step_size: 2.0 / 255.0,
@@ -91,8 +90,8 @@ fn every_objective_takes_a_step_that_lowers_its_own_loss() {
         };
         let teacher = Tensor::from_vec(uniform(800, 40), (4, 10), &Device::Cpu).unwrap();
         let batch = || {
-            let teacher = objective.needs().clean_labels().then(|| (&teacher * 4.0).unwrap());
-            let clean = Seen { images: small.images(&ids).into(), teacher };
+            let teacher = objective.needs().teacher.wants_clean().then(|| (&teacher * 4.0).unwrap());
+            let clean = Seen { teacher, ..Seen::only(small.images(&ids).into()) };
             Batch::of(clean, labels(&ids), ids.to_vec(), FIRST)
         };
         let sgd = Sgd::new(&small.params, 0.9, 2e-4);
@@ -104,7 +103,7 @@ fn every_objective_takes_a_step_that_lowers_its_own_loss() {
         }
         let under_attack =
             if objective.inner().is_some_and(|inner| inner.norm == Norm::Batch) { 2 } else { 0 };
-        let moved = objective.forwards().len() as i64 + under_attack;
+        let moved = objective.forwards(FIRST).len() as i64 + under_attack;
         assert!(moving.params.batches_tracked().iter().all(|&count| count == moved), "{}", row.name);
         assert_ne!(moving.params.statistics(), small.params.statistics(), "{}", row.name);
         for _ in 0..4 {
@@ -355,20 +354,13 @@ fn every_loss_of_an_attack_has_a_gradient_at_the_image() {
     let logits = Tensor::from_vec(uniform(801, 20), (2, 10), &Device::Cpu).unwrap();
     let mut said = Said::default();
     said.push(Forward::Clean, logits.clone());
-    let mut targets = Targets {
-        epoch: FIRST,
-        places: ids.to_vec(),
-        labels: labels(&ids),
-        marks: Marks::new(),
-        teacher: said,
-        own_clean: Some(logits),
-        memory: Memory::default(),
-    };
+    let mut targets =
+        Targets { teacher: said, own_clean: Some(logits), ..Targets::new(FIRST, ids.to_vec(), labels(&ids)) };
     for row in OBJECTIVES {
         let objective = usual(row);
         targets.memory = objective.memory(10);
         let value = |answers: &Answers| objective.attack_loss(answers, &targets);
-        let climbed = matches!(objective.needs(), Needs::LiveTeacher { climbed: true, .. });
+        let climbed = objective.needs().teacher.climbed;
         let field = Field { student: victim, teacher: climbed.then_some(teacher), value: &value };
         let at = field.at(&(&images).into()).unwrap();
         let gradient = at.gradient;

@@ -3,7 +3,8 @@
 use candle_core::{Result, Tensor};
 
 use super::memory::Memory;
-use super::row::{Epoch, Forward, Inner, Needs, Objective, Row, Said, Targets};
+use super::needs::{Forward, Needs};
+use super::row::{Epoch, Inner, Objective, Row, Said, Targets};
 use super::rslad;
 use crate::attack::{Answers, Start};
 use crate::options::Choice;
@@ -38,6 +39,7 @@ pub(super) static ROW: Row = Row {
     name: "absld",
     summary: "rslad with a teacher's temperature per class, sharper for harder classes (arXiv:2312.05508)",
     options: &[rslad::ALPHA, rslad::KL_SCALE, RATE, COLDEST, HOTTEST],
+    as_published: None,
     make: |options| {
         Box::new(Absld {
             alpha: options.get(rslad::ALPHA.key),
@@ -110,7 +112,7 @@ impl Absld {
 
 impl Objective for Absld {
     fn needs(&self) -> Needs {
-        Needs::CachedLabels
+        Needs::cached_labels()
     }
 
     fn inner(&self) -> Option<Inner> {
@@ -125,8 +127,8 @@ impl Objective for Absld {
         softmax(&softened(targets, ADVERSARIAL)?).map(Some)
     }
 
-    fn forwards(&self) -> &'static [Forward] {
-        &[Forward::Adversarial, Forward::Clean]
+    fn forwards(&self, _: Epoch) -> Vec<Forward> {
+        vec![Forward::Adversarial, Forward::Clean]
     }
 
     fn loss(&self, said: &Said, targets: &Targets) -> Result<Tensor> {

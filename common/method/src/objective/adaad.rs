@@ -2,7 +2,8 @@
 
 use candle_core::{Result, Tensor};
 
-use super::row::{Forward, Inner, Needs, Objective, Row, Said, Targets};
+use super::needs::{Asked, Forward, Needs};
+use super::row::{Epoch, Inner, Objective, Row, Said, Targets};
 use super::rslad;
 use crate::attack::{Answers, Start};
 use crate::options::Choice;
@@ -14,6 +15,7 @@ pub(super) static ROW: Row = Row {
     name: "adaad",
     summary: "a live teacher's logits on images where it and the student differ most (arXiv:2303.05754)",
     options: &[ALPHA, rslad::KL_SCALE],
+    as_published: None,
     make: |options| {
         Box::new(AdaAd { alpha: options.get(ALPHA.key), kl_scale: options.get(rslad::KL_SCALE.key) })
     },
@@ -45,12 +47,12 @@ impl AdaAd {
 
 impl Objective for AdaAd {
     fn needs(&self) -> Needs {
-        let about: &[Forward] = if self.asks_about_clean() {
-            &[Forward::Clean, Forward::Adversarial]
+        let adversarial = Asked::about([Forward::Adversarial]).climbed();
+        Needs::teacher(if self.asks_about_clean() {
+            Asked::about([Forward::Clean]).and(adversarial)
         } else {
-            &[Forward::Adversarial]
-        };
-        Needs::LiveTeacher { climbed: true, about }
+            adversarial
+        })
     }
 
     fn inner(&self) -> Option<Inner> {
@@ -61,8 +63,8 @@ impl Objective for AdaAd {
         kl(answers.teacher(), &answers.student)
     }
 
-    fn forwards(&self) -> &'static [Forward] {
-        &[Forward::Clean, Forward::Adversarial]
+    fn forwards(&self, _: Epoch) -> Vec<Forward> {
+        vec![Forward::Clean, Forward::Adversarial]
     }
 
     fn loss(&self, said: &Said, targets: &Targets) -> Result<Tensor> {

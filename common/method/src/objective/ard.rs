@@ -3,7 +3,8 @@
 use candle_core::{Result, Tensor};
 use engine::Norm;
 
-use super::row::{Forward, Inner, Needs, Objective, Row, Said, Targets};
+use super::needs::{Forward, Needs};
+use super::row::{Epoch, Inner, Objective, Row, Said, Targets};
 use crate::attack::{Answers, Start};
 use crate::options::Choice;
 use crate::soft::{cross_entropy, kl, one_hot, tempered};
@@ -29,6 +30,7 @@ pub(super) static ROW: Row = Row {
     name: "ard",
     summary: "a teacher's clean logits, much softened, as the target on PGD images (arXiv:1905.09747)",
     options: &[ALPHA, TEMPERATURE],
+    as_published: None,
     make: |options| {
         Box::new(Ard { alpha: options.get(ALPHA.key), temperature: options.get(TEMPERATURE.key) })
     },
@@ -54,7 +56,7 @@ pub struct Ard {
 
 impl Objective for Ard {
     fn needs(&self) -> Needs {
-        Needs::CachedLabels
+        Needs::cached_labels()
     }
 
     fn inner(&self) -> Option<Inner> {
@@ -69,8 +71,8 @@ impl Objective for Ard {
         one_hot(&targets.labels, classes).map(Some)
     }
 
-    fn forwards(&self) -> &'static [Forward] {
-        &[Forward::Adversarial, Forward::Clean]
+    fn forwards(&self, _: Epoch) -> Vec<Forward> {
+        vec![Forward::Adversarial, Forward::Clean]
     }
 
     fn loss(&self, said: &Said, targets: &Targets) -> Result<Tensor> {

@@ -2,7 +2,8 @@
 
 use candle_core::{Result, Tensor};
 
-use super::row::{Forward, Inner, Needs, Objective, Row, Said, Targets};
+use super::needs::{Forward, Needs};
+use super::row::{Epoch, Inner, Objective, Row, Said, Targets};
 use crate::attack::Answers;
 use crate::soft::{cross_entropy, one_hot};
 
@@ -10,6 +11,7 @@ pub(super) static ROW: Row = Row {
     name: "natural",
     summary: "cross-entropy on clean images: no robustness",
     options: &[],
+    as_published: None,
     make: |_| Box::new(Natural),
 };
 
@@ -19,7 +21,7 @@ pub struct Natural;
 
 impl Objective for Natural {
     fn needs(&self) -> Needs {
-        Needs::Nothing
+        Needs::nothing()
     }
 
     fn inner(&self) -> Option<Inner> {
@@ -34,8 +36,8 @@ impl Objective for Natural {
         one_hot(&targets.labels, classes).map(Some)
     }
 
-    fn forwards(&self) -> &'static [Forward] {
-        &[Forward::Clean]
+    fn forwards(&self, _: Epoch) -> Vec<Forward> {
+        vec![Forward::Clean]
     }
 
     fn loss(&self, said: &Said, targets: &Targets) -> Result<Tensor> {

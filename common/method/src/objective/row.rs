@@ -6,48 +6,11 @@ use candle_core::{Device, Result, Tensor};
 use engine::Norm;
 
 use super::memory::Memory;
+use super::needs::{Forward, Needs};
 use crate::attack::{Answers, At, Pgd, Start};
 use crate::options::{Choice, Options, Tunable};
 use crate::schedule::Schedule;
 use crate::threat::Threat;
-
-/// What an objective learns from, besides images and hard labels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Needs {
-    /// Hard labels are enough.
-    Nothing,
-    /// The teacher's logits on the clean views: from a label set, or from a teacher run online.
-    CachedLabels,
-    /// A teacher that can be asked about adversarial images: no label set can answer that.
-    LiveTeacher {
-        /// Whether the attack asks it, with its image gradient, at every step: [`Answers::teacher`].
-        climbed: bool,
-        /// Which of a step's images it is asked about afterwards: [`Targets::teacher`].
-        about: &'static [Forward],
-    },
-}
-
-impl Needs {
-    /// Whether the teacher is asked about the clean views.
-    pub fn clean_labels(self) -> bool {
-        match self {
-            Self::Nothing => false,
-            Self::CachedLabels => true,
-            Self::LiveTeacher { about, .. } => about.contains(&Forward::Clean),
-        }
-    }
-}
-
-/// The images of one training forward of a step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Forward {
-    /// The clean views; where a step has several of each image, the first, which is the one attacked.
-    Clean,
-    /// The adversarial images that the attack found.
-    Adversarial,
-    /// The further clean view of this number, from 1, below [`Objective::views`].
-    Further(usize),
-}
 
 /// The label of an image that has none.
 pub const UNLABELLED: u32 = u32::MAX;
@@ -67,6 +30,11 @@ impl Said {
         self.forwards.push((forward, logits));
     }
 
+    /// Whether anything was said of these images.
+    pub fn has(&self, forward: Forward) -> bool {
+        self.forwards.iter().any(|(of, _)| *of == forward)
+    }
+
     /// On the clean views; the first time where they were forwarded more than once.
     pub fn clean(&self) -> &Tensor {
         self.nth(Forward::Clean, 0)
@@ -75,6 +43,11 @@ impl Said {
     /// On the adversarial images, likewise.
     pub fn adversarial(&self) -> &Tensor {
         self.nth(Forward::Adversarial, 0)
+    }
+
+    /// On their opposites, likewise.
+    pub fn opposite(&self) -> &Tensor {
+        self.nth(Forward::Opposite, 0)
     }
 
     /// The `n`-th time, from 0, that these images were forwarded.
@@ -120,6 +93,10 @@ pub struct Targets {
     pub marks: Marks,
     /// The teacher's logits, constants; there where [`Objective::needs`] asks for them.
     pub teacher: Said,
+    /// Those of a second teacher, likewise.
+    pub second: Said,
+    /// Those of the student's moving average under running statistics, likewise.
+    pub average: Said,
     /// The student's own logits `(N, K)` on the clean views under running statistics, a constant; there where
     /// [`Inner::from_own_clean`] asks for them.
     pub own_clean: Option<Tensor>,
@@ -128,6 +105,21 @@ pub struct Targets {
 }
 
 impl Targets {
+    /// Of labelled images of which nothing else is known.
+    pub fn new(epoch: Epoch, places: Vec<usize>, labels: Tensor) -> Self {
+        Self {
+            epoch,
+            places,
+            labels,
+            marks: Marks::new(),
+            teacher: Said::default(),
+            second: Said::default(),
+            average: Said::default(),
+            own_clean: None,
+            memory: Memory::default(),
+        }
+    }
+
     /// The student's own clean logits, for an objective that declared it wants them.
     pub fn own_clean(&self) -> &Tensor {
         self.own_clean.as_ref().expect("the trainer gives clean logits to an objective that attacks them")
@@ -174,8 +166,19 @@ impl Inner {
 
 /// A way to train a student.
 pub trait Objective: Send + Sync {
-    /// What it needs besides images and labels.
+    /// What it needs besides images and labels, over the whole run.
     fn needs(&self) -> Needs;
+
+    /// What it needs in a step of this epoch, where it does not need all of it always.
+    fn needs_in(&self, epoch: Epoch) -> Needs {
+        let _ = epoch;
+        self.needs()
+    }
+
+    /// How the learning rate falls, where the run asks for `schedule`: released code does not always do as it says.
+    fn schedule(&self, schedule: Schedule) -> Schedule {
+        schedule
+    }
 
     /// How the student is attacked; none for training without an adversary.
     fn inner(&self) -> Option<Inner>;
@@ -202,8 +205,8 @@ pub trait Objective: Send + Sync {
         false
     }
 
-    /// The forwards of a step, in the order in which they move the running statistics.
-    fn forwards(&self) -> &'static [Forward];
+    /// The forwards of a step of this epoch, in the order in which they move the running statistics.
+    fn forwards(&self, epoch: Epoch) -> Vec<Forward>;
 
     /// The loss, a scalar, of the student's logits in [`Objective::forwards`].
     fn loss(&self, said: &Said, targets: &Targets) -> Result<Tensor>;
@@ -246,6 +249,9 @@ pub struct Row {
     pub summary: &'static str,
     /// The numbers that its user may choose.
     pub options: &'static [Choice],
+    /// What its authors' released code does against their own words, in a line; none where nothing is known. Whoever
+    /// chooses `as-published` gets it: [`Options::as_published`].
+    pub as_published: Option<&'static str>,
     /// Makes it.
     pub make: fn(&Options) -> Box<dyn Objective>,
 }

@@ -2,7 +2,8 @@
 
 use candle_core::{Result, Tensor};
 
-use super::row::{Forward, Inner, Needs, Objective, Row, Said, Targets};
+use super::needs::{Forward, Needs};
+use super::row::{Epoch, Inner, Objective, Row, Said, Targets};
 use crate::attack::{Answers, Start};
 use crate::options::Choice;
 use crate::soft::{kl, softmax, tempered};
@@ -36,6 +37,7 @@ pub(super) static ROW: Row = Row {
     name: "rslad",
     summary: "robust soft label distillation from a teacher's clean logits (arXiv:2108.07969)",
     options: &[ALPHA, KL_SCALE, TEMPERATURE],
+    as_published: None,
     make: |options| {
         Box::new(Rslad {
             adversarial: options.get(ALPHA.key),
@@ -80,7 +82,7 @@ impl Rslad {
 
 impl Objective for Rslad {
     fn needs(&self) -> Needs {
-        Needs::CachedLabels
+        Needs::cached_labels()
     }
 
     fn inner(&self) -> Option<Inner> {
@@ -97,8 +99,8 @@ impl Objective for Rslad {
         plain.then(|| softmax(targets.teacher.clean())).transpose()
     }
 
-    fn forwards(&self) -> &'static [Forward] {
-        &[Forward::Adversarial, Forward::Clean]
+    fn forwards(&self, _: Epoch) -> Vec<Forward> {
+        vec![Forward::Adversarial, Forward::Clean]
     }
 
     fn loss(&self, said: &Said, targets: &Targets) -> Result<Tensor> {

@@ -2,7 +2,8 @@
 
 use candle_core::{Result, Tensor};
 
-use super::row::{Forward, Inner, Needs, Objective, Row, Said, Targets};
+use super::needs::{Forward, Needs};
+use super::row::{Epoch, Inner, Objective, Row, Said, Targets};
 use crate::attack::{Answers, Start};
 use crate::soft::{cross_entropy, one_hot};
 
@@ -10,6 +11,7 @@ pub(super) static ROW: Row = Row {
     name: "sat",
     summary: "cross-entropy on PGD images: standard adversarial training (arXiv:1706.06083)",
     options: &[],
+    as_published: None,
     make: |_| Box::new(Sat),
 };
 
@@ -24,7 +26,7 @@ pub struct Sat;
 
 impl Objective for Sat {
     fn needs(&self) -> Needs {
-        Needs::Nothing
+        Needs::nothing()
     }
 
     fn inner(&self) -> Option<Inner> {
@@ -39,8 +41,8 @@ impl Objective for Sat {
         one_hot(&targets.labels, classes).map(Some)
     }
 
-    fn forwards(&self) -> &'static [Forward] {
-        &[Forward::Adversarial]
+    fn forwards(&self, _: Epoch) -> Vec<Forward> {
+        vec![Forward::Adversarial]
     }
 
     fn loss(&self, said: &Said, targets: &Targets) -> Result<Tensor> {

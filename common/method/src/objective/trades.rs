@@ -2,7 +2,8 @@
 
 use candle_core::{Result, Tensor};
 
-use super::row::{Forward, Inner, Needs, Objective, Row, Said, Targets};
+use super::needs::{Forward, Needs};
+use super::row::{Epoch, Inner, Objective, Row, Said, Targets};
 use crate::attack::{Answers, Start};
 use crate::options::Choice;
 use crate::soft::{cross_entropy, kl, softmax};
@@ -20,6 +21,7 @@ pub(super) static ROW: Row = Row {
     name: "trades",
     summary: "cross-entropy plus 6 times the KL between clean and adversarial (arXiv:1901.08573)",
     options: &[BETA],
+    as_published: None,
     make: |options| Box::new(Trades { beta: options.get(BETA.key) }),
 };
 
@@ -45,7 +47,7 @@ impl Default for Trades {
 
 impl Objective for Trades {
     fn needs(&self) -> Needs {
-        Needs::Nothing
+        Needs::nothing()
     }
 
     fn inner(&self) -> Option<Inner> {
@@ -60,8 +62,8 @@ impl Objective for Trades {
         softmax(targets.own_clean()).map(Some)
     }
 
-    fn forwards(&self) -> &'static [Forward] {
-        &[Forward::Clean, Forward::Adversarial, Forward::Clean]
+    fn forwards(&self, _: Epoch) -> Vec<Forward> {
+        vec![Forward::Clean, Forward::Adversarial, Forward::Clean]
     }
 
     fn loss(&self, said: &Said, targets: &Targets) -> Result<Tensor> {

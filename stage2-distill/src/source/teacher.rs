@@ -1,0 +1,202 @@
+//! A teacher of a run: a label set with its answers, the network itself, or both.
+//!
+//! Both answer the same question about the same pixels, so an f32 label set and the online teacher give the same
+//! student, bit for bit.
+
+use std::path::Path;
+
+use candle_core::{Device, Tensor};
+use data::Dataset;
+use engine::params::Precision;
+use engine::{Engine, Images};
+use labels::{Check, LabelSet, Wanted};
+use method::attack::Victim;
+use method::model::{self, Loaded, Task};
+use method::objective::Asked;
+use method::view::ViewPlan;
+
+use crate::config::Config;
+use crate::error::RunError;
+
+/// What answers; nothing where the objective asks nobody.
+#[derive(Default)]
+pub struct Teacher {
+    /// Its answers about clean views.
+    pub labels: Option<Box<LabelSet>>,
+    /// The network, for every other image, and for clean views that nobody answered about.
+    pub network: Option<Box<Loaded>>,
+}
+
+impl Teacher {
+    /// What it is, by content.
+    pub(super) fn identity(&self) -> Vec<String> {
+        let labels = self.labels.as_ref().map(|set| format!("labels {}", set.manifest().content_hash));
+        let network = self.network.as_ref().map(|network| format!("teacher {}", network.blake3));
+        labels.into_iter().chain(network).collect()
+    }
+
+    /// The network of a run that has it at hand, to be asked about any image.
+    pub fn victim<'a>(&'a self, engine: &'a dyn Engine) -> Option<Victim<'a>> {
+        self.network.as_ref().map(|loaded| Victim::new(engine, &loaded.network, &loaded.params))
+    }
+
+    /// Logits `(N, K)` f32 for clean views whose pixels are `images`; none where nothing answers.
+    pub(super) fn clean(
+        &self,
+        engine: &dyn Engine,
+        rows: &[(usize, u16)],
+        images: &Images,
+    ) -> Result<Option<Tensor>, RunError> {
+        let Some(set) = &self.labels else {
+            return Ok(self.victim(engine).map(|network| network.logits(images)).transpose()?);
+        };
+        let classes = set.classes();
+        let mut values = vec![0.0f32; rows.len() * classes];
+        for (&(image, view), out) in rows.iter().zip(values.chunks_exact_mut(classes)) {
+            if !set.read(image, view, out) {
+                return Err(RunError::Refused(format!(
+                    "the label set has no row for image {image}, view {view}\nhint: make it with --views all, or with a plan for this seed and at least as many epochs"
+                )));
+            }
+        }
+        Ok(Some(Tensor::from_vec(values, (rows.len(), classes), &Device::Cpu)?))
+    }
+}
+
+/// What a configuration says of one teacher.
+pub(super) struct Named<'a> {
+    /// What stands before the names of its settings.
+    prefix: &'static str,
+    labels: &'a Option<String>,
+    weights: &'a Option<String>,
+    arch: &'a Option<String>,
+    weights_key: &'a Option<String>,
+    /// Mean, std and the name of a normalisation.
+    inputs: [&'a Option<String>; 3],
+}
+
+impl<'a> Named<'a> {
+    pub(super) fn teacher(config: &'a Config) -> Self {
+        Self {
+            prefix: "",
+            labels: &config.labels,
+            weights: &config.teacher,
+            arch: &config.arch,
+            weights_key: &config.weights_key,
+            inputs: [&config.mean, &config.std, &config.normalize],
+        }
+    }
+
+    pub(super) fn second(config: &'a Config) -> Self {
+        Self {
+            prefix: "second-",
+            labels: &config.second_labels,
+            weights: &config.second_teacher,
+            arch: &config.second_arch,
+            weights_key: &config.second_weights_key,
+            inputs: [&config.second_mean, &config.second_std, &config.second_normalize],
+        }
+    }
+}
+
+/// A teacher and the views that its label set holds, where it has one.
+pub(super) struct Opened {
+    pub(super) teacher: Teacher,
+    pub(super) plan: Option<ViewPlan>,
+}
+
+/// What is the same for all teachers of a run.
+pub(super) struct Asking<'a> {
+    pub(super) config: &'a Config,
+    pub(super) dataset: &'a Dataset,
+    pub(super) task: Task,
+}
+
+impl Asking<'_> {
+    /// Opens a teacher and refuses one that cannot answer what the objective asks, or that it does not ask.
+    pub(super) fn open(&self, named: &Named, asked: &Asked) -> Result<Opened, RunError> {
+        self.refuse(named, asked)?;
+        let mut opened = Opened { teacher: Teacher::default(), plan: None };
+        if let Some(folder) = named.labels {
+            let set = LabelSet::open(Path::new(folder), Check::Hashes)?;
+            for note in set.notes() {
+                cli::say(format_args!("note: {note}"));
+            }
+            // More epochs than fit are more than any plan has.
+            let plan = Some((u32::try_from(self.config.epochs).unwrap_or(u32::MAX), self.config.seed));
+            set.check_against(&Wanted { dataset: &self.dataset.record(), augment: None, plan })?;
+            opened.plan = Some(ViewPlan { augment: set.manifest().augment, views: set.manifest().views });
+            // Without a question it only chooses the views.
+            opened.teacher.labels = asked.wants_clean().then(|| Box::new(set));
+        }
+        if let Some(path) = named.weights {
+            let said = cli::foreign(named.arch.clone(), named.weights_key.clone(), named.inputs)?;
+            let loaded = model::load(Path::new(path), said, self.task, Precision::F32)?;
+            cli::say_notes(Path::new(path), &loaded.notes);
+            if let (Some(set), Some(folder)) = (&opened.teacher.labels, named.labels) {
+                refuse_other_answers(folder, set, path, &loaded)?;
+            }
+            opened.teacher.network = Some(Box::new(loaded));
+        }
+        Ok(opened)
+    }
+
+    fn refuse(&self, named: &Named, asked: &Asked) -> Result<(), RunError> {
+        let (objective, prefix) = (&self.config.objective, named.prefix);
+        let (has_labels, has_network) = (named.labels.is_some(), named.weights.is_some());
+        let and_labels = if has_labels { format!(" and --{prefix}labels") } else { String::new() };
+        let which = if prefix.is_empty() { "a teacher" } else { "a second teacher" };
+        let is_said = named.weights_key.is_some() || named.inputs.iter().any(|said| said.is_some());
+        let why = if !has_network && is_said {
+            format!(
+                "{prefix}weights-key, {prefix}mean, {prefix}std and {prefix}normalize say what a teacher's file does not, and no teacher is run\nhint: add --{prefix}teacher WEIGHTS, or drop them; a label set records its own teacher's"
+            )
+        } else if asked.is_nothing() && has_network {
+            format!(
+                "objective {objective} has no use for {which}\nhint: drop --{prefix}teacher{and_labels}, or choose another --objective"
+            )
+        } else if asked.is_nothing() && has_labels && !prefix.is_empty() {
+            format!(
+                "objective {objective} has no use for {which}\nhint: drop --{prefix}labels, or choose another --objective"
+            )
+        } else if asked.is_live() && !has_network {
+            format!(
+                "objective {objective} asks {} about images that its attack makes, which no label set can answer\nhint: pass --{prefix}teacher WEIGHTS{}",
+                which.replace("a ", "the "),
+                if has_labels {
+                    format!(" beside --{prefix}labels, which then answers about the clean views")
+                } else {
+                    String::new()
+                }
+            )
+        } else if !asked.is_nothing() && !has_labels && !has_network {
+            format!(
+                "objective {objective} learns from {which}, and none was given\nhint: pass --{prefix}labels FOLDER, which `label run` wrote, or --{prefix}teacher WEIGHTS to run one online"
+            )
+        } else if has_labels && has_network && !asked.is_live() {
+            format!(
+                "both {prefix}labels and {prefix}teacher were given\nhint: objective {objective} asks about clean views alone: it reads a label set or runs a teacher, not both"
+            )
+        } else if has_labels && has_network && !asked.wants_clean() {
+            format!(
+                "objective {objective} asks {} about images that its attack makes alone: the answers of {prefix}labels would not be read\nhint: drop --{prefix}labels",
+                which.replace("a ", "the ")
+            )
+        } else {
+            return Ok(());
+        };
+        Err(RunError::Refused(why))
+    }
+}
+
+/// A label set and a network that answer together are one teacher.
+fn refuse_other_answers(folder: &str, set: &LabelSet, path: &str, loaded: &Loaded) -> Result<(), RunError> {
+    let teacher = &set.manifest().teacher;
+    match &teacher.weights_blake3 {
+        Some(known) if known.to_string() != loaded.blake3 => Err(RunError::Refused(format!(
+            "{folder}: its teacher ({}) is not the network of {path}: the weights' hashes differ\n  {known}, {}\nhint: pass the file that `label run` had, or label the images with this one",
+            teacher.architecture, loaded.blake3
+        ))),
+        _ => Ok(()),
+    }
+}
