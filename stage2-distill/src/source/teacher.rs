@@ -160,14 +160,14 @@ impl Asking<'_> {
                 "objective {objective} has no use for {which}\nhint: drop --{prefix}labels, or choose another --objective"
             )
         } else if asked.is_live() && !has_network {
+            let labels = match (has_labels, asked.wants_clean()) {
+                (false, _) => String::new(),
+                (true, false) => format!(" in place of --{prefix}labels"),
+                (true, true) => format!(" beside --{prefix}labels, which answers about the clean views"),
+            };
             format!(
-                "objective {objective} asks {} about images that its attack makes, which no label set can answer\nhint: pass --{prefix}teacher WEIGHTS{}",
-                which.replace("a ", "the "),
-                if has_labels {
-                    format!(" beside --{prefix}labels, which then answers about the clean views")
-                } else {
-                    String::new()
-                }
+                "objective {objective} asks {} about adversarial images, which no label set can answer\nhint: pass --{prefix}teacher WEIGHTS{labels}",
+                which.replace("a ", "the ")
             )
         } else if !asked.is_nothing() && !has_labels && !has_network {
             format!(
@@ -179,7 +179,7 @@ impl Asking<'_> {
             )
         } else if has_labels && has_network && !asked.wants_clean() {
             format!(
-                "objective {objective} asks {} about images that its attack makes alone: the answers of {prefix}labels would not be read\nhint: drop --{prefix}labels",
+                "objective {objective} asks {} about adversarial images alone: nobody would read {prefix}labels\nhint: drop --{prefix}labels",
                 which.replace("a ", "the ")
             )
         } else {
