@@ -261,6 +261,20 @@ mod tests {
         minimal().set("momentum=0.99").unwrap();
     }
 
+    /// As `torch.optim.SGD` refuses it.
+    #[test]
+    fn nesterovs_step_wants_a_momentum() {
+        let with = |momentum: &str| {
+            let mut layers = minimal();
+            layers.set("nesterov=true").unwrap();
+            layers.set(momentum).unwrap();
+            layers.resolve()
+        };
+        let error = with("momentum=0").unwrap_err().to_string();
+        assert!(error.contains("momentum of 0") && error.contains("hint: "), "{error}");
+        assert!(with("momentum=0.5").unwrap().nesterov && !minimal().resolve().unwrap().nesterov);
+    }
+
     #[test]
     fn a_slip_in_a_file_is_shown_with_its_line() {
         let folder = tempfile::tempdir().unwrap();

@@ -47,7 +47,7 @@ const WAYS: &[(&[&str], &str)] = &[
     (&["gpu", "gpus", "cuda", "gpu-id", "no-cuda", "use-cuda"], GPU),
     (
         &["optimizer", "optim"],
-        "students are trained by SGD: --lr, --momentum and --weight-decay are its settings",
+        "students are trained by SGD: --lr, --momentum, --nesterov and --weight-decay are its settings",
     ),
     (
         &["norm", "threat-model", "threat"],

@@ -238,12 +238,13 @@ struct PgdStep {
     Value* map;                     // or null; `pixel` as the gradient's
     const float *mean, *deviation;  // [channel]; or null
 };
-// sgd: v = momentum * v + (g + decay * p); p -= rate * v, each operation rounded by itself, as the host does it.
+// sgd: pull = g + decay * p; v = momentum * v + pull; p -= rate * v, or rate * (pull + momentum * v) where `nesterov`; each
+// operation rounded by itself, as the host does it.
 struct Sgd {
     float *parameters, *velocity;
     const float* gradients;
     float momentum, decay, rate;
-    int count;
+    int count, nesterov;
 };
 // average: towards `student`: decay > 0.5 ? a + pull * (s - a) : s - decay * (s - a), each operation rounded by itself.
 struct Average {

@@ -9,9 +9,9 @@
 KERNEL(sgd, Sgd, 256) {
     const u32 i = thread_number();
     if (i >= (u32)a.count) return;
-    const float p = a.parameters[i], v = a.momentum * a.velocity[i] + (a.gradients[i] + a.decay * p);
+    const float p = a.parameters[i], pull = a.gradients[i] + a.decay * p, v = a.momentum * a.velocity[i] + pull;
     a.velocity[i] = v;
-    a.parameters[i] = p - a.rate * v;
+    a.parameters[i] = p - a.rate * (a.nesterov ? pull + a.momentum * v : v);
 }
 // From the nearer end, as PyTorch interpolates: an average that keeps nothing is the student to the last bit.
 KERNEL(average, Average, 256) {

@@ -114,6 +114,8 @@ pub struct Descent {
     pub weight_decay: f64,
     /// The learning rate.
     pub rate: f64,
+    /// Whether a step looks ahead along the new velocity (Nesterov's, as PyTorch's `SGD(nesterov=True)` has it).
+    pub nesterov: bool,
 }
 
 /// An attack by the sign of the gradient within an l-infinity ball.
@@ -196,8 +198,9 @@ pub trait Engine: Send + Sync {
     /// Sets every gradient to zero, for the next step.
     fn clear(&self, grads: &mut Grads) -> Result<(), EngineError>;
 
-    /// `velocity = momentum * velocity + (gradient + weight_decay * parameter); parameter -= rate * velocity`, for every
-    /// parameter, BatchNorm and biases included. Refuses gradients and a velocity of other parameters.
+    /// `pull = gradient + weight_decay * parameter; velocity = momentum * velocity + pull; parameter -= rate * velocity`,
+    /// for every parameter, BatchNorm and biases included; Nesterov's step is `rate * (pull + momentum * velocity)`.
+    /// Refuses gradients and a velocity of other parameters.
     fn descend(
         &self,
         params: &mut Params,

@@ -3,24 +3,33 @@
 use engine::params::{Arena, Values};
 use engine::{Descent, Engine, EngineError, Grads, Params};
 
-/// SGD with momentum and weight decay on every parameter, BatchNorm and biases included, without Nesterov's step.
+/// SGD with momentum and weight decay on every parameter, BatchNorm and biases included.
 ///
-/// `velocity = momentum * velocity + gradient + weight_decay * parameter; parameter -= rate * velocity`. PyTorch's
-/// first step sets the velocity to the gradient, which starting from zero gives too.
+/// `velocity = momentum * velocity + gradient + weight_decay * parameter; parameter -= rate * velocity`; with Nesterov's
+/// step `parameter -= rate * (gradient + weight_decay * parameter + momentum * velocity)`, as PyTorch's
+/// `SGD(nesterov=True)`. PyTorch's first step sets the velocity to the gradient, which starting from zero gives too.
 #[derive(Clone, Debug)]
 pub struct Sgd {
     /// Share of the old velocity that is kept.
     pub momentum: f64,
     /// Pull towards zero, added to the gradient.
     pub weight_decay: f64,
+    /// Whether a step looks ahead along the new velocity.
+    pub nesterov: bool,
     velocity: Values,
 }
 
 impl Sgd {
-    /// At rest.
+    /// At rest, without Nesterov's step.
     pub fn new(params: &Params, momentum: f64, weight_decay: f64) -> Self {
         let velocity = Values::zeros(params.layout().trainable_len(), params.precision());
-        Self { momentum, weight_decay, velocity }
+        Self { momentum, weight_decay, nesterov: false, velocity }
+    }
+
+    /// The same with Nesterov's step, or without.
+    #[must_use]
+    pub fn nesterov(self, nesterov: bool) -> Self {
+        Self { nesterov, ..self }
     }
 
     /// The velocity, laid out as the parameters: what a checkpoint keeps.
@@ -41,7 +50,8 @@ impl Sgd {
         grads: &Grads,
         rate: f64,
     ) -> Result<(), EngineError> {
-        let by = Descent { momentum: self.momentum, weight_decay: self.weight_decay, rate };
+        let Self { momentum, weight_decay, nesterov, .. } = *self;
+        let by = Descent { momentum, weight_decay, rate, nesterov };
         engine.descend(params, grads, &mut self.velocity, by)
     }
 }

@@ -77,6 +77,8 @@ pub struct Config {
     pub momentum: f64,
     /// Pull of all parameters towards zero.
     pub weight_decay: f64,
+    /// Whether SGD looks ahead along its new velocity.
+    pub nesterov: bool,
     /// How the learning rate falls.
     pub schedule: Schedule,
     /// Epochs after which it falls tenfold; RSLAD's, scaled to the run, where not given.

@@ -203,6 +203,10 @@ impl Layers {
                 config.milestones.is_some() && config.schedule != Schedule::Multistep,
                 "milestones were given to a schedule that has none\nhint: drop them, or choose --schedule multistep",
             ),
+            (
+                config.nesterov && config.momentum == 0.0,
+                "nesterov was given to a momentum of 0, along which nothing moves\nhint: give a momentum, such as 0.9, or drop nesterov",
+            ),
         ];
         match conflicts.into_iter().find(|(found, _)| *found) {
             Some((_, text)) => Err(ConfigError::Conflict(text)),

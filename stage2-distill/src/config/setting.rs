@@ -56,7 +56,10 @@ impl Row for Setting {
     ];
 
     const SIGNPOSTS: &'static [(&'static str, &'static str)] = &[
-        ("optimizer", "students are trained by SGD: lr, momentum and weight-decay are its settings"),
+        (
+            "optimizer",
+            "students are trained by SGD: lr, momentum, nesterov and weight-decay are its settings",
+        ),
         ("threads", "it changes no result, so it is a flag alone: --threads N"),
         ("out", "a run's folder is given by its flag alone: --out RUN"),
         ("preset", "it is a flag alone: --preset NAME"),
@@ -210,6 +213,10 @@ pub static SETTINGS: &Table<Setting> = &[
     &given("weight-decay", "X", "Pull of all parameters towards zero", |c| &mut c.weight_decay)
         .usually("0.0002")
         .below(1.0),
+    &given("nesterov", "BOOL", "Nesterov's step: SGD looks ahead along its new velocity", |c| {
+        &mut c.nesterov
+    })
+    .usually("false"),
     &given("schedule", "NAME", "How the learning rate falls: multistep or cosine", |c| &mut c.schedule)
         .usually("multistep"),
     &given(

@@ -101,7 +101,7 @@ pub(super) fn start<'a>(
     let found = store.latest::<State>(&network, Precision::F32)?;
     refuse_lost(around, &folder, &found)?;
     let mut state = State::fresh(inputs, objective.memory(dataset.classes()));
-    let mut sgd = Sgd::new(&params, config.momentum, config.weight_decay);
+    let mut sgd = Sgd::new(&params, config.momentum, config.weight_decay).nesterov(config.nesterov);
     let decay = config.average.map(|share| share.0);
     let mut average = decay.map(|decay| Average::new(decay, &params));
     if let Some(restored) = found.restored {

@@ -96,7 +96,7 @@ fn state_of_other_parameters_is_refused() {
     let small = network("resnet8", [3, 16, 16], Precision::F32);
     let other = network("tiny-cnn", [3, 16, 16], Precision::F32);
     let len = small.params.trainable().len();
-    let by = Descent { momentum: 0.9, weight_decay: 0.0, rate: 0.1 };
+    let by = Descent { momentum: 0.9, weight_decay: 0.0, rate: 0.1, nesterov: false };
     let descend = |grads: &Grads, mut velocity: Values| {
         let error = host::descend(&mut small.params.clone(), grads, &mut velocity, by);
         error.err().map(|error| error.to_string())

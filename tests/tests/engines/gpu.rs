@@ -209,8 +209,8 @@ fn the_optimiser_the_statistics_and_the_average_move_as_on_the_host_to_the_last_
     let mut velocity = Values::zeros(network.layout().trainable_len(), Precision::F32);
     let mut host_velocity = velocity.clone();
     let (mut average, mut host_average) = (params.clone(), on_host.clone());
-    for (rate, decay) in [(0.1, 0.9), (0.05, 0.999), (0.01, 0.25)] {
-        let by = Descent { momentum: 0.9, weight_decay: 2e-4, rate };
+    for (rate, decay, nesterov) in [(0.1, 0.9, false), (0.05, 0.999, true), (0.01, 0.25, true)] {
+        let by = Descent { momentum: 0.9, weight_decay: 2e-4, rate, nesterov };
         engine.descend(&mut params, &grads, &mut velocity, by).unwrap();
         host::descend(&mut on_host, &grads, &mut host_velocity, by).unwrap();
         engine.follow(&mut average, &params, decay).unwrap();

@@ -166,7 +166,7 @@ impl Scene {
                 &mut own,
                 &grads,
                 &mut velocity,
-                Descent { momentum: 0.9, weight_decay: 0.0, rate: 0.1 },
+                Descent { momentum: 0.9, weight_decay: 0.0, rate: 0.1, nesterov: false },
             ),
             engine.move_statistics(network, &mut own, &stats),
             engine.follow(&mut average, params, 0.5),

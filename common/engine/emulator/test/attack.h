@@ -97,12 +97,16 @@ static std::string test_optimiser() {
     Device<double> momentum(n);
     for (Floats* f : {&p, &v, &g, &average, &running, &batch}) randomise(*f);
     momentum.fill([](size_t i) { return i % 3 ? 0.1 * (i % 3) : 0; });
-    const std::vector<double> p0 = values(p), v0 = values(v), a0 = values(average), r0 = values(running);
-    run_each("sgd", n, Sgd{p, v, g, 0.9f, 5e-4f, 0.1f, n});
-    for (int i = 0; i < n; i++) {
-        const float pull = single(5e-4f * (float)p0[i]), sum = single(g.p[i] + pull), kept = single(0.9f * (float)v0[i]);
-        const float velocity = single(kept + sum), step = single(0.1f * velocity);
-        check(v.p[i] == velocity && p.p[i] == single((float)p0[i] - step), "sgd", "a bit is wrong");
+    const std::vector<double> a0 = values(average), r0 = values(running);
+    for (const int nesterov : {0, 1}) {
+        const std::vector<double> p0 = values(p), v0 = values(v);
+        run_each("sgd", n, Sgd{p, v, g, 0.9f, 5e-4f, 0.1f, n, nesterov});
+        for (int i = 0; i < n; i++) {
+            const float decay = single(5e-4f * (float)p0[i]), pull = single(g.p[i] + decay), kept = single(0.9f * (float)v0[i]);
+            const float velocity = single(kept + pull), ahead = single(0.9f * velocity);
+            const float step = single(0.1f * (nesterov ? single(pull + ahead) : velocity));
+            check(v.p[i] == velocity && p.p[i] == single((float)p0[i] - step), "sgd", nesterov ? "a bit of Nesterov's is wrong" : "a bit is wrong");
+        }
     }
     const std::vector<double> larger = values(g);
     run_each("scale_add", n, ScaleAdd{p, g, 0.125f, n});

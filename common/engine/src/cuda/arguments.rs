@@ -342,6 +342,7 @@ arguments! {
         decay: f32,
         rate: f32,
         count: i32,
+        nesterov: i32,
     }
     Average {
         average: Address,

@@ -64,6 +64,7 @@ pub(super) fn descend(
         decay: by.weight_decay as f32,
         rate: by.rate as f32,
         count: int(count),
+        nesterov: by.nesterov.into(),
     };
     device.kernels(storage).launch("sgd", Grid::of(count), &step)
 }

@@ -38,8 +38,9 @@ fn update<T: Float>(params: &mut [T], grads: &[T], velocity: &mut [T], by: Desce
         params.par_chunks_mut(CHUNK).zip(grads.par_chunks(CHUNK)).zip(velocity.par_chunks_mut(CHUNK));
     chunks.for_each(|((params, grads), velocity)| {
         for ((p, &g), v) in params.iter_mut().zip(grads).zip(velocity) {
-            *v = momentum * *v + (g + decay * *p);
-            *p = *p - rate * *v;
+            let pull = g + decay * *p;
+            *v = momentum * *v + pull;
+            *p = *p - rate * if by.nesterov { pull + momentum * *v } else { *v };
         }
     });
 }
@@ -94,4 +95,41 @@ fn draw<T: Float>(average: &mut [T], student: &[T], decay: f64) {
             *average = if decay > 0.5 { *average + pull * apart } else { student - kept * apart };
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// PyTorch 2.15: `torch.optim.SGD([p], lr, momentum=0.9, weight_decay=5e-4, nesterov=True)` in f64, three steps.
+    #[test]
+    fn nesterovs_steps_are_pytorchs() {
+        let mut params = [0.5f64, -1.25, 2.0];
+        let mut velocity = [0.0; 3];
+        let steps = [
+            (
+                (0.1, [0.25, -0.75, 1.5]),
+                [0.452_452_5, -1.107_381_25, 1.714_81],
+                [0.250_25, -0.750_625, 1.501],
+            ),
+            (
+                (0.05, [-0.5, 0.125, 0.375]),
+                [0.489_795_883_506_25, -1.088_803_336_890_625, 1.618_313_046_525],
+                [-0.274_548_773_75, -0.551_116_190_625, 1.726_757_405],
+            ),
+            (
+                (0.01, [1.0, 0.0, -2.0]),
+                [0.473_015_075_512_731_64, -1.084_328_952_114_862, 1.642_310_937_570_558],
+                [0.753_151_001_566_753_1, -0.496_548_973_230_945_27, -0.445_109_178_976_737_63],
+            ),
+        ];
+        for ((rate, grads), wanted, wanted_velocity) in steps {
+            let by = Descent { momentum: 0.9, weight_decay: 5e-4, rate, nesterov: true };
+            update(&mut params, &grads, &mut velocity, by);
+            let found = params.iter().chain(&velocity);
+            for (found, wanted) in found.zip(wanted.iter().chain(&wanted_velocity)) {
+                assert!((found - wanted).abs() < 1e-15, "rate {rate}: {found}, not {wanted}");
+            }
+        }
+    }
 }
