@@ -21,9 +21,9 @@ pub enum Verb {
     /// Check every byte of a label set, and on request its teacher's answers
     #[command(after_help = tables())]
     Verify(verify::VerifyArgs),
-    /// Show what a label set holds and how well its teacher answers
-    #[command(after_help = help::after([]))]
-    Inspect(inspect::InspectArgs),
+    /// Show what a label set holds and how well its teacher answers; compare several
+    #[command(after_help = tables())]
+    Inspect(Box<inspect::InspectArgs>),
     /// Say what a label set would cost and save
     #[command(after_help = tables())]
     Estimate(estimate::EstimateArgs),
@@ -41,7 +41,7 @@ impl Verb {
         match self {
             Self::Run(args) => args.run(machine),
             Self::Verify(args) => args.run(machine),
-            Self::Inspect(args) => args.run(),
+            Self::Inspect(args) => args.run(machine),
             Self::Estimate(args) => args.run(machine),
             Self::Plan(args) => args.run(),
             Self::Import(args) => args.run(),

@@ -1,32 +1,57 @@
-//! `label inspect`: the card of a label set, for people in 80 columns and for programs as JSON.
+//! `label inspect`: the card of a label set, or several of them compared, for people in 80 columns and for programs as
+//! JSON.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
+use cli::MachineArgs;
 use labels::{Check, LabelSet, Manifest, Robust};
 use serde::Serialize;
 
 use crate::Result;
 
+pub mod comparison;
 mod statistics;
 mod text;
 
-use statistics::Statistics;
+use comparison::{StudentArgs, picture};
+use statistics::{Answer, Statistics};
 pub(super) use text::bytes;
 
 /// Flags of `label inspect`.
 #[derive(Debug, Clone, Args)]
 pub struct InspectArgs {
-    /// The label set's folder
-    pub dir: PathBuf,
+    /// The label set's folder; several of the same images are compared
+    #[arg(required = true, num_args = 1..=26, value_name = "DIR")]
+    pub dirs: Vec<PathBuf>,
+    /// A student to compare with.
+    #[command(flatten)]
+    pub student: StudentArgs,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+    /// Also write the comparison as one picture to this file, in SVG
+    #[arg(long, value_name = "FILE")]
+    pub picture: Option<PathBuf>,
 }
 
 impl InspectArgs {
-    pub(super) fn run(&self) -> Result<()> {
-        Ok(cli::show(&run(self)?, self.json)?)
+    pub(super) fn run(&self, machine: MachineArgs) -> Result<()> {
+        match &self.dirs[..] {
+            [dir] if self.picture.is_none() && self.student.asked()?.is_none() => {
+                Ok(cli::show(&run(dir)?, self.json)?)
+            }
+            _ => {
+                if let Some(path) = &self.picture {
+                    picture::refuse_place(path)?;
+                }
+                let comparison = comparison::run(self, machine.machine())?;
+                if let Some(path) = &self.picture {
+                    picture::write(path, &comparison)?;
+                }
+                Ok(cli::show(&comparison, self.json)?)
+            }
+        }
     }
 }
 
@@ -117,8 +142,8 @@ pub struct Class {
 }
 
 /// Reads every row of a label set, its hashes checked, and sums it up.
-pub fn run(args: &InspectArgs) -> Result<Summary> {
-    let set = LabelSet::open(&args.dir, Check::Hashes)?;
+pub fn run(dir: &Path) -> Result<Summary> {
+    let set = LabelSet::open(dir, Check::Hashes)?;
     for note in set.notes() {
         cli::say(format_args!("note: {note}"));
     }
@@ -127,11 +152,13 @@ pub fn run(args: &InspectArgs) -> Result<Summary> {
     let mut statistics = Statistics::new(set.classes());
     let mut clean = Statistics::new(set.classes());
     let mut logits = vec![0.0; set.classes()];
+    let mut answer = Answer::new(set.classes());
     for row in set.rows() {
         row.logits.copy_to(&mut logits);
-        statistics.add(&logits, row.label);
+        answer.read(&logits);
+        statistics.add(&answer, row.label);
         if row.view == centre {
-            clean.add(&logits, row.label);
+            clean.add(&answer, row.label);
         }
     }
     Ok(Summary::new(manifest, &statistics, &clean))
@@ -139,10 +166,6 @@ pub fn run(args: &InspectArgs) -> Result<Summary> {
 
 impl Summary {
     fn new(manifest: &Manifest, all: &Statistics, clean: &Statistics) -> Self {
-        let name = |class: usize| {
-            let names = &manifest.dataset.class_names;
-            names.get(class).map_or_else(|| class.to_string(), Clone::clone)
-        };
         let classes = all.right.per_class.iter().enumerate().filter(|(_, count)| count.rows > 0);
         Self {
             card: Card::of(manifest),
@@ -157,15 +180,15 @@ impl Summary {
             largest_logit: all.largest_logit,
             entropy_histogram: all.entropy.to_vec(),
             confidence_histogram: all.confidence.to_vec(),
-            classes: classes
-                .map(|(class, count)| Class {
-                    class,
-                    name: name(class),
-                    rows: count.rows,
-                    accuracy: all.class_accuracy(class),
-                })
-                .collect(),
+            classes: classes.map(|(class, _)| Class::of(manifest, all, class)).collect(),
         }
+    }
+}
+
+impl Class {
+    fn of(manifest: &Manifest, all: &Statistics, class: usize) -> Self {
+        let name = manifest.dataset.class_names.get(class).map_or_else(|| class.to_string(), Clone::clone);
+        Self { class, name, rows: all.right.per_class[class].rows, accuracy: all.class_accuracy(class) }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The command line of `label`, run as people run it: the real binary on the embedded sample, and on real data where
 //! `RSLAD_DATA` names a folder that holds it.
 
+mod comparison;
 mod cuda;
 mod damage;
 mod disk;

@@ -9,7 +9,7 @@ use super::{Card, Summary};
 /// Width of the longest bar.
 const BAR: usize = 40;
 /// Width of a line.
-const COLUMNS: usize = 80;
+pub(super) const COLUMNS: usize = 80;
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -134,7 +134,7 @@ pub(crate) fn bytes(count: u64) -> String {
 }
 
 /// The text, cut to so many characters and free of control characters.
-fn shortened(text: &str, most: usize) -> String {
+pub(super) fn shortened(text: &str, most: usize) -> String {
     let printable = text.chars().map(|c| if c.is_control() { ' ' } else { c });
     if text.chars().count() <= most {
         return printable.collect();
