@@ -162,7 +162,7 @@ impl Run<'_> {
 
     /// The epoch with this number, from 0.
     fn at(&self, number: usize) -> Epoch {
-        let schedule = self.objective.schedule(self.config.schedule());
-        Epoch { number, of: self.config.epochs, schedule }
+        let of = self.config.epochs;
+        Epoch { number, of, schedule: self.objective.schedule(self.config.schedule(), of) }
     }
 }

@@ -32,6 +32,17 @@ impl Schedule {
         };
         0.1f64.powi(milestones.epochs().filter(|&drop| epoch >= drop).count() as i32)
     }
+
+    /// The same over `epochs` with its first drop alone: what a loop does that sets the rate to a tenth of the *first* rate at
+    /// every milestone. The released code of ARD, IAD and Fair-ARD is such a loop.
+    #[must_use]
+    pub fn first_drop_only(self, epochs: usize) -> Self {
+        match self {
+            Self::Multistep => Self::After(Milestones::of(epochs).first_only()),
+            Self::After(milestones) => Self::After(milestones.first_only()),
+            other => other,
+        }
+    }
 }
 
 /// Epochs after which the learning rate falls tenfold: at most eight, ascending, none before the first epoch's end.
@@ -53,6 +64,13 @@ impl Milestones {
         for (place, of_300) in after.iter_mut().zip([215, 260, 285]) {
             *place = (epochs.saturating_mul(of_300) / 300) as u32;
         }
+        Self { after }
+    }
+
+    /// The first of them alone.
+    fn first_only(self) -> Self {
+        let mut after = [0; MOST];
+        after[0] = self.epochs().next().unwrap_or(0) as u32;
         Self { after }
     }
 
@@ -144,6 +162,18 @@ mod tests {
         for bad in ["", "0", "5,5", "9,5", "1,2,3,4,5,6,7,8,9", "a", "74;89", "-1", "[5", "1.5"] {
             assert_eq!(bad.parse::<Milestones>(), Err(NoMilestones), "{bad}");
         }
+    }
+
+    /// `adjust_learning_rate` of goldblum/AdversariallyRobustDistillation (main.py) and ZFancy/IAD (IAD-I.py): 0.1 * 0.1 after
+    /// 100 epochs and, from the same first rate, once more after 150.
+    #[test]
+    fn a_schedule_of_one_drop_stays_where_the_first_left_it() {
+        let twice = Schedule::After("100,150".parse().unwrap());
+        is(twice, 200, &[(99, 1.0), (100, 0.1), (149, 0.1), (150, 0.01)]);
+        is(twice.first_drop_only(200), 200, &[(99, 1.0), (100, 0.1), (149, 0.1), (150, 0.1), (199, 0.1)]);
+        is(Schedule::Multistep.first_drop_only(300), 300, &[(214, 1.0), (215, 0.1), (299, 0.1)]);
+        is(Schedule::Multistep.first_drop_only(1), 1, &[(0, 1.0)]);
+        assert_eq!(Schedule::Cosine.first_drop_only(9), Schedule::Cosine);
     }
 
     #[test]

@@ -175,8 +175,10 @@ pub trait Objective: Send + Sync {
         self.needs()
     }
 
-    /// How the learning rate falls, where the run asks for `schedule`: released code does not always do as it says.
-    fn schedule(&self, schedule: Schedule) -> Schedule {
+    /// How the learning rate falls over `epochs`, where the run asks for `schedule`: released code does not always do as it
+    /// says.
+    fn schedule(&self, schedule: Schedule, epochs: usize) -> Schedule {
+        let _ = epochs;
         schedule
     }
 
