@@ -17,6 +17,8 @@ pub use error::ConfigError;
 pub(crate) use error::listed;
 pub use fields::Config;
 pub use layers::Layers;
+pub(crate) use layers::as_written;
+pub(crate) use place::{line, pointed_at};
 pub use preset::{PRESETS, Preset};
 pub use setting::{SETTINGS, Setting};
 

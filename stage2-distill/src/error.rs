@@ -26,6 +26,11 @@ pub enum RunError {
     #[error("epoch {epoch}, step {step}: {}\nleft: {left}\nhint: train again with a lower --lr and another --out, or check the data and the teacher",
         complaint(.error))]
     Diverged { epoch: usize, step: usize, error: Box<StepError>, left: String },
+    /// Runs of a sweep that failed; why has been said of each.
+    #[error(
+        "{failed} of {runs} runs failed; what each said is above\nhint: the others are done; mend these and run the same command again"
+    )]
+    Sweep { failed: usize, runs: usize },
     /// Asked to stop; everything is saved.
     #[error("interrupted after step {step}\nhint: run the same command again to go on")]
     Interrupted { step: usize },
@@ -52,7 +57,9 @@ impl Exits for RunError {
             // `label verify` finds damage; a run only refuses what it was given.
             Self::Common(cli::Error::Labels(error)) if error.kind() == labels::Kind::Damage => Exit::Refused,
             Self::Common(error) => error.exit(),
-            Self::Diverged { .. } | Self::Step(StepError::NotFinite(_) | StepError::Diverged) => Exit::Failed,
+            Self::Sweep { .. }
+            | Self::Diverged { .. }
+            | Self::Step(StepError::NotFinite(_) | StepError::Diverged) => Exit::Failed,
             Self::Paused | Self::Interrupted { .. } => Exit::Interrupted,
             Self::Step(StepError::Engine(error)) => Exit::of_engine(error),
             Self::Folder(FolderError::Io { source, .. }) | Self::Config(ConfigError::Read { source, .. }) => {

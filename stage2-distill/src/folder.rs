@@ -60,6 +60,14 @@ impl RunFolder {
         if path.exists() { read_config(&path).map(Some) } else { Ok(None) }
     }
 
+    /// Seconds that the run in a folder spent on steps, as its log has them by the epoch: by all processes that did them.
+    pub fn seconds(path: &Path) -> Result<f64, FolderError> {
+        let path = path.join(METRICS);
+        let text = std::fs::read_to_string(&path).map_err(io("read", &path))?;
+        let lines = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        Ok(lines.filter(|line| line["epoch"].is_u64()).filter_map(|line| line["seconds"].as_f64()).sum())
+    }
+
     /// Opens or makes the folder and locks it. Gives the configuration of the run that is in it, if there is one.
     ///
     /// Of the files that are replaced whole, what killed processes began goes.

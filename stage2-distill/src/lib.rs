@@ -11,6 +11,7 @@ pub mod folder;
 pub mod select;
 pub mod source;
 pub mod step;
+pub mod sweep;
 pub mod train;
 pub mod trained;
 pub mod verb;

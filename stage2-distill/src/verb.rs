@@ -8,6 +8,7 @@ use crate::error::RunError;
 
 pub mod bench;
 pub mod eval;
+pub mod sweep;
 pub mod train;
 
 /// What to do. To add a verb: its file, and a variant here with its arm below.
@@ -24,6 +25,9 @@ pub enum Verb {
         help::datasets(),
     ]))]
     Eval(Box<eval::EvalArgs>),
+    /// Train and judge the runs of a file, and print one table; run it again to go on
+    #[command(after_help = help::after([help::section("Example", sweep::EXAMPLE), sweep::RULES.into()]))]
+    Sweep(sweep::SweepArgs),
     /// Time a student on this machine
     #[command(after_help = help::after([help::architectures()]))]
     Bench(bench::BenchArgs),
@@ -35,6 +39,7 @@ impl Verb {
         match self {
             Self::Train(args) => args.run(machine),
             Self::Eval(args) => args.run(machine),
+            Self::Sweep(args) => args.run(machine),
             Self::Bench(args) => args.run(machine),
         }
     }

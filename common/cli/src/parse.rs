@@ -198,6 +198,7 @@ fn example(arg: &Arg) -> &'static str {
         (_, "WEIGHTS") => "teacher.safetensors",
         (_, "SPEC") => "all",
         (_, "DIR") | ("dir", _) => "labels",
+        ("out", "FOLDER") => "runs",
         (_, "RUN") => "run",
         (_, "ROWS.parquet") => "rows.parquet",
         (_, "FILE.npy") => "logits.npy",

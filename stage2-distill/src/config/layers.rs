@@ -110,7 +110,7 @@ impl Layers {
 
     /// Options belong to objectives, and a later layer may choose another one: whose it is waits for `resolve`, and its
     /// range for the objective that takes it.
-    fn put_option(&mut self, origin: &str, key: &str, value: &str) -> Result<(), ConfigError> {
+    pub(crate) fn put_option(&mut self, origin: &str, key: &str, value: &str) -> Result<(), ConfigError> {
         let all = || OBJECTIVES.iter().flat_map(|row| row.options);
         let plain = names::plain(key);
         let Some(choice) = choices(&self.config.objective).chain(all()).find(|choice| choice.key == plain)
@@ -216,7 +216,7 @@ impl Layers {
 }
 
 /// A TOML value as `--set` would have it; lists have commas between their parts.
-fn as_written(value: &DeValue) -> String {
+pub fn as_written(value: &DeValue) -> String {
     match value {
         DeValue::String(text) => text.to_string(),
         DeValue::Integer(number) => number.to_string(),

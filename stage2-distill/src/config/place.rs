@@ -1,12 +1,12 @@
 //! Places in a file of settings, as people find them.
 
 /// The line, from 1, that a byte lies in.
-pub(super) fn line(text: &str, at: usize) -> usize {
+pub fn line(text: &str, at: usize) -> usize {
     text.bytes().take(at).filter(|&byte| byte == b'\n').count() + 1
 }
 
 /// What is wrong and where: line and column, the line itself, and a caret below the place.
-pub(super) fn pointed_at(text: &str, error: &toml::de::Error) -> String {
+pub fn pointed_at(text: &str, error: &toml::de::Error) -> String {
     let Some(span) = error.span() else { return error.message().into() };
     // At the end of a text there is no character; the caret goes behind the last one.
     let at = (0..=span.start.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);

@@ -5,8 +5,8 @@ mod place;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
-use cli::{Interruptible, MachineArgs, NetworkArgs, Stop, json, show, whole};
+use clap::{Args, Parser};
+use cli::{Interruptible, Machine, MachineArgs, NetworkArgs, Stop, json, show, whole};
 use method::attack;
 use method::eval::{Evidence, Part, Report, Summary};
 use method::threat::{Fraction, Norm, Threat};
@@ -82,7 +82,44 @@ pub struct EvalArgs {
     merge: Vec<PathBuf>,
 }
 
+/// The flags without a command before them.
+#[derive(Parser)]
+#[command(no_binary_name = true)]
+struct Words {
+    #[command(flatten)]
+    args: EvalArgs,
+}
+
 impl EvalArgs {
+    /// The flags as a file gives them, each with its value, for students that are not trained yet. Attacks are looked up.
+    pub(crate) fn of_words(flags: impl Iterator<Item = String>) -> Result<Self, String> {
+        // A switch takes no value on a command line.
+        let words = flags.filter(|word| !word.ends_with("=false"));
+        let words = words.map(|word| word.strip_suffix("=true").map(str::to_owned).unwrap_or(word));
+        let parsed =
+            Words::try_parse_from(std::iter::once("run".to_owned()).chain(words)).map_err(|error| {
+                let text = error.to_string();
+                let why = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+                format!("{why}\nhint: its keys are the flags of `distill eval`")
+            })?;
+        attack::chains(&parsed.args.attack).map_err(|error| error.to_string())?;
+        Ok(parsed.args)
+    }
+
+    /// Judges the student of a run's folder with these flags, and keeps how far it is in `state`.
+    pub(crate) fn judge(
+        &self,
+        run: &Path,
+        state: &Path,
+        machine: Machine,
+        stop: &Stop,
+    ) -> Result<Report, RunError> {
+        let exam = Examination { state: Some(state.into()), ..self.examination(run)? };
+        let engine = machine.start(self.exact_conv)?;
+        let (report, images) = evaluate(&exam, engine.as_ref(), machine.threads, stop)?;
+        images.map(|()| report)
+    }
+
     /// What is to be judged, with what is not given taken from the run.
     fn examination(&self, path: &Path) -> Result<Examination, RunError> {
         let attacking = !attack::chains(&self.attack)?.is_empty();
@@ -263,8 +300,8 @@ fn refuse_unlike(reports: &[Report]) -> Result<(), RunError> {
     Err(RunError::Refused(format!("these {what}: they have no mean\nhint: evaluate one after the other")))
 }
 
-/// What a report of a part measured.
-fn read_part(path: &Path) -> Result<Evidence, RunError> {
+/// What a report measured.
+pub(crate) fn read_part(path: &Path) -> Result<Evidence, RunError> {
     let text = std::fs::read(path).map_err(cli::Error::io("read", path))?;
     serde_json::from_slice(&text).map_err(|error| {
         RunError::Refused(format!(

@@ -175,7 +175,7 @@ fn incomplete(layers: &Layers, missing: &[&'static str]) -> String {
 }
 
 /// A run's files among a label set's would make the label set one that is refused.
-fn refuse_inside_labels(config: &Config, out: &Path) -> Result<(), RunError> {
+pub(crate) fn refuse_inside_labels(config: &Config, out: &Path) -> Result<(), RunError> {
     let Some(labels) = config.labels.as_ref().and_then(|labels| std::fs::canonicalize(labels).ok()) else {
         return Ok(());
     };

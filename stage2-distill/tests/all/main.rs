@@ -13,3 +13,4 @@ mod published_attacks;
 mod refusals;
 mod shared_evaluation;
 mod streams;
+mod sweep;

@@ -1,0 +1,114 @@
+//! `distill sweep`: the runs of one file, trained and judged one after another, and a table of them.
+//!
+//! `file` makes runs of the file, `outcome` is what one of them came to, `table` what all of them did. Training and judging
+//! are those of `distill train` and `distill eval`; what is here decides which run is next and which is done. Everything
+//! that a run leaves lies in its own folder, so that processes with a run each need nothing of one another.
+
+mod file;
+mod outcome;
+mod table;
+
+use std::path::{Path, PathBuf};
+
+use cli::{Exit, Exits, Machine, Stop, note, say};
+
+use crate::error::RunError;
+use crate::folder::RunFolder;
+use crate::train::{self, Surroundings};
+use crate::verb::train::refuse_inside_labels;
+
+pub use file::{Planned, SweepFile};
+pub use outcome::{Figures, Trained};
+pub use table::{Group, Row, Spread, Table};
+
+/// A sweep, and what it needs besides its file; none of that changes a student.
+pub struct Sweep<'a> {
+    /// What is to be done.
+    pub file: &'a SweepFile,
+    /// Where each run has its folder.
+    pub out: &'a Path,
+    /// The machine; a run's own settings choose the engine.
+    pub machine: Machine,
+    /// Set when the user asks to stop.
+    pub stop: &'a Stop,
+    /// The command line, for the records of the runs.
+    pub command: String,
+}
+
+impl Sweep<'_> {
+    /// Does what is not done of all runs, or of one of them. A run that fails does not keep the others; one that is
+    /// interrupted ends it.
+    pub fn run(&self, only: Option<usize>) -> Result<Table, RunError> {
+        let count = self.file.runs.len();
+        let mut rows = Vec::new();
+        for (number, planned) in self.file.runs.iter().enumerate() {
+            if only.is_some_and(|only| only != number) {
+                continue;
+            }
+            if self.stop.requested() {
+                return Err(RunError::Paused);
+            }
+            note(format_args!("run {} of {count}: {}", number + 1, planned.name));
+            let found = self.trained(planned).and_then(|trained| self.judged(planned, trained));
+            match found {
+                Err(error) if error.exit() == Exit::Interrupted => return Err(error),
+                found => {
+                    if let Err(error) = &found {
+                        say(format_args!("{}: {error}", planned.name));
+                    }
+                    rows.push(Row::of(planned, &self.folder(planned), found));
+                }
+            }
+        }
+        Ok(Table::of(rows))
+    }
+
+    fn folder(&self, planned: &Planned) -> PathBuf {
+        self.out.join(&planned.name)
+    }
+
+    /// Trains the run's student, or goes on with it. A run that is done is opened again only where the file names other
+    /// places than before: whether the same lies there is for the training to say.
+    fn trained(&self, planned: &Planned) -> Result<Trained, RunError> {
+        let (config, folder) = (&planned.config, self.folder(planned));
+        let known = RunFolder::peek(&folder)?;
+        let same = known.is_some_and(|known| Planned::reads_the_same(&known, config));
+        if let Some(trained) = Trained::read(&folder)?.filter(|_| same) {
+            return Ok(trained);
+        }
+        refuse_inside_labels(config, &folder)?;
+        let machine = Machine { engine: config.engine, precision: config.precision, ..self.machine };
+        let engine = machine.start(config.exact_conv)?;
+        let summary = train::train(
+            config,
+            &Surroundings {
+                out: &folder,
+                resume: true,
+                engine: engine.as_ref(),
+                threads: machine.threads,
+                stop: self.stop,
+                command: self.command.clone(),
+            },
+        )?;
+        let trained = Trained::of(&summary, config, &folder)?;
+        trained.write(&folder)?;
+        Ok(trained)
+    }
+
+    /// Judges the run's student as the file says, or goes on with that, or reads what was found.
+    fn judged(&self, planned: &Planned, trained: Trained) -> Result<Figures, RunError> {
+        let folder = self.folder(planned);
+        let judged = folder.join(&self.file.judged);
+        let report = judged.join("report.json");
+        if !report.exists() {
+            let (engine, precision) = (planned.config.engine, planned.config.precision);
+            let machine = Machine { engine, precision, ..self.machine };
+            let found = self.file.exam.judge(&folder, &judged.join("state"), machine, self.stop)?;
+            disk::publish(&report, disk::Existing::Replace, |out| {
+                std::io::Write::write_all(out, cli::json(&found).as_bytes())
+            })
+            .map_err(cli::Error::io("write", &report))?;
+        }
+        Figures::read(&report, trained)
+    }
+}
