@@ -1,8 +1,8 @@
 //! Datasets, and cutting views out of their images: where both stages get their pixels.
 //!
 //! [`DatasetSpec`] names a dataset as on the command line and loads a split of it; [`Dataset`] holds the decoded u8 pixels
-//! and labels in file order; [`cut()`] and [`Dataset::gather`] turn (image, view) into network input. The embedded `sample`
-//! needs no files.
+//! and labels in file order; [`cut()`] and [`Dataset::gather`] turn (image, view) into network input; a [`Change`] alters
+//! an image strongly. The embedded `sample` needs no files.
 //!
 //! ```
 //! let spec: data::DatasetSpec = "sample".parse()?;
@@ -20,6 +20,7 @@ mod published;
 mod read;
 mod row;
 mod spec;
+mod strong;
 
 pub use cut::cut;
 pub use dataset::{Dataset, ImageShape, Split};
@@ -27,3 +28,4 @@ pub use error::DataError;
 pub use form::DATASETS;
 pub use row::{DatasetRow, Place};
 pub use spec::{DatasetSpec, help, known};
+pub use strong::Change;

@@ -12,6 +12,7 @@ mod parquet;
 mod published;
 mod sample;
 mod spec;
+mod strong;
 mod views;
 
 use std::path::{Path, PathBuf};
