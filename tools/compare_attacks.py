@@ -7,7 +7,7 @@
     distill eval --student small_cnn_mnist.pt --data mnist:FOLDER --limit 100 --eps 0.3 --attack autoattack --seed 0 --json 0.json
     python tools/compare_attacks.py table --ours 0.json 1.json 2.json 3.json 4.json --peer peer.json
 
-`run` attacks the network as a PyTorch module (tests/golden/networks.py) with the standard suite, or with one attack, of
+`run` attacks the network as a PyTorch module (python/rslad/zoo/networks.py) with the standard suite, or with one attack, of
 PyPI's `pyautoattack` (the authors' code, packaged) or `torchattacks`, and writes which attack broke each image: `outcomes`,
 one number an image in the order of the file: k broken by the k-th attack (from 0), -1 wrong without any, -2 still right:
 the form of `fates` in `distill eval --json`. What a peer hands back counts only if it lies in the ball and in [0, 1]
@@ -47,7 +47,7 @@ def main():
     run.add_argument("--peer", choices=sorted(PEERS), default="pyautoattack")
     run.add_argument("--attack", choices=("autoattack", *ALONE), default="autoattack", help="the suite, or one alone")
     run.add_argument("--weights", required=True, help="safetensors, or a checkpoint of PyTorch")
-    run.add_argument("--arch", required=True, help="name in tests/golden/networks.py, which is the project's own")
+    run.add_argument("--arch", required=True, help="name in python/rslad/zoo/networks.py, which is the project's own")
     run.add_argument("--data", required=True, metavar="FORM:FOLDER", help="mnist:FOLDER, cifar10:FOLDER or sample; the test split")
     run.add_argument("--limit", type=int, default=100)
     run.add_argument("--eps", required=True, help="as in 8/255")

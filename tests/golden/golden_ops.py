@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 import initial
 import philox
-import wide_networks
+from networks import wide
 from store import write_json, write_tensors
 
 SEED = 5
@@ -133,7 +133,7 @@ def standardize(x):
 
 def sparse(table):
     """Values within a threshold of deviations of their channel's mean become it; one lies exactly on the edge, outside."""
-    layer = wide_networks.MeanSparse(3).double()
+    layer = wide.MeanSparse(3).double()
     with torch.no_grad():
         layer.running_mean.copy_(torch.tensor([0.0, 0.5, -1.0]))
         layer.running_var.copy_(torch.tensor([1.0, 4.0, 0.25]))

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 import philox
-import wide_networks
+from networks import wide
 
 # The `epoch` word of purpose EVAL tells the streams of these checks apart.
 PERTURBED, IMAGES, UPSTREAM, TEACHER, PIXELS, LABELS, OPS = 7, 11, 13, 17, 19, 23, 29
@@ -61,7 +61,7 @@ def perturb(net, seed):
     for number, (name, value) in enumerate(net.state_dict().items()):
         owner, _, leaf = name.rpartition(".")
         kept = ("num_batches_tracked", "flag_update_statistics", "batch_num")
-        if not isinstance(owners[owner], (torch.nn.BatchNorm2d, wide_networks.MeanSparse)) or leaf in kept:
+        if not isinstance(owners[owner], (torch.nn.BatchNorm2d, wide.MeanSparse)) or leaf in kept:
             continue
         where = (seed, philox.EVAL, PERTURBED, number, value.numel())
         if leaf == "running_mean":

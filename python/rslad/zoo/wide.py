@@ -1,8 +1,8 @@
-"""Wide ResNets of every family, and DeepMind's networks; see networks.py."""
+"""Wide ResNets of every family, and DeepMind's networks; see networks.py beside it."""
 from torch import nn, tensor, where, zeros
 from torch.nn.functional import pad, relu, silu
 
-from layers import conv, pooled, stage
+from .layers import conv, pooled, stage
 
 
 class WideBlock(nn.Module):
