@@ -61,6 +61,15 @@ def losses_of(table):
     about_adversarial = leaf("natural").detach()
     loss = methods.adaad(about_adversarial, adversarial, teacher, natural, alpha=0.25)
     yield {"loss": "adaad", **differentiated(loss, natural=natural, adversarial=adversarial)}
+    natural = leaf("natural")
+    yield {"loss": "kd", **differentiated(methods.kd(teacher, natural, labels), natural=natural)}
+    weights = torch.linspace(0.75, 2.5, len(labels), dtype=torch.float64)
+    natural, adversarial = leaf("natural"), leaf("adversarial")
+    loss = methods.fair_ard(weights, teacher, adversarial, natural, labels, alpha=0.25)
+    yield {"loss": "fair_ard", **differentiated(loss, natural=natural, adversarial=adversarial)}
+    natural, adversarial = leaf("natural"), leaf("adversarial")
+    loss = methods.fair_rslad(weights, teacher, adversarial, natural)
+    yield {"loss": "fair_rslad", **differentiated(loss, natural=natural, adversarial=adversarial)}
 
 
 def write():

@@ -34,6 +34,25 @@ def ard(teacher, adversarial, natural, labels, alpha=1.0, temperature=30.0):
     return alpha * temperature ** 2 * soft + (1 - alpha) * cross_entropy(natural, labels)
 
 
+def kd(teacher, natural, labels, alpha=0.9, temperature=4.0):
+    """Hinton's; the KL is a sum over classes and averaged over the batch."""
+    soft = kl(teacher / temperature, natural / temperature).mean()
+    return alpha * temperature ** 2 * soft + (1 - alpha) * cross_entropy(natural, labels)
+
+
+def fair_ard(weights, teacher, adversarial, natural, labels, alpha=1.0, temperature=30.0):
+    """ARD's, each image of the batch times a weight."""
+    soft = (weights * kl(teacher / temperature, adversarial / temperature)).mean() / teacher.shape[1]
+    hard = (weights * cross_entropy(natural, labels, reduction="none")).mean()
+    return alpha * temperature ** 2 * soft + (1 - alpha) * hard
+
+
+def fair_rslad(weights, teacher, adversarial, natural, kl_scale=0.1):
+    """RSLAD's, each image of the batch times a weight, in both terms."""
+    hard, easy = (weights * kl(teacher, adversarial)).mean(), (weights * kl(teacher, natural)).mean()
+    return kl_scale * (5 / 6 * hard + 1 / 6 * easy)
+
+
 def adaad(teacher_adversarial, adversarial, teacher_natural, natural, alpha=1.0, kl_scale=0.1):
     """Averages over the batch; its authors' average over batch and 10 classes is the 0.1. The teacher is constant."""
     hard = kl(teacher_adversarial.detach(), adversarial).mean()
@@ -73,6 +92,34 @@ class Temperatures:
         self.forget()
 
 
+class Weights:
+    """Fair-ARD's and Fair-RSLAD's weights, one per class, and the survived steps that move them."""
+
+    def __init__(self, classes, added, beta=2.0, least=5 / 6, most=5 / 2):
+        self.added, self.beta, self.least, self.most = added, beta, least, most
+        self.values = torch.ones(classes, dtype=torch.float64)
+        self.forget()
+
+    def forget(self):
+        self.survived, self.seen = torch.zeros_like(self.values), torch.zeros_like(self.values)
+
+    @torch.no_grad()
+    def watch(self, logits, labels):
+        """Before each step of the attack."""
+        self.survived.index_add_(0, labels, (logits.argmax(1) == labels).double())
+
+    def note(self, labels):
+        self.seen += torch.bincount(labels, minlength=len(self.seen))
+
+    def close_epoch(self):
+        """By the mean of each class; a class without images stays, and counts for nothing; below 1e-5 is 1e-5."""
+        there = self.seen > 0
+        kappa = (self.survived[there] / self.seen[there] + self.added).clamp(min=1e-5)
+        weights = (1 / kappa) ** self.beta
+        self.values[there] = (weights * (len(kappa) / weights.sum())).clamp(self.least, self.most)
+        self.forget()
+
+
 def starts(kind, seed, epoch, ids, shape):
     """(N, C, H, W): what PGD adds to each image before its first step."""
     count = int(np.prod(shape))
@@ -83,19 +130,23 @@ def starts(kind, seed, epoch, ids, shape):
     return torch.from_numpy(np.stack(rows)).view(len(ids), *shape)
 
 
-def attack(net, x, loss_of, start, gradients_seen, teacher=None, training=False):
+def attack(net, x, loss_of, start, gradients_seen, teacher=None, training=False, watch=None):
     """PGD-10 in eval mode. The start is not clamped; each step projects to the ball around x, then to [0, 1].
 
     `loss_of` maps logits to one value per image; PGD climbs their sum. `gradients_seen(g)` sees every gradient.
     With a teacher, `loss_of` gets its logits on the attacked images first, and the gradient flows through both networks.
-    `training` leaves the student in train mode: each forward then moves its running statistics.
+    `training` leaves the student in train mode: each forward then moves its running statistics. `watch` sees the logits
+    before each step.
     """
     net.train(training)
     adversarial = x + start
     for _ in range(STEPS):
         adversarial.requires_grad_(True)
         heard = () if teacher is None else (teacher(adversarial),)
-        gradient, = torch.autograd.grad(loss_of(*heard, net(adversarial)).sum(), adversarial)
+        said = net(adversarial)
+        if watch:
+            watch(said)
+        gradient, = torch.autograd.grad(loss_of(*heard, said).sum(), adversarial)
         gradients_seen(gradient)
         moved = adversarial.detach() + STEP_SIZE * gradient.sign()
         adversarial = torch.clamp(torch.minimum(torch.maximum(moved, x - EPS), x + EPS), 0, 1)
@@ -103,17 +154,31 @@ def attack(net, x, loss_of, start, gradients_seen, teacher=None, training=False)
     return adversarial
 
 
-def step(method, net, x, labels, teacher, start, gradients_seen, live=None, temperatures=None):
+def step(method, net, x, labels, teacher, start, gradients_seen, live=None, temperatures=None, weights=None):
     """(loss, adversarial images) of one training step; the caller backpropagates and updates.
 
     RSLAD, ARD and ABSLD forward the adversarial images first, TRADES and AdaAD the natural ones, TRADES once more at the
-    end: the running statistics see that order. `live` is AdaAD's teacher in eval mode, `temperatures` are ABSLD's.
+    end: the running statistics see that order. `live` is AdaAD's teacher in eval mode, `temperatures` are ABSLD's,
+    `weights` those of the fair methods, which are ARD and RSLAD in all else.
     """
     if method == "ard":
         climbed = lambda z: cross_entropy(z, labels, reduction="none")
         adversarial = attack(net, x, climbed, start, gradients_seen, training=True)
         hard = net(adversarial)
         return ard(teacher, hard, net(x), labels), adversarial
+    if method in ("fair-ard", "fair-rslad"):
+        watch = lambda z: weights.watch(z, labels)
+        trains = method == "fair-ard"
+        hard_labels, soft_labels = lambda z: cross_entropy(z, labels, reduction="none"), lambda z: kl(teacher, z)
+        climbed = hard_labels if trains else soft_labels
+        adversarial = attack(net, x, climbed, start, gradients_seen, training=trains, watch=watch)
+        hard = net(adversarial)
+        natural = net(x)
+        weights.note(labels)
+        of_images = weights.values[labels]
+        if trains:
+            return fair_ard(of_images, teacher, hard, natural, labels), adversarial
+        return fair_rslad(of_images, teacher, hard, natural), adversarial
     if method == "adaad":
         adversarial = attack(net, x, kl, start, gradients_seen, teacher=live)
         natural = net(x)

@@ -2,7 +2,10 @@
 
 use candle_core::{Device, Result, Tensor, Var};
 use method::attack::Answers;
-use method::objective::{AdaAd, Ard, Epoch, Forward, Objective, Rslad, Said, Sat, Targets, Trades};
+use method::objective::{
+    AdaAd, Ard, Epoch, FairArd, FairRslad, Fairness, Forward, Kd, Memory, Objective, Rslad, Said, Sat,
+    Targets, Trades,
+};
 use method::schedule::Schedule;
 use method::soft::kl;
 use rslad_tests::{json, relative, values};
@@ -156,12 +159,14 @@ fn the_losses_of_objectives_agree_in_value_and_gradient() {
     // Their published alpha is 1; at 1/4 both terms show.
     let ard = Ard { alpha: 0.25, temperature: 30.0 };
     let adaad = AdaAd { alpha: 0.25, kl_scale: 0.1 };
-    let objectives: [(&str, &dyn Objective); 5] = [
+    let kd = Kd { alpha: 0.9, temperature: 4.0 };
+    let objectives: [(&str, &dyn Objective); 6] = [
         ("rslad", &Rslad::default()),
         ("trades", &Trades::default()),
         ("sat", &Sat),
         ("ard", &ard),
         ("adaad", &adaad),
+        ("kd", &kd),
     ];
     for (name, objective) in objectives {
         for (leaves, wanted) in cases(name) {
@@ -172,6 +177,40 @@ fn the_losses_of_objectives_agree_in_value_and_gradient() {
             gradients_agree(&found, &leaves, &wanted);
         }
     }
+}
+
+/// PyTorch was given a weight per image, from 3/4 in equal steps to 5/2; where two images are of one class, no weights of
+/// classes give those, and the table is passed over.
+#[test]
+fn the_losses_of_fair_objectives_weigh_each_image_in_both_terms() {
+    let fairness = Fairness { beta: 2.0, lightest: 5.0 / 6.0, heaviest: 2.5, added: 0.0 };
+    let fair_rslad = FairRslad { rslad: Rslad::default(), fairness };
+    let fair_ard = FairArd { ard: Ard { alpha: 0.25, temperature: 30.0 }, fairness };
+    let mut compared = 0;
+    for (name, objective) in [("fair_rslad", &fair_rslad as &dyn Objective), ("fair_ard", &fair_ard)] {
+        for (mut leaves, wanted) in cases(name) {
+            let labels = leaves.targets.labels.to_vec1::<u32>().unwrap();
+            let weights: Vec<f64> =
+                (0..labels.len()).map(|n| 0.75 + 1.75 * n as f64 / (labels.len() - 1) as f64).collect();
+            let mut classes = vec![0.0; 10];
+            for (&label, &weight) in labels.iter().zip(&weights) {
+                classes[label as usize] = weight;
+            }
+            let repeats =
+                labels.iter().zip(&weights).any(|(&label, &weight)| classes[label as usize] != weight);
+            if repeats {
+                continue;
+            }
+            leaves.targets.memory = Memory::default().with("weight", classes);
+            let found = loss_of(objective, &leaves).unwrap();
+            let Value::Mean(value) = wanted.value else { panic!("{name} is a mean") };
+            let apart = relative(&values(&found), &[value]);
+            assert!(apart <= BOUND, "{name} of {}: off by {apart:.1e}", wanted.table);
+            gradients_agree(&found, &leaves, &wanted);
+            compared += 1;
+        }
+    }
+    assert_eq!(compared, 2, "the labels of ten classes differ");
 }
 
 /// What an attack climbs, summed over the batch, has the gradients of the KL or cross-entropy per image.

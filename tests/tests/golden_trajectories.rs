@@ -63,6 +63,11 @@ struct Trajectory {
     parameters: Vec<String>,
     statistics: Vec<String>,
     visits: Vec<Visit>,
+    /// Classes that its images are of and show, where they do.
+    kinds: Option<usize>,
+    /// By how much its teacher prefers an image's label.
+    #[serde(default)]
+    right: f64,
 }
 
 #[derive(Deserialize, Debug, PartialEq)]
@@ -77,20 +82,24 @@ impl Settings {
         Stream::new(self.seed, Purpose::Eval, epoch, image)
     }
 
-    /// Images of drawn bytes with drawn labels.
-    fn dataset(&self) -> Dataset {
+    /// Images of drawn bytes with drawn labels. With `kinds` there are so many classes, and an image of class c has the top
+    /// bit set in all of channel c.
+    fn dataset(&self, kinds: Option<usize>) -> Dataset {
         let [channels, height, width] = self.input;
         let shape = ImageShape::new(height, width, channels);
+        let label =
+            |image| below(self.stream(LABELS, image).draw(), self.classes) % kinds.unwrap_or(self.classes);
         let mut pixels = vec![];
         for image in 0..self.images {
             let stream = self.stream(PIXELS, image);
             let words = (0..shape.values().div_ceil(4)).flat_map(|block| stream.draws(block));
             // The top byte of each of the four words of a block.
             let bytes = words.flat_map(|draw| [(draw >> 24) as u8, (draw >> 56) as u8]);
-            pixels.extend(bytes.take(shape.values()));
+            let shown =
+                |place: usize| if kinds.is_some() && place % channels == label(image) { 128 } else { 0 };
+            pixels.extend(bytes.take(shape.values()).enumerate().map(|(place, byte)| byte | shown(place)));
         }
-        let label = |image| below(self.stream(LABELS, image).draw(), self.classes) as i32;
-        let labels = (0..self.images).map(label).collect();
+        let labels = (0..self.images).map(|image| label(image) as i32).collect();
         let names = (0..self.classes).map(|class| class.to_string()).collect();
         Dataset::new("drawn", Split::Train, shape, pixels, labels, names).unwrap()
     }
@@ -117,7 +126,7 @@ impl Settings {
         visits.take(self.steps).collect()
     }
 
-    fn batch(&self, dataset: &Dataset, visit: &Visit) -> Batch {
+    fn batch(&self, dataset: &Dataset, visit: &Visit, right: f64) -> Batch {
         let count = visit.images.len();
         let view = |&view: &u16| AUGMENT.view(view).unwrap();
         let rows: Vec<_> = visit.images.iter().copied().zip(visit.views.iter().map(view)).collect();
@@ -126,7 +135,10 @@ impl Settings {
         let [channels, height, width] = self.input;
         let labels: Vec<u32> = visit.images.iter().map(|&image| dataset.labels()[image] as u32).collect();
         let asked = visit.images.iter().zip(&visit.views);
-        let teacher: Vec<Vec<f64>> = asked.map(|(&image, &view)| self.teacher(image, view)).collect();
+        let mut teacher: Vec<Vec<f64>> = asked.map(|(&image, &view)| self.teacher(image, view)).collect();
+        for (logits, &label) in teacher.iter_mut().zip(&labels) {
+            logits[label as usize] += right;
+        }
         let clean = Seen {
             images: Tensor::from_vec(pixels, (count, channels, height, width), &Device::Cpu).unwrap().into(),
             teacher: Some(Tensor::new(teacher, &Device::Cpu).unwrap()),
@@ -180,17 +192,20 @@ fn agrees(moving: &Moving, golden: &Golden, place: &str, steps: usize) {
     }
 }
 
-/// Compares what ABSLD makes of so many epochs.
-fn warm_as_in_pytorch(moving: &Moving, golden: &Golden, place: &str, epochs: usize) {
-    let name = format!("{place}/temperatures");
-    if golden.has(&name) {
-        let rows = golden.rows(&name);
-        for (row, wanted) in
-            ["temperature-adversarial", "temperature-clean"].into_iter().zip(&rows[2 * (epochs - 1)..])
-        {
-            let apart = relative(moving.memory.row(row), wanted);
-            assert!(apart <= BOUND, "{name}: {row} after {epochs} epochs is off by {apart:.1e}");
-        }
+/// What an objective learns about classes: its rows in the golden file and in its memory, in one order.
+const REMEMBERED: [(&str, &[&str]); 2] =
+    [("temperatures", &["temperature-adversarial", "temperature-clean"]), ("weights", &["weight"])];
+
+/// Compares what an objective makes of so many epochs.
+fn remembers_as_in_pytorch(moving: &Moving, golden: &Golden, place: &str, epochs: usize) {
+    let there = |(what, _): &(&str, _)| golden.has(&format!("{place}/{what}"));
+    let found = REMEMBERED.into_iter().find(there);
+    assert_eq!(found.is_some(), !moving.memory.is_empty(), "{place}: what is remembered is compared");
+    let Some((what, names)) = found else { return };
+    let rows = golden.rows(&format!("{place}/{what}"));
+    for (name, wanted) in names.iter().zip(&rows[names.len() * (epochs - 1)..]) {
+        let apart = relative(moving.memory.row(name), wanted);
+        assert!(apart <= BOUND, "{place}: {name} after {epochs} epochs is off by {apart:.1e}");
     }
 }
 
@@ -198,7 +213,7 @@ fn follow(method: &str, architecture: &str) {
     let (File { settings, trajectories, .. }, golden) = file();
     let is_this = |row: &&Trajectory| row.method == method && row.architecture == architecture;
     let row = trajectories.iter().find(is_this).unwrap();
-    let dataset = settings.dataset();
+    let dataset = settings.dataset(row.kinds);
     let visits = settings.visits(row.batch);
     assert_eq!(visits, row.visits, "the run visits the same views in the same order");
 
@@ -233,9 +248,9 @@ fn follow(method: &str, architecture: &str) {
     for (number, visit) in visits.iter().enumerate() {
         if number > 0 && visit.epoch > visits[number - 1].epoch {
             objective.close_epoch(epoch(visit.epoch - 1), &mut moving.memory);
-            warm_as_in_pytorch(&moving, &golden, &place, visit.epoch);
+            remembers_as_in_pytorch(&moving, &golden, &place, visit.epoch);
         }
-        let outcome = step.run(&mut moving, settings.batch(&dataset, visit), row.lr).unwrap();
+        let outcome = step.run(&mut moving, settings.batch(&dataset, visit, row.right), row.lr).unwrap();
         let adversarial = values(outcome.adversarial.unwrap().tensor().unwrap());
         let adversarial = [(format!("step {}", number + 1), adversarial)];
         summaries(&adversarial, &attacked[number..=number]).at_most(BOUND, &place);
@@ -251,7 +266,7 @@ fn follow(method: &str, architecture: &str) {
 #[test]
 fn the_data_is_what_pytorch_was_given() {
     let (File { settings, labels, pixels0, teacher0, .. }, _) = file();
-    let dataset = settings.dataset();
+    let dataset = settings.dataset(None);
     assert_eq!(AUGMENT.views(), settings.views);
     assert_eq!(dataset.labels(), labels);
     let pixels = dataset.pixels(0).iter().map(|&pixel| f64::from(pixel)).collect();
@@ -303,4 +318,14 @@ fn absld_trains_resnet8_with_the_temperatures_of_pytorch() {
 #[test]
 fn ard_trains_resnet8_as_in_pytorch() {
     follow("ard", "resnet8");
+}
+
+#[test]
+fn fair_ard_trains_resnet8_with_the_weights_of_pytorch() {
+    follow("fair-ard", "resnet8");
+}
+
+#[test]
+fn fair_rslad_trains_resnet8_with_the_weights_of_pytorch() {
+    follow("fair-rslad", "resnet8");
 }

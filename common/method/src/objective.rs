@@ -8,6 +8,10 @@ mod absld;
 mod adaad;
 mod addition;
 mod ard;
+mod fair;
+mod fair_ard;
+mod fair_rslad;
+mod kd;
 mod memory;
 mod natural;
 mod needs;
@@ -20,6 +24,10 @@ pub use absld::Absld;
 pub use adaad::AdaAd;
 pub use addition::{ADDITIONS, Addition, compose};
 pub use ard::Ard;
+pub use fair::Fairness;
+pub use fair_ard::FairArd;
+pub use fair_rslad::FairRslad;
+pub use kd::Kd;
 pub use memory::Memory;
 pub use natural::Natural;
 pub use needs::{Asked, Forward, Needs};
@@ -33,8 +41,18 @@ pub use crate::options::{Choice, OptionError, Options};
 use names::{Table, Unknown};
 
 /// Every objective.
-pub const OBJECTIVES: &Table<Row> =
-    &[&rslad::ROW, &ard::ROW, &absld::ROW, &adaad::ROW, &trades::ROW, &sat::ROW, &natural::ROW];
+pub const OBJECTIVES: &Table<Row> = &[
+    &rslad::ROW,
+    &ard::ROW,
+    &absld::ROW,
+    &fair_rslad::ROW,
+    &fair_ard::ROW,
+    &kd::ROW,
+    &adaad::ROW,
+    &trades::ROW,
+    &sat::ROW,
+    &natural::ROW,
+];
 
 /// The objective called `name`.
 pub fn find(name: &str) -> std::result::Result<&'static Row, Unknown> {
@@ -77,10 +95,9 @@ mod tests {
         let mut teacher = Said::default();
         teacher.push(Forward::Clean, logits(1));
         let mut memory = objective.memory(4);
-        for name in ["temperature-adversarial", "temperature-clean"] {
-            if !memory.is_empty() {
-                memory.row_mut(name).copy_from_slice(&[0.5, 0.9, 1.7, 3.1]);
-            }
+        let per_class: Vec<String> = memory.names().map(str::to_owned).collect();
+        for name in per_class {
+            memory.row_mut(&name).copy_from_slice(&[0.5, 0.9, 1.7, 3.1]);
         }
         Targets {
             teacher,
@@ -125,7 +142,8 @@ mod tests {
                 }
             }
         }
-        assert_eq!(with_target, ["rslad", "ard", "absld", "trades", "sat", "natural"]);
+        let wanted = ["rslad", "ard", "absld", "fair-rslad", "fair-ard", "kd", "trades", "sat", "natural"];
+        assert_eq!(with_target, wanted);
     }
 
     #[test]

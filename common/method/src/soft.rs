@@ -49,6 +49,14 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
     log_softmax(logits)?.gather(&labels.unsqueeze(1)?, 1)?.squeeze(1)?.neg()
 }
 
+/// The mean of values `(N,)` of images, each times its weight `(N,)` where there are weights; they are not normalised.
+pub fn mean_weighted(values: &Tensor, weights: Option<&Tensor>) -> Result<Tensor> {
+    match weights {
+        Some(weights) => (values * weights)?.mean_all(),
+        None => values.mean_all(),
+    }
+}
+
 /// Logits divided by a temperature; at 1 they are the logits themselves, bit for bit.
 pub fn tempered(logits: &Tensor, temperature: f64) -> Result<Tensor> {
     if temperature.to_bits() == 1f64.to_bits() { Ok(logits.clone()) } else { logits / temperature }

@@ -6,10 +6,10 @@ use engine::Norm;
 use super::needs::{Forward, Needs};
 use super::row::{Epoch, Inner, Objective, Row, Said, Targets};
 use crate::attack::{Answers, Start};
-use crate::options::Choice;
-use crate::soft::{cross_entropy, kl, one_hot, tempered};
+use crate::options::{Choice, Options};
+use crate::soft::{cross_entropy, kl, mean_weighted, one_hot, tempered};
 
-const ALPHA: Choice = Choice {
+pub(super) const ALPHA: Choice = Choice {
     key: "alpha",
     default: 1.0,
     least: 0.0,
@@ -17,7 +17,7 @@ const ALPHA: Choice = Choice {
     is_whole: false,
     help: "weight of the teacher; hard labels on clean images have the rest",
 };
-const TEMPERATURE: Choice = Choice {
+pub(super) const TEMPERATURE: Choice = Choice {
     key: "temperature",
     default: 30.0,
     least: 0.01,
@@ -31,9 +31,7 @@ pub(super) static ROW: Row = Row {
     summary: "a teacher's clean logits, much softened, as the target on PGD images (arXiv:1905.09747)",
     options: &[ALPHA, TEMPERATURE],
     as_published: None,
-    make: |options| {
-        Box::new(Ard { alpha: options.get(ALPHA.key), temperature: options.get(TEMPERATURE.key) })
-    },
+    make: |options| Box::new(Ard::of(options)),
 };
 
 /// ARD: like the teacher's soft labels on the clean view, under an attack on hard labels.
@@ -52,6 +50,32 @@ pub struct Ard {
     pub alpha: f64,
     /// Divisor of both networks' logits.
     pub temperature: f64,
+}
+
+impl Ard {
+    /// As chosen.
+    pub(super) fn of(options: &Options) -> Self {
+        Self { alpha: options.get(ALPHA.key), temperature: options.get(TEMPERATURE.key) }
+    }
+
+    /// The loss with a weight `(N,)` on each image, or none.
+    pub(super) fn weighted(
+        &self,
+        said: &Said,
+        targets: &Targets,
+        weights: Option<&Tensor>,
+    ) -> Result<Tensor> {
+        let soft = |logits: &Tensor| tempered(logits, self.temperature);
+        let alike = kl(&soft(targets.teacher.clean())?, &soft(said.adversarial())?)?;
+        let classes = said.adversarial().dim(1)? as f64;
+        let scale = self.alpha * self.temperature * self.temperature / classes;
+        let mut loss = (mean_weighted(&alike, weights)? * scale)?;
+        if self.alpha < 1.0 {
+            let right = mean_weighted(&cross_entropy(said.clean(), &targets.labels)?, weights)?;
+            loss = (loss + (right * (1.0 - self.alpha))?)?;
+        }
+        Ok(loss)
+    }
 }
 
 impl Objective for Ard {
@@ -76,14 +100,6 @@ impl Objective for Ard {
     }
 
     fn loss(&self, said: &Said, targets: &Targets) -> Result<Tensor> {
-        let soft = |logits: &Tensor| tempered(logits, self.temperature);
-        let alike = kl(&soft(targets.teacher.clean())?, &soft(said.adversarial())?)?.mean_all()?;
-        let classes = said.adversarial().dim(1)? as f64;
-        let mut loss = (alike * (self.alpha * self.temperature * self.temperature / classes))?;
-        if self.alpha < 1.0 {
-            let right = cross_entropy(said.clean(), &targets.labels)?.mean_all()?;
-            loss = (loss + (right * (1.0 - self.alpha))?)?;
-        }
-        Ok(loss)
+        self.weighted(said, targets, None)
     }
 }

@@ -38,6 +38,11 @@ impl Memory {
         shape(self) == shape(other)
     }
 
+    /// The names of its rows.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.rows.keys().map(String::as_str)
+    }
+
     /// The values of a row.
     pub fn row(&self, name: &str) -> &[f64] {
         self.rows.get(name).expect("an objective reads rows of its own memory")

@@ -278,15 +278,13 @@ impl names::Row for Row {
         ("clean", "natural"),
         ("ce", "natural"),
         ("ada-ad", "adaad"),
+        ("distillation", "kd"),
+        ("hinton", "kd"),
     ];
 
     const SIGNPOSTS: &'static [(&'static str, &'static str)] = &[
         ("iad", "IAD is not here; `adaad` asks a live teacher too, `rslad` learns from a label set"),
         ("mart", "MART is not here; `trades` and `sat` train without a teacher"),
-        (
-            "kd",
-            "plain distillation does not attack; `ard` adds the attack, `rslad` learns from soft labels alone",
-        ),
     ];
 }
 

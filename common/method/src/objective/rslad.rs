@@ -6,7 +6,7 @@ use super::needs::{Forward, Needs};
 use super::row::{Epoch, Inner, Objective, Row, Said, Targets};
 use crate::attack::{Answers, Start};
 use crate::options::Choice;
-use crate::soft::{kl, softmax, tempered};
+use crate::soft::{kl, mean_weighted, softmax, tempered};
 
 pub(super) const ALPHA: Choice = Choice {
     key: "alpha",
@@ -78,6 +78,19 @@ impl Rslad {
     fn kl(&self, teacher: &Tensor, student: &Tensor) -> Result<Tensor> {
         kl(&tempered(teacher, self.temperature)?, &tempered(student, self.temperature)?)
     }
+
+    /// The loss with a weight `(N,)` on each image, or none.
+    pub(super) fn weighted(
+        &self,
+        said: &Said,
+        targets: &Targets,
+        weights: Option<&Tensor>,
+    ) -> Result<Tensor> {
+        let adversarial = mean_weighted(&self.kl(targets.teacher.clean(), said.adversarial())?, weights)?;
+        let clean = mean_weighted(&self.kl(targets.teacher.clean(), said.clean())?, weights)?;
+        let scale = self.kl_scale * self.temperature * self.temperature;
+        ((adversarial * self.adversarial)? + (clean * (1.0 - self.adversarial))?)? * scale
+    }
 }
 
 impl Objective for Rslad {
@@ -104,9 +117,6 @@ impl Objective for Rslad {
     }
 
     fn loss(&self, said: &Said, targets: &Targets) -> Result<Tensor> {
-        let adversarial = self.kl(targets.teacher.clean(), said.adversarial())?.mean_all()?;
-        let clean = self.kl(targets.teacher.clean(), said.clean())?.mean_all()?;
-        let scale = self.kl_scale * self.temperature * self.temperature;
-        ((adversarial * self.adversarial)? + (clean * (1.0 - self.adversarial))?)? * scale
+        self.weighted(said, targets, None)
     }
 }

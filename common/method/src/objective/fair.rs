@@ -1,0 +1,167 @@
+//! Weights of classes by how long the student withstands the attack: what Fair-ARD and Fair-RSLAD share.
+//! Source: Yue et al., NeurIPS 2023, "Revisiting Adversarial Robustness Distillation from the Perspective of Robust
+//! Fairness"; code NISP-official/Fair-ARD 910c8cd.
+
+use candle_core::{Result, Tensor};
+
+use super::memory::Memory;
+use super::row::Targets;
+use crate::attack::At;
+use crate::options::{Choice, Options};
+
+const BETA: Choice = Choice {
+    key: "beta",
+    default: 2.0,
+    least: 0.0,
+    most: 10.0,
+    is_whole: false,
+    help: "power by which a class counts more the fewer steps it withstands",
+};
+const LIGHTEST: Choice = Choice {
+    key: "weight-least",
+    default: 5.0 / 6.0,
+    least: 0.0,
+    most: 1.0,
+    is_whole: false,
+    help: "lower bound of a class's weight",
+};
+const HEAVIEST: Choice = Choice {
+    key: "weight-most",
+    default: 5.0 / 2.0,
+    least: 1.0,
+    most: 100.0,
+    is_whole: false,
+    help: "upper bound of a class's weight",
+};
+
+/// The options that both methods have besides their own.
+pub(super) const OPTIONS: [Choice; 3] = [BETA, LIGHTEST, HEAVIEST];
+
+/// Below this a class counts as one that withstands nothing.
+const NEXT_TO_NOTHING: f64 = 1e-5;
+
+/// How classes are weighed.
+///
+/// kappa of an image is the number of the attack's iterates that the student still gets right, the start counted and the
+/// result not; of a class it is the mean over the epoch's images, k. After an epoch, for the next,
+/// `w_k <- clamp(K k^-beta / sum_j j^-beta, 5/6, 5/2)` over the K classes, not normalised again; the first epoch's weights
+/// are 1.
+///
+/// The authors divide a class's sum by N / K, the mean where classes are balanced. Here a class is divided by its own
+/// images, and one without images in an epoch keeps its weight and counts for nothing. A class that withstands no step at
+/// all makes Fair-RSLAD's published weights not a number, since only Fair-ARD adds 1e-5 to each k; here both count at
+/// least 1e-5 there, so that such classes share all the weight before it is clamped.
+#[derive(Clone, Copy, Debug)]
+pub struct Fairness {
+    /// The power.
+    pub beta: f64,
+    /// Lower bound of weights.
+    pub lightest: f64,
+    /// Upper bound of weights.
+    pub heaviest: f64,
+    /// What is added to each class's kappa.
+    pub added: f64,
+}
+
+/// The classes' weights.
+const WEIGHT: &str = "weight";
+/// Steps that the epoch's images withstood so far, summed by class.
+const WITHSTOOD: &str = "withstood";
+/// Images that they are sums of.
+const IMAGES: &str = "images";
+
+impl Fairness {
+    /// As chosen; `added` belongs to the method.
+    pub(super) fn of(options: &Options, added: f64) -> Self {
+        let [beta, lightest, heaviest] = OPTIONS.map(|choice| options.get(choice.key));
+        Self { beta, lightest, heaviest, added }
+    }
+
+    /// What it remembers when a run begins.
+    pub(super) fn memory(classes: usize) -> Memory {
+        let row = |value| vec![value; classes];
+        Memory::default().with(WEIGHT, row(1.0)).with(WITHSTOOD, row(0.0)).with(IMAGES, row(0.0))
+    }
+
+    /// Each image's weight `(N,)`, its class's, in the precision of `like`.
+    pub(super) fn weights(targets: &Targets, like: &Tensor) -> Result<Tensor> {
+        targets.memory.of_images(WEIGHT, &targets.labels, like)
+    }
+
+    /// Counts the images that are still right before a step of the attack.
+    pub(super) fn watch(at: &At, targets: &Targets, memory: &mut Memory) -> Result<()> {
+        let right = at.logits.argmax(1)?.eq(&targets.labels)?;
+        memory.add_by_class(WITHSTOOD, &targets.labels, &right)
+    }
+
+    /// Counts a step's images.
+    pub(super) fn note(targets: &Targets, memory: &mut Memory) -> Result<()> {
+        memory.add_by_class(IMAGES, &targets.labels, &targets.labels.ones_like()?)
+    }
+
+    /// Weighs the classes anew after an epoch.
+    pub(super) fn close_epoch(&self, memory: &mut Memory) {
+        let (withstood, images) = (memory.row(WITHSTOOD).to_vec(), memory.row(IMAGES).to_vec());
+        let seen: Vec<usize> = (0..images.len()).filter(|&class| images[class] > 0.0).collect();
+        let urgency = |class: usize| {
+            let kappa = withstood[class] / images[class] + self.added;
+            (1.0 / kappa.max(NEXT_TO_NOTHING)).powf(self.beta)
+        };
+        let sum: f64 = seen.iter().map(|&class| urgency(class)).sum();
+        let weights = memory.row_mut(WEIGHT);
+        for &class in &seen {
+            let share = urgency(class) * (seen.len() as f64 / sum);
+            weights[class] = share.clamp(self.lightest, self.heaviest);
+        }
+        memory.row_mut(WITHSTOOD).fill(0.0);
+        memory.row_mut(IMAGES).fill(0.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RSLAD: Fairness = Fairness { beta: 2.0, lightest: 5.0 / 6.0, heaviest: 5.0 / 2.0, added: 0.0 };
+
+    fn weighed(fairness: Fairness, withstood: &[f64], images: &[f64]) -> Vec<f64> {
+        let mut memory = Fairness::memory(images.len());
+        memory.row_mut(WITHSTOOD).copy_from_slice(withstood);
+        memory.row_mut(IMAGES).copy_from_slice(images);
+        fairness.close_epoch(&mut memory);
+        assert!(memory.row(IMAGES).iter().chain(memory.row(WITHSTOOD)).all(|&count| count == 0.0));
+        memory.row(WEIGHT).to_vec()
+    }
+
+    /// By numpy: `w = (1 / k) ** 2; (w * len(k) / w.sum()).clip(5 / 6, 5 / 2)` with k = 4, 2.5, 5, 3, 4.
+    #[test]
+    fn a_class_that_falls_sooner_weighs_more_within_the_bounds() {
+        let found = weighed(RSLAD, &[8.0, 5.0, 15.0, 6.0, 4.0], &[2.0, 2.0, 3.0, 2.0, 1.0]);
+        let wanted = [
+            0.833_333_333_333_333_4,
+            1.834_394_904_458_598_8,
+            0.833_333_333_333_333_4,
+            1.273_885_350_318_471_3,
+        ];
+        for (found, wanted) in found.iter().zip(wanted) {
+            assert!((found - wanted).abs() < 1e-14, "{found}, not {wanted}");
+        }
+        assert_eq!(found[4].to_bits(), found[0].to_bits(), "a class is as hard as its mean image");
+        let even = weighed(Fairness { beta: 0.0, ..RSLAD }, &[8.0, 1.0], &[2.0, 2.0]);
+        assert_eq!(even, [1.0, 1.0], "the power 0 knows no difference");
+    }
+
+    /// The published code of Fair-RSLAD divides by zero there, and its next loss is not a number.
+    #[test]
+    fn classes_that_withstand_nothing_share_the_weight_and_absent_ones_keep_theirs() {
+        for added in [0.0, 1e-5] {
+            let found =
+                weighed(Fairness { added, ..RSLAD }, &[0.0, 6.0, 0.0, 9.0, 0.0], &[3.0, 2.0, 0.0, 3.0, 1.0]);
+            // Four classes share 4 between two.
+            let heavy = [found[0], found[4]];
+            assert!(heavy.iter().all(|weight| (weight - 2.0).abs() < 1e-9), "{found:?}");
+            assert_eq!([found[1], found[2], found[3]], [5.0 / 6.0, 1.0, 5.0 / 6.0]);
+        }
+        assert_eq!(weighed(RSLAD, &[0.0; 3], &[2.0; 3]), [1.0; 3]);
+    }
+}
