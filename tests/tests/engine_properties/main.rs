@@ -6,6 +6,7 @@ mod elsewhere;
 mod gradients;
 mod independence;
 mod small;
+mod statistics;
 mod steps;
 mod tables;
 mod threads;

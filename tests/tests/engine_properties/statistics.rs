@@ -1,0 +1,265 @@
+//! Which forwards move BatchNorm's running statistics, and in which order, as the released code of each method does it.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use candle_core::{Device, Tensor};
+use engine::params::{Precision, Values};
+use engine::{
+    Ascent, BatchStats, Demand, Descent, Engine, EngineError, Grads, Hardware, Images, Keep, Network, NodeId,
+    Norm, Params, Pass, Reference, Tape,
+};
+use method::attack::Victim;
+use method::objective::{Epoch, OBJECTIVES, Options};
+use method::optim::Sgd;
+use method::schedule::Schedule;
+use method::threat::Threat;
+use rslad_tests::{reference, values};
+use stage2_distill::step::{Batch, Moving, Seen, TrainStep};
+
+use crate::small::{network, uniform};
+
+/// Gradient steps of every published attack.
+const STEPS: usize = 10;
+
+/// What moved the running statistics: the images of a step's forwards.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Of {
+    Attack,
+    Adversarial,
+    Clean,
+}
+
+use Of::{Adversarial, Attack, Clean};
+
+/// The attack's forwards in training mode, if it has any, then the others, as the code at the source runs them.
+struct Published {
+    objective: &'static str,
+    source: &'static str,
+    attack: usize,
+    forwards: &'static [Of],
+}
+
+const PUBLISHED: &[Published] = &[
+    Published {
+        objective: "rslad",
+        source: "zibojia/RSLAD c40e04f: model.eval() in rslad_inner_loss, train() before it forwards x'; then x",
+        attack: 0,
+        forwards: &[Adversarial, Clean],
+    },
+    Published {
+        objective: "ard",
+        source: "goldblum/AdversariallyRobustDistillation 779ade3, main.py: net.train() alone; x, though alpha is 1",
+        attack: STEPS,
+        forwards: &[Adversarial, Clean],
+    },
+    Published {
+        objective: "absld",
+        source: "zhaoshiji123/ABSLD 7407c3a, absld_loss.py: as RSLAD's",
+        attack: 0,
+        forwards: &[Adversarial, Clean],
+    },
+    Published {
+        objective: "fair-rslad",
+        source: "NISP-official/Fair-ARD 910c8cd, Fair-RSLAD.py: as RSLAD's; counting forwards nothing of its own",
+        attack: 0,
+        forwards: &[Adversarial, Clean],
+    },
+    Published {
+        objective: "fair-ard",
+        source: "the same, Fair-ARD.py: net.train() alone, the attack returns basic_net(x'), then basic_net(x)",
+        attack: STEPS,
+        forwards: &[Adversarial, Clean],
+    },
+    Published {
+        objective: "kd",
+        source: "HobbitLong/RepDistiller, helper/loops.py: the student forwards each batch once",
+        attack: 0,
+        forwards: &[Clean],
+    },
+    Published {
+        objective: "adaad",
+        source: "boyellow/AdaAD 9e5c6e5, main.py: eval() in the attack; ori_outputs first, then adv_outputs",
+        attack: 0,
+        forwards: &[Clean, Adversarial],
+    },
+    Published {
+        objective: "trades",
+        source: "yaodongyu/TRADES 9d308f1, trades.py: eval() in the attack; model(x), model(x'), model(x) again",
+        attack: 0,
+        forwards: &[Clean, Adversarial, Clean],
+    },
+    Published {
+        // Madry's own code attacks in training mode; which one is meant stands beside the objective.
+        objective: "sat",
+        source: "boyellow/AdaAD 9e5c6e5, AT_helper.py: Madry_PGD in eval(); the loss is of x' alone",
+        attack: 0,
+        forwards: &[Adversarial],
+    },
+    Published {
+        objective: "natural",
+        source: "the definition: one forward of each batch",
+        attack: 0,
+        forwards: &[Clean],
+    },
+];
+
+/// The reference, which writes down what it ran under batch statistics, and which of it then moved the running ones.
+struct Watching {
+    engine: Reference,
+    ran: Mutex<Vec<(Vec<f64>, Vec<f64>)>>,
+    moved: Mutex<Vec<Vec<f64>>>,
+}
+
+impl Watching {
+    fn new() -> Self {
+        Self { engine: reference(2), ran: Mutex::default(), moved: Mutex::default() }
+    }
+
+    /// The images behind each move, in order.
+    fn moves(&self) -> Vec<Vec<f64>> {
+        let ran = self.ran.lock().unwrap();
+        let behind = |statistics: &Vec<f64>| {
+            let (images, _) = ran.iter().find(|(_, of)| of == statistics).expect("what moves was run");
+            images.clone()
+        };
+        self.moved.lock().unwrap().iter().map(behind).collect()
+    }
+}
+
+fn statistics(of: &BatchStats) -> Vec<f64> {
+    of.values.as_ref().map_or_else(Vec::new, |values| values.host().to_f64(0..values.len()))
+}
+
+impl Engine for Watching {
+    fn name(&self) -> &'static str {
+        "watching"
+    }
+
+    fn hardware(&self) -> Hardware {
+        self.engine.hardware()
+    }
+
+    fn demand(&self, network: &Network, norm: Norm, keep: Keep, batch: usize) -> Option<Demand> {
+        self.engine.demand(network, norm, keep, batch)
+    }
+
+    fn forward(
+        &self,
+        network: &Network,
+        params: &Params,
+        images: &Images,
+        norm: Norm,
+        keep: Keep,
+        taps: &[NodeId],
+    ) -> Result<Pass, EngineError> {
+        let pass = self.engine.forward(network, params, images, norm, keep, taps)?;
+        if norm == Norm::Batch {
+            let seen = values(images.tensor().unwrap());
+            self.ran.lock().unwrap().push((seen, statistics(&pass.stats)));
+        }
+        Ok(pass)
+    }
+
+    fn backward(
+        &self,
+        tape: Tape,
+        seeds: &[Option<Tensor>],
+        grads: Option<&mut Grads>,
+    ) -> Result<Option<Tensor>, EngineError> {
+        self.engine.backward(tape, seeds, grads)
+    }
+
+    fn logits(&self, network: &Network, params: &Params, images: &Images) -> Result<Tensor, EngineError> {
+        self.engine.logits(network, params, images)
+    }
+
+    fn query(&self, network: &Network, params: &Params, images: &Images) -> Result<Tensor, EngineError> {
+        self.engine.query(network, params, images)
+    }
+
+    fn attack(
+        &self,
+        network: &Network,
+        params: &Params,
+        clean: &Images,
+        start: &Images,
+        target: &Tensor,
+        by: Ascent,
+    ) -> Result<Images, EngineError> {
+        self.engine.attack(network, params, clean, start, target, by)
+    }
+
+    fn clear(&self, grads: &mut Grads) -> Result<(), EngineError> {
+        self.engine.clear(grads)
+    }
+
+    fn descend(
+        &self,
+        params: &mut Params,
+        grads: &Grads,
+        velocity: &mut Values,
+        by: Descent,
+    ) -> Result<(), EngineError> {
+        self.engine.descend(params, grads, velocity, by)
+    }
+
+    fn move_statistics(
+        &self,
+        network: &Network,
+        params: &mut Params,
+        batch: &BatchStats,
+    ) -> Result<(), EngineError> {
+        self.moved.lock().unwrap().push(statistics(batch));
+        self.engine.move_statistics(network, params, batch)
+    }
+
+    fn follow(&self, average: &mut Params, student: &Params, decay: f64) -> Result<(), EngineError> {
+        self.engine.follow(average, student, decay)
+    }
+}
+
+const IDS: [usize; 3] = [0, 1, 2];
+
+#[test]
+fn every_objective_moves_the_running_statistics_as_often_and_in_the_order_of_its_published_code() {
+    let small = network("resnet8", [3, 16, 16], Precision::F64);
+    let asked = network("tiny-cnn", [3, 16, 16], Precision::F64);
+    let beside = reference(2);
+    for row in OBJECTIVES {
+        let listed = PUBLISHED.iter().find(|listed| listed.objective == row.name);
+        let listed = listed.unwrap_or_else(|| panic!("{}: list what its released code forwards", row.name));
+        let objective = (row.make)(&Options::of(*row, &BTreeMap::new()).unwrap());
+        let engine = Watching::new();
+        let step = TrainStep {
+            engine: &engine,
+            network: &small.network,
+            objective: &*objective,
+            teacher: Some(Victim::new(&beside, &asked.network, &asked.params)),
+            threat: Threat::linf(8.0 / 255.0),
+            steps: STEPS,
+            step_size: 2.0 / 255.0,
+            seed: 1,
+        };
+        let sgd = Sgd::new(&small.params, 0.9, 2e-4);
+        let mut moving = Moving::new(small.params.clone(), sgd, objective.memory(10));
+        let teacher = (Tensor::from_vec(uniform(830, 30), (3, 10), &Device::Cpu).unwrap() * 4.0).unwrap();
+        let clean = Seen { images: small.images(&IDS).into(), teacher: Some(teacher) };
+        let labels = Tensor::new(&[3u32, 0, 7], &Device::Cpu).unwrap();
+        let epoch = Epoch { number: 0, of: 1, schedule: Schedule::Cosine };
+        let outcome = step.run(&mut moving, Batch::of(clean, labels, IDS.to_vec(), epoch), 0.01).unwrap();
+
+        let clean = values(&small.images(&IDS));
+        let adversarial = outcome.adversarial.map(|images| values(images.tensor().unwrap()));
+        let of = |images: Vec<f64>| match images {
+            images if images == clean => Clean,
+            images if Some(&images) == adversarial.as_ref() => Adversarial,
+            _ => Attack,
+        };
+        let found: Vec<Of> = engine.moves().into_iter().map(of).collect();
+        let wanted = [&vec![Attack; listed.attack][..], listed.forwards].concat();
+        assert_eq!(found, wanted, "{}, whose source is {}", row.name, listed.source);
+        let counts = moving.params.batches_tracked();
+        assert!(counts.iter().all(|&count| count == wanted.len() as i64), "{}: {counts:?}", row.name);
+    }
+}
