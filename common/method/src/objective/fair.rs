@@ -1,5 +1,5 @@
 //! Weights of classes by how long the student withstands the attack: what Fair-ARD and Fair-RSLAD share.
-//! Source: Yue et al., NeurIPS 2023, "Revisiting Adversarial Robustness Distillation from the Perspective of Robust
+//! Source: Yue et al., 2023, "Revisiting Adversarial Robustness Distillation from the Perspective of Robust
 //! Fairness"; code NISP-official/Fair-ARD 910c8cd.
 
 use candle_core::{Result, Tensor};

@@ -1,4 +1,4 @@
-//! Fair robust soft label distillation. Source: Yue et al., NeurIPS 2023; code NISP-official/Fair-ARD 910c8cd.
+//! Fair robust soft label distillation. Source: Yue et al., 2023; code NISP-official/Fair-ARD 910c8cd.
 
 use candle_core::{Result, Tensor};
 
