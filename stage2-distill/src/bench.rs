@@ -19,6 +19,7 @@ use method::optim::Sgd;
 use method::rng::{Purpose, Stream};
 use method::schedule::Schedule;
 use method::threat::{Fraction, Threat};
+use method::transform::Transforms;
 use method::view::{Augment, ViewPlan};
 use serde::Serialize;
 
@@ -272,6 +273,7 @@ fn step(
         second: source::Teacher::default(),
         plan: ViewPlan::all(augment),
         needs: Needs::cached_labels(),
+        transforms: Transforms::default(),
         views: 1,
     };
     let objective = method::objective::Rslad::default();

@@ -21,6 +21,7 @@ pub(crate) use layers::as_written;
 pub(crate) use place::{line, pointed_at};
 pub use preset::{PRESETS, Preset};
 pub use setting::{SETTINGS, Setting};
+pub use value::Temperature;
 
 #[cfg(test)]
 mod tests {

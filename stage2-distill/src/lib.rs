@@ -8,6 +8,7 @@ pub mod config;
 pub mod error;
 pub mod evaluate;
 pub mod folder;
+pub mod list;
 pub mod select;
 pub mod source;
 pub mod step;

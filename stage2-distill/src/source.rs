@@ -1,5 +1,6 @@
 //! What a step learns from: the views of its images, and what a run's teachers say of them.
 
+mod reading;
 mod teacher;
 
 use candle_core::{Device, Tensor};
@@ -7,10 +8,12 @@ use data::{Dataset, DatasetSpec};
 use engine::{Engine, Images};
 use method::model::Task;
 use method::objective::{Epoch, Needs, Objective};
+use method::transform::Transforms;
 use method::view::{Augment, ViewPlan};
 
 use crate::config::Config;
 use crate::error::RunError;
+use crate::list;
 use crate::step::{Batch, Seen};
 
 pub use teacher::Teacher;
@@ -26,6 +29,8 @@ pub struct Supply {
     pub plan: ViewPlan,
     /// Which of them are asked about the clean views.
     pub needs: Needs,
+    /// What is done to the first one's answers about those.
+    pub transforms: Transforms,
     /// How many views of each image a step has.
     pub views: usize,
 }
@@ -40,6 +45,7 @@ impl Supply {
         task: Task,
     ) -> Result<Self, RunError> {
         let (needs, views) = (objective.needs(), objective.views());
+        let transforms = reading::transforms(config, dataset, needs.teacher.wants_clean())?;
         let asking = Asking { config, dataset, task };
         let teacher = asking.open(&Named::teacher(config), &needs.teacher)?;
         let second = asking.open(&Named::second(config), &needs.second)?;
@@ -56,13 +62,15 @@ impl Supply {
                 ViewPlan::all(augment)
             }
         };
-        Ok(Self { teacher: teacher.teacher, second: second.teacher, plan, needs, views })
+        Ok(Self { teacher: teacher.teacher, second: second.teacher, plan, needs, transforms, views })
     }
 
-    /// What the teachers are, by content: part of what a resumed run must find unchanged.
+    /// What the teachers are and which labels are softened, by content: part of what a resumed run must find unchanged.
     pub fn identity(&self) -> Vec<String> {
         let second = self.second.identity().into_iter().map(|identity| format!("second {identity}"));
-        self.teacher.identity().into_iter().chain(second).collect()
+        let softened = self.transforms.soften.as_ref();
+        let softened = softened.map(|softening| format!("softened {}", list::identity(&softening.images)));
+        self.teacher.identity().into_iter().chain(second).chain(softened).collect()
     }
 
     /// The images `(N, C, H, W)` at `places` in the views that this seed and epoch draw.
@@ -102,6 +110,8 @@ impl Supply {
             };
             let Needs { teacher, second, .. } = &self.needs;
             let teacher = says(&self.teacher, teacher.wants_clean())?;
+            let teacher =
+                teacher.map(|said| reading::read(&self.transforms, dataset, places, said)).transpose()?;
             let second = says(&self.second, second.wants_clean())?;
             Ok(Seen { images, teacher, second })
         };
@@ -138,6 +148,7 @@ mod tests {
             second: Teacher::default(),
             plan,
             needs: Needs::cached_labels(),
+            transforms: Transforms::default(),
             views: 3,
         };
         let epoch = Epoch { number: 5, of: 9, schedule: Schedule::Cosine };

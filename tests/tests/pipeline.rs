@@ -11,6 +11,7 @@ use engine::{Engine, Kind};
 use method::checkpoint::Store;
 use method::model::{self, Task};
 use method::objective::{OBJECTIVES, Options};
+use method::transform::TRANSFORMS;
 use rslad_tests::{Gpu, gpu};
 use stage2_distill::config::{Config, Layers};
 use stage2_distill::error::RunError;
@@ -182,6 +183,88 @@ fn every_objective_of_cached_labels_trains_the_same_student_beside_the_teacher()
             scene.train(&format!("{name}-{key}"), &[("objective", name), (key, value)]).unwrap()
         });
         assert_eq!(cached, online, "{name}");
+    }
+}
+
+#[test]
+fn every_transform_of_clean_labels_acts_alike_on_a_label_set_and_on_the_teacher() {
+    let scene = Scene::new();
+    scene.label("labels", &["--views", "plan:3@3", "--dtype", "f32", "--limit", "150"]);
+    let given = [("labels", scene.text("labels")), ("teacher", scene.text("teacher.safetensors"))];
+    let listed: Vec<String> = (0..150).step_by(3).map(|image| image.to_string()).collect();
+    std::fs::write(scene.path("hard.txt"), listed.join("\n")).unwrap();
+    let (list, temperature) = (scene.text("hard.txt"), ("label-temperature", "3"));
+    let soften = [("soften", list.as_str()), ("soften-temperature", "4")];
+    let chosen = |name: &str| match name {
+        "label-swap" => vec![("label-swap", "true")],
+        "label-temperature" => vec![temperature],
+        "soften" => soften.to_vec(),
+        other => panic!("{other}: say how it is chosen"),
+    };
+    let each = TRANSFORMS.iter().map(|row| (row.name, chosen(row.name)));
+    let all = TRANSFORMS.iter().flat_map(|row| chosen(row.name)).collect();
+    let mut students = vec![scene.train("plain", &[("labels", &given[0].1)]).unwrap()];
+    for (name, settings) in each.chain([("all", all)]) {
+        let [cached, online] = given.each_ref().map(|(key, value)| {
+            let more = [&settings[..], &[(key, value.as_str())]].concat();
+            scene.train(&format!("{name}-{key}"), &more).unwrap()
+        });
+        assert_eq!(cached, online, "{name}");
+        assert!(students.iter().all(|other| *other != cached), "{name} changes the student");
+        students.push(cached);
+    }
+}
+
+#[test]
+fn a_run_goes_on_with_the_same_list_of_images_wherever_it_lies_and_with_no_other() {
+    let scene = Scene::new();
+    scene.label("labels", &["--views", "plan:3@3", "--limit", "150"]);
+    let labels = scene.text("labels");
+    for (name, text) in [("one.txt", "7\n3\n"), ("same.json", "[3, 7]"), ("other.txt", "3\n8\n")] {
+        std::fs::write(scene.path(name), text).unwrap();
+    }
+    let run = |list: &str, temperature: &str| {
+        let list = scene.text(list);
+        let soften = [("soften", list.as_str()), ("soften-temperature", temperature), ("labels", &labels)];
+        scene.train("run", &soften)
+    };
+    let student = run("one.txt", "4").unwrap();
+    assert!(run("same.json", "4").unwrap() == student);
+    let error = run("other.txt", "4").unwrap_err();
+    assert_eq!(error.exit(), Exit::Refused);
+    assert!(error.to_string().contains("other inputs") && error.to_string().contains("softened"), "{error}");
+    let error = run("one.txt", "5").unwrap_err().to_string();
+    assert!(error.contains("soften-temperature: 4.0, 5.0"), "{error}");
+    let config = std::fs::read_to_string(scene.path("run/config.toml")).unwrap();
+    assert!(config.contains("soften-temperature = 4.0") && config.contains("one.txt"), "{config}");
+}
+
+#[test]
+fn a_transform_of_labels_that_nobody_reads_is_refused() {
+    let scene = Scene::new();
+    for objective in ["sat", "adaad"] {
+        let teacher = scene.text("teacher.safetensors");
+        let more = [("objective", objective), ("label-swap", "true"), ("teacher", &teacher)];
+        let error = scene.train("run", if objective == "sat" { &more[..2] } else { &more }).unwrap_err();
+        assert_eq!(error.exit(), Exit::Refused);
+        let words = [objective, "reads no labels of clean images", "drop label-swap"];
+        assert!(words.iter().all(|word| error.to_string().contains(word)), "{error}");
+        assert!(!scene.path("run").exists());
+    }
+}
+
+/// In the first epoch every class weighs 1, and the fair method is the plain one; what it has watched acts from then on.
+#[test]
+fn a_fair_objective_is_the_plain_one_until_its_classes_weigh_differently() {
+    let scene = Scene::new();
+    let teacher = scene.text("teacher.safetensors");
+    let student = |name: &str, epochs: &str| {
+        let more = [("objective", name), ("teacher", &teacher), ("epochs", epochs)];
+        scene.train(&format!("{name}-{epochs}"), &more).unwrap()
+    };
+    for (fair, plain) in [("fair-rslad", "rslad"), ("fair-ard", "ard")] {
+        assert!(student(fair, "1") == student(plain, "1"), "{fair}");
+        assert!(student(fair, "3") != student(plain, "3"), "{fair}");
     }
 }
 

@@ -12,4 +12,5 @@ pub mod rng;
 pub mod schedule;
 pub mod soft;
 pub mod threat;
+pub mod transform;
 pub mod view;

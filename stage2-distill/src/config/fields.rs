@@ -8,7 +8,7 @@ use method::schedule::{Milestones, Schedule};
 use method::threat::Fraction;
 
 use super::error::ConfigError;
-use super::value::Share;
+use super::value::{Share, Temperature};
 
 /// A whole run: a field for each row of [`SETTINGS`](super::SETTINGS). By default nothing is chosen.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -49,6 +49,14 @@ pub struct Config {
     pub second_normalize: Option<String>,
     /// Whether to do what the objective's authors' code does against their own words.
     pub as_published: bool,
+    /// Divisor of the teacher's logits on clean images.
+    pub label_temperature: Temperature,
+    /// Whether a wrong teacher's logits of the label and of its own class change places.
+    pub label_swap: bool,
+    /// A list of images whose labels are softened further.
+    pub soften: Option<String>,
+    /// Divisor of the teacher's logits on those.
+    pub soften_temperature: Option<Temperature>,
     /// Weights to start from in place of fresh ones.
     pub init: Option<String>,
     /// The augmentation of a run without a label set; the data set's usual one where it is not given.

@@ -200,6 +200,10 @@ impl Layers {
                 "both paper-selection and holdout were given\nhint: selection is on the test split or on held-out images",
             ),
             (
+                config.soften.is_some() != config.soften_temperature.is_some(),
+                "one of soften and soften-temperature was given without the other\nhint: pass --soften FILE, a list of images, and --soften-temperature X, such as 4",
+            ),
+            (
                 config.milestones.is_some() && config.schedule != Schedule::Multistep,
                 "milestones were given to a schedule that has none\nhint: drop them, or choose --schedule multistep",
             ),

@@ -172,6 +172,23 @@ pub static SETTINGS: &Table<Setting> = &[
     &given("second-mean", "A,B,C", "As mean, of the second teacher", |c| &mut c.second_mean),
     &given("second-std", "A,B,C", "As std, of the second teacher", |c| &mut c.second_std),
     &given("second-normalize", "NAME", "As normalize, of the second teacher", |c| &mut c.second_normalize),
+    &given("label-temperature", "X", "What the teacher's logits on clean images are divided by", |c| {
+        &mut c.label_temperature
+    })
+    .usually("1"),
+    &given(
+        "label-swap",
+        "BOOL",
+        "Where the teacher is wrong, its logits of the label and of its own class change places (DGAD)",
+        |c| &mut c.label_swap,
+    )
+    .usually("false"),
+    &place("soften", "FILE", "List of images, by their indices, whose labels are to be softer", |c| {
+        &mut c.soften
+    }),
+    &given("soften-temperature", "X", "What the teacher's logits on those images are divided by", |c| {
+        &mut c.soften_temperature
+    }),
     &place("init", "FILE", "Weights to start from", |c| &mut c.init),
     &given(
         "as-published",

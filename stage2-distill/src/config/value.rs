@@ -93,6 +93,7 @@ always!(
     Fraction,
     Schedule,
     Kind,
+    Temperature,
     String { fn is_missing(&self) -> bool { self.is_empty() } },
     bool { fn is_switch(&self) -> bool { true } },
 );
@@ -156,6 +157,28 @@ impl Named for Share {
     fn read(text: &str, _: u32) -> Result<Self, String> {
         let share = text.parse().ok().filter(|share| (0.0..1.0).contains(share));
         share.map(Self).ok_or_else(|| "wanted a number from 0 to below 1".into())
+    }
+
+    fn write(&self) -> toml::Value {
+        self.0.into()
+    }
+}
+
+/// What logits are divided by: above 0, and 1 where nobody chooses.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Temperature(pub f64);
+
+impl Default for Temperature {
+    fn default() -> Self {
+        Self(1.0)
+    }
+}
+
+impl Named for Temperature {
+    fn read(text: &str, _: u32) -> Result<Self, String> {
+        // What is smaller or larger makes logits of ordinary size infinite, or zeros.
+        let number = text.parse().ok().filter(|number| (1e-3..=1e3).contains(number));
+        number.map(Self).ok_or_else(|| "wanted a number from 0.001 to 1000".into())
     }
 
     fn write(&self) -> toml::Value {

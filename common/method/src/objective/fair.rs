@@ -160,7 +160,7 @@ mod tests {
             // Four classes share 4 between two.
             let heavy = [found[0], found[4]];
             assert!(heavy.iter().all(|weight| (weight - 2.0).abs() < 1e-9), "{found:?}");
-            assert_eq!([found[1], found[2], found[3]], [5.0 / 6.0, 1.0, 5.0 / 6.0]);
+            assert_eq!(found[1..4], [5.0 / 6.0, 1.0, 5.0 / 6.0]);
         }
         assert_eq!(weighed(RSLAD, &[0.0; 3], &[2.0; 3]), [1.0; 3]);
     }
