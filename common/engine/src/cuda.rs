@@ -21,13 +21,14 @@ mod graph;
 mod held;
 mod memory;
 mod pack;
+mod passage;
 mod planned;
 mod precision;
 mod run;
 mod surface;
 mod train;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use candle_core::{Device as Host, Tensor};
 
@@ -38,18 +39,19 @@ use crate::graph::{Layout, Network, NodeId};
 use crate::images::Images;
 use crate::params::{Params, Precision, Values as Array};
 use crate::plan::padded;
+use arguments::Address;
 use buffer::Buffer;
 pub use demand::Demand;
 use device::Device;
 pub(crate) use driver::usable;
 pub use error::DeviceError;
-use graph::Attack;
 use held::{Held, Reading};
 pub use memory::{Footprint, Room, Work};
 use pack::{Packed, Values};
+use passage::{Graphs, Lease, Passage, Purpose, Scratch};
 use planned::Planned;
 pub use precision::Storage;
-use run::{Caller, Memory, Run, parts_bytes};
+use run::{Caller, Memory, Run};
 use train::Momenta;
 
 /// The one for GPUs.
@@ -76,8 +78,7 @@ pub struct Cuda {
     working: Storage,
     room: Room,
     state: Mutex<State>,
-    /// The attacks that were captured, the last one used last.
-    attacks: Arc<Mutex<Vec<Attack>>>,
+    graphs: Arc<Graphs>,
 }
 
 /// Plans of the networks that were seen, the last one used last.
@@ -85,6 +86,49 @@ pub struct Cuda {
 struct State {
     plans: Vec<Known>,
     momenta: Vec<Momenta>,
+    seen: Vec<Seen>,
+}
+
+/// A training pass that was asked for, and what all that are like it work in, as long as one of them keeps it.
+struct Seen {
+    planned: Arc<Planned>,
+    images: usize,
+    scratch: Weak<Scratch>,
+}
+
+impl State {
+    fn seen(&mut self, planned: &Arc<Planned>, images: usize) -> Option<&mut Seen> {
+        self.seen.iter_mut().find(|seen| Arc::ptr_eq(&seen.planned, planned) && seen.images == images)
+    }
+
+    /// What a program of so many images works in.
+    fn scratch(
+        &mut self,
+        device: &Arc<Device>,
+        planned: &Arc<Planned>,
+        images: usize,
+        keep: Keep,
+    ) -> Result<Arc<Scratch>, DeviceError> {
+        let seen = self.seen(planned, images).filter(|_| keep.params());
+        if let Some(scratch) = seen.as_ref().and_then(|seen| seen.scratch.upgrade()) {
+            return Ok(scratch);
+        }
+        let scratch = Arc::new(Scratch::new(device, planned, images)?);
+        if let Some(seen) = seen {
+            seen.scratch = Arc::downgrade(&scratch);
+        }
+        Ok(scratch)
+    }
+
+    /// Remembers a training pass, to capture it when it is asked for again.
+    fn remember(&mut self, planned: &Arc<Planned>, images: usize) {
+        if self.seen(planned, images).is_none() {
+            self.seen.push(Seen { planned: planned.clone(), images, scratch: Weak::new() });
+            if self.seen.len() > 2 * MOST_PLANS {
+                self.seen.remove(0);
+            }
+        }
+    }
 }
 
 /// A plan, and parameters packed for it.
@@ -121,10 +165,17 @@ struct Kept {
     layout: Arc<Layout>,
     trainable: Reading,
     statistics: Reading,
-    tape: Buffer,
-    norms: Buffer,
+    left: Left,
     images: usize,
     origin: Origin,
+}
+
+/// Where a forward left what its backward reads.
+enum Left {
+    /// In buffers of its own.
+    Alone { tape: Buffer, norms: Buffer },
+    /// In a passage.
+    Captured(Lease),
 }
 
 impl Cuda {
@@ -142,9 +193,14 @@ impl Cuda {
         let [free, total] = device.free_memory()?;
         let room =
             Room { footprint: Footprint { judged, working, processors: device.processors() }, free, total };
-        let attacks = Arc::default();
-        device.may_drop(&attacks);
-        Ok(Self { device: Arc::new(device), judged, working, room, state: Mutex::default(), attacks })
+        let graphs = Arc::default();
+        device.may_drop(&graphs);
+        Ok(Self { device: Arc::new(device), judged, working, room, state: Mutex::default(), graphs })
+    }
+
+    /// Kernels and graphs that were queued so far: what the host had to ask the driver for.
+    pub fn calls(&self) -> usize {
+        self.device.calls()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -219,72 +275,112 @@ impl Cuda {
         let key = Key { layout: network.layout().clone(), norm, keep, outputs, storage };
         let (planned, packed) = self.prepare(&mut state, (network, params), &held, &key)?;
         planned.check_batch(images.len())?;
-        let device = &self.device;
-        let input = held::images(device, images)?;
+        let input = held::images(&self.device, images)?;
+        let [trainable, statistics] = held;
+        let layout = network.layout().clone();
+        let purpose = Purpose { planned, packed, layout, trainable: trainable.address(), images: count };
+        let download = |results: &[Buffer]| -> Result<Vec<Tensor>, EngineError> {
+            let tensor = |(result, shape): (&Buffer, &Vec<usize>)| {
+                let values: Vec<f32> = self.device.download(result, shape.iter().product())?;
+                Ok(Tensor::from_vec(values, shape.as_slice(), &Host::Cpu)?)
+            };
+            results.iter().zip(&origin.outputs).map(tensor).collect()
+        };
+        let (left, moved, outputs) = if let Some(passage) = self.passage(&mut state, &purpose, keep)? {
+            let moved = passage.forward(input.address())?;
+            let outputs = download(passage.outputs())?;
+            (Left::Captured(passage), moved, outputs)
+        } else {
+            let (left, moved, results) =
+                self.queue(&mut state, &purpose, statistics.address(), &input, keep)?;
+            (left, moved, download(&results)?)
+        };
+        let Purpose { planned, packed, layout, .. } = purpose;
+        let mut outputs = outputs.into_iter();
+        let logits = outputs.next().expect("the logits are the first output");
+        let stats = BatchStats {
+            values: moved
+                .map(|held| Array::elsewhere(Arc::new(held), layout.statistics_len(), Precision::F32)),
+        };
+        packed.lease();
+        let device = self.device.clone();
+        let kept =
+            Kept { device, planned, packed, layout, trainable, statistics, left, images: count, origin };
+        Ok(Pass { logits, taps: outputs.collect(), tape: crate::Tape::new(kept), stats })
+    }
+
+    /// A captured training pass, free for this purpose; none where it is the first of its kind.
+    fn passage(
+        &self,
+        state: &mut State,
+        purpose: &Purpose,
+        keep: Keep,
+    ) -> Result<Option<Lease>, DeviceError> {
+        let Purpose { planned, images, .. } = purpose;
+        // In f16 the gradients of parameters are scaled by what only the host knows.
+        if !keep.params() || planned.storage == Storage::F16 || *images == 0 {
+            return Ok(None);
+        }
+        if let Some(passage) = self.graphs.lend(purpose) {
+            return Ok(Some(passage));
+        }
+        if state.seen(planned, *images).is_none() {
+            return Ok(None);
+        }
+        let scratch = state.scratch(&self.device, planned, *images, keep)?;
+        let passage = Passage::capture(&self.device, purpose.clone(), scratch, keep.image())?;
+        Ok(Some(self.graphs.settle(passage)))
+    }
+
+    /// Queues a forward kernel by kernel: where its tape lies, the batch's statistics, and the outputs.
+    fn queue(
+        &self,
+        state: &mut State,
+        purpose: &Purpose,
+        running: Address,
+        input: &Reading,
+        keep: Keep,
+    ) -> Result<(Left, Option<Held>, Vec<Buffer>), DeviceError> {
+        let Purpose { planned, packed, layout, trainable, images } = purpose;
+        let (device, count, steps) = (&self.device, *images, &planned.plan.steps);
         let floats = |count: usize| device.take(count * size_of::<f32>());
-        let lens: Vec<usize> = origin.outputs.iter().map(|shape| shape.iter().product()).collect();
-        let results = lens.iter().map(|&len| floats(len)).collect::<Result<Vec<_>, _>>()?;
-        let wide = planned.plan.steps.outputs.iter().zip(&planned.wide).map(|(output, wide)| {
-            let row = padded(planned.plan.steps.value(*output).shape[0]);
+        let shapes = || steps.outputs.iter().map(|output| steps.value(*output).shape);
+        let results = shapes().map(|shape| floats(shape.iter().product::<usize>() * count));
+        let results = results.collect::<Result<Vec<_>, _>>()?;
+        let wide = shapes().zip(&planned.wide).map(|(shape, wide)| {
+            let row = padded(shape[0]);
             wide.map(|_| floats(row * count)).transpose()
         });
         let wide = wide.collect::<Result<Vec<_>, _>>()?;
-        let statistics = planned
-            .has_batch_moments()
-            .then(|| Held::zeros(device, network.layout().statistics_len()))
-            .transpose()?;
-        let kernels = device.kernels(storage);
+        let moved =
+            planned.has_batch_moments().then(|| Held::zeros(device, layout.statistics_len())).transpose()?;
         let tape = device.take(planned.plan.tape_len * count)?;
         let norms = floats(planned.norms.1)?;
-        let batch = device.take(planned.plan.batch_len * count)?;
-        let parts = device.take(parts_bytes(kernels.processors(), &planned, count))?;
-        let [trainable, running] = &held;
+        let scratch = state.scratch(device, planned, count, keep)?;
         if count > 0 {
             let outputs: Vec<_> = results.iter().map(Buffer::address).collect();
             let wides: Vec<_> = wide.iter().map(|wide| wide.as_ref().map_or(0, Buffer::address)).collect();
             let run = Run {
-                kernels,
-                planned: &planned,
-                packed: &packed,
-                values: values(network, trainable, running),
+                kernels: device.kernels(planned.storage),
+                planned,
+                packed,
+                values: Values { layout, trainable: *trainable, statistics: running },
                 images: count,
-                memory: memory(&tape, &norms, &batch, &parts),
+                memory: memory(&tape, &norms, &scratch),
                 caller: Caller {
                     images: input.address(),
                     outputs: &outputs,
                     wide: &wides,
-                    statistics: statistics.as_ref().map_or(0, Held::address),
+                    statistics: moved.as_ref().map_or(0, Held::address),
                     ..Caller::default()
                 },
             };
             run.program(&planned.plan.forward)?;
         }
-        let mut downloaded = results.iter().zip(&lens).zip(&origin.outputs).map(|((result, &len), shape)| {
-            let values: Vec<f32> = device.download(result, len)?;
-            Ok::<_, EngineError>(Tensor::from_vec(values, shape.as_slice(), &Host::Cpu)?)
-        });
-        let logits = downloaded.next().expect("the logits are the first output")?;
-        let taps = downloaded.collect::<Result<_, _>>()?;
-        let stats = BatchStats {
-            values: statistics.map(|held| {
-                Array::elsewhere(Arc::new(held), network.layout().statistics_len(), Precision::F32)
-            }),
-        };
-        let [trainable, statistics] = held;
-        packed.lease();
-        let kept = Kept {
-            device: device.clone(),
-            planned,
-            packed,
-            layout: network.layout().clone(),
-            trainable,
-            statistics,
-            tape,
-            norms,
-            images: count,
-            origin,
-        };
-        Ok(Pass { logits, taps, tape: crate::Tape::new(kept), stats })
+        if keep.params() {
+            state.remember(planned, count);
+        }
+        Ok((Left::Alone { tape, norms }, moved, results))
     }
 }
 
@@ -298,7 +394,8 @@ fn values<'a>(network: &'a Network, trainable: &Reading, statistics: &Reading) -
     Values { layout: network.layout(), trainable: trainable.address(), statistics: statistics.address() }
 }
 
-fn memory(tape: &Buffer, norms: &Buffer, batch: &Buffer, parts: &Buffer) -> Memory {
+fn memory(tape: &Buffer, norms: &Buffer, scratch: &Scratch) -> Memory {
+    let Scratch { batch, parts } = scratch;
     Memory { tape: tape.address(), norms: norms.address(), batch: batch.address(), parts: parts.address() }
 }
 

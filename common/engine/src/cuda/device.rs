@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::ffi::{CString, c_void};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use cudarc::driver::sys::CUdevice_attribute as Attribute;
@@ -15,7 +16,8 @@ use super::buffer::Buffer;
 use super::card::Card;
 use super::driver::devices;
 use super::error::DeviceError;
-use super::graph::{Attack, Graph};
+use super::graph::Graph;
+use super::passage::Graphs;
 use super::precision::Storage;
 
 /// Buffers are rounded up to this many bytes, so that they fit more than one use.
@@ -31,8 +33,10 @@ pub(super) struct Device {
     /// Held while a graph is captured, and by whoever copies: a copy of another thread would end up in the graph.
     turn: Mutex<()>,
     spare: Mutex<HashMap<usize, Vec<CudaSlice<u8>>>>,
-    /// The attacks that its engine keeps: the memory that may go first.
-    graphs: OnceLock<Weak<Mutex<Vec<Attack>>>>,
+    /// What its engine has captured: the memory that may go first.
+    graphs: OnceLock<Weak<Graphs>>,
+    /// Kernels and graphs that were queued.
+    calls: AtomicUsize,
     /// Multiprocessors.
     processors: usize,
 }
@@ -112,8 +116,8 @@ impl Device {
         let stream = context.new_stream().map_err(failed("cuStreamCreate"))?;
         let (modules, kernels, spare) = (Mutex::default(), Mutex::default(), Mutex::default());
         let processors = usize::try_from(processors).unwrap_or(1).max(1);
-        let (turn, graphs) = (Mutex::default(), OnceLock::new());
-        Ok(Self { stream, context, modules, kernels, capability, turn, spare, graphs, processors })
+        let (turn, graphs, calls) = (Mutex::default(), OnceLock::new(), AtomicUsize::new(0));
+        Ok(Self { stream, context, modules, kernels, capability, turn, spare, graphs, calls, processors })
     }
 
     /// Whether its tensor cores know this storage.
@@ -180,10 +184,20 @@ impl Device {
         Ok(Buffer::new(slice, address, self.clone()))
     }
 
-    /// Where its engine keeps attacks, which memory may be taken from.
-    pub(super) fn may_drop(&self, attacks: &Arc<Mutex<Vec<Attack>>>) {
+    /// Where its engine keeps graphs, which memory may be taken from.
+    pub(super) fn may_drop(&self, graphs: &Arc<Graphs>) {
         // There is one engine to a device.
-        let _ = self.graphs.set(Arc::downgrade(attacks));
+        let _ = self.graphs.set(Arc::downgrade(graphs));
+    }
+
+    /// Kernels and graphs that were queued so far.
+    pub(super) fn calls(&self) -> usize {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    /// Counts one more.
+    pub(super) fn called(&self) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Memory that nobody uses any more.
@@ -198,7 +212,7 @@ impl Device {
         once().or_else(|_| {
             // Graphs can be captured again.
             if let Some(graphs) = self.graphs.get().and_then(Weak::upgrade) {
-                locked(&graphs).clear();
+                graphs.clear();
             }
             locked(&self.spare).clear();
             self.synchronize()?;
@@ -296,6 +310,7 @@ impl Device {
             return Ok(());
         }
         let function = self.kernel(kernel)?;
+        self.called();
         let blocks = grid.blocks.map(|blocks| u32::try_from(blocks).expect("a grid fits the device"));
         let mut pointers = [std::ptr::from_ref(arguments).cast_mut().cast::<c_void>()];
         self.context.bind_to_thread().map_err(failed("cuCtxSetCurrent"))?;

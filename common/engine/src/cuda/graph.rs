@@ -24,7 +24,8 @@ unsafe impl Send for Graph {}
 
 impl Graph {
     /// Queues all of them.
-    pub(super) fn launch(&self) -> Result<(), DeviceError> {
+    pub(super) fn launch(&self, device: &Device) -> Result<(), DeviceError> {
+        device.called();
         self.0.launch().map_err(failed("cuGraphLaunch"))
     }
 }
@@ -153,7 +154,7 @@ impl Attack {
         device.copy_floats(*start, self.adversarial.address(), pixels)?;
         let uploaded = device.upload(target)?;
         device.copy_floats(uploaded.address(), self.target.address(), target.len())?;
-        self.graph.launch()?;
+        self.graph.launch(device)?;
         device.copy_floats(self.adversarial.address(), to.address(), pixels)?;
         Ok(to)
     }

@@ -33,7 +33,7 @@ impl Held {
     }
 
     /// The same values in a buffer of their own.
-    fn copied(&self) -> Result<Self, DeviceError> {
+    pub(super) fn copied(&self) -> Result<Self, DeviceError> {
         let copy = Self::room(self.buffer.device(), self.count)?;
         self.buffer.device().copy_floats(self.address(), copy.address(), self.count)?;
         Ok(copy)
@@ -117,6 +117,19 @@ pub(super) fn write(device: &Arc<Device>, values: &mut Values) -> Result<Address
     let address = own.address();
     values.set_remote(Arc::new(own));
     Ok(address)
+}
+
+/// Sets values to zero, in place where nobody else sees them: who shares them keeps the old ones.
+pub(super) fn clear(device: &Arc<Device>, values: &mut Values) -> Result<(), DeviceError> {
+    if let Some(Reading { held, address }) = kept(values.remote(), device)
+        && Arc::strong_count(&held) == 2
+    {
+        drop(held);
+        values.remote_mut();
+        return device.clear_at(address, values.len() * size_of::<f32>());
+    }
+    values.set_remote(Arc::new(Held::zeros(device, values.len())?));
+    Ok(())
 }
 
 fn floats(arena: &Arena) -> &[f32] {

@@ -16,8 +16,8 @@ pub enum Work {
     Forward,
     /// Attacks, step by step, and the forwards that judge them: evaluation.
     Attack,
-    /// A step of training: a whole attack as one graph, two forwards under the batch's statistics with their backwards,
-    /// SGD and a moving average; and now and then an evaluation.
+    /// A step of training: a whole attack as one graph, two forwards under the batch's statistics with their backwards as
+    /// graphs too, SGD and a moving average; and now and then an evaluation, which may drop the graphs.
     Training,
 }
 
@@ -89,11 +89,13 @@ impl Footprint {
             return evaluation + attacked;
         }
         let learn = need(self.working, Norm::Batch, Keep::ForParams);
-        // The gradients twice: new zeros come before the old ones go. Velocity; the average with its statistics.
-        let state = 4 * trainable + 3 * statistics;
+        // Gradients, velocity; the average with its statistics.
+        let state = 3 * trainable + 3 * statistics;
         // The graph has its memory to itself: where it stands, and where it began. Its start and its end lie beside it.
         let graph = 4 * pixels + climb.tape + climb.pass;
-        evaluation + state + learn.packed + graph + (2 * learn.tape + learn.pass).max(attacked)
+        // Each of two passages has its images, its tape and its answers; they work in one place.
+        let passages = 2 * (pixels + learn.tape + statistics) + 2 * learn.pass;
+        evaluation + state + learn.packed + graph + passages.max(attacked)
     }
 
     fn need(&self, network: &Network, (storage, norm, keep): (Storage, Norm, Keep), images: usize) -> Need {

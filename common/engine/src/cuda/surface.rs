@@ -10,9 +10,9 @@ use super::device::locked;
 use super::graph::Attack;
 use super::held::{self, Held};
 use super::pack::Values;
-use super::run::{Caller, Run, Seed, parts_bytes};
+use super::run::{Caller, Run, Seed};
 use super::train::{self, Momenta};
-use super::{Cuda, Kept, Key, MOST_ATTACKS, MOST_PLANS, Storage, memory, refuse_f64};
+use super::{Cuda, Kept, Key, Left, MOST_ATTACKS, MOST_PLANS, Storage, memory, refuse_f64};
 use crate::check::{check_attack, check_descend, check_follow, check_statistics};
 use crate::engine::{Ascent, BatchStats, Descent, Engine, Hardware, Keep, Norm, Pass};
 use crate::error::EngineError;
@@ -62,9 +62,9 @@ impl Engine for Cuda {
         seeds: &[Option<Tensor>],
         grads: Option<&mut Grads>,
     ) -> Result<Option<Tensor>, EngineError> {
-        let kept: Kept = tape.into();
+        let mut kept: Kept = tape.into();
         kept.origin.check_backward(seeds, grads.as_deref())?;
-        let _state = self.state();
+        let mut state = self.state();
         let (device, planned, count) = (&kept.device, &kept.planned, kept.images);
         let kernels = device.kernels(planned.storage);
         let values =
@@ -76,6 +76,23 @@ impl Engine for Cuda {
         for values in values.iter_mut().flatten() {
             multiply(values, &scales, |value, scale| value * scale);
         }
+        let len = grads.as_ref().map_or(0, |grads| grads.held().len());
+        let gradients = grads.map(|grads| held::write(device, grads.held_mut())).transpose()?;
+        let shape = planned.plan.steps.values[0].shape;
+        let pixels = count * shape.iter().product::<usize>();
+        let answer = |image: Option<&Buffer>| {
+            let Some(image) = image else { return Ok(None) };
+            let mut values: Vec<f32> = device.download(image, pixels)?;
+            multiply(&mut values, &scales, |value, scale| value / scale);
+            let [channels, height, width] = shape;
+            Ok(Some(Tensor::from_vec(values, (count, channels, height, width), &Host::Cpu)?))
+        };
+        let (tape, norms) = match &mut kept.left {
+            Left::Captured(passage) => {
+                return answer(passage.backward(&values, gradients.unwrap_or_default())?);
+            }
+            Left::Alone { tape, norms } => (&*tape, &*norms),
+        };
         let upload =
             |values: &Option<Vec<f32>>| values.as_ref().map(|values| device.upload(values)).transpose();
         let given = values.iter().map(upload).collect::<Result<Vec<_>, _>>()?;
@@ -84,17 +101,12 @@ impl Engine for Cuda {
             .iter()
             .map(|seed| seed.as_ref().map_or(Seed::None, |seed| Seed::Given(seed.address())))
             .collect();
-        let len = grads.as_ref().map_or(0, |grads| grads.held().len());
-        let gradients = grads.map(|grads| held::write(device, grads.held_mut())).transpose()?;
         // Scaled gradients are summed beside the caller's, and added to them at their own size.
         let is_scaled = planned.storage == Storage::F16 && gradients.is_some();
         let scaled = is_scaled.then(|| Held::zeros(device, len)).transpose()?;
         let sums = scaled.as_ref().map(Held::address).or(gradients);
-        let shape = kept.planned.plan.steps.values[0].shape;
-        let pixels = count * shape.iter().product::<usize>();
         let image = kept.origin.keep.image().then(|| device.take(pixels * size_of::<f32>())).transpose()?;
-        let batch = device.take(planned.plan.batch_len * count)?;
-        let parts = device.take(parts_bytes(kernels.processors(), planned, count))?;
+        let scratch = state.scratch(device, planned, count, kept.origin.keep)?;
         if count > 0 {
             let run = Run {
                 kernels,
@@ -106,7 +118,7 @@ impl Engine for Cuda {
                     statistics: kept.statistics.address(),
                 },
                 images: count,
-                memory: memory(&kept.tape, &kept.norms, &batch, &parts),
+                memory: memory(tape, norms, &scratch),
                 caller: Caller {
                     seeds: &seeds,
                     image_gradient: image.as_ref().map_or(0, Buffer::address),
@@ -119,11 +131,7 @@ impl Engine for Cuda {
                 train::add(kernels, from.address(), to, 1.0 / scale, len)?;
             }
         }
-        let Some(image) = image else { return Ok(None) };
-        let mut values: Vec<f32> = device.download(&image, pixels)?;
-        multiply(&mut values, &scales, |value, scale| value / scale);
-        let [channels, height, width] = shape;
-        Ok(Some(Tensor::from_vec(values, (count, channels, height, width), &Host::Cpu)?))
+        answer(image.as_ref())
     }
 
     fn logits(&self, network: &Network, params: &Params, images: &Images) -> Result<Tensor, EngineError> {
@@ -162,7 +170,7 @@ impl Engine for Cuda {
         let target: Vec<f32> = target.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
         // Not held while one is captured: what that wants of memory may come from the others.
         let known = {
-            let mut attacks = locked(&self.attacks);
+            let mut attacks = locked(&self.graphs.attacks);
             let place = attacks.iter().position(|attack| attack.fits(&planned, &packed, count, by));
             place.map(|place| attacks.remove(place))
         };
@@ -171,7 +179,7 @@ impl Engine for Cuda {
             None => Attack::capture(device, network.layout(), &planned, &packed, count, by)?,
         };
         let result = attack.launch(&[clean.address(), start.address()], &target);
-        let mut attacks = locked(&self.attacks);
+        let mut attacks = locked(&self.graphs.attacks);
         attacks.push(attack);
         if attacks.len() > MOST_ATTACKS {
             attacks.remove(0);
@@ -188,10 +196,7 @@ impl Engine for Cuda {
             return Ok(());
         }
         let _state = self.state();
-        // Whoever shares the old ones keeps them.
-        let zeros = Held::zeros(&self.device, grads.held().len())?;
-        grads.held_mut().set_remote(Arc::new(zeros));
-        Ok(())
+        Ok(held::clear(&self.device, grads.held_mut())?)
     }
 
     fn descend(
