@@ -7,8 +7,8 @@ use std::thread;
 use candle_core::Tensor;
 use engine::params::Values;
 use engine::{
-    Ascent, BatchStats, Demand, Descent, Engine, EngineError, Grads, Hardware, Images, Keep, Network, NodeId,
-    Norm, Params, Pass, Tape,
+    Ascent, AttackLoss, BatchStats, Demand, Descent, Engine, EngineError, Grads, Hardware, Images, Keep,
+    Network, NodeId, Norm, Params, Pass, Tape,
 };
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -150,12 +150,12 @@ impl Engine for Interruptible<'_> {
         params: &Params,
         clean: &Images,
         start: &Images,
-        target: &Tensor,
+        loss: AttackLoss<'_>,
         by: Ascent,
     ) -> Result<Images, EngineError> {
         let attack = |from: &Images, steps| {
             self.go_on()?;
-            self.engine.attack(network, params, clean, from, target, Ascent { steps, ..by })
+            self.engine.attack(network, params, clean, from, loss, Ascent { steps, ..by })
         };
         if !self.engine.hardware().is_processor() {
             return attack(start, by.steps);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 
-use crate::engine::{Keep, Norm};
+use crate::engine::{AttackLoss, Keep, Norm};
 use crate::error::EngineError;
 use crate::graph::{Layout, Network, NodeId, Shape};
 use crate::images::Images;
@@ -53,16 +53,24 @@ pub(crate) fn check_attack(
     params: &Params,
     clean: &Images,
     start: &Images,
-    target: &Tensor,
+    loss: AttackLoss<'_>,
 ) -> Result<usize, EngineError> {
     let count = check_forward(network, params, clean, Norm::Running, &[])?;
-    let wanted = [vec![count, network.classes()], clean.shape().to_vec()];
-    let found = [target.dims(), start.shape()];
-    for ((what, found), wanted) in ["target", "start"].into_iter().zip(found).zip(wanted) {
-        if found != wanted {
-            return Err(EngineError::Attack { what, wanted, found: found.to_vec() });
+    let classes = network.classes();
+    let fits = |what, wanted: Vec<usize>, found: &[usize]| {
+        let found = found.to_vec();
+        if found == wanted { Ok(()) } else { Err(EngineError::Attack { what, wanted, found }) }
+    };
+    match loss {
+        AttackLoss::Target(target) => fits("target", vec![count, classes], target.dims())?,
+        AttackLoss::Margin(labels) | AttackLoss::Dlr(labels) => {
+            fits("number of labels", vec![count], &[labels.len()])?;
+            if let Some(image) = labels.iter().position(|&label| label >= classes) {
+                return Err(EngineError::Label { image, label: labels[image], classes });
+            }
         }
     }
+    fits("start", clean.shape().to_vec(), start.shape())?;
     check_forward(network, params, start, Norm::Running, &[])
 }
 

@@ -129,6 +129,26 @@ pub struct Ascent {
     pub eps: f64,
 }
 
+/// What a whole attack raises ([`Engine::attack`]).
+#[derive(Clone, Copy, Debug)]
+pub enum AttackLoss<'a> {
+    /// A loss whose gradient at the logits `z` of an image is `softmax(z) - t`: cross-entropy with a hard label, or KL
+    /// divergence from a distribution that does not depend on the attacked image. Holds t, `(N, K)`, in f32 or f64.
+    Target(&'a Tensor),
+    /// `max z_other - z_label`, of each image's label: Carlini and Wagner's loss, arXiv:1608.04644, where nothing limits
+    /// it. Of equal logits the first counts; of one class there is no other, and nothing to climb.
+    Margin(&'a [usize]),
+    /// The difference of logits ratio, `(max z_other - z_label) / (z_1st - z_3rd + 1e-12)`: Croce and Hein,
+    /// arXiv:2003.01690, section 4. Of two classes there is no third, and the margin stands in.
+    Dlr(&'a [usize]),
+}
+
+impl<'a> From<&'a Tensor> for AttackLoss<'a> {
+    fn from(target: &'a Tensor) -> Self {
+        Self::Target(target)
+    }
+}
+
 /// Runs any [`Network`], and moves its values as training does.
 ///
 /// Under [`Norm::Running`] an image's logits and gradients depend neither on its neighbours in the batch nor on the
@@ -178,9 +198,7 @@ pub trait Engine: Send + Sync {
     /// The same for an attack's queries: an engine may round as it does in an attack's forwards.
     fn query(&self, network: &Network, params: &Params, images: &Images) -> Result<Tensor, EngineError>;
 
-    /// A whole attack under running statistics, on a loss whose gradient at the logits `z` of an image is
-    /// `softmax(z) - t`: cross-entropy with a hard label, or KL divergence from a distribution that does not depend on
-    /// the attacked image. `target` holds t, `(N, K)`, in f32 or f64.
+    /// A whole attack under running statistics. Refuses a target or labels that are not the images' and the network's.
     ///
     /// From `start`, `by.steps` times: `x + step_size * sign(gradient)`, brought into the ball around `clean` and then into
     /// [0, 1]. A pixel whose gradient is zero or not a number moves by nothing. With no steps it gives `start`, which
@@ -191,7 +209,7 @@ pub trait Engine: Send + Sync {
         params: &Params,
         clean: &Images,
         start: &Images,
-        target: &Tensor,
+        loss: AttackLoss<'_>,
         by: Ascent,
     ) -> Result<Images, EngineError>;
 

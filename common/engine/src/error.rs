@@ -24,6 +24,8 @@ pub enum EngineError {
     Seeds { wanted: usize, found: usize },
     #[error("the attack's {what} is {found:?}; wanted {wanted:?}")]
     Attack { what: &'static str, wanted: Vec<usize>, found: Vec<usize> },
+    #[error("image {image} of an attack has label {label}; there are {classes} classes, from 0")]
+    Label { image: usize, label: usize, classes: usize },
     #[error("the {what}: {found}; the parameters that they go with: {wanted}")]
     State { what: &'static str, wanted: String, found: String },
     #[error("backward wants gradients of the {0}, but forward did not keep them")]

@@ -5,6 +5,7 @@
 
 mod ascent;
 mod attack;
+mod slope;
 mod train;
 
 pub use ascent::ascend;

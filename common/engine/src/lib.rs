@@ -22,7 +22,9 @@ pub mod reference;
 
 pub use cpu::{Cpu, peak_gflops};
 pub use cuda::{Cuda, Demand, DeviceError, Footprint, Room, Storage, Work};
-pub use engine::{Ascent, BatchStats, Descent, Engine, EngineRow, Hardware, Keep, Norm, Pass, Tape};
+pub use engine::{
+    Ascent, AttackLoss, BatchStats, Descent, Engine, EngineRow, Hardware, Keep, Norm, Pass, Tape,
+};
 pub use error::EngineError;
 pub use graph::{Network, NodeId, cost};
 pub use images::Images;

@@ -16,7 +16,7 @@ use rayon::prelude::*;
 
 use crate::check::{Origin, check_forward};
 use crate::cuda::Demand;
-use crate::engine::{Ascent, BatchStats, Descent, Engine, EngineRow, Hardware, Keep, Norm, Pass};
+use crate::engine::{Ascent, AttackLoss, BatchStats, Descent, Engine, EngineRow, Hardware, Keep, Norm, Pass};
 use crate::error::EngineError;
 use crate::graph::{Network, NodeId, Op};
 use crate::host;
@@ -217,10 +217,10 @@ impl Engine for Reference {
         params: &Params,
         clean: &Images,
         start: &Images,
-        target: &Tensor,
+        loss: AttackLoss<'_>,
         by: Ascent,
     ) -> Result<Images, EngineError> {
-        host::attack(self, network, params, clean, start, target, by)
+        host::attack(self, network, params, clean, start, loss, by)
     }
 
     fn clear(&self, grads: &mut Grads) -> Result<(), EngineError> {

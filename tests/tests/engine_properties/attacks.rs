@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Device, Tensor};
 use engine::params::Precision;
-use engine::{Ascent, Engine, EngineError, Images, host};
+use engine::{Ascent, AttackLoss, Engine, EngineError, Images, host};
 use method::attack::{Answers, Field, Pgd, Start, Starts, Victim};
 use method::rng::Purpose;
 use method::soft::{kl, softmax};
@@ -22,7 +22,7 @@ fn teacher(small: &Small) -> Tensor {
 
 fn attacked(engine: &dyn Engine, small: &Small, start: &Images, by: Ascent) -> Result<Images, EngineError> {
     let clean = small.images(&IDS).into();
-    engine.attack(&small.network, &small.params, &clean, start, &softmax(&teacher(small))?, by)
+    engine.attack(&small.network, &small.params, &clean, start, (&softmax(&teacher(small))?).into(), by)
 }
 
 #[test]
@@ -44,6 +44,44 @@ fn fleeing_a_distribution_is_climbing_the_kl_from_it() {
     }
 }
 
+/// The value by candle's autograd, in f64; ties of logits, of which the first counts, do not occur.
+#[test]
+fn attacks_on_the_margin_and_the_ratio_climb_what_autograd_climbs() {
+    let engine = reference(2);
+    let small = network("resnet8", [3, 16, 16], Precision::F64);
+    let student = Victim::new(&engine, &small.network, &small.params);
+    let (images, labels) = (small.images(&IDS).into(), [3, 0, 7]);
+    let starts = Starts { seed: 4, purpose: Purpose::Start, epoch: 0, images: &IDS };
+    let pgd = Pgd { threat: Threat::linf(EPS), steps: 5, step_size: 2.0 / 255.0, start: Start::Uniform };
+    let rows: Vec<u32> = labels.map(|label| label as u32).to_vec();
+    let of_label = Tensor::new(rows, &Device::Cpu).unwrap().unsqueeze(1).unwrap();
+    let gap = |logits: &Tensor| {
+        let own = logits.gather(&of_label, 1)?;
+        // The label's own logit, out of the way.
+        let away = own.ones_like()?.broadcast_as((3, 10))?.contiguous()?.zeros_like()?.scatter_add(
+            &of_label,
+            &(own.ones_like()? * -1e9)?,
+            1,
+        )?;
+        (logits + away)?.max(1)? - own.squeeze(1)?
+    };
+    let ratio = |logits: &Tensor| {
+        let (sorted, _) = logits.sort_last_dim(false)?;
+        gap(logits)? / ((sorted.narrow(1, 0, 1)? - sorted.narrow(1, 2, 1)?)? + 1e-12)?.squeeze(1)?
+    };
+    type Value<'a> = &'a dyn Fn(&Tensor) -> candle_core::Result<Tensor>;
+    for (loss, value) in
+        [(AttackLoss::Margin(&labels), &gap as Value), (AttackLoss::Dlr(&labels), &ratio as Value)]
+    {
+        let field = Field { student, teacher: None, value: &|answers: &Answers| value(&answers.student) };
+        let climbed = pgd.perturb(&field, &images, &starts, &mut |_| Ok(())).unwrap();
+        let whole = pgd.flee(&student, loss, &images, &starts).unwrap();
+        let [whole, climbed] = [whole, climbed].map(|images| values(images.tensor().unwrap()));
+        let apart = whole.iter().zip(&climbed).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        assert!(apart < 1e-12, "{loss:?}: they are {apart:.1e} apart");
+    }
+}
+
 #[test]
 fn an_attack_of_many_steps_is_as_many_attacks_of_one_and_images_do_not_meet() {
     let small = network("resnet8", [3, 16, 16], Precision::F32);
@@ -61,7 +99,8 @@ fn an_attack_of_many_steps_is_as_many_attacks_of_one_and_images_do_not_meet() {
         // The second image alone, with its own target.
         let target = softmax(&teacher(&small)).unwrap().narrow(0, 1, 1).unwrap();
         let second = small.images(&[1]).into();
-        let alone = engine.attack(&small.network, &small.params, &second, &second, &target, BY).unwrap();
+        let alone =
+            engine.attack(&small.network, &small.params, &second, &second, (&target).into(), BY).unwrap();
         let size = at_once.len() / 3;
         assert_eq!(values(alone.tensor().unwrap()), at_once[size..2 * size], "{}", engine.name());
     }
@@ -81,9 +120,19 @@ fn an_attack_on_what_does_not_fit_together_is_refused() {
             assert!(matches!(error, EngineError::Precision { .. }), "{error}");
             let images = small.images(&IDS).into();
             let target = Tensor::ones((3, 9), DType::F32, &Device::Cpu).unwrap();
-            let error = engine.attack(&small.network, &small.params, &images, &images, &target, by).err();
+            let error =
+                engine.attack(&small.network, &small.params, &images, &images, (&target).into(), by).err();
             let error = error.unwrap().to_string();
             assert_eq!(error, "the attack's target is [3, 9]; wanted [3, 10]");
+            for (labels, wanted) in [
+                (&[1, 2][..], "the attack's number of labels is [2]; wanted [3]"),
+                (&[1, 10, 2], "image 1 of an attack has label 10; there are 10 classes, from 0"),
+            ] {
+                for loss in [AttackLoss::Margin(labels), AttackLoss::Dlr(labels)] {
+                    let error = engine.attack(&small.network, &small.params, &images, &images, loss, by);
+                    assert_eq!(error.err().unwrap().to_string(), wanted);
+                }
+            }
         }
     }
 }

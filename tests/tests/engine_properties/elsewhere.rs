@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use candle_core::{Device, Tensor};
 use engine::params::{Arena, Precision, Remote, Values};
 use engine::{
-    Ascent, BatchStats, Demand, Descent, Engine, EngineError, Grads, Hardware, Images, Keep, Network, NodeId,
-    Norm, Params, Pass, Reference, Tape,
+    Ascent, AttackLoss, BatchStats, Demand, Descent, Engine, EngineError, Grads, Hardware, Images, Keep,
+    Network, NodeId, Norm, Params, Pass, Reference, Tape,
 };
 use method::attack::Victim;
 use method::average::Average;
@@ -173,11 +173,11 @@ impl Engine for Elsewhere {
         params: &Params,
         clean: &Images,
         start: &Images,
-        target: &Tensor,
+        loss: AttackLoss<'_>,
         by: Ascent,
     ) -> Result<Images, EngineError> {
         let (params, clean, start) = (self.params(params), self.images(clean), self.images(start));
-        Ok(self.leave(&self.engine.attack(network, &params, &clean, &start, target, by)?))
+        Ok(self.leave(&self.engine.attack(network, &params, &clean, &start, loss, by)?))
     }
 
     fn clear(&self, grads: &mut Grads) -> Result<(), EngineError> {

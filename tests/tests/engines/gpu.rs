@@ -6,7 +6,9 @@
 use candle_core::Tensor;
 use engine::graph::{Builder, Conv2d, Op};
 use engine::params::{Precision, Values};
-use engine::{Ascent, Cuda, Descent, Engine, Grads, Images, Keep, Network, Norm, Params, Storage, host};
+use engine::{
+    Ascent, AttackLoss, Cuda, Descent, Engine, Grads, Images, Keep, Network, Norm, Params, Storage, host,
+};
 use method::model::{self, Task};
 use rslad_tests::{cpu, gpu, values};
 
@@ -165,15 +167,17 @@ fn a_whole_attack_is_the_hosts_loop() {
                 let offset = (tensor(2, &shape, Precision::F32) * 0.01).unwrap();
                 let start = Images::from((clean.tensor().unwrap() + offset).unwrap());
                 let target = distributions(images);
-                let graph = engine.attack(&network, &params, &clean, &start, &target, by).unwrap();
-                let looped = host::attack(&engine, &network, &params, &clean, &start, &target, by).unwrap();
+                let graph = engine.attack(&network, &params, &clean, &start, (&target).into(), by).unwrap();
+                let looped =
+                    host::attack(&engine, &network, &params, &clean, &start, (&target).into(), by).unwrap();
                 // The gradient of a logit may be rounded otherwise on its way through the host; its sign seldom is.
                 let (graph, looped) = (pixels(&graph), pixels(&looped));
                 let other = graph.iter().zip(&looped).filter(|(a, b)| (*a - *b).abs() > 1e-6).count();
                 assert!(other * 1000 <= graph.len(), "{name}, {storage}: {other} of {} pixels", graph.len());
                 if storage == Storage::F32 {
                     let exact = cpu(1).exact_conv(true);
-                    let cpus = host::attack(&exact, &network, &params, &clean, &start, &target, by).unwrap();
+                    let cpus = host::attack(&exact, &network, &params, &clean, &start, (&target).into(), by)
+                        .unwrap();
                     let cpus = pixels(&cpus);
                     let other = cpus.iter().zip(&graph).filter(|(a, b)| (*a - *b).abs() > 1e-6).count();
                     assert!(
@@ -187,6 +191,34 @@ fn a_whole_attack_is_the_hosts_loop() {
                 params.trainable_mut().set(3, value + 0.125);
             }
         }
+    }
+}
+
+/// Each loss is a graph of its own, beside the loop of the host, and in f32 beside the processor's.
+#[test]
+fn an_attack_on_any_loss_that_the_device_knows_is_the_hosts_loop() {
+    let Some(_gpu) = gpu("an_attack_on_any_loss_that_the_device_knows") else { return };
+    let by = Ascent { steps: 3, step_size: 0.01, eps: 0.02 };
+    let (network, params) = small("tiny-cnn", [1, 28, 28]);
+    let (target, labels) = (distributions(3), [4, 0, 9]);
+    let clean = Images::from(tensor(1, &[3, 1, 28, 28], Precision::F32));
+    for storage in STORAGES {
+        let engine = cuda(storage);
+        let mut all = Vec::new();
+        let losses = [AttackLoss::Target(&target), AttackLoss::Margin(&labels), AttackLoss::Dlr(&labels)];
+        for loss in losses {
+            let graph = pixels(&engine.attack(&network, &params, &clean, &clean, loss, by).unwrap());
+            let exact = cpu(1).exact_conv(true);
+            let engines: [&dyn Engine; 2] = [&engine, &exact];
+            for other in &engines[..if storage == Storage::F32 { 2 } else { 1 }] {
+                let looped = host::attack(*other, &network, &params, &clean, &clean, loss, by).unwrap();
+                let apart = graph.iter().zip(pixels(&looped)).filter(|(a, b)| (*a - b).abs() > 1e-6).count();
+                assert!(apart * 1000 <= graph.len(), "{storage}, {loss:?}, {}: {apart} pixels", other.name());
+            }
+            all.push(graph);
+        }
+        // One direction at two steepnesses for some images, and not for all.
+        assert!(all[0] != all[1] && all[1] != all[2], "{storage}: the losses lead to one place");
     }
 }
 

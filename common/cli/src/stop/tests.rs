@@ -80,10 +80,10 @@ impl Engine for Listening {
         params: &Params,
         clean: &Images,
         start: &Images,
-        target: &Tensor,
+        loss: AttackLoss<'_>,
         by: Ascent,
     ) -> Result<Images, EngineError> {
-        self.hear("attack").attack(network, params, clean, start, target, by)
+        self.hear("attack").attack(network, params, clean, start, loss, by)
     }
 
     fn clear(&self, grads: &mut Grads) -> Result<(), EngineError> {
@@ -141,7 +141,7 @@ impl Scene {
     fn attack(&self, engine: &dyn Engine, steps: usize) -> Result<Vec<f64>, EngineError> {
         let by = Ascent { steps, step_size: 0.01, eps: 0.025 };
         let Self { network, params, images, target } = self;
-        let found = engine.attack(network, params, images, images, target, by)?;
+        let found = engine.attack(network, params, images, images, target.into(), by)?;
         Ok(found.tensor()?.flatten_all()?.to_vec1()?)
     }
 

@@ -6,7 +6,7 @@ use super::run::Caller;
 use super::vector::simd::Set;
 use super::{Cpu, Kept, values_of};
 use crate::cuda::Demand;
-use crate::engine::{Ascent, BatchStats, Descent, Engine, Hardware, Keep, Norm, Pass};
+use crate::engine::{Ascent, AttackLoss, BatchStats, Descent, Engine, Hardware, Keep, Norm, Pass};
 use crate::error::EngineError;
 use crate::graph::{Network, NodeId};
 use crate::host;
@@ -84,10 +84,10 @@ impl Engine for Cpu {
         params: &Params,
         clean: &Images,
         start: &Images,
-        target: &Tensor,
+        loss: AttackLoss<'_>,
         by: Ascent,
     ) -> Result<Images, EngineError> {
-        host::attack(self, network, params, clean, start, target, by)
+        host::attack(self, network, params, clean, start, loss, by)
     }
 
     fn clear(&self, grads: &mut Grads) -> Result<(), EngineError> {

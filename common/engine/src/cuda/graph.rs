@@ -11,7 +11,7 @@ use super::held::Held;
 use super::pack::{Packed, Values};
 use super::planned::Planned;
 use super::run::{Caller, Memory, Run, Seed, parts_bytes};
-use crate::engine::Ascent;
+use crate::engine::{Ascent, AttackLoss};
 use crate::graph::Layout;
 use crate::plan::{Action, Slot, padded};
 
@@ -30,17 +30,49 @@ impl Graph {
     }
 }
 
+/// What an attack raises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Raised {
+    Target,
+    Margin,
+    Dlr,
+}
+
+impl Raised {
+    pub(super) fn of(loss: AttackLoss<'_>) -> Self {
+        match loss {
+            AttackLoss::Target(_) => Self::Target,
+            AttackLoss::Margin(_) => Self::Margin,
+            AttackLoss::Dlr(_) => Self::Dlr,
+        }
+    }
+
+    fn kernel(self) -> &'static str {
+        match self {
+            Self::Target => "slope_target",
+            Self::Margin => "slope_margin",
+            Self::Dlr => "slope_dlr",
+        }
+    }
+
+    /// Numbers of four bytes that it goes by, for each image: a distribution, or a label.
+    fn numbers(self, classes: usize) -> usize {
+        if self == Self::Target { classes } else { 1 }
+    }
+}
+
 /// An attack of fixed sizes with all its memory.
 pub(super) struct Attack {
     planned: Arc<Planned>,
     packed: Arc<Packed>,
     images: usize,
     by: Ascent,
+    raised: Raised,
     /// f32 `(N, C, H, W)`: where the attack stands, and the images it started from.
     adversarial: Buffer,
     clean: Buffer,
-    /// f32 `(N, K)`.
-    target: Buffer,
+    /// f32 `(N, K)`, or i32 `(N,)`.
+    goal: Buffer,
     /// What its kernels work in, for as long as they may run.
     #[allow(dead_code, reason = "kept for its addresses")]
     memory: Vec<Buffer>,
@@ -62,11 +94,13 @@ impl Attack {
         packed: &Arc<Packed>,
         images: usize,
         by: Ascent,
+        raised: Raised,
     ) -> bool {
         Arc::ptr_eq(&self.planned, planned)
             && Arc::ptr_eq(&self.packed, packed)
             && self.images == images
             && self.by == by
+            && self.raised == raised
     }
 
     /// Captures it. The plan's logits must come in f32 (`planned.wide[0]`).
@@ -77,6 +111,7 @@ impl Attack {
         packed: &Arc<Packed>,
         images: usize,
         by: Ascent,
+        raised: Raised,
     ) -> Result<Self, DeviceError> {
         let kernels = device.kernels(planned.storage);
         let steps = &planned.plan.steps;
@@ -84,7 +119,8 @@ impl Attack {
         let (places, classes) = (height * width, steps.value(steps.outputs[0]).shape[0]);
         let (pixels, row) = (images * channels * places, padded(classes));
         let floats = |count: usize| device.take(count * size_of::<f32>());
-        let [adversarial, clean, target] = [floats(pixels)?, floats(pixels)?, floats(images * classes)?];
+        let [adversarial, clean] = [floats(pixels)?, floats(pixels)?];
+        let goal = floats(images * raised.numbers(classes))?;
         let tape = device.take(planned.plan.tape_len * images)?;
         let batch = device.take(planned.plan.batch_len * images)?;
         let parts = device.take(parts_bytes(kernels.processors(), planned, images))?;
@@ -107,7 +143,8 @@ impl Attack {
         };
         let slope = Slope {
             logits: wide.address(),
-            target: target.address(),
+            target: goal.address(),
+            labels: goal.address(),
             seed: run.at(seed_slot(planned)),
             weight: 1.0,
             images: int(images),
@@ -131,7 +168,7 @@ impl Attack {
             for _ in 0..by.steps {
                 run.program(&planned.plan.forward)?;
                 let warps = Grid { blocks: [images.div_ceil(8), 1, 1], threads: [256, 1], shared: 0 };
-                kernels.launch("slope_target", warps, &slope)?;
+                kernels.launch(raised.kernel(), warps, &slope)?;
                 run.program(&planned.plan.backward)?;
                 kernels.launch("pgd_step", Grid::of(images * places), &step)?;
             }
@@ -142,18 +179,19 @@ impl Attack {
         let graph = device.capture(queue)?;
         let memory = vec![tape, batch, parts, wide];
         let (planned, packed) = (planned.clone(), packed.clone());
-        Ok(Self { planned, packed, images, by, adversarial, clean, target, memory, graph })
+        Ok(Self { planned, packed, images, by, raised, adversarial, clean, goal, memory, graph })
     }
 
-    /// Queues it from clean images and starts, on targets of the host; gives where it ends.
-    pub(super) fn launch(&self, [clean, start]: &[Address; 2], target: &[f32]) -> Result<Held, DeviceError> {
+    /// Queues it from clean images and starts, with targets or labels; gives where it ends.
+    pub(super) fn launch(&self, [clean, start]: [Address; 2], goal: Address) -> Result<Held, DeviceError> {
         let device = self.adversarial.device();
-        let pixels = self.images * self.planned.plan.steps.values[0].shape.iter().product::<usize>();
+        let steps = &self.planned.plan.steps;
+        let pixels = self.images * steps.values[0].shape.iter().product::<usize>();
+        let numbers = self.images * self.raised.numbers(steps.value(steps.outputs[0]).shape[0]);
         let to = Held::room(device, pixels)?;
-        device.copy_floats(*clean, self.clean.address(), pixels)?;
-        device.copy_floats(*start, self.adversarial.address(), pixels)?;
-        let uploaded = device.upload(target)?;
-        device.copy_floats(uploaded.address(), self.target.address(), target.len())?;
+        device.copy_floats(clean, self.clean.address(), pixels)?;
+        device.copy_floats(start, self.adversarial.address(), pixels)?;
+        device.copy_floats(goal, self.goal.address(), numbers)?;
         self.graph.launch(device)?;
         device.copy_floats(self.adversarial.address(), to.address(), pixels)?;
         Ok(to)

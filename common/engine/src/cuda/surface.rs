@@ -5,16 +5,17 @@ use std::sync::Arc;
 use candle_core::{DType, Device as Host, Tensor};
 
 use super::buffer::Buffer;
+use super::conv::int;
 use super::demand::{self, Demand};
 use super::device::locked;
-use super::graph::Attack;
+use super::graph::{Attack, Raised};
 use super::held::{self, Held};
 use super::pack::Values;
 use super::run::{Caller, Run, Seed};
 use super::train::{self, Momenta};
 use super::{Cuda, Kept, Key, Left, MOST_ATTACKS, MOST_PLANS, Storage, memory, refuse_f64};
 use crate::check::{check_attack, check_descend, check_follow, check_statistics};
-use crate::engine::{Ascent, BatchStats, Descent, Engine, Hardware, Keep, Norm, Pass};
+use crate::engine::{Ascent, AttackLoss, BatchStats, Descent, Engine, Hardware, Keep, Norm, Pass};
 use crate::error::EngineError;
 use crate::graph::{Network, NodeId};
 use crate::host;
@@ -144,10 +145,10 @@ impl Engine for Cuda {
         params: &Params,
         clean: &Images,
         start: &Images,
-        target: &Tensor,
+        loss: AttackLoss<'_>,
         by: Ascent,
     ) -> Result<Images, EngineError> {
-        check_attack(network, params, clean, start, target)?;
+        check_attack(network, params, clean, start, loss)?;
         refuse_f64(params)?;
         let (norm, keep) = (Norm::Running, Keep::ForImage);
         let (layout, outputs) = (network.layout().clone(), vec![network.output()]);
@@ -164,21 +165,30 @@ impl Engine for Cuda {
             drop(state);
             // Logits that no product writes come rounded to the storage, and in f16 every image's gradient wants a scale of
             // its own: the loop of the host sees to both.
-            return host::attack(self, network, params, clean, start, target, by);
+            return host::attack(self, network, params, clean, start, loss, by);
         }
         let [clean, start] = [held::images(device, clean)?, held::images(device, start)?];
-        let target: Vec<f32> = target.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+        let raised = Raised::of(loss);
+        let goal = match loss {
+            AttackLoss::Target(target) => {
+                let target: Vec<f32> = target.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+                device.upload(&target)?
+            }
+            AttackLoss::Margin(labels) | AttackLoss::Dlr(labels) => {
+                device.upload(&labels.iter().map(|&label| int(label)).collect::<Vec<i32>>())?
+            }
+        };
         // Not held while one is captured: what that wants of memory may come from the others.
         let known = {
             let mut attacks = locked(&self.graphs.attacks);
-            let place = attacks.iter().position(|attack| attack.fits(&planned, &packed, count, by));
+            let place = attacks.iter().position(|attack| attack.fits(&planned, &packed, count, by, raised));
             place.map(|place| attacks.remove(place))
         };
         let attack = match known {
             Some(attack) => attack,
-            None => Attack::capture(device, network.layout(), &planned, &packed, count, by)?,
+            None => Attack::capture(device, network.layout(), &planned, &packed, count, by, raised)?,
         };
-        let result = attack.launch(&[clean.address(), start.address()], &target);
+        let result = attack.launch([clean.address(), start.address()], goal.address());
         let mut attacks = locked(&self.graphs.attacks);
         attacks.push(attack);
         if attacks.len() > MOST_ATTACKS {

@@ -1,11 +1,12 @@
 //! A whole attack: forward, the loss's gradient at the logits, backward, the step.
 
-use candle_core::{CpuStorage, CustomOp2, Error, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp2, DType, Error, Layout, Result, Shape, Tensor, WithDType};
 use rayon::prelude::*;
 
 use super::ascent::{ascend, slice};
+use super::slope::{dlr, margin};
 use crate::check::check_attack;
-use crate::engine::{Ascent, Engine, Keep, Norm};
+use crate::engine::{Ascent, AttackLoss, Engine, Keep, Norm};
 use crate::error::EngineError;
 use crate::graph::Network;
 use crate::images::Images;
@@ -18,19 +19,47 @@ pub fn attack(
     params: &Params,
     clean: &Images,
     start: &Images,
-    target: &Tensor,
+    loss: AttackLoss<'_>,
     by: Ascent,
 ) -> std::result::Result<Images, EngineError> {
-    check_attack(network, params, clean, start, target)?;
-    let target = target.to_dtype(params.precision().dtype())?;
+    check_attack(network, params, clean, start, loss)?;
+    let precision = params.precision().dtype();
+    let target = match loss {
+        AttackLoss::Target(target) => Some(target.to_dtype(precision)?.contiguous()?),
+        AttackLoss::Margin(_) | AttackLoss::Dlr(_) => None,
+    };
     let mut adversarial = start.clone();
     for _ in 0..by.steps {
         let pass = engine.forward(network, params, &adversarial, Norm::Running, Keep::ForImage, &[])?;
-        let seed = pass.logits.apply_op2_no_bwd(&target.contiguous()?, &Pull)?;
+        let seed = match (loss, &target) {
+            (AttackLoss::Margin(labels) | AttackLoss::Dlr(labels), _) => by_rows(&pass.logits, loss, labels)?,
+            (AttackLoss::Target(_), target) => {
+                let target = target.as_ref().expect("it was made of the loss's own");
+                pass.logits.apply_op2_no_bwd(target, &Pull)?
+            }
+        };
         let gradient = engine.backward(pass.tape, &[Some(seed)], None)?.expect("forward kept the image");
         adversarial = ascend(by, clean.tensor()?, adversarial.tensor()?, &gradient)?.into();
     }
     Ok(adversarial)
+}
+
+/// Slopes of a loss of each image's logits and label, in the logits' precision.
+fn by_rows(logits: &Tensor, loss: AttackLoss<'_>, labels: &[usize]) -> Result<Tensor> {
+    match logits.dtype() {
+        DType::F64 => rows_of::<f64>(logits, loss, labels),
+        _ => rows_of::<f32>(logits, loss, labels),
+    }
+}
+
+fn rows_of<T: Float + WithDType>(logits: &Tensor, loss: AttackLoss<'_>, labels: &[usize]) -> Result<Tensor> {
+    let slope = if matches!(loss, AttackLoss::Dlr(_)) { dlr } else { margin };
+    let (shape, rows) = (logits.dims2()?, logits.to_vec2::<T>()?);
+    let mut slopes = vec![<T as Float>::from_f64(0.0); shape.0 * shape.1];
+    for ((row, &label), slopes) in rows.iter().zip(labels).zip(slopes.chunks_mut(shape.1.max(1))) {
+        slope(row, label, slopes);
+    }
+    Tensor::from_vec(slopes, shape, logits.device())
 }
 
 /// `softmax(z) - t` of each image, in f64 and rounded once: a student that nearly agrees with its target pulls by what is

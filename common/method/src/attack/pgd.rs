@@ -1,7 +1,7 @@
 //! Projected gradient descent in the l-infinity ball, as training uses it. Source: Madry et al., arXiv:1706.06083.
 
 use candle_core::Tensor;
-use engine::{Ascent, EngineError, Images, host};
+use engine::{Ascent, AttackLoss, EngineError, Images, host};
 
 use super::field::{At, Field};
 use super::start::Starts;
@@ -38,18 +38,19 @@ pub struct Pgd {
 }
 
 impl Pgd {
-    /// Adversarial images for `images` `(N, C, H, W)`, at which the student is to be far from a distribution `(N, K)` for
-    /// each: a loss whose gradient at its logits z is `softmax(z) - target`. The whole attack is one call of the engine,
-    /// under running statistics. With `steps` 0 it gives the start.
-    pub fn flee(
+    /// Adversarial images for `images` `(N, C, H, W)`, at which a loss that the engine knows is high for the student: to be
+    /// far from a distribution `(N, K)` (its gradient at the logits z is `softmax(z) - target`; a tensor is one), or wrong
+    /// by a wide margin of logits. The whole attack is one call of the engine, under running statistics. With `steps` 0 it
+    /// gives the start.
+    pub fn flee<'a>(
         &self,
         student: &Victim,
-        target: &Tensor,
+        loss: impl Into<AttackLoss<'a>>,
         images: &Images,
         starts: &Starts,
     ) -> Result<Images, EngineError> {
         let start = self.start(images, starts)?;
-        student.engine.attack(student.network, student.params, images, &start, target, self.ascent())
+        student.engine.attack(student.network, student.params, images, &start, loss.into(), self.ascent())
     }
 
     /// The same for any field, which is to be high there: slower, since logits, gradient and images come to the host at

@@ -136,8 +136,8 @@ mod tests {
     use engine::graph::{Builder, Elementwise, Op};
     use engine::params::{Precision, Values};
     use engine::{
-        Ascent, BatchStats, Demand, Descent, Engine, EngineError, Grads, Hardware, Images, Keep, Network,
-        NodeId, Norm, Params, Pass, Reference, Tape,
+        Ascent, AttackLoss, BatchStats, Demand, Descent, Engine, EngineError, Grads, Hardware, Images, Keep,
+        Network, NodeId, Norm, Params, Pass, Reference, Tape,
     };
 
     use super::super::tests::Pixels;
@@ -308,10 +308,10 @@ mod tests {
             params: &Params,
             clean: &Images,
             start: &Images,
-            target: &Tensor,
+            loss: AttackLoss<'_>,
             by: Ascent,
         ) -> Result<Images, EngineError> {
-            self.0.attack(network, params, clean, start, target, by)
+            self.0.attack(network, params, clean, start, loss, by)
         }
 
         fn clear(&self, grads: &mut Grads) -> Result<(), EngineError> {
