@@ -19,6 +19,7 @@ mod square;
 mod start;
 mod suite;
 mod victim;
+mod walk;
 mod word;
 
 pub use field::{Answers, At, Field};

@@ -222,6 +222,53 @@ fn an_attack_on_any_loss_that_the_device_knows_is_the_hosts_loop() {
     }
 }
 
+/// Evaluation's attacks of one length: a device is asked twice, the processor at every step; their ends are the same.
+#[test]
+fn searches_of_signed_steps_go_their_way_in_one_call_of_the_device() {
+    use method::attack::{Pool, Subject, Victim, find};
+    use method::threat::Threat;
+
+    let Some(_gpu) = gpu("searches_of_signed_steps_go_their_way_in_one_call") else { return };
+    let (network, params) = small("tiny-cnn", [1, 28, 28]);
+    let (device, exact) = (cuda(Storage::F32), cpu(1).exact_conv(true));
+    for name in ["fgsm", "pgd5", "cw5"] {
+        let attack = find(name).unwrap();
+        let run = |engine: &dyn Engine, threat| {
+            let mut pool = Pool::new(attack.as_ref(), Victim::new(engine, &network, &params));
+            for place in 0..3 {
+                let image = values(&tensor(place, &[784], Precision::F32)).into_iter();
+                let image = image.map(|pixel| pixel as f32).collect();
+                let (step_size, shape) = (0.01, [1, 28, 28]);
+                let label = 3 * place;
+                pool.admit(
+                    place,
+                    Subject { image, shape, label, threat, step_size, seed: 1, restart: 0, place },
+                );
+            }
+            let (mut ends, mut asked) = (Vec::new(), 0);
+            while !pool.is_empty() {
+                ends.extend(pool.ask().unwrap());
+                asked += 1;
+            }
+            (ends, asked)
+        };
+        for (threat, least) in [(Threat::linf(0.03), 2), (Threat::l2(0.5), 5)] {
+            let ([found, wanted], [calls, steps]) = {
+                let (a, b) = (run(&device, threat), run(&exact, threat));
+                ([a.0, b.0], [a.1, b.1])
+            };
+            assert_eq!(calls, steps.min(least), "{name}, {threat:?}");
+            for (found, wanted) in found.iter().zip(&wanted) {
+                assert_eq!((found.index, found.asked), (wanted.index, wanted.asked), "{name}, {threat:?}");
+                let [found, wanted] =
+                    [found, wanted].map(|end| end.point.as_ref().expect("it is to be judged"));
+                let apart = found.iter().zip(wanted).filter(|(a, b)| (*a - *b).abs() > 1e-4).count();
+                assert!(apart * 100 <= found.len(), "{name}, {threat:?}: {apart} pixels");
+            }
+        }
+    }
+}
+
 #[test]
 fn the_optimiser_the_statistics_and_the_average_move_as_on_the_host_to_the_last_bit() {
     let Some(_gpu) = gpu("the_optimiser_the_statistics_and_the_average_move_as_on_the_host") else { return };

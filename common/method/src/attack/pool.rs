@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use super::row::Attack;
 use super::search::{Next, Search, Subject, Unreadable};
 use super::victim::Victim;
+use super::walk::{go, walks};
 
 /// Searches of one attack under way, asked together.
 ///
@@ -17,11 +18,12 @@ pub struct Pool<'a> {
     slots: Vec<Slot>,
 }
 
-struct Slot {
+/// A search under way, and what it said last.
+pub(super) struct Slot {
     index: usize,
-    search: Box<dyn Search>,
-    next: Next,
-    asked: Asked,
+    pub(super) search: Box<dyn Search>,
+    pub(super) next: Next,
+    pub(super) asked: Asked,
 }
 
 /// What a search asked of the network.
@@ -124,6 +126,10 @@ impl<'a> Pool<'a> {
         let is_query = |slot: &&mut Slot| !self.attack.climbs() || slot.search.is_query();
         let (queries, climbs): (Vec<&mut Slot>, Vec<&mut Slot>) = self.slots.iter_mut().partition(is_query);
         query(&self.victim, queries)?;
+        let (walks, climbs) = walks(&self.victim, climbs);
+        for walk in walks {
+            go(&self.victim, walk)?;
+        }
         differentiate(&self.victim, climbs)?;
         let ended = self.slots.extract_if(.., |slot| slot.next != Next::Ask);
         let end = |slot: Slot| End {
@@ -136,7 +142,7 @@ impl<'a> Pool<'a> {
 }
 
 /// The points of these searches `(N, C, H, W)`, in the precision of the victim.
-fn points(victim: &Victim, slots: &mut [&mut Slot]) -> Result<Images, EngineError> {
+pub(super) fn points(victim: &Victim, slots: &mut [&mut Slot]) -> Result<Images, EngineError> {
     let [channels, height, width] = victim.network.input();
     let size = channels * height * width;
     let mut pixels = vec![0.0f32; slots.len() * size];

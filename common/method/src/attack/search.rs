@@ -5,9 +5,11 @@
 //! image, and by the attack ([`Subject::draws`]; the kinds of PGD share their starts), and no engine lets images of a
 //! batch meet. It can be saved at any step and go on in another process.
 
+use engine::Ascent;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::margin::Loss;
 use crate::rng::{Purpose, Stream};
 use crate::threat::Threat;
 
@@ -60,6 +62,16 @@ pub enum Next {
     Exhausted,
 }
 
+/// What is left of a search's way where that is signed steps of one length on one loss: an engine may go it in one call.
+pub struct Way<'a> {
+    /// What it raises.
+    pub(super) loss: Loss,
+    /// The image, its class, and the steps.
+    pub(super) subject: &'a Subject,
+    /// Steps of this length, within the subject's ball.
+    pub(super) by: Ascent,
+}
+
 /// One attack on one image.
 pub trait Search: Send {
     /// Where it wants to know what the network says.
@@ -76,6 +88,16 @@ pub trait Search: Send {
     /// Takes what the network said at the point and names the next. `gradient` is empty where none was asked
     /// for.
     fn learn(&mut self, logits: &[f32], gradient: &[f32]) -> Next;
+
+    /// What is left of its way, where an engine may go it in one call; `arrive` then takes where that ends.
+    fn way(&self) -> Option<Way<'_>> {
+        None
+    }
+
+    /// Takes the end of its [`way`](Self::way).
+    fn arrive(&mut self, _end: &[f32]) -> Next {
+        unreachable!("only who names a way comes to its end")
+    }
 
     /// How much of what it will try at most is done, from 0 to 1.
     fn share(&self) -> f64;

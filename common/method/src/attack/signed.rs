@@ -2,13 +2,14 @@
 //! normalised.
 //!
 //! They go their whole way, whatever the network says on it, and are judged by where it ends: that is what published
-//! figures for them are of.
+//! figures for them are of. In linf a device goes it in one call.
 
+use engine::Ascent;
 use serde::{Deserialize, Serialize};
 
 use super::margin::Loss;
 use super::row::{Attack, Row};
-use super::search::{Next, Search, Subject, Unreadable, restored, saved};
+use super::search::{Next, Search, Subject, Unreadable, Way, restored, saved};
 use super::word::Wanted;
 use crate::rng::{Purpose, Stream};
 use crate::threat::Norm;
@@ -198,6 +199,22 @@ impl Search for Walk {
         threat.confine(image, &mut self.state.point);
         self.state.taken += 1;
         if self.state.taken == self.steps { Next::Judge } else { Next::Ask }
+    }
+
+    fn way(&self) -> Option<Way<'_>> {
+        let Self { loss, subject, steps, .. } = self;
+        let by = Ascent {
+            steps: steps - self.state.taken,
+            step_size: f64::from(self.stride),
+            eps: subject.threat.eps,
+        };
+        (subject.threat.norm == Norm::Linf).then_some(Way { loss: *loss, subject, by })
+    }
+
+    fn arrive(&mut self, end: &[f32]) -> Next {
+        self.state.point.copy_from_slice(end);
+        self.state.taken = self.steps;
+        Next::Judge
     }
 
     fn share(&self) -> f64 {
