@@ -12,7 +12,6 @@ pub mod list;
 pub mod select;
 pub mod source;
 pub mod step;
-pub mod sweep;
 pub mod train;
 pub mod trained;
 pub mod verb;

@@ -1,4 +1,13 @@
-//! Flags of `distill sweep`.
+//! `distill sweep`: its flags, and what becomes of a file of runs.
+//!
+//! `file` makes runs of the file, `runs` has them trained and judged as `distill train` and `distill eval` do, `outcome` is
+//! what one of them came to, `table` what all of them did. Everything that a run leaves lies in its own folder, so that
+//! processes with a run each need nothing of one another.
+
+mod file;
+mod outcome;
+mod runs;
+mod table;
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +16,10 @@ use cli::{MachineArgs, Stop, note, print, quoted, show, whole};
 use disk::Existing;
 
 use crate::error::RunError;
-use crate::sweep::{Sweep, SweepFile, Table};
+
+use self::file::SweepFile;
+use self::runs::Sweep;
+use self::table::Table;
 
 /// A file that does something, for `--help`.
 pub const EXAMPLE: &str = r#"  # Settings of every run, as in `distill train --config`. A list is crossed.

@@ -56,7 +56,7 @@ fn untimed(mut table: Value) -> Value {
 }
 
 /// The students are those of `distill train`, the figures those that `distill eval` finds of the runs' folders; mean and
-/// deviation are compared with NumPy's in `sweep/table.rs`.
+/// deviation are compared with NumPy's in `verb/sweep/table.rs`.
 #[test]
 fn a_sweep_trains_and_judges_as_train_and_eval_do_and_does_nothing_twice() {
     let scene = scene(&file(2));

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::{Figures, Planned};
+use super::file::Planned;
+use super::outcome::Figures;
 use crate::config::Config;
 use crate::error::RunError;
 

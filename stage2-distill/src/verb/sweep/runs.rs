@@ -1,28 +1,19 @@
-//! `distill sweep`: the runs of one file, trained and judged one after another, and a table of them.
-//!
-//! `file` makes runs of the file, `outcome` is what one of them came to, `table` what all of them did. Training and judging
-//! are those of `distill train` and `distill eval`; what is here decides which run is next and which is done. Everything
-//! that a run leaves lies in its own folder, so that processes with a run each need nothing of one another.
-
-mod file;
-mod outcome;
-mod table;
+//! The runs of a file, trained and judged one after another: which is next, and which is done.
 
 use std::path::{Path, PathBuf};
 
 use cli::{Exit, Exits, Machine, Stop, note, say};
 
+use super::file::{Planned, SweepFile};
+use super::outcome::{Figures, Trained};
+use super::table::{Row, Table};
 use crate::error::RunError;
 use crate::folder::RunFolder;
 use crate::train::{self, Surroundings};
 use crate::verb::train::refuse_inside_labels;
 
-pub use file::{Planned, SweepFile};
-pub use outcome::{Figures, Trained};
-pub use table::{Group, Row, Spread, Table};
-
 /// A sweep, and what it needs besides its file; none of that changes a student.
-pub struct Sweep<'a> {
+pub(super) struct Sweep<'a> {
     /// What is to be done.
     pub file: &'a SweepFile,
     /// Where each run has its folder.
