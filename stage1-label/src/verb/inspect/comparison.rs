@@ -123,6 +123,9 @@ impl Gap {
 /// Sets of other images, in another order, with other labels or classes are refused, and so are sets without a row in
 /// common. Views of different augmentations are the same where they cut the same pixels out of the padded image.
 pub fn run(args: &InspectArgs, machine: cli::Machine) -> Result<Comparison> {
+    // What is wrong on the command line is said before any file is read.
+    let asked = args.student.asked()?;
+    let reading = cli::Progress::busy("comparing label sets");
     let sets =
         args.dirs.iter().map(|dir| LabelSet::open(dir, Check::Hashes)).collect::<labels::Result<Vec<_>>>()?;
     for set in &sets {
@@ -132,7 +135,8 @@ pub fn run(args: &InspectArgs, machine: cli::Machine) -> Result<Comparison> {
         refuse_other_images(&sets[0], set)?;
     }
     let mut comparison = compare(&sets)?;
-    if let Some(asked) = args.student.asked()? {
+    drop(reading);
+    if let Some(asked) = asked {
         comparison.student = Some(student::beside(&sets, &asked, machine)?);
     }
     Ok(comparison)
