@@ -6,8 +6,8 @@ use std::sync::Mutex;
 use candle_core::{Device, Tensor};
 use engine::params::{Precision, Values};
 use engine::{
-    Ascent, BatchStats, Demand, Descent, Engine, EngineError, Grads, Hardware, Images, Keep, Network, NodeId,
-    Norm, Params, Pass, Reference, Tape,
+    Ascent, AttackLoss, BatchStats, Demand, Descent, Engine, EngineError, Grads, Hardware, Images, Keep,
+    Network, NodeId, Norm, Params, Pass, Reference, Tape,
 };
 use method::attack::Victim;
 use method::objective::{Epoch, OBJECTIVES, Options};
@@ -184,10 +184,10 @@ impl Engine for Watching {
         params: &Params,
         clean: &Images,
         start: &Images,
-        target: &Tensor,
+        loss: AttackLoss<'_>,
         by: Ascent,
     ) -> Result<Images, EngineError> {
-        self.engine.attack(network, params, clean, start, target, by)
+        self.engine.attack(network, params, clean, start, loss, by)
     }
 
     fn clear(&self, grads: &mut Grads) -> Result<(), EngineError> {
@@ -236,6 +236,7 @@ fn every_objective_moves_the_running_statistics_as_often_and_in_the_order_of_its
             network: &small.network,
             objective: &*objective,
             teacher: Some(Victim::new(&beside, &asked.network, &asked.params)),
+            second: None,
             threat: Threat::linf(8.0 / 255.0),
             steps: STEPS,
             step_size: 2.0 / 255.0,
@@ -244,7 +245,7 @@ fn every_objective_moves_the_running_statistics_as_often_and_in_the_order_of_its
         let sgd = Sgd::new(&small.params, 0.9, 2e-4);
         let mut moving = Moving::new(small.params.clone(), sgd, objective.memory(10));
         let teacher = (Tensor::from_vec(uniform(830, 30), (3, 10), &Device::Cpu).unwrap() * 4.0).unwrap();
-        let clean = Seen { images: small.images(&IDS).into(), teacher: Some(teacher) };
+        let clean = Seen { teacher: Some(teacher), ..Seen::only(small.images(&IDS).into()) };
         let labels = Tensor::new(&[3u32, 0, 7], &Device::Cpu).unwrap();
         let epoch = Epoch { number: 0, of: 1, schedule: Schedule::Cosine };
         let outcome = step.run(&mut moving, Batch::of(clean, labels, IDS.to_vec(), epoch), 0.01).unwrap();
