@@ -12,6 +12,7 @@ use super::value::{Share, Temperature};
 
 /// A whole run: a field for each row of [`SETTINGS`](super::SETTINGS). By default nothing is chosen.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a setting of its own, on or off")]
 pub struct Config {
     /// The data set, such as `cifar10:FOLDER`.
     pub data: String,
