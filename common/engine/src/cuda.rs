@@ -175,7 +175,7 @@ enum Left {
     /// In buffers of its own.
     Alone { tape: Buffer, norms: Buffer },
     /// In a passage.
-    Captured(Lease),
+    Captured(Box<Lease>),
 }
 
 impl Cuda {
@@ -289,7 +289,7 @@ impl Cuda {
         let (left, moved, outputs) = if let Some(passage) = self.passage(&mut state, &purpose, keep)? {
             let moved = passage.forward(input.address())?;
             let outputs = download(passage.outputs())?;
-            (Left::Captured(passage), moved, outputs)
+            (Left::Captured(Box::new(passage)), moved, outputs)
         } else {
             let (left, moved, results) =
                 self.queue(&mut state, &purpose, statistics.address(), &input, keep)?;
@@ -328,7 +328,7 @@ impl Cuda {
             return Ok(None);
         }
         let scratch = state.scratch(&self.device, planned, *images, keep)?;
-        let passage = Passage::capture(&self.device, purpose.clone(), scratch, keep.image())?;
+        let passage = Passage::capture(&self.device, purpose, scratch, keep.image())?;
         Ok(Some(self.graphs.settle(passage)))
     }
 

@@ -47,6 +47,8 @@ fn fleeing_a_distribution_is_climbing_the_kl_from_it() {
 /// The value by candle's autograd, in f64; ties of logits, of which the first counts, do not occur.
 #[test]
 fn attacks_on_the_margin_and_the_ratio_climb_what_autograd_climbs() {
+    type Value<'a> = &'a dyn Fn(&Tensor) -> candle_core::Result<Tensor>;
+
     let engine = reference(2);
     let small = network("resnet8", [3, 16, 16], Precision::F64);
     let student = Victim::new(&engine, &small.network, &small.params);
@@ -69,7 +71,6 @@ fn attacks_on_the_margin_and_the_ratio_climb_what_autograd_climbs() {
         let (sorted, _) = logits.sort_last_dim(false)?;
         gap(logits)? / ((sorted.narrow(1, 0, 1)? - sorted.narrow(1, 2, 1)?)? + 1e-12)?.squeeze(1)?
     };
-    type Value<'a> = &'a dyn Fn(&Tensor) -> candle_core::Result<Tensor>;
     for (loss, value) in
         [(AttackLoss::Margin(&labels), &gap as Value), (AttackLoss::Dlr(&labels), &ratio as Value)]
     {

@@ -150,7 +150,6 @@ impl Attack {
             images: int(images),
             classes: int(classes),
             pixel: int(row),
-            ..Slope::default()
         };
         let step = PgdStep {
             x: adversarial.address(),

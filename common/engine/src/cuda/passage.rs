@@ -122,7 +122,7 @@ impl Passage {
     /// the backward gives a gradient of the images.
     pub(super) fn capture(
         device: &Arc<Device>,
-        purpose: Purpose,
+        purpose: &Purpose,
         scratch: Arc<Scratch>,
         image: bool,
     ) -> Result<Self, DeviceError> {
