@@ -196,8 +196,8 @@ mod tests {
 
     #[test]
     fn no_option_has_the_name_of_a_setting() {
-        let options = method::objective::OBJECTIVES.iter().flat_map(|row| row.options);
-        for choice in options {
+        let options = OBJECTIVES.iter().flat_map(|row| row.options);
+        for choice in options.chain(method::objective::ADDITIONS.iter().flat_map(|row| row.options)) {
             assert!(SETTINGS.iter().all(|setting| setting.key != choice.key), "{}", choice.key);
         }
     }

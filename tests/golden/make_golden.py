@@ -1,10 +1,10 @@
 """Makes the golden values of this folder: what PyTorch computes in f64.
 
     pip install -r tests/golden/requirements.txt
-    python tests/golden/make_golden.py [rng|networks|ops|losses|trajectories|check]...
+    python tests/golden/make_golden.py [rng|networks|ops|losses|trajectories|live|check|check-live]...
 
-Without a name, everything but `check` is made. `check` reruns the trajectories with weights nudged by 1e-15 relative
-before every step: it shows how far rounding alone carries them, and that no sign of an attack's gradient hangs on it.
+Without a name, everything but the checks is made. `check` and `check-live` rerun the trajectories with weights nudged by 1e-15 relative
+before every step: they show how far rounding alone carries them, and that no sign of an attack's gradient hangs on it.
 The schema of every file is in README.md beside this script. CPU, one thread, no use of PyTorch's random numbers.
 """
 import sys
@@ -12,6 +12,7 @@ import time
 
 import torch
 
+import golden_live
 import golden_losses
 import golden_networks
 import golden_ops
@@ -25,7 +26,9 @@ PARTS = {
     "ops": golden_ops.write,
     "losses": golden_losses.write,
     "trajectories": golden_trajectories.write,
+    "live": golden_live.write,
     "check": golden_trajectories.check,
+    "check-live": golden_live.check,
 }
 
 
@@ -33,7 +36,7 @@ def main():
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     philox.check_published()
-    names = sys.argv[1:] or [name for name in PARTS if name != "check"]
+    names = sys.argv[1:] or [name for name in PARTS if not name.startswith("check")]
     for name in names:
         if name not in PARTS:
             raise SystemExit(f"make_golden: no part {name}\nhint: one of {', '.join(PARTS)}")

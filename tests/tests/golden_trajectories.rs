@@ -11,7 +11,7 @@ use engine::{Network, Params};
 use labels::Augment;
 use method::attack::Victim;
 use method::model::{self, Task};
-use method::objective::{self, Epoch, Options};
+use method::objective::{self, Epoch};
 use method::optim::Sgd;
 use method::rng::{Purpose, Stream, below};
 use method::schedule::Schedule;
@@ -31,8 +31,11 @@ const LABELS: usize = 23;
 #[derive(Deserialize)]
 struct File {
     settings: Settings,
+    #[serde(default)]
     labels: Vec<i32>,
+    #[serde(default)]
     pixels0: Vec<f64>,
+    #[serde(default)]
     teacher0: Vec<f64>,
     trajectories: Vec<Trajectory>,
 }
@@ -52,11 +55,21 @@ struct Settings {
     weight_decay: f64,
     live_teacher: String,
     live_seed: u64,
+    /// Of a second live teacher.
+    second_seed: Option<u64>,
+    /// Of the run; none of one so long that its learning rate has not begun to fall.
+    epochs: Option<usize>,
+    /// The epoch after which the learning rate falls.
+    falls: Option<usize>,
 }
 
 #[derive(Deserialize)]
 struct Trajectory {
     method: String,
+    /// Where it is not the method's name.
+    objective: Option<String>,
+    #[serde(default)]
+    options: BTreeMap<String, f64>,
     architecture: String,
     batch: usize,
     lr: f64,
@@ -145,7 +158,15 @@ impl Settings {
             second: None,
         };
         let labels = Tensor::new(labels, &Device::Cpu).unwrap();
-        Batch::of(clean, labels, visit.images.clone(), epoch(visit.epoch))
+        Batch::of(clean, labels, visit.images.clone(), self.epoch(visit.epoch))
+    }
+
+    fn epoch(&self, number: usize) -> Epoch {
+        let schedule = match self.falls {
+            Some(after) => Schedule::After(after.to_string().parse().unwrap()),
+            None => Schedule::Multistep,
+        };
+        Epoch { number, of: self.epochs.unwrap_or(300), schedule }
     }
 
     fn network(&self, architecture: &str, seed: u64) -> (Network, Params) {
@@ -156,13 +177,8 @@ impl Settings {
     }
 }
 
-/// Of a run so long that its learning rate has not begun to fall.
-fn epoch(number: usize) -> Epoch {
-    Epoch { number, of: 300, schedule: Schedule::Multistep }
-}
-
-fn file() -> (File, Golden) {
-    (json("trajectories.json"), Golden::open("trajectories.safetensors"))
+fn file(name: &str) -> (File, Golden) {
+    (json(&format!("{name}.json")), Golden::open(&format!("{name}.safetensors")))
 }
 
 /// Where the architecture begins with settled running statistics, these.
@@ -210,7 +226,16 @@ fn remembers_as_in_pytorch(moving: &Moving, golden: &Golden, place: &str, epochs
 }
 
 fn follow(method: &str, architecture: &str) {
-    let (File { settings, trajectories, .. }, golden) = file();
+    follow_in("trajectories", method, architecture);
+}
+
+/// Those that ask networks as they go, in a run in which what changes does so.
+fn follow_live(method: &str) {
+    follow_in("live", method, "resnet8");
+}
+
+fn follow_in(name: &str, method: &str, architecture: &str) {
+    let (File { settings, trajectories, .. }, golden) = file(name);
     let is_this = |row: &&Trajectory| row.method == method && row.architecture == architecture;
     let row = trajectories.iter().find(is_this).unwrap();
     let dataset = settings.dataset(row.kinds);
@@ -225,15 +250,17 @@ fn follow(method: &str, architecture: &str) {
     assert_eq!(names, row.statistics.iter().collect::<Vec<_>>());
 
     let engine = reference_of(row.batch);
-    let known = objective::find(method).unwrap();
-    let objective = (known.make)(&Options::of(known, &BTreeMap::new()).unwrap());
+    let known = objective::find(row.objective.as_deref().unwrap_or(method)).unwrap();
+    let objective = objective::compose(known, &row.options, false).unwrap();
     let (asked, values_asked) = settings.network(&settings.live_teacher, settings.live_seed);
+    let seed = settings.second_seed.unwrap_or(settings.live_seed);
+    let (second, values_second) = settings.network(&settings.live_teacher, seed);
     let step = TrainStep {
         engine: &engine,
         network: &network,
         objective: &*objective,
         teacher: Some(Victim::new(&engine, &asked, &values_asked)),
-        second: None,
+        second: Some(Victim::new(&engine, &second, &values_second)),
         threat: Threat::linf(settings.eps),
         steps: settings.attack_steps,
         step_size: settings.step_size,
@@ -247,15 +274,22 @@ fn follow(method: &str, architecture: &str) {
     let attacked = golden.rows(&format!("{place}/adversarial"));
     for (number, visit) in visits.iter().enumerate() {
         if number > 0 && visit.epoch > visits[number - 1].epoch {
-            objective.close_epoch(epoch(visit.epoch - 1), &mut moving.memory);
+            objective.close_epoch(settings.epoch(visit.epoch - 1), &mut moving.memory);
             remembers_as_in_pytorch(&moving, &golden, &place, visit.epoch);
         }
-        let outcome = step.run(&mut moving, settings.batch(&dataset, visit, row.right), row.lr).unwrap();
+        let rate = row.lr * settings.epoch(visit.epoch).rate_factor();
+        let outcome = step.run(&mut moving, settings.batch(&dataset, visit, row.right), rate).unwrap();
         let adversarial = values(outcome.adversarial.unwrap().tensor().unwrap());
         let adversarial = [(format!("step {}", number + 1), adversarial)];
         summaries(&adversarial, &attacked[number..=number]).at_most(BOUND, &place);
         let apart = relative(&[outcome.loss], &losses[number..=number]);
         assert!(apart <= BOUND, "{place}: the loss of step {} is off by {apart:.1e}", number + 1);
+        let weights = format!("{place}/natural-weight");
+        if golden.has(&weights) {
+            let wanted = &golden.values(&weights)[number..=number];
+            let apart = relative(moving.memory.row("natural-weight"), wanted);
+            assert!(apart <= BOUND, "{weights} of step {} is off by {apart:.1e}", number + 1);
+        }
         if golden.has(&format!("{place}/step{}/parameters", number + 1)) {
             agrees(&moving, &golden, &place, number + 1);
         }
@@ -265,7 +299,7 @@ fn follow(method: &str, architecture: &str) {
 
 #[test]
 fn the_data_is_what_pytorch_was_given() {
-    let (File { settings, labels, pixels0, teacher0, .. }, _) = file();
+    let (File { settings, labels, pixels0, teacher0, .. }, _) = file("trajectories");
     let dataset = settings.dataset(None);
     assert_eq!(AUGMENT.views(), settings.views);
     assert_eq!(dataset.labels(), labels);
@@ -328,4 +362,39 @@ fn fair_ard_trains_resnet8_with_the_weights_of_pytorch() {
 #[test]
 fn fair_rslad_trains_resnet8_with_the_weights_of_pytorch() {
     follow("fair-rslad", "resnet8");
+}
+
+#[test]
+fn iad_trains_resnet8_as_in_pytorch_before_and_after_it_begins_to_listen_to_itself() {
+    follow_live("iad");
+}
+
+#[test]
+fn iad_ii_trains_resnet8_beside_two_teachers_as_in_pytorch() {
+    follow_live("iad-ii");
+}
+
+#[test]
+fn adaiad_trains_resnet8_beside_a_teacher_as_in_pytorch() {
+    follow_live("adaiad");
+}
+
+#[test]
+fn mtard_trains_resnet8_with_the_weights_of_pytorch() {
+    follow_live("mtard");
+}
+
+#[test]
+fn saad_trains_resnet8_beside_a_teacher_as_in_pytorch() {
+    follow_live("saad");
+}
+
+#[test]
+fn igdm_on_rslad_trains_resnet8_with_the_ramp_of_pytorch() {
+    follow_live("rslad+igdm");
+}
+
+#[test]
+fn igdm_on_adaad_trains_resnet8_with_the_ramp_of_pytorch() {
+    follow_live("adaad+igdm");
 }

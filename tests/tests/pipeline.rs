@@ -65,6 +65,22 @@ impl Scene {
     }
 
     fn train(&self, out: &str, more: &[(&str, &str)]) -> Result<Vec<u8>, RunError> {
+        self.run(out, &config(more))
+    }
+
+    /// With an option of an addition.
+    fn train_adding(
+        &self,
+        out: &str,
+        (key, value): (&str, &str),
+        more: &[(&str, &str)],
+    ) -> Result<Vec<u8>, RunError> {
+        let mut layers = layers(more);
+        layers.set(&format!("{key}={value}")).unwrap();
+        self.run(out, &layers.resolve().unwrap())
+    }
+
+    fn run(&self, out: &str, config: &Config) -> Result<Vec<u8>, RunError> {
         let out = self.path(out);
         let engine = self.engine.as_ref();
         let around = Surroundings {
@@ -75,7 +91,7 @@ impl Scene {
             stop: &Stop::never(),
             command: "test".into(),
         };
-        train(&config(more), &around)?;
+        train(config, &around)?;
         Ok(student(&out))
     }
 
@@ -86,6 +102,10 @@ impl Scene {
 
 /// A short run on 150 digits, its last batch short.
 fn config(more: &[(&str, &str)]) -> Config {
+    layers(more).resolve().unwrap()
+}
+
+fn layers(more: &[(&str, &str)]) -> Layers {
     let mut layers = Layers::defaults();
     let settings = [
         ("data", "sample"),
@@ -103,7 +123,7 @@ fn config(more: &[(&str, &str)]) -> Config {
     {
         layers.put("test", key, value).unwrap();
     }
-    layers.resolve().unwrap()
+    layers
 }
 
 /// Every engine that this machine can run, and the right to use a GPU with it.
@@ -276,12 +296,51 @@ fn an_objective_that_asks_a_live_teacher_is_refused_a_label_set_and_learns_from_
     for more in [vec![adaad, ("labels", &scene.text("labels"))], vec![adaad]] {
         let error = scene.train("refused", &more).unwrap_err();
         assert_eq!(error.exit(), Exit::Refused);
-        let words = ["adaad asks the teacher about adversarial images", "no label set", "--teacher"];
+        let words =
+            ["adaad asks the teacher about images that its attack makes", "no label set", "--teacher"];
         assert!(words.iter().all(|word| error.to_string().contains(word)), "{error}");
         assert!(!scene.path("refused").exists());
     }
     let student = scene.train("adaad", &[adaad, ("teacher", &scene.text("teacher.safetensors"))]).unwrap();
     assert_ne!(student, scene.online());
+}
+
+#[test]
+fn igdm_on_rslad_reads_clean_answers_from_a_label_set_and_asks_its_teacher_about_the_rest() {
+    let scene = Scene::new();
+    scene.label("labels", &["--views", "plan:3@3", "--dtype", "f32", "--limit", "150"]);
+    let (labels, teacher) = (scene.text("labels"), scene.text("teacher.safetensors"));
+    let igdm = ("igdm", "2");
+    let both = scene.train_adding("both", igdm, &[("labels", &labels), ("teacher", &teacher)]).unwrap();
+    assert_eq!(both, scene.train_adding("online", igdm, &[("teacher", &teacher)]).unwrap());
+    assert_ne!(both, scene.online());
+    let error = scene.train_adding("alone", igdm, &[("labels", &labels)]).unwrap_err();
+    assert_eq!(error.exit(), Exit::Refused);
+    let words = ["no label set can answer", "--teacher WEIGHTS beside --labels"];
+    assert!(words.iter().all(|word| error.to_string().contains(word)), "{error}");
+    let (row, network) = model::build("tiny-cnn-x2", Task { input: [1, 28, 28], classes: 10 }).unwrap();
+    let params = model::initialise(&network, row.init, 100, Precision::F32);
+    model::save(&scene.path("other.safetensors"), &network, &params).unwrap();
+    let other = scene.text("other.safetensors");
+    let error = scene.train_adding("other", igdm, &[("labels", &labels), ("teacher", &other)]).unwrap_err();
+    assert_eq!(error.exit(), Exit::Refused);
+    assert!(error.to_string().contains("the weights' hashes differ"), "{error}");
+}
+
+#[test]
+fn mtards_natural_half_is_the_same_from_a_label_set_and_from_the_second_teacher() {
+    let scene = Scene::new();
+    scene.label("labels", &["--views", "plan:3@3", "--dtype", "f32", "--limit", "150"]);
+    let (labels, teacher) = (scene.text("labels"), scene.text("teacher.safetensors"));
+    let students = [("second-labels", &labels), ("second-teacher", &teacher)].map(|(key, value)| {
+        scene.train(key, &[("objective", "mtard"), ("teacher", &teacher), (key, value)]).unwrap()
+    });
+    assert_eq!(students[0], students[1]);
+    let error = scene.train("one", &[("objective", "mtard"), ("teacher", &teacher)]).unwrap_err();
+    assert!(error.to_string().contains("learns from a second teacher, and none was given"), "{error}");
+    let iad = [("objective", "iad-ii"), ("teacher", teacher.as_str()), ("second-labels", labels.as_str())];
+    let error = scene.train("two", &iad).unwrap_err().to_string();
+    assert!(error.contains("iad-ii asks the second teacher about images that its attack makes"), "{error}");
 }
 
 #[test]

@@ -6,33 +6,45 @@
 
 mod absld;
 mod adaad;
+mod adaiad;
 mod addition;
 mod ard;
 mod fair;
 mod fair_ard;
 mod fair_rslad;
+mod iad;
+mod iad_ii;
+mod igdm;
 mod kd;
 mod memory;
+mod mtard;
 mod natural;
 mod needs;
 mod row;
 mod rslad;
+mod saad;
 mod sat;
 mod trades;
 
 pub use absld::Absld;
 pub use adaad::AdaAd;
+pub use adaiad::AdaIad;
 pub use addition::{ADDITIONS, Addition, compose};
 pub use ard::Ard;
 pub use fair::Fairness;
 pub use fair_ard::FairArd;
 pub use fair_rslad::FairRslad;
+pub use iad::{Iad, Introspection};
+pub use iad_ii::IadIi;
+pub use igdm::Igdm;
 pub use kd::Kd;
 pub use memory::Memory;
+pub use mtard::Mtard;
 pub use natural::Natural;
 pub use needs::{Asked, Forward, Needs};
 pub use row::{Epoch, Inner, Marks, Objective, Row, Said, Targets, UNLABELLED};
 pub use rslad::Rslad;
+pub use saad::Saad;
 pub use sat::Sat;
 pub use trades::Trades;
 
@@ -48,7 +60,12 @@ pub const OBJECTIVES: &Table<Row> = &[
     &fair_rslad::ROW,
     &fair_ard::ROW,
     &kd::ROW,
+    &iad::ROW,
+    &iad_ii::ROW,
+    &mtard::ROW,
+    &saad::ROW,
     &adaad::ROW,
+    &adaiad::ROW,
     &trades::ROW,
     &sat::ROW,
     &natural::ROW,
@@ -142,7 +159,21 @@ mod tests {
                 }
             }
         }
-        let wanted = ["rslad", "ard", "absld", "fair-rslad", "fair-ard", "kd", "trades", "sat", "natural"];
+        let wanted = [
+            "rslad",
+            "ard",
+            "absld",
+            "fair-rslad",
+            "fair-ard",
+            "kd",
+            "iad",
+            "iad-ii",
+            "mtard",
+            "saad",
+            "trades",
+            "sat",
+            "natural",
+        ];
         assert_eq!(with_target, wanted);
     }
 

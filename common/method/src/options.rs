@@ -52,6 +52,16 @@ pub enum OptionError {
         /// Its addition.
         addition: &'static str,
     },
+    /// An addition that changes what is learned under attack, and an objective that does not attack.
+    #[error(
+        "{addition} is about images that an attack makes, and objective {name} does not attack\nhint: drop {addition}, or choose another --objective"
+    )]
+    NoAttack {
+        /// The addition.
+        addition: &'static str,
+        /// The objective.
+        name: &'static str,
+    },
     /// A method whose released code is not known to do otherwise than its authors say.
     #[error(
         "objective {name} is as published already: nothing is known to differ in its authors' code\nhint: drop as-published"

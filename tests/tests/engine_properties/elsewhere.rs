@@ -12,7 +12,7 @@ use engine::{
 };
 use method::attack::Victim;
 use method::average::Average;
-use method::objective::{Epoch, OBJECTIVES, Options};
+use method::objective::{Epoch, Forward, OBJECTIVES, Options};
 use method::optim::Sgd;
 use method::schedule::Schedule;
 use method::threat::Threat;
@@ -259,7 +259,7 @@ fn training_where_memory_is_elsewhere_gives_the_same_bits_and_brings_nothing_but
                 network: &small.network,
                 objective: &*objective,
                 teacher: Some(Victim::new(engine, &asked.network, &asked.params)),
-                second: None,
+                second: Some(Victim::new(engine, &asked.network, &asked.params)),
                 threat: Threat::linf(8.0 / 255.0),
                 steps: 3,
                 step_size: 2.0 / 255.0,
@@ -276,10 +276,12 @@ fn training_where_memory_is_elsewhere_gives_the_same_bits_and_brings_nothing_but
             (moving, crossed)
         };
         let (moving, crossed) = trained(&elsewhere, Some(&elsewhere.traffic));
-        assert!(crossed.iter().all(|&(_, fetched)| fetched == 0), "{}: {crossed:?}", row.name);
-        // The clean images and, for an attack, its start; a step by step attack sends each of its images.
+        // The clean images, for an attack its start, and opposites, which are made here from images that are fetched for
+        // them; a step by step attack sends each of its images.
         let attacks = usize::from(objective.inner().is_some());
-        if crossed[1..].iter().all(|&(sent, _)| sent == 1 + attacks) {
+        let opposites = usize::from(objective.forwards(batch(1).epoch).contains(&Forward::Opposite));
+        assert!(crossed.iter().all(|&(_, fetched)| fetched == opposites), "{}: {crossed:?}", row.name);
+        if crossed[1..].iter().all(|&(sent, _)| sent == 1 + attacks + opposites) {
             whole_attacks.push(row.name);
         }
         let found = state(&moving);
@@ -288,5 +290,5 @@ fn training_where_memory_is_elsewhere_gives_the_same_bits_and_brings_nothing_but
         assert_eq!(elsewhere.traffic.since(), (0, 0), "{}: and is kept there", row.name);
         assert!(found == state(&trained(&here, None).0), "{}", row.name);
     }
-    assert_eq!(whole_attacks, ["rslad", "absld", "kd", "trades", "sat", "natural"]);
+    assert_eq!(whole_attacks, ["rslad", "absld", "kd", "mtard", "saad", "trades", "sat", "natural"]);
 }

@@ -11,7 +11,7 @@ use method::attack::{
 };
 use method::eval::{Exam, Fate, Settings, clean, robust};
 use method::model::{self, Task, ZOO};
-use method::objective::{Epoch, Forward, OBJECTIVES, Objective, Options, Row, Said, Targets};
+use method::objective::{self, Epoch, Forward, OBJECTIVES, Objective, Options, Row, Said, Targets};
 use method::optim::Sgd;
 use method::rng::Purpose;
 use method::schedule::Schedule;
@@ -82,7 +82,7 @@ fn every_objective_takes_a_step_that_lowers_its_own_loss() {
             network: &small.network,
             objective: &*objective,
             teacher: Some(Victim::new(&engine, &asked.network, &asked.params)),
-            second: None,
+            second: Some(Victim::new(&engine, &asked.network, &asked.params)),
             threat: THREAT,
             steps: 2,
             step_size: 2.0 / 255.0,
@@ -111,6 +111,66 @@ fn every_objective_takes_a_step_that_lowers_its_own_loss() {
         }
         let last = step.run(&mut moving, batch(), 0.01).unwrap();
         assert!(last.loss < first.loss, "{}: {} is not below {}", row.name, last.loss, first.loss);
+    }
+}
+
+/// Steps of an objective, bare or with additions, in an epoch in which all has begun: losses, adversarial images, and what
+/// moved.
+fn trained(row: &'static Row, given: &[(&str, f64)], architecture: &str, steps: usize) -> (Vec<f64>, Moving) {
+    let engine = reference(2);
+    let small = network(architecture, [1, 28, 28], Precision::F64);
+    let asked = network("tiny-cnn-x2", [1, 28, 28], Precision::F64);
+    let given = given.iter().map(|&(key, value)| (key.to_string(), value)).collect();
+    let objective = objective::compose(row, &given, false).unwrap();
+    let victim = Some(Victim::new(&engine, &asked.network, &asked.params));
+    let step = TrainStep {
+        engine: &engine,
+        network: &small.network,
+        objective: &*objective,
+        teacher: victim,
+        second: victim,
+        threat: THREAT,
+        steps: 2,
+        step_size: 2.0 / 255.0,
+        seed: 1,
+    };
+    let ids = [0, 1, 2];
+    let sgd = Sgd::new(&small.params, 0.9, 2e-4);
+    let mut moving = Moving::new(small.params.clone(), sgd, objective.memory(10));
+    let mut found = Vec::new();
+    for _ in 0..steps {
+        let epoch = Epoch { number: 60, of: 61, schedule: Schedule::Multistep };
+        let batch = Batch::of(Seen::only(small.images(&ids).into()), labels(&ids), ids.to_vec(), epoch);
+        let outcome = step.run(&mut moving, batch, 0.05).unwrap();
+        found.push(outcome.loss);
+        found.extend(values(outcome.adversarial.unwrap().tensor().unwrap()));
+    }
+    (found, moving)
+}
+
+#[test]
+fn igdm_without_weight_trains_the_same_bits_but_for_the_running_statistics() {
+    let all = |arena: &engine::params::Arena| arena.to_f64(0..arena.len());
+    for row in OBJECTIVES.iter().filter(|row| usual(row).inner().is_some()) {
+        let name = row.name;
+        // A network without BatchNorm, in which one forward more moves nothing; one with it agrees until the statistics do not.
+        for (architecture, steps) in [("lenet5-madry", 3), ("tiny-cnn", 1)] {
+            let (bare, ours) = trained(row, &[], architecture, steps);
+            let (added, theirs) = trained(row, &[("igdm", 0.0)], architecture, steps);
+            let apart =
+                |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+            // Gradients of the same forwards add up in another order where the base has the clean one first.
+            let bound = if ["adaad", "adaiad", "trades"].contains(&name) { 1e-12 } else { 0.0 };
+            assert!(apart(&bare, &added) <= bound, "{name} on {architecture}: another loss or attack");
+            let weights =
+                |moving: &Moving| [all(moving.params.trainable()), all(moving.sgd.velocity())].concat();
+            assert!(apart(&weights(&ours), &weights(&theirs)) <= bound, "{name} on {architecture}");
+            let same = all(ours.params.statistics()) == all(theirs.params.statistics());
+            assert_eq!(same, architecture == "lenet5-madry", "{name} on {architecture}: running statistics");
+        }
+        let (bare, _) = trained(row, &[], "tiny-cnn", 1);
+        let (added, _) = trained(row, &[("igdm", 1.0)], "tiny-cnn", 1);
+        assert!(added[0] > bare[0], "{name}: the term is there");
     }
 }
 

@@ -39,6 +39,16 @@ pub struct AdaAd {
     pub kl_scale: f64,
 }
 
+/// How the student is attacked, by every method that climbs where it and the teacher differ.
+pub(super) fn inner() -> Inner {
+    Inner::from(Start::Gaussian { sigma: 0.001 })
+}
+
+/// What that attack raises.
+pub(super) fn attack_loss(answers: &Answers) -> Result<Tensor> {
+    kl(answers.teacher(), &answers.student)
+}
+
 impl AdaAd {
     fn asks_about_clean(&self) -> bool {
         self.alpha < 1.0
@@ -56,11 +66,11 @@ impl Objective for AdaAd {
     }
 
     fn inner(&self) -> Option<Inner> {
-        Some(Inner::from(Start::Gaussian { sigma: 0.001 }))
+        Some(inner())
     }
 
     fn attack_loss(&self, answers: &Answers, _: &Targets) -> Result<Tensor> {
-        kl(answers.teacher(), &answers.student)
+        attack_loss(answers)
     }
 
     fn forwards(&self, _: Epoch) -> Vec<Forward> {

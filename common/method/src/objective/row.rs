@@ -280,10 +280,18 @@ impl names::Row for Row {
         ("ada-ad", "adaad"),
         ("distillation", "kd"),
         ("hinton", "kd"),
+        ("iad-i", "iad"),
+        ("iad-1", "iad"),
+        ("iad-2", "iad-ii"),
+        ("ada-iad", "adaiad"),
     ];
 
     const SIGNPOSTS: &'static [(&'static str, &'static str)] = &[
-        ("iad", "IAD is not here; `adaad` asks a live teacher too, `rslad` learns from a label set"),
+        ("igdm", "IGDM goes with any objective that attacks: `--objective rslad --set igdm=0.9`"),
+        (
+            "b-mtard",
+            "B-MTARD is not here; `mtard` balances the losses of two teachers, not their temperatures",
+        ),
         ("mart", "MART is not here; `trades` and `sat` train without a teacher"),
     ];
 }
