@@ -1,5 +1,8 @@
 //! The tables that `--help` shows, so that nobody has to know a name by heart.
 
+use std::collections::BTreeMap;
+
+use method::schedule::Schedule;
 use method::{attack, model, objective};
 
 /// Columns that a terminal is sure to have.
@@ -19,14 +22,36 @@ pub fn normalisations() -> String {
     section("Normalisations", &names::help(model::NORMALISATIONS))
 }
 
-/// Every objective.
+/// Every objective with what a step asks of teachers, and what can be added to one.
 pub fn objectives() -> String {
-    section("Objectives", &names::help(objective::OBJECTIVES))
+    let lines = objective::OBJECTIVES.iter().map(|row| {
+        let summary = names::Row::summary(*row);
+        format!("  {:<16} {summary}; needs: {}", row.name, passes(row, &BTreeMap::new()))
+    });
+    let table = lines.collect::<Vec<_>>().join("\n");
+    let heading = format!("Objectives, with what a step of {USUAL_STEPS} attack steps needs");
+    section(&heading, &table)
+        + "\n"
+        + &section("Additions to an objective, for --set", &names::help(objective::ADDITIONS))
 }
+
+/// What a step of the usual run asks at its end, with these options and additions.
+fn passes(row: &'static objective::Row, given: &BTreeMap<String, f64>) -> objective::Passes {
+    let epoch =
+        objective::Epoch { number: USUAL_EPOCHS - 1, of: USUAL_EPOCHS, schedule: Schedule::default() };
+    let made = objective::compose(row, given, false).expect("a row takes its defaults");
+    objective::Passes::of(&*made, epoch, USUAL_STEPS)
+}
+
+/// Epochs of a run that says nothing else.
+const USUAL_EPOCHS: usize = 300;
+/// Steps of its attack.
+const USUAL_STEPS: usize = 10;
 
 /// The numbers that objectives let their user choose.
 pub fn options() -> String {
-    let rows = objective::OBJECTIVES.iter().map(|row| (row.name, row.options));
+    let own = objective::OBJECTIVES.iter().map(|row| (row.name, row.options));
+    let rows = own.chain(objective::ADDITIONS.iter().map(|row| (row.name, row.options)));
     section("Options of objectives, for --set and [options] of a file", &choices(&rows))
 }
 
@@ -109,6 +134,54 @@ mod tests {
         let text = section("Fruits", &format!("  apple  {long}\n  fig    short\n"));
         let words = |count| vec!["word"; count].join(" ");
         assert_eq!(text, format!("Fruits:\n  apple  {}\n         {}\n  fig    short\n", words(14), words(6)));
+    }
+
+    /// The cells of the rows of docs/methods.md's tables that say what a step costs, by their first cells.
+    fn documented() -> Vec<Vec<&'static str>> {
+        let text = include_str!("../../../docs/methods.md");
+        let part = text.split("\n## ").find(|part| part.starts_with("What a step costs")).unwrap();
+        let rows = part.lines().filter(|line| line.starts_with("| `"));
+        let cells = |line: &'static str| line[1..].trim_end_matches('|').split('|');
+        rows.map(|line| cells(line).map(|cell| cell.trim().trim_matches('`')).collect()).collect()
+    }
+
+    /// `needs`, cached, live and student as a row of the tables has them.
+    fn cells(passes: objective::Passes) -> [String; 4] {
+        let [cached, live] = passes.teacher.cost();
+        let [more_cached, more_live] = passes.second.cost();
+        let counts = [cached + more_cached, live + more_live, passes.student()];
+        let [cached, live, student] = counts.map(|count| count.to_string());
+        [passes.to_string(), cached, live, student]
+    }
+
+    #[test]
+    fn docs_methods_lists_every_objective_and_addition_with_what_a_step_of_it_costs() {
+        let documented = documented();
+        for row in objective::OBJECTIVES {
+            let found = documented.iter().find(|cells| cells[0] == row.name && cells.len() == 6);
+            let found = found.unwrap_or_else(|| panic!("docs/methods.md has no row for {}", row.name));
+            assert_eq!(found[1..5], cells(passes(row, &BTreeMap::new())), "docs/methods.md: {}", row.name);
+            let arxiv = row.summary.split("arXiv:").nth(1).map(|text| text.trim_end_matches(')'));
+            assert!(arxiv.is_none_or(|number| found[5].contains(number)), "docs/methods.md: {}", row.name);
+        }
+        for row in objective::ADDITIONS {
+            let is_its = |cells: &&Vec<&str>| cells[0] == row.name && cells.len() == 7;
+            assert!(
+                documented.iter().any(|cells| is_its(&cells)),
+                "docs/methods.md has no row for {}",
+                row.name
+            );
+            for found in documented.iter().filter(is_its) {
+                let given = BTreeMap::from([(row.name.to_string(), 1.0)]);
+                let (base, name) = (objective::find(found[1]).unwrap(), row.name);
+                assert_eq!(
+                    found[2..6],
+                    cells(passes(base, &given)),
+                    "docs/methods.md: {name} on {}",
+                    found[1]
+                );
+            }
+        }
     }
 
     #[test]

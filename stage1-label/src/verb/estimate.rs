@@ -1,8 +1,10 @@
 //! `label estimate`: what a label set costs and saves, before anything runs.
 //!
 //! A step of RSLAD with 10 attack steps costs, per image, one teacher forward T and 26 student forwards F: 10 forwards with
-//! image gradients (2 F each) and 2 forwards with all gradients (3 F each). A label set takes T out of every step.
+//! image gradients (2 F each) and 2 forwards with all gradients (3 F each). A label set takes T out of every step. What
+//! another objective asks about images that its attack makes stays in every step: [`Passes`] counts both.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroUsize;
 
@@ -11,15 +13,14 @@ use cli::{Machine, MachineArgs};
 use engine::{Footprint, Network, Storage, Work, cost};
 use labels::{Dtype, Views, default_shard_images};
 use method::model::{self, Task};
+use method::objective::{self, Epoch, Passes};
+use method::schedule::Schedule;
 use method::view::ViewPlan;
 use serde::Serialize;
 
 use super::inspect::bytes;
 use crate::args::{DataArgs, ViewArgs, task};
 use crate::{Error, Result};
-
-/// Student forwards per image and step: 10 attack steps of 2, then two training passes of 3.
-const STUDENT_FORWARDS: f64 = 26.0;
 
 /// Flags of `label estimate`.
 #[derive(Debug, Clone, Args)]
@@ -42,6 +43,15 @@ pub struct EstimateArgs {
     /// Epochs of a student's training
     #[arg(long, value_name = "E", value_parser = cli::one_to::<1_000_000_000>)]
     pub epochs: NonZeroUsize,
+    /// What the student learns, which says what a step asks of teachers; `distill train --help` lists them
+    #[arg(long, value_name = "NAME", default_value = "rslad")]
+    pub objective: String,
+    /// An option of the objective or an addition, as in --set igdm=0.9; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = assignment)]
+    pub set: Vec<(String, f64)>,
+    /// Gradient steps of the attack
+    #[arg(long, value_name = "N", default_value = "10", value_parser = cli::one_to::<10_000>)]
+    pub steps: NonZeroUsize,
     /// Rows that label at a time on a GPU, for the memory that --device cuda needs
     #[arg(long, value_name = "N", default_value = "512", value_parser = cli::one_to::<1_000_000>)]
     pub batch: NonZeroUsize,
@@ -51,6 +61,13 @@ pub struct EstimateArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// `KEY=VALUE`, a number.
+fn assignment(text: &str) -> std::result::Result<(String, f64), String> {
+    let (key, value) = text.split_once('=').ok_or("wanted key=value, as in igdm=0.9")?;
+    let value = value.trim().parse().map_err(|_| format!("`{}` is not a number", value.trim()))?;
+    Ok((key.trim().into(), value))
 }
 
 impl EstimateArgs {
@@ -92,7 +109,7 @@ pub struct Estimate {
     pub epochs: u64,
     /// Rows of the label set, each one forward of the teacher.
     pub rows: u64,
-    /// Teacher forwards of one online run: images x epochs.
+    /// Teacher forwards of one online run that a label set answers: images x epochs x those of a step.
     pub online_forwards: u64,
     /// Rows as a share of the online forwards.
     pub share_of_online: f64,
@@ -106,8 +123,14 @@ pub struct Estimate {
     pub teacher_macs: u64,
     /// Multiply-accumulates of a student forward.
     pub student_macs: u64,
-    /// Share of the teacher in an online step.
+    /// What the student learns, with what is added to it.
+    pub objective: String,
+    /// What a step asks, in the run's last epoch.
+    pub step: Step,
+    /// Share of an online step that a label set takes away.
     pub teacher_share: f64,
+    /// Share of an online step that a live teacher has all the same.
+    pub live_share: f64,
     /// Share of the compute that a first run saves, labelling included; negative where it costs more.
     pub saved_in_first_run: f64,
     /// Share of the compute that every later run saves.
@@ -115,6 +138,46 @@ pub struct Estimate {
     /// Memory on a GPU, where one was named.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpu: Option<OnGpu>,
+}
+
+/// What a step costs for each image, a second teacher's part included; it is taken to be as large as the first.
+#[derive(Debug, Serialize)]
+pub struct Step {
+    /// Gradient steps of the attack.
+    pub attack_steps: usize,
+    /// Teacher forwards that a label set answers.
+    pub cached_forwards: usize,
+    /// Teacher forwards about images that the step makes.
+    pub live_forwards: usize,
+    /// Forwards of the teacher with image gradients.
+    pub live_gradients: usize,
+    /// The student's part, in its forwards.
+    pub student_forwards: usize,
+    /// In words.
+    pub needs: String,
+}
+
+/// The step of the run's last epoch, by which all that begins in a run has begun.
+fn step(args: &EstimateArgs) -> Result<Step> {
+    let usage = |what: String| {
+        let (what, hint) = what.split_once("\nhint: ").unwrap_or((&what, "see `distill train --help`"));
+        Error::Usage { what: what.into(), hint: hint.into() }
+    };
+    let row = objective::find(&args.objective).map_err(|error| usage(error.to_string()))?;
+    let given: BTreeMap<String, f64> = args.set.iter().cloned().collect();
+    let made = objective::compose(row, &given, false).map_err(|error| usage(error.to_string()))?;
+    let epochs = args.epochs.get();
+    let last = Epoch { number: epochs - 1, of: epochs, schedule: Schedule::default() };
+    let passes = Passes::of(&*made, last, args.steps.get());
+    let Passes { teacher, second, .. } = passes;
+    Ok(Step {
+        attack_steps: passes.attack,
+        cached_forwards: teacher.cached + second.cached,
+        live_forwards: teacher.live + second.live,
+        live_gradients: teacher.climbed + second.climbed,
+        student_forwards: passes.student(),
+        needs: passes.to_string(),
+    })
 }
 
 /// Bytes of the label set for each stored type.
@@ -152,9 +215,17 @@ pub fn run(args: &EstimateArgs, machine: &Machine) -> Result<Estimate> {
     let plan = args.views.plan(&args.data.data);
     let rows = count_rows(plan, images as u64);
     let (images, epochs) = (images as u64, args.epochs.get() as u64);
-    let online_forwards = images * epochs;
-    let share = teacher_macs as f64 / (teacher_macs as f64 + STUDENT_FORWARDS * student_macs as f64);
-    let of_online = rows as f64 / online_forwards as f64;
+    let step = step(args)?;
+    let online_forwards = images * epochs * step.cached_forwards as u64;
+    let cached = step.cached_forwards as f64 * teacher_macs as f64;
+    let live = (step.live_forwards + 2 * step.live_gradients) as f64 * teacher_macs as f64;
+    let whole = cached + live + step.student_forwards as f64 * student_macs as f64;
+    let (share, live_share) = (cached / whole, live / whole);
+    // An objective that a label set does not serve has no forwards to save: the rows are all a loss.
+    let spent = rows as f64 * teacher_macs as f64 / ((images * epochs) as f64 * whole);
+    let of_online = rows as f64 / (images * epochs) as f64 / step.cached_forwards.max(1) as f64;
+    let named = args.set.iter().map(|(key, value)| format!(" {key}={value}"));
+    let objective = args.objective.clone() + &named.collect::<String>();
     let serves = match plan.views {
         Views::Plan { epochs: planned, .. } => epochs <= u64::from(planned),
         // A run draws among the views that `random` holds.
@@ -169,13 +240,16 @@ pub fn run(args: &EstimateArgs, machine: &Machine) -> Result<Estimate> {
         rows,
         online_forwards,
         share_of_online: 100.0 * of_online,
-        break_even_epochs: rows.div_ceil(images),
+        break_even_epochs: rows.div_ceil(images * step.cached_forwards.max(1) as u64),
         serves_all_epochs: serves,
         bytes: Sizes { f16: sizes(Dtype::F16), f32: sizes(Dtype::F32) },
         teacher_macs,
         student_macs,
+        objective,
+        step,
         teacher_share: 100.0 * share,
-        saved_in_first_run: 100.0 * share * (1.0 - of_online),
+        live_share: 100.0 * live_share,
+        saved_in_first_run: 100.0 * (share - spent),
         saved_in_later_runs: 100.0 * share,
         gpu,
     })
@@ -248,11 +322,13 @@ impl fmt::Display for Estimate {
             "online teacher forwards",
             format!("{} in a run of {} epochs", self.online_forwards, self.epochs),
         )?;
-        line("labelling / one online run", format!("{:.1} %", self.share_of_online))?;
-        line(
-            "pays off after",
-            format!("{} epochs of training, over all runs and students", self.break_even_epochs),
-        )?;
+        if self.step.cached_forwards > 0 {
+            line("labelling / one online run", format!("{:.1} %", self.share_of_online))?;
+            line(
+                "pays off after",
+                format!("{} epochs of training, over all runs and students", self.break_even_epochs),
+            )?;
+        }
         for (name, size) in [("f16", self.bytes.f16), ("f32", self.bytes.f32)] {
             let both = bytes(size.both);
             let parts = format!("{} safetensors, {} parquet", bytes(size.safetensors), bytes(size.parquet));
@@ -260,7 +336,20 @@ impl fmt::Display for Estimate {
         }
         line("teacher forward", format!("{} MAC", mega(self.teacher_macs)))?;
         line("student forward", format!("{} MAC", mega(self.student_macs)))?;
-        line("teacher's share of a step", format!("{:.1} % (RSLAD, 10 attack steps)", self.teacher_share))?;
+        let Step { attack_steps, student_forwards, cached_forwards, needs, .. } = &self.step;
+        line("objective", format!("{}, {attack_steps} attack steps", self.objective))?;
+        for (number, part) in needs.split("; ").enumerate() {
+            line(if number == 0 { "a step needs" } else { "" }, part.into())?;
+        }
+        line("a step's student part", format!("{student_forwards} forwards"))?;
+        line("teacher's share of a step", format!("{:.1} %, which labels take away", self.teacher_share))?;
+        if self.live_share > 0.0 {
+            line("and of a live teacher", format!("{:.1} %, whatever is labelled", self.live_share))?;
+        }
+        if *cached_forwards == 0 {
+            line("but", "no label set serves this objective: it asks about nothing that".into())?;
+            return line("", "a label set holds".into());
+        }
         line(
             "compute saved",
             format!(
@@ -286,10 +375,9 @@ impl fmt::Display for Estimate {
 mod tests {
     use super::*;
 
-    fn estimate_on(device: &str, teacher: &str, student: &str, views: &str, epochs: usize) -> Estimate {
+    fn args(teacher: &str, student: &str, views: &str, epochs: usize) -> EstimateArgs {
         let data = "cifar10:unread".parse().unwrap();
-        let machine = MachineArgs { engine: Some(device.parse().unwrap()), ..MachineArgs::default() };
-        let args = EstimateArgs {
+        EstimateArgs {
             teacher_arch: teacher.into(),
             student: student.into(),
             data: DataArgs { data, split: data::Split::Train, limit: None },
@@ -298,9 +386,16 @@ mod tests {
             epochs: NonZeroUsize::new(epochs).unwrap(),
             batch: NonZeroUsize::new(512).unwrap(),
             student_batch: NonZeroUsize::new(128).unwrap(),
+            objective: "rslad".into(),
+            set: Vec::new(),
+            steps: NonZeroUsize::new(10).unwrap(),
             json: false,
-        };
-        run(&args, &machine.machine()).unwrap()
+        }
+    }
+
+    fn estimate_on(device: &str, teacher: &str, student: &str, views: &str, epochs: usize) -> Estimate {
+        let machine = MachineArgs { engine: Some(device.parse().unwrap()), ..MachineArgs::default() };
+        run(&args(teacher, student, views, epochs), &machine.machine()).unwrap()
     }
 
     fn estimate(teacher: &str, student: &str, views: &str, epochs: usize) -> Estimate {
@@ -353,6 +448,41 @@ mod tests {
         let plan = ViewPlan { augment: "crop4+flip".parse().unwrap(), views: "plan:300@0".parse().unwrap() };
         let share = count_rows(plan, 1_000_000_000) as f64 / 1e9;
         near(share, 136.72, 0.03);
+    }
+
+    fn estimate_of(objective: &str, set: &[(&str, f64)]) -> Estimate {
+        let args = EstimateArgs {
+            objective: objective.into(),
+            set: set.iter().map(|&(key, value)| (key.into(), value)).collect(),
+            ..args("wrn-34-10", "resnet18", "all", 300)
+        };
+        run(&args, &MachineArgs::default().machine()).unwrap()
+    }
+
+    /// GMAC an image of ResNet-18 beside WRN-34-10: IGDM on RSLAD 37.8, of which 17.6 % can be cached and 35.3 % cannot;
+    /// AdaAD 152.6, of which 91.6 % is the live teacher; 1 T and 20 T of 6.659 G, 26 and 29 F of 555.42 M by hand.
+    #[test]
+    fn what_a_live_teacher_costs_stays_in_every_step() {
+        let igdm = estimate_of("rslad", &[("igdm", 0.9)]);
+        let whole = 3.0 * 6.659 + 29.0 * 0.55542;
+        near(igdm.teacher_share, 100.0 * 6.659 / whole, 0.05);
+        near(igdm.live_share, 200.0 * 6.659 / whole, 0.05);
+        let adaad = estimate_of("adaad", &[]);
+        near(adaad.live_share, 100.0 * 21.0 * 6.659 / (21.0 * 6.659 + 26.0 * 0.55542), 0.05);
+        near(adaad.teacher_share, 0.0, 1e-12);
+        assert!(adaad.to_string().contains("no label set serves this objective"), "{adaad}");
+        // Labels cost what they cost, and save nothing here.
+        assert!(adaad.saved_in_first_run < 0.0);
+    }
+
+    #[test]
+    fn an_objective_that_there_is_not_is_refused_with_the_known_ones() {
+        let args = EstimateArgs { objective: "rslda".into(), ..args("resnet4b", "resnet8", "all", 3) };
+        let error = run(&args, &MachineArgs::default().machine()).unwrap_err().to_string();
+        assert!(error.contains("unknown objective `rslda`") && error.contains("`rslad`"), "{error}");
+        assert_eq!(error.lines().count(), 2, "{error}");
+        assert!(assignment("igdm").unwrap_err().contains("key=value"));
+        assert!(assignment("igdm=much").unwrap_err().contains("not a number"));
     }
 
     #[test]

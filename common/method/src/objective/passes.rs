@@ -1,0 +1,163 @@
+//! What a step of an objective costs, counted in passes of the networks.
+
+use std::fmt;
+
+use super::needs::{Asked, Forward, Needs};
+use super::row::{Epoch, Objective};
+
+/// What a step asks one teacher.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asks {
+    /// Forwards that a label set answers, where there is one.
+    pub cached: usize,
+    /// Forwards about images that the step makes.
+    pub live: usize,
+    /// Forwards with the image gradient, one at each step of the attack.
+    pub climbed: usize,
+}
+
+impl Asks {
+    fn of(asked: &Asked, attack_steps: usize) -> Self {
+        let cached = asked.about.iter().filter(|forward| forward.is_clean()).count();
+        let climbed = if asked.climbed { attack_steps } else { 0 };
+        Self { cached, live: asked.about.len() - cached, climbed }
+    }
+
+    /// In teacher forwards, where a forward with its image gradient is two: those of a label set, and the others.
+    pub fn cost(self) -> [usize; 2] {
+        [self.cached, self.live + 2 * self.climbed]
+    }
+}
+
+/// Passes of one step, for each image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passes {
+    /// Forwards of the student with the image gradient: the steps of the attack.
+    pub attack: usize,
+    /// Training forwards, each with all gradients; images that are forwarded again for the running statistics are computed
+    /// once.
+    pub training: usize,
+    /// Forwards of the student, or of its average, without a gradient.
+    pub judged: usize,
+    /// What the teacher is asked.
+    pub teacher: Asks,
+    /// What a second one is asked.
+    pub second: Asks,
+}
+
+impl Passes {
+    /// Of a step of this epoch, under an attack of so many steps.
+    pub fn of(objective: &dyn Objective, epoch: Epoch, attack_steps: usize) -> Self {
+        let inner = objective.inner();
+        let attack = if inner.is_some() { attack_steps } else { 0 };
+        let mut forwards = Vec::<Forward>::new();
+        for forward in objective.forwards(epoch) {
+            if !forwards.contains(&forward) {
+                forwards.push(forward);
+            }
+        }
+        let Needs { teacher, second, average } = objective.needs_in(epoch);
+        Self {
+            attack,
+            training: forwards.len(),
+            judged: usize::from(inner.is_some_and(|inner| inner.from_own_clean)) + average.len(),
+            teacher: Asks::of(&teacher, attack),
+            second: Asks::of(&second, attack),
+        }
+    }
+
+    /// The student's part in its forwards: an image gradient costs another, all gradients two others. At most: a training
+    /// forward that the loss does not read goes without them.
+    pub fn student(self) -> usize {
+        2 * self.attack + 3 * self.training + self.judged
+    }
+}
+
+/// In a line, what a step asks of teachers: `cached labels; live teacher: 2 forwards a step`.
+impl fmt::Display for Passes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = Vec::new();
+        let counted = |count, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+        for (asks, which) in [(self.teacher, ""), (self.second, "second ")] {
+            if asks.cached > 0 {
+                parts.push(format!("{which}cached labels"));
+            }
+            let mut live = Vec::new();
+            if asks.live > 0 {
+                live.push(counted(asks.live, "forward"));
+            }
+            if asks.climbed > 0 {
+                live.push(counted(asks.climbed, "image gradient"));
+            }
+            if !live.is_empty() {
+                parts.push(format!("live {which}teacher: {} a step", live.join(" and ")));
+            }
+        }
+        if parts.is_empty() {
+            parts.push("no teacher".into());
+        }
+        f.write_str(&parts.join("; "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::{compose, find};
+    use super::*;
+    use crate::schedule::Schedule;
+
+    fn passes(name: &str, given: &[(&str, f64)], number: usize) -> Passes {
+        let given: BTreeMap<_, _> = given.iter().map(|&(key, value)| (key.to_string(), value)).collect();
+        let objective = compose(find(name).unwrap(), &given, false).unwrap();
+        Passes::of(&*objective, Epoch { number, of: 200, schedule: Schedule::Multistep }, 10)
+    }
+
+    /// RSLAD's 26 student forwards and one of the teacher are those of its authors' loop: ten attack steps of two, two
+    /// training passes of three, one `teacher(x)`. The others' teacher forwards are counted in their released loops:
+    /// IAD-I.py and IAD-II.py of ZFancy/IAD, main.py of boyellow/AdaAD, saad.py of HongsinLee/saad, rslad_IGDM_cifar100.py of
+    /// Xavaitron/VLM_Distillation, mtard_resnet18_cifar10.py of zhaoshiji123/MTARD.
+    #[test]
+    fn a_steps_passes_are_those_of_the_released_loops() {
+        let asks = |cached, live, climbed| Asks { cached, live, climbed };
+        let nothing = Asks::default();
+        for (name, given, number, student, teacher, second) in [
+            ("natural", &[][..], 0, 3, nothing, nothing),
+            ("sat", &[], 0, 23, nothing, nothing),
+            ("trades", &[], 0, 27, nothing, nothing),
+            ("rslad", &[], 0, 26, asks(1, 0, 0), nothing),
+            ("iad", &[], 59, 26, asks(1, 0, 0), nothing),
+            ("iad", &[], 60, 26, asks(1, 1, 0), nothing),
+            ("iad-ii", &[], 39, 23, asks(0, 1, 0), asks(0, 1, 0)),
+            ("iad-ii", &[], 40, 26, asks(0, 1, 0), asks(0, 1, 0)),
+            ("mtard", &[], 0, 26, asks(0, 1, 0), asks(1, 0, 0)),
+            ("saad", &[], 0, 29, asks(1, 2, 0), nothing),
+            ("adaad", &[], 0, 26, asks(0, 1, 10), nothing),
+            ("adaiad", &[], 0, 26, asks(0, 1, 10), nothing),
+            ("rslad", &[("igdm", 0.9)], 0, 29, asks(1, 2, 0), nothing),
+            ("adaad", &[("igdm", 5.0)], 0, 29, asks(0, 2, 10), nothing),
+            ("sat", &[("igdm", 60.0)], 0, 29, asks(0, 2, 0), nothing),
+        ] {
+            let found = passes(name, given, number);
+            assert_eq!((found.student(), found.teacher, found.second), (student, teacher, second), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_line_says_what_is_asked() {
+        assert_eq!(passes("sat", &[], 0).to_string(), "no teacher");
+        assert_eq!(
+            passes("rslad", &[("igdm", 1.0)], 0).to_string(),
+            "cached labels; live teacher: 2 forwards a step"
+        );
+        assert_eq!(
+            passes("mtard", &[], 0).to_string(),
+            "live teacher: 1 forward a step; second cached labels"
+        );
+        assert_eq!(
+            passes("adaad", &[], 0).to_string(),
+            "live teacher: 1 forward and 10 image gradients a step"
+        );
+    }
+}
