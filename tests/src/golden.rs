@@ -9,13 +9,13 @@ use serde::de::DeserializeOwned;
 
 /// Named f64 tensors from one file of `tests/golden`.
 pub struct Golden {
-    file: &'static str,
+    file: String,
     tensors: HashMap<String, (Vec<usize>, Vec<f64>)>,
 }
 
 impl Golden {
     /// Reads a safetensors file.
-    pub fn open(file: &'static str) -> Self {
+    pub fn open(file: &str) -> Self {
         let bytes = read(file);
         let stored = SafeTensors::deserialize(&bytes).unwrap_or_else(|error| panic!("{file}: {error}"));
         let tensors = stored.iter().map(|(name, view)| {
@@ -24,7 +24,7 @@ impl Golden {
             let values = words.iter().map(|&word| f64::from_le_bytes(word)).collect();
             (name.to_owned(), (view.shape().to_vec(), values))
         });
-        Self { file, tensors: tensors.collect() }
+        Self { file: file.into(), tensors: tensors.collect() }
     }
 
     fn get(&self, name: &str) -> &(Vec<usize>, Vec<f64>) {
