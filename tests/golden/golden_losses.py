@@ -53,6 +53,16 @@ def losses_of(table):
     yield {"loss": "trades", **differentiated(loss, natural=natural, adversarial=adversarial)}
     adversarial = leaf("adversarial")
     yield {"loss": "sat", **differentiated(methods.sat(adversarial, labels), adversarial=adversarial)}
+    for smoothing, suffix in ((0.0, ""), (0.4, "_smoothed")):
+        natural, adversarial = leaf("natural"), leaf("adversarial")
+        loss = methods.mart(natural, adversarial, labels, smoothing=smoothing)
+        yield {"loss": f"mart{suffix}", **differentiated(loss, natural=natural, adversarial=adversarial)}
+    adversarial = leaf("adversarial")
+    loss = methods.sat(adversarial, labels, smoothing=0.4)
+    yield {"loss": "sat_smoothed", **differentiated(loss, adversarial=adversarial)}
+    natural, adversarial = leaf("natural"), leaf("adversarial")
+    loss = methods.trades(natural, natural, adversarial, labels, smoothing=0.4)
+    yield {"loss": "trades_smoothed", **differentiated(loss, natural=natural, adversarial=adversarial)}
     # Their published alpha is 1; at 1/4 both terms show.
     natural, adversarial = leaf("natural"), leaf("adversarial")
     loss = methods.ard(teacher, adversarial, natural, labels, alpha=0.25)

@@ -18,7 +18,8 @@ SEED, IMAGES, SHAPE, CLASSES, VIEWS, STEPS = 3, 24, (3, 32, 32), 10, 162, 20
 SNAPSHOTS = (1, 5, 20)
 BATCHES = {"resnet8": 8, "mobilenet-v2-x0.25": 4}
 STARTS = {"rslad": "gaussian", "trades": "gaussian", "sat": "uniform", "adaad": "gaussian", "absld": "gaussian",
-          "ard": "uniform", "fair-ard": "uniform", "fair-rslad": "gaussian"}
+          "ard": "uniform", "fair-ard": "uniform", "fair-rslad": "gaussian",
+          "mart": "gaussian", "sat+awp": "uniform", "trades+awp": "gaussian"}
 SGD = {"momentum": 0.9, "weight_decay": 2e-4}
 # At 0.1 (and fresh statistics) four images send the narrow MobileNetV2 into chaos: a nudge of 1e-15 grows fourfold a step
 # and flips signs from step 15. There is nothing to agree on then. RSLAD's loss is ten times smaller, so its rate is higher.
@@ -26,7 +27,8 @@ RATES = {("rslad", "resnet8"): 0.1, ("trades", "resnet8"): 0.1, ("sat", "resnet8
          ("rslad", "mobilenet-v2-x0.25"): 0.005, ("trades", "mobilenet-v2-x0.25"): 0.0005,
          ("sat", "mobilenet-v2-x0.25"): 0.0005,
          ("adaad", "resnet8"): 0.1, ("absld", "resnet8"): 0.1, ("ard", "resnet8"): 0.1,
-         ("fair-ard", "resnet8"): 0.1, ("fair-rslad", "resnet8"): 0.5}
+         ("fair-ard", "resnet8"): 0.1, ("fair-rslad", "resnet8"): 0.5,
+         ("mart", "resnet8"): 0.1, ("sat+awp", "resnet8"): 0.1, ("trades+awp", "resnet8"): 0.1}
 # Noise is not learned in twenty steps, no class would withstand any of the attack's, and the fair methods' weights would
 # hardly move. Their images show what they are: of so many classes, class c has the top bit set in all of channel c, and
 # the teacher's logit of the label is so much higher.
@@ -120,6 +122,8 @@ def run(method, name, nudged=False):
     signs, losses, adversarials, visited = Signs(), [], [], []
     live = live_teacher() if method == "adaad" else None
     temperatures = methods.Temperatures(CLASSES) if method == "absld" else None
+    base = method.removesuffix("+awp")
+    perturbation = methods.Perturbation(net) if base != method else None
     weights = methods.Weights(CLASSES, ADDED[method]) if method in ADDED else None
     warmth, weighed, last = [], [], 0
     tensors = {"step0/parameters": summaries(net.parameters(), 3),
@@ -144,9 +148,12 @@ def run(method, name, nudged=False):
             soft[torch.arange(len(ids)), labels] += RIGHT
         start = methods.starts(STARTS[method], SEED, epoch, ids, SHAPE)
         optimiser.zero_grad()
-        loss, adversarial = methods.step(method, net, x, labels, soft, start, signs, live, temperatures, weights)
+        loss, adversarial = methods.step(base, net, x, labels, soft, start, signs, live, temperatures, weights,
+                                         perturbation)
         loss.backward()
         optimiser.step()
+        if perturbation:
+            perturbation.restore()
         losses.append(loss.item())
         adversarials.append(adversarial)
         visited.append({"epoch": epoch, "images": ids, "views": views})

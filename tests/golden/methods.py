@@ -1,7 +1,9 @@
 """The losses and the PGD attack, as the training methods run them. Logits are (N, K); sums and means as named."""
+import copy
+
 import numpy as np
 import torch
-from torch.nn.functional import cross_entropy, kl_div, log_softmax
+from torch.nn.functional import cross_entropy, kl_div, log_softmax, one_hot, softmax
 
 import philox
 
@@ -18,14 +20,25 @@ def rslad(teacher, adversarial, natural, kl_scale=0.1):
     return kl_scale * (5 / 6 * kl(teacher, adversarial).mean() + 1 / 6 * kl(teacher, natural).mean())
 
 
-def trades(natural, again, adversarial, labels, beta=6.0):
+def trades(natural, again, adversarial, labels, beta=6.0, smoothing=0.0):
     """Averages over the batch. The target of the KL is a second forward of the natural images, with a gradient too."""
-    return cross_entropy(natural, labels) + beta * kl(again, adversarial).mean()
+    return cross_entropy(natural, labels, label_smoothing=smoothing) + beta * kl(again, adversarial).mean()
 
 
-def sat(adversarial, labels):
+def sat(adversarial, labels, smoothing=0.0):
     """Cross-entropy averaged over the batch."""
-    return cross_entropy(adversarial, labels)
+    return cross_entropy(adversarial, labels, label_smoothing=smoothing)
+
+
+def mart(natural, adversarial, labels, beta=5.0, smoothing=0.0):
+    """Averages over the batch. Gradients flow everywhere but through the choice of the likeliest wrong class."""
+    hard, easy = softmax(adversarial, 1), softmax(natural, 1)
+    own = one_hot(labels, hard.shape[1]).bool()
+    wrong = hard.masked_fill(own, -1).max(1).values
+    right = cross_entropy(adversarial, labels, reduction="none", label_smoothing=smoothing)
+    apart = (easy * (log_softmax(natural, 1) - torch.log(hard + 1e-12))).sum(1)
+    unsure = 1.0000001 - easy[own]
+    return (right - torch.log(1.0001 - wrong + 1e-12) + beta * apart * unsure).mean()
 
 
 def ard(teacher, adversarial, natural, labels, alpha=1.0, temperature=30.0):
@@ -154,10 +167,50 @@ def attack(net, x, loss_of, start, gradients_seen, teacher=None, training=False,
     return adversarial
 
 
-def step(method, net, x, labels, teacher, start, gradients_seen, live=None, temperatures=None, weights=None):
+def outer(method, net, x, adversarial, labels):
+    """The loss of a method without a teacher, with its training forwards in their order."""
+    if method == "sat":
+        return sat(net(adversarial), labels)
+    natural = net(x)
+    hard = net(adversarial)
+    return mart(natural, hard, labels) if method == "mart" else trades(natural, net(x), hard, labels)
+
+
+class Perturbation:
+    """Adversarial weight perturbation with a second network that takes one step of SGD up the method's loss."""
+
+    def __init__(self, net, gamma=0.005):
+        self.net, self.gamma, self.added = net, gamma, {}
+
+    def perturb(self, method, x, adversarial, labels):
+        """Adds to each weight with more than one dimension gamma times its norm, along what the second network moved."""
+        proxy = copy.deepcopy(self.net).train()
+        climb = torch.optim.SGD(proxy.parameters(), lr=0.01)
+        climb.zero_grad()
+        (-outer(method, proxy, x, adversarial, labels)).backward()
+        climb.step()
+        with torch.no_grad():
+            for (name, own), moved in zip(self.net.named_parameters(), proxy.parameters()):
+                if own.dim() > 1 and "weight" in name:
+                    moved = moved - own
+                    self.added[name] = self.gamma * own.norm() / (moved.norm() + 1e-20) * moved
+                    own += self.added[name]
+
+    @torch.no_grad()
+    def restore(self):
+        """Takes it away again, after the step."""
+        for name, own in self.net.named_parameters():
+            if name in self.added:
+                own -= self.added[name]
+
+
+def step(method, net, x, labels, teacher, start, gradients_seen, live=None, temperatures=None, weights=None,
+         perturbation=None):
     """(loss, adversarial images) of one training step; the caller backpropagates and updates.
 
-    RSLAD, ARD and ABSLD forward the adversarial images first, TRADES and AdaAD the natural ones, TRADES once more at the
+    With a `perturbation` the weights are left where it moved them: the caller restores them after its update.
+
+    RSLAD, ARD and ABSLD forward the adversarial images first, TRADES, MART and AdaAD the natural ones, TRADES once more at the
     end: the running statistics see that order. `live` is AdaAD's teacher in eval mode, `temperatures` are ABSLD's,
     `weights` those of the fair methods, which are ARD and RSLAD in all else.
     """
@@ -201,10 +254,12 @@ def step(method, net, x, labels, teacher, start, gradients_seen, live=None, temp
         with torch.no_grad():
             target = net(x)
         adversarial = attack(net, x, lambda z: kl(target, z), start, gradients_seen)
-        natural = net(x)
-        hard = net(adversarial)
-        return trades(natural, net(x), hard, labels), adversarial
-    if method == "sat":
+        if perturbation:
+            perturbation.perturb(method, x, adversarial, labels)
+        return outer(method, net, x, adversarial, labels), adversarial
+    if method in ("sat", "mart"):
         adversarial = attack(net, x, lambda z: cross_entropy(z, labels, reduction="none"), start, gradients_seen)
-        return sat(net(adversarial), labels), adversarial
+        if perturbation:
+            perturbation.perturb(method, x, adversarial, labels)
+        return outer(method, net, x, adversarial, labels), adversarial
     raise ValueError(f"unknown method {method}")

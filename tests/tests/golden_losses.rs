@@ -3,7 +3,7 @@
 use candle_core::{Device, Result, Tensor, Var};
 use method::attack::Answers;
 use method::objective::{
-    AdaAd, Ard, Epoch, FairArd, FairRslad, Fairness, Forward, Kd, Memory, Objective, Rslad, Said, Sat,
+    AdaAd, Ard, Epoch, FairArd, FairRslad, Fairness, Forward, Kd, Mart, Memory, Objective, Rslad, Said, Sat,
     Targets, Trades,
 };
 use method::schedule::Schedule;
@@ -160,10 +160,16 @@ fn the_losses_of_objectives_agree_in_value_and_gradient() {
     let ard = Ard { alpha: 0.25, temperature: 30.0 };
     let adaad = AdaAd { alpha: 0.25, kl_scale: 0.1 };
     let kd = Kd { alpha: 0.9, temperature: 4.0 };
-    let objectives: [(&str, &dyn Objective); 6] = [
+    let (sat, trades, mart) = (Sat::default(), Trades::default(), Mart::default());
+    let smoothing = 0.4;
+    let objectives: [(&str, &dyn Objective); 10] = [
         ("rslad", &Rslad::default()),
-        ("trades", &Trades::default()),
-        ("sat", &Sat),
+        ("trades", &trades),
+        ("sat", &sat),
+        ("mart", &mart),
+        ("sat_smoothed", &Sat { smoothing }),
+        ("trades_smoothed", &Trades { smoothing, ..trades }),
+        ("mart_smoothed", &Mart { smoothing, ..mart }),
         ("ard", &ard),
         ("adaad", &adaad),
         ("kd", &kd),
@@ -218,7 +224,10 @@ fn what_attacks_climb_agrees_in_gradient() {
         (&Rslad::default() as &dyn Objective, "kl", false),
         (&Trades::default(), "kl_both", false),
         // SAT's loss is the mean, its attack climbs the sum.
-        (&Sat, "sat", true),
+        (&Sat::default(), "sat", true),
+        // The attack climbs the plain cross-entropy, whatever the loss does.
+        (&Sat { smoothing: 0.4 }, "sat", true),
+        (&Mart::default(), "sat", true),
     ] {
         for (leaves, mut wanted) in cases(name) {
             let factor = if is_mean { leaves.adversarial.dim(0).unwrap() as f64 } else { 1.0 };
@@ -246,7 +255,7 @@ fn options_of_objectives_do_what_they_say() {
         assert!(apart <= BOUND, "off by {apart:.1e}");
     };
     for ((leaves, whole), (_, alike)) in cases("trades").into_iter().zip(cases("kl_both")) {
-        agrees(&Trades { beta: 2.0 }, &leaves, mean(&whole) - 4.0 * mean(&alike));
+        agrees(&Trades { beta: 2.0, ..Trades::default() }, &leaves, mean(&whole) - 4.0 * mean(&alike));
     }
     for ((leaves, whole), (_, adversarial)) in cases("rslad").into_iter().zip(cases("kl")) {
         let usual = Rslad::default();

@@ -398,3 +398,8 @@ fn igdm_on_rslad_trains_resnet8_with_the_ramp_of_pytorch() {
 fn igdm_on_adaad_trains_resnet8_with_the_ramp_of_pytorch() {
     follow_live("adaad+igdm");
 }
+
+#[test]
+fn mart_trains_resnet8_as_in_pytorch() {
+    follow("mart", "resnet8");
+}

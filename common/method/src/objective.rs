@@ -16,6 +16,7 @@ mod iad;
 mod iad_ii;
 mod igdm;
 mod kd;
+mod mart;
 mod memory;
 mod mtard;
 mod natural;
@@ -39,6 +40,7 @@ pub use iad::{Iad, Introspection};
 pub use iad_ii::IadIi;
 pub use igdm::Igdm;
 pub use kd::Kd;
+pub use mart::Mart;
 pub use memory::Memory;
 pub use mtard::Mtard;
 pub use natural::Natural;
@@ -69,6 +71,7 @@ pub const OBJECTIVES: &Table<Row> = &[
     &adaad::ROW,
     &adaiad::ROW,
     &trades::ROW,
+    &mart::ROW,
     &sat::ROW,
     &natural::ROW,
 ];
@@ -173,6 +176,7 @@ mod tests {
             "mtard",
             "saad",
             "trades",
+            "mart",
             "sat",
             "natural",
         ];
@@ -189,9 +193,10 @@ mod tests {
 
     #[test]
     fn a_label_beyond_the_classes_is_no_target() {
-        let mut targets = targets(&Sat);
+        let sat = Sat::default();
+        let mut targets = targets(&sat);
         targets.labels = Tensor::new(&[3u32, 0, UNLABELLED], &Device::Cpu).unwrap();
-        let error = Sat.attack_target(&targets, 4).unwrap_err().to_string();
+        let error = sat.attack_target(&targets, 4).unwrap_err().to_string();
         assert!(error.contains("image 2 of the batch has label 4294967295, of 4 classes"), "{error}");
     }
 }

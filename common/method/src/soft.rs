@@ -49,6 +49,19 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
     log_softmax(logits)?.gather(&labels.unsqueeze(1)?, 1)?.squeeze(1)?.neg()
 }
 
+/// The same where `smoothing` of each label is spread over all classes alike, the label's own among them.
+///
+/// Source: arXiv:1512.00567, section 7; PyTorch's `CrossEntropyLoss(label_smoothing=smoothing)`. At 0 it is
+/// [`cross_entropy`], bit for bit.
+pub fn smoothed_cross_entropy(logits: &Tensor, labels: &Tensor, smoothing: f64) -> Result<Tensor> {
+    let right = cross_entropy(logits, labels)?;
+    if smoothing > 0.0 {
+        let alike = log_softmax(logits)?.mean(D::Minus1)?.neg()?;
+        return (right * (1.0 - smoothing))? + (alike * smoothing)?;
+    }
+    Ok(right)
+}
+
 /// The mean of values `(N,)` of images, each times its weight `(N,)` where there are weights; they are not normalised.
 pub fn mean_weighted(values: &Tensor, weights: Option<&Tensor>) -> Result<Tensor> {
     match weights {

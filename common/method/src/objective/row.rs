@@ -292,7 +292,6 @@ impl names::Row for Row {
             "b-mtard",
             "B-MTARD is not here; `mtard` balances the losses of two teachers, not their temperatures",
         ),
-        ("mart", "MART is not here; `trades` and `sat` train without a teacher"),
     ];
 }
 
