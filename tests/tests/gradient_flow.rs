@@ -1,0 +1,266 @@
+//! Which logits a loss differentiates, for every objective, as its paper or its released code has it.
+//!
+//! A term that is held constant where the method differentiates it trains another student, and no test of shapes or of
+//! descent notices: a public reproduction of TRADES held the target of its KL, lost four points, and had a test that
+//! asserted it. What is expected here is read in the released code; what an objective does is found by comparing its
+//! gradients with differences of its loss.
+
+use std::collections::BTreeMap;
+
+use candle_core::{DType, Device, Tensor, Var};
+use method::attack::Answers;
+use method::objective::{Epoch, Forward, Inner, Needs, OBJECTIVES, Objective, Options, Said, Targets, find};
+use method::rng::{Purpose, Stream};
+use method::schedule::Schedule;
+use method::soft::{cross_entropy, kl};
+use rslad_tests::values;
+
+use Flow::{Nothing, Part, Whole};
+use Forward::{Adversarial, Clean, Opposite};
+
+/// What a loss's gradient at the logits of one forward is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Flow {
+    /// The loss's derivative: every term that reads them is differentiated.
+    Whole,
+    /// Not that, and not zero: some term that reads them is a constant.
+    Part,
+    /// Zero: to the loss they are constants, or it gives them no weight.
+    Nothing,
+}
+
+/// An objective, the options under which all of its terms have weight, and the flow into each of its forwards, in their
+/// order: the order in which the released code's running statistics see them, too.
+struct Expected {
+    objective: &'static str,
+    options: &'static [(&'static str, f64)],
+    flows: &'static [(Forward, Flow)],
+    source: &'static str,
+}
+
+const EXPECTED: &[Expected] = &[
+    Expected {
+        objective: "rslad",
+        options: &[],
+        flows: &[(Adversarial, Whole), (Clean, Whole)],
+        source: "zibojia/RSLAD c40e04f, resnet18_rslad_cifar10.py: both student outputs, the teacher's under no_grad",
+    },
+    Expected {
+        objective: "ard",
+        options: &[("alpha", 0.25)],
+        flows: &[(Adversarial, Whole), (Clean, Whole)],
+        source: "goldblum/AdversariallyRobustDistillation 779ade3, main.py",
+    },
+    Expected {
+        objective: "absld",
+        options: &[],
+        flows: &[(Adversarial, Whole), (Clean, Whole)],
+        source: "zhaoshiji123/ABSLD 7407c3a: the temperatures are numbers of the epoch before",
+    },
+    Expected {
+        objective: "fair-rslad",
+        options: &[],
+        flows: &[(Adversarial, Whole), (Clean, Whole)],
+        source: "NISP-official/Fair-ARD 910c8cd, Fair-RSLAD.py: the weights are numbers of the epoch before",
+    },
+    Expected {
+        objective: "fair-ard",
+        options: &[("alpha", 0.25)],
+        flows: &[(Adversarial, Whole), (Clean, Whole)],
+        source: "NISP-official/Fair-ARD 910c8cd, Fair-ARD.py: likewise",
+    },
+    Expected {
+        objective: "kd",
+        options: &[],
+        flows: &[(Clean, Whole)],
+        source: "HobbitLong/RepDistiller, distiller_zoo/KD.py",
+    },
+    Expected {
+        objective: "adaad",
+        options: &[("alpha", 0.25)],
+        flows: &[(Clean, Whole), (Adversarial, Whole)],
+        source: "boyellow/AdaAD 9e5c6e5, main.py: the teacher's outputs are detached",
+    },
+    Expected {
+        objective: "iad",
+        options: &[("alpha", 0.25), ("begin", 0.0)],
+        flows: &[(Adversarial, Whole), (Adversarial, Nothing), (Clean, Whole), (Clean, Nothing)],
+        source: "ZFancy/IAD a8091a8, IAD-I.py: S(x) is not detached in the student's own term; a second x' is for nothing; \
+                 the second x has the logits of the first",
+    },
+    Expected {
+        objective: "iad-ii",
+        options: &[("begin", 0.0)],
+        flows: &[(Adversarial, Whole), (Clean, Whole)],
+        source: "ZFancy/IAD a8091a8, IAD-II.py: likewise",
+    },
+    Expected {
+        objective: "adaiad",
+        options: &[("alpha", 0.25), ("begin", 0.0)],
+        flows: &[(Clean, Whole), (Adversarial, Whole), (Clean, Nothing), (Clean, Nothing)],
+        source: "boyellow/AdaAD 9e5c6e5: likewise; the further x have the logits of the first",
+    },
+    Expected {
+        objective: "mtard",
+        options: &[],
+        flows: &[(Adversarial, Whole), (Clean, Whole)],
+        source: "zhaoshiji123/MTARD 6480a1b: the weights are numbers, at the first step a half each",
+    },
+    Expected {
+        objective: "saad",
+        options: &[("clean", 0.2)],
+        flows: &[(Adversarial, Whole), (Opposite, Whole), (Clean, Whole)],
+        source: "HongsinLee/saad 435e6b2, saad.py: the weights are the teacher's, which is asked under no_grad",
+    },
+    Expected {
+        objective: "trades",
+        options: &[],
+        flows: &[(Clean, Whole), (Adversarial, Whole), (Clean, Whole)],
+        source: "yaodongyu/TRADES 9d308f1, trades.py: softmax(model(x_natural)) is the KL's target, without detach",
+    },
+    Expected {
+        objective: "mart",
+        options: &[],
+        flows: &[(Clean, Whole), (Adversarial, Whole)],
+        source: "YisenWang/MART 1c2a930, mart.py: neither nat_probs nor true_probs is detached",
+    },
+    Expected {
+        objective: "sat",
+        options: &[("smoothing", 0.4)],
+        flows: &[(Adversarial, Whole)],
+        source: "MadryLab/cifar10_challenge, fzjcdt/FastAT_Benchmark 1d7105e, pgd_at.py",
+    },
+    Expected { objective: "natural", options: &[], flows: &[(Clean, Whole)], source: "cross-entropy" },
+];
+
+const IMAGES: usize = 5;
+const CLASSES: usize = 4;
+const EPOCH: Epoch = Epoch { number: 0, of: 1, schedule: Schedule::Cosine };
+
+/// `(5, 4)` values around zero, f64.
+fn logits(stream: usize) -> Tensor {
+    let mut values = vec![0.0; IMAGES * CLASSES];
+    Stream::new(5, Purpose::Eval, 0, stream).normals(&mut values);
+    Tensor::from_vec(values, (IMAGES, CLASSES), &Device::Cpu).unwrap()
+}
+
+fn targets(objective: &dyn Objective) -> Targets {
+    let [mut teacher, mut second] = [Said::default(), Said::default()];
+    for (stream, forward) in (0..).zip([Clean, Adversarial, Opposite]) {
+        teacher.push(forward, logits(1 + stream));
+        second.push(forward, logits(5 + stream));
+    }
+    let labels = Tensor::new(&[3u32, 0, 2, 1, 0], &Device::Cpu).unwrap();
+    Targets {
+        teacher,
+        second,
+        own_clean: Some(logits(4)),
+        memory: objective.memory(CLASSES),
+        ..Targets::new(EPOCH, (0..IMAGES).collect(), labels)
+    }
+}
+
+/// The loss at these logits, one tensor for each forward: the same images forwarded twice may have other ones, so that
+/// what flows into either is told apart.
+fn loss_at(objective: &dyn Objective, targets: &Targets, leaves: &[Tensor]) -> Tensor {
+    let mut said = Said::default();
+    for (forward, leaf) in objective.forwards(EPOCH).into_iter().zip(leaves) {
+        said.push(forward, leaf.clone());
+    }
+    objective.loss(&said, targets).unwrap()
+}
+
+/// What flows into each forward, found by central differences of the loss.
+fn flows(objective: &dyn Objective) -> Vec<(Forward, Flow)> {
+    const STEP: f64 = 1e-5;
+    let targets = targets(objective);
+    let forwards = objective.forwards(EPOCH);
+    let leaves: Vec<Var> =
+        (0..forwards.len()).map(|number| Var::from_tensor(&logits(10 + number)).unwrap()).collect();
+    let tensors: Vec<Tensor> = leaves.iter().map(|leaf| leaf.as_tensor().clone()).collect();
+    let gradients = loss_at(objective, &targets, &tensors).backward().unwrap();
+    let value = |place: usize, logits: Vec<f64>| {
+        let mut moved: Vec<Tensor> = tensors.iter().map(Tensor::detach).collect();
+        moved[place] = Tensor::from_vec(logits, (IMAGES, CLASSES), &Device::Cpu).unwrap();
+        loss_at(objective, &targets, &moved).to_dtype(DType::F64).unwrap().to_scalar::<f64>().unwrap()
+    };
+    let flow = |place: usize| {
+        let here = values(&tensors[place]);
+        let differences: Vec<f64> = (0..here.len())
+            .map(|logit| {
+                let moved = |by: f64| {
+                    let mut moved = here.clone();
+                    moved[logit] += by;
+                    value(place, moved)
+                };
+                (moved(STEP) - moved(-STEP)) / (2.0 * STEP)
+            })
+            .collect();
+        let gradient = gradients.get(&tensors[place]).map_or_else(|| vec![0.0; here.len()], values);
+        let largest =
+            |values: &[f64]| values.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
+        let apart: Vec<f64> = gradient.iter().zip(&differences).map(|(g, d)| g - d).collect();
+        if largest(&gradient) < 1e-12 {
+            Nothing
+        } else if largest(&apart) < 1e-6 * largest(&differences) {
+            Whole
+        } else {
+            Part
+        }
+    };
+    forwards.iter().copied().zip((0..forwards.len()).map(flow)).collect()
+}
+
+#[test]
+fn every_objective_differentiates_what_its_released_code_does() {
+    for row in OBJECTIVES {
+        let name = row.name;
+        let expected = EXPECTED.iter().find(|expected| expected.objective == name);
+        let expected =
+            expected.unwrap_or_else(|| panic!("{name} has no line in EXPECTED: read its released code"));
+        let options: BTreeMap<String, f64> =
+            expected.options.iter().map(|&(key, value)| (key.to_string(), value)).collect();
+        let objective = (row.make)(&Options::of(*row, &options).unwrap());
+        assert_eq!(flows(&*objective), expected.flows, "{name}: {}", expected.source);
+    }
+    for expected in EXPECTED {
+        find(expected.objective).unwrap();
+    }
+}
+
+/// Cross-entropy and a KL as in TRADES, whose target is held constant as in that reproduction, or not.
+struct Held {
+    target: bool,
+}
+
+impl Objective for Held {
+    fn needs(&self) -> Needs {
+        Needs::nothing()
+    }
+
+    fn inner(&self) -> Option<Inner> {
+        None
+    }
+
+    fn attack_loss(&self, _: &Answers, _: &Targets) -> candle_core::Result<Tensor> {
+        unreachable!("it does not attack")
+    }
+
+    fn forwards(&self, _: Epoch) -> Vec<Forward> {
+        vec![Clean, Adversarial]
+    }
+
+    fn loss(&self, said: &Said, targets: &Targets) -> candle_core::Result<Tensor> {
+        let (clean, adversarial) = (said.clean(), said.adversarial());
+        let right = cross_entropy(clean, &targets.labels)?.mean_all()?;
+        let alike = if self.target { kl(&clean.detach(), adversarial)? } else { kl(clean, adversarial)? };
+        right + alike.mean_all()?
+    }
+}
+
+#[test]
+fn a_target_that_is_held_constant_is_noticed() {
+    let held = |target| flows(&Held { target });
+    assert_eq!(held(false), [(Clean, Whole), (Adversarial, Whole)]);
+    assert_eq!(held(true), [(Clean, Part), (Adversarial, Whole)]);
+}
