@@ -252,6 +252,57 @@ mod tests {
     }
 
     #[test]
+    fn averages_perturbations_and_cycles_that_make_no_sense_are_refused_with_the_way_out() {
+        for (settings, wanted) in [
+            (&["ema=0.9", "swa=from:0.5"][..], "hint: one average is judged and published"),
+            (&["awp-warmup=3"], "hint: add --awp"),
+            (&["schedule=onecycle", "momentum=0.96"], "hint: choose --momentum from 0.05"),
+            (&["schedule=onecycle", "milestones=3"], "hint: drop them"),
+        ] {
+            let mut layers = minimal();
+            for setting in settings {
+                layers.set(setting).unwrap();
+            }
+            let error = layers.resolve().unwrap_err().to_string();
+            assert!(error.contains(wanted), "{settings:?}: {error}");
+        }
+        for bad in ["swa=0.5", "swa=from:1", "swa=from:", "awp=1", "awp=-1", "ema=1"] {
+            assert!(minimal().set(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_record_with_the_former_name_of_the_moving_average_is_the_same_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        let mut now = minimal();
+        now.set("ema=0.999").unwrap();
+        let now = now.resolve().unwrap();
+        let text = toml::to_string(&now).unwrap();
+        std::fs::write(&path, text.replace("ema = ", "average = ")).unwrap();
+        let mut then = Layers::defaults();
+        then.file(&path).unwrap();
+        assert_eq!(then.resolve().unwrap().differences(&now), Vec::<String>::new());
+        assert!(text.contains("ema = 0.999"), "{text}");
+    }
+
+    /// The settings that the log of `fzjcdt/FastAT_Benchmark`'s PGD-AT-WA on CIFAR-10 begins with, and its configuration.
+    #[test]
+    fn the_benchmark_of_fast_training_is_a_preset_with_its_smoothing_and_average() {
+        let mut layers = Layers::defaults();
+        layers.set("data=cifar10:nowhere").unwrap();
+        layers.preset("fastat-cifar10").unwrap();
+        let config = layers.resolve().unwrap();
+        assert_eq!(
+            (config.objective.as_str(), config.epochs, config.batch, config.steps),
+            ("sat", 100, 128, 10)
+        );
+        assert_eq!((config.lr, config.momentum, config.weight_decay), (0.1, 0.9, 5e-4));
+        assert_eq!((config.options["smoothing"], config.ema.unwrap().0), (0.4, 0.9995));
+        assert_eq!(config.schedule(), method::schedule::Schedule::OneCycle);
+    }
+
+    #[test]
     fn a_momentum_that_would_grow_without_end_is_refused() {
         for (bad, wanted) in [
             ("momentum=1.5", "less than 1"),

@@ -100,7 +100,7 @@ pub fn judges(config: &Config, epoch: usize) -> bool {
 pub fn judges_each_from(config: &Config) -> usize {
     let milestones = match config.schedule() {
         Schedule::After(milestones) => milestones,
-        Schedule::Multistep | Schedule::Cosine => Milestones::of(config.epochs),
+        Schedule::Multistep | Schedule::Cosine | Schedule::OneCycle => Milestones::of(config.epochs),
     };
     milestones.epochs().next().unwrap_or(config.epochs).min(config.epochs)
 }

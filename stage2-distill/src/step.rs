@@ -4,9 +4,11 @@ use candle_core::{Tensor, Var};
 use engine::{BatchStats, Engine, EngineError, Grads, Images, Keep, Network, Norm, Params, Pass, Tape};
 use method::attack::{Answers, At, Field, Starts, Victim};
 use method::average::Average;
+use method::awp::Awp;
 use method::objective::{Epoch, Forward, Inner, Marks, Memory, Objective, Said, Targets, UNLABELLED};
 use method::optim::Sgd;
 use method::rng::Purpose;
+use method::swa::Swa;
 use method::threat::Threat;
 
 /// What stays the same over a run's steps.
@@ -83,18 +85,27 @@ pub struct Moving {
     pub memory: Memory,
     /// The moving average of the student, where one is kept.
     pub average: Option<Average>,
+    /// The mean of the student at the ends of epochs, where one is kept.
+    pub swa: Option<Swa>,
+    /// How the weights are perturbed before each step, where they are.
+    pub awp: Option<Awp>,
 }
 
 impl Moving {
-    /// At the beginning of a run, without a moving average.
+    /// At the beginning of a run, without an average, unperturbed.
     pub fn new(params: Params, sgd: Sgd, memory: Memory) -> Self {
         let grads = Grads::zeros(params.layout(), params.precision());
-        Self { params, grads, sgd, memory, average: None }
+        Self { params, grads, sgd, memory, average: None, swa: None, awp: None }
+    }
+
+    /// The average of the student, where one is kept and has begun.
+    pub fn averaged(&self) -> Option<&Params> {
+        self.swa.as_ref().and_then(Swa::params).or(self.average.as_ref().map(Average::params))
     }
 
     /// The student that is judged and published: the average where one is kept.
     pub fn published(&self) -> &Params {
-        self.average.as_ref().map_or(&self.params, Average::params)
+        self.averaged().unwrap_or(&self.params)
     }
 }
 
@@ -193,7 +204,8 @@ impl TrainStep<'_> {
             })
         };
         let needs = self.objective.needs_in(epoch);
-        let average = Victim::new(self.engine, self.network, moving.published());
+        let average = moving.average.as_ref().map_or(&moving.params, Average::params);
+        let average = Victim::new(self.engine, self.network, average);
         for (said, about, network) in [
             (&mut targets.teacher, &needs.teacher.about, self.teacher),
             (&mut targets.second, &needs.second.about, self.second),
@@ -207,8 +219,33 @@ impl TrainStep<'_> {
             }
         }
 
+        let perturbed = match moving.awp {
+            Some(awp) if awp.acts(targets.epoch) => {
+                self.learn(moving, &of, &targets, false)?;
+                Some(awp.perturb(&mut moving.params, &moving.grads))
+            }
+            _ => None,
+        };
+        let learned = self.learn(moving, &of, &targets, true);
+        if let Some(perturbed) = perturbed {
+            perturbed.restore(&mut moving.params, &mut moving.grads, moving.sgd.weight_decay);
+        }
+        let (said, loss) = learned?;
+        self.objective.note(&said, &targets, &mut moving.memory)?;
+        Ok(Outcome { loss, adversarial })
+    }
+
+    /// The forwards of the objective, its loss, and the way back: leaves the gradients in `moving.grads`. The running
+    /// statistics move where `moves_statistics` says so.
+    fn learn(
+        &self,
+        moving: &mut Moving,
+        of: &dyn Fn(Forward) -> Result<Images, StepError>,
+        targets: &Targets,
+        moves_statistics: bool,
+    ) -> Result<(Said, f64), StepError> {
         let (mut answers, mut said) = (Vec::<Answer>::new(), Said::default());
-        for forward in self.objective.forwards(epoch) {
+        for forward in self.objective.forwards(targets.epoch) {
             // Under the batch's own statistics the same images get the same answer. All that a second forward does is to
             // move the running statistics again.
             let known = answers.iter().position(|answer| answer.forward == forward);
@@ -217,10 +254,12 @@ impl TrainStep<'_> {
                 answers.push(self.answer(&moving.params, forward, &of(forward)?)?);
             }
             let Answer { leaf, stats, .. } = &answers[place];
-            self.engine.move_statistics(self.network, &mut moving.params, stats)?;
+            if moves_statistics {
+                self.engine.move_statistics(self.network, &mut moving.params, stats)?;
+            }
             said.push(forward, leaf.as_tensor().clone());
         }
-        let loss = self.objective.loss(&said, &targets)?;
+        let loss = self.objective.loss(&said, targets)?;
         let value = loss.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()?;
         if !value.is_finite() {
             return Err(StepError::NotFinite(value));
@@ -233,8 +272,7 @@ impl TrainStep<'_> {
                 self.engine.backward(tape, &[Some(seed)], Some(&mut moving.grads))?;
             }
         }
-        self.objective.note(&said, &targets, &mut moving.memory)?;
-        Ok(Outcome { loss: value, adversarial })
+        Ok((said, value))
     }
 
     /// A training forward. Its statistics have moved nothing yet.

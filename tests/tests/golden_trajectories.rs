@@ -10,6 +10,7 @@ use engine::params::Precision;
 use engine::{Network, Params};
 use labels::Augment;
 use method::attack::Victim;
+use method::awp::Awp;
 use method::model::{self, Task};
 use method::objective::{self, Epoch};
 use method::optim::Sgd;
@@ -250,7 +251,8 @@ fn follow_in(name: &str, method: &str, architecture: &str) {
     assert_eq!(names, row.statistics.iter().collect::<Vec<_>>());
 
     let engine = reference_of(row.batch);
-    let known = objective::find(row.objective.as_deref().unwrap_or(method)).unwrap();
+    let (base, gamma) = method.split_once("+awp").map_or((method, None), |(base, _)| (base, Some(0.005)));
+    let known = objective::find(row.objective.as_deref().unwrap_or(base)).unwrap();
     let objective = objective::compose(known, &row.options, false).unwrap();
     let (asked, values_asked) = settings.network(&settings.live_teacher, settings.live_seed);
     let seed = settings.second_seed.unwrap_or(settings.live_seed);
@@ -268,6 +270,7 @@ fn follow_in(name: &str, method: &str, architecture: &str) {
     };
     let sgd = Sgd::new(&params, settings.momentum, settings.weight_decay);
     let mut moving = Moving::new(params, sgd, objective.memory(settings.classes));
+    moving.awp = gamma.map(|gamma| Awp { gamma, warmup: 0 });
     let place = format!("{method}/{architecture}");
     agrees(&moving, &golden, &place, 0);
     let losses = golden.values(&format!("{place}/losses"));
@@ -402,4 +405,14 @@ fn igdm_on_adaad_trains_resnet8_with_the_ramp_of_pytorch() {
 #[test]
 fn mart_trains_resnet8_as_in_pytorch() {
     follow("mart", "resnet8");
+}
+
+#[test]
+fn sat_under_weight_perturbation_trains_resnet8_as_in_pytorch() {
+    follow("sat+awp", "resnet8");
+}
+
+#[test]
+fn trades_under_weight_perturbation_trains_resnet8_as_in_pytorch() {
+    follow("trades+awp", "resnet8");
 }

@@ -2,6 +2,7 @@
 
 pub mod attack;
 pub mod average;
+pub mod awp;
 pub mod checkpoint;
 pub mod eval;
 pub mod model;
@@ -11,6 +12,7 @@ pub mod options;
 pub mod rng;
 pub mod schedule;
 pub mod soft;
+pub mod swa;
 pub mod threat;
 pub mod transform;
 pub mod view;

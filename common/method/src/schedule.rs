@@ -15,6 +15,11 @@ pub enum Schedule {
     Multistep,
     /// Half a cosine from the full rate to 0 at the end of the run.
     Cosine,
+    /// From 1/25 of the rate up to it in the first 30 % of the epochs, then down to 4e-6 of it, both by half a cosine; the
+    /// momentum moves against it ([`Schedule::momentum`]). PyTorch's `OneCycleLR` with one step an epoch, as fast
+    /// adversarial training's benchmark runs it (`fzjcdt/FastAT_Benchmark` 1d7105e, `main.py`: as many steps as epochs);
+    /// arXiv:1708.07120 has one step a batch.
+    OneCycle,
     /// x0.1 after each of these epochs, whatever the run's length. Its name is that of [`Self::Multistep`].
     #[serde(skip)]
     After(Milestones),
@@ -29,6 +34,7 @@ impl Schedule {
             Self::Cosine => {
                 return 0.5 * (1.0 + libm::cos(std::f64::consts::PI * epoch as f64 / epochs as f64));
             }
+            Self::OneCycle => return one_cycle(epoch, epochs, [0.04, 1.0, 0.04 / 1e4]),
         };
         0.1f64.powi(milestones.epochs().filter(|&drop| epoch >= drop).count() as i32)
     }
@@ -43,6 +49,27 @@ impl Schedule {
             other => other,
         }
     }
+
+    /// The momentum during `epoch` (from 0) of `epochs`, where a run's is `usual`: that, but in a cycle, where it begins and
+    /// ends [`SWING`] above and is as far below when the rate is full. PyTorch's 0.95, 0.85 and 0.95 for the usual 0.9.
+    pub fn momentum(self, usual: f64, epoch: usize, epochs: usize) -> f64 {
+        match self {
+            Self::OneCycle => one_cycle(epoch, epochs, [usual + SWING, usual - SWING, usual + SWING]),
+            Self::Multistep | Self::Cosine | Self::After(_) => usual,
+        }
+    }
+}
+
+/// How far from the usual momentum a cycle goes.
+pub const SWING: f64 = 0.05;
+
+/// A value that begins, culminates and ends at these: the first epoch has the first of them, the last the last.
+fn one_cycle(epoch: usize, epochs: usize, [first, top, last]: [f64; 3]) -> f64 {
+    let (epoch, end) = (epoch as f64, epochs as f64 - 1.0);
+    let turn = 0.3 * epochs as f64 - 1.0;
+    let (from, to, share) =
+        if epoch <= turn { (first, top, epoch / turn) } else { (top, last, (epoch - turn) / (end - turn)) };
+    to + (from - to) / 2.0 * (libm::cos(std::f64::consts::PI * share) + 1.0)
 }
 
 /// Epochs after which the learning rate falls tenfold: at most eight, ascending, none before the first epoch's end.
@@ -181,5 +208,30 @@ mod tests {
         assert!((Schedule::Cosine.factor(0, 10) - 1.0).abs() < 1e-15);
         assert!((Schedule::Cosine.factor(5, 10) - 0.5).abs() < 1e-15);
         assert!(Schedule::Cosine.factor(9, 10) < 0.03);
+    }
+
+    /// PyTorch 2.15's `OneCycleLR(SGD(lr=1, momentum=0.9), max_lr=1, total_steps=n)`, stepped n - 1 times: rate and momentum.
+    #[test]
+    fn a_cycle_of_one_step_an_epoch_has_the_rates_and_momenta_of_pytorch() {
+        const PYTORCH: [(usize, usize, f64, f64); 12] = [
+            (100, 0, 0.040_000_000_000_000_036, 0.95),
+            (100, 1, 0.042_813_780_565_907_456, 0.949_706_897_857_717_9),
+            (100, 15, 0.545_986_676_121_000_4, 0.897_293_054_570_729),
+            (100, 29, 1.0, 0.85),
+            (100, 30, 0.999_496_535_284_524_3, 0.850_050_346_672_934_2),
+            (100, 98, 0.000_507_464_715_475_787_9, 0.949_949_653_327_065_7),
+            (100, 99, 4e-6, 0.95),
+            (10, 1, 0.52, 0.899_999_999_999_999_9),
+            (10, 2, 1.0, 0.85),
+            (10, 7, 0.188_258_346_050_236_97, 0.931_174_490_092_936_6),
+            (2, 0, 0.811_745_653_949_763, 0.868_825_509_907_063_3),
+            (2, 1, 4e-6, 0.95),
+        ];
+        for (epochs, epoch, rate, momentum) in PYTORCH {
+            is(Schedule::OneCycle, epochs, &[(epoch, rate)]);
+            let found = Schedule::OneCycle.momentum(0.9, epoch, epochs);
+            assert!((found - momentum).abs() < 1e-15, "epoch {epoch} of {epochs}: {found}");
+        }
+        assert_eq!(Schedule::Cosine.momentum(0.9, 3, 10).to_bits(), 0.9f64.to_bits());
     }
 }

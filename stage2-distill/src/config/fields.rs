@@ -8,7 +8,7 @@ use method::schedule::{Milestones, Schedule};
 use method::threat::Fraction;
 
 use super::error::ConfigError;
-use super::value::{Share, Temperature};
+use super::value::{Share, Tail, Temperature};
 
 /// A whole run: a field for each row of [`SETTINGS`](super::SETTINGS). By default nothing is chosen.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -93,7 +93,13 @@ pub struct Config {
     /// Epochs after which it falls tenfold; RSLAD's, scaled to the run, where not given.
     pub milestones: Option<Milestones>,
     /// Share that a moving average of the weights keeps at each step; judged and published where it is given.
-    pub average: Option<Share>,
+    pub ema: Option<Share>,
+    /// The part of the run whose epochs' last weights are averaged; judged and published where it is given.
+    pub swa: Option<Tail>,
+    /// How far the weights are moved against the training before each step, relative to their norms.
+    pub awp: Option<f64>,
+    /// Epochs before the first in which they are.
+    pub awp_warmup: Option<usize>,
     /// What runs the networks: other engines round differently.
     pub engine: Kind,
     /// How a GPU stores maps in attacks and training; its engine's usual way where not given.

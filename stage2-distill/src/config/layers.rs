@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use method::objective::{self, OBJECTIVES};
-use method::schedule::Schedule;
+use method::schedule::{SWING, Schedule};
 use names::Unknown;
 use toml::de::{DeTable, DeValue};
 
@@ -210,6 +210,18 @@ impl Layers {
             (
                 config.nesterov && config.momentum == 0.0,
                 "nesterov was given to a momentum of 0, along which nothing moves\nhint: give a momentum, such as 0.9, or drop nesterov",
+            ),
+            (
+                config.ema.is_some() && config.swa.is_some(),
+                "both ema and swa were given\nhint: one average is judged and published: drop one of them",
+            ),
+            (
+                config.awp_warmup.is_some() && config.awp.is_none(),
+                "awp-warmup was given without awp\nhint: add --awp 0.005, or drop it",
+            ),
+            (
+                config.schedule == Schedule::OneCycle && !(SWING..1.0 - SWING).contains(&config.momentum),
+                "schedule onecycle moves the momentum 0.05 up and down, out of what a momentum can be\nhint: choose --momentum from 0.05 to below 0.95",
             ),
         ];
         match conflicts.into_iter().find(|(found, _)| *found) {

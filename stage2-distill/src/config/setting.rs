@@ -53,6 +53,9 @@ impl Row for Setting {
         ("model", "student"),
         ("loss", "objective"),
         ("device", "engine"),
+        // Its former name, which older folders have in their records.
+        ("average", "ema"),
+        ("awp-gamma", "awp"),
     ];
 
     const SIGNPOSTS: &'static [(&'static str, &'static str)] = &[
@@ -234,8 +237,10 @@ pub static SETTINGS: &Table<Setting> = &[
         &mut c.nesterov
     })
     .usually("false"),
-    &given("schedule", "NAME", "How the learning rate falls: multistep or cosine", |c| &mut c.schedule)
-        .usually("multistep"),
+    &given("schedule", "NAME", "How the learning rate falls: multistep, cosine or onecycle", |c| {
+        &mut c.schedule
+    })
+    .usually("multistep"),
     &given(
         "milestones",
         "EPOCHS",
@@ -243,11 +248,25 @@ pub static SETTINGS: &Table<Setting> = &[
         |c| &mut c.milestones,
     ),
     &given(
-        "average",
+        "ema",
         "X",
         "Judge and publish a moving average of the weights that keeps this share at each step",
-        |c| &mut c.average,
+        |c| &mut c.ema,
     ),
+    &given(
+        "swa",
+        "from:X",
+        "Judge and publish the mean of the weights after each epoch from this share of the run on",
+        |c| &mut c.swa,
+    ),
+    &given(
+        "awp",
+        "X",
+        "Before each step move every layer's weights against it by this share of their norm",
+        |c| &mut c.awp,
+    )
+    .below(1.0),
+    &given("awp-warmup", "N", "Epochs of the run that do without it", |c| &mut c.awp_warmup),
     &place("engine", "NAME", "What runs the networks; a run may go on on another", |c| &mut c.engine)
         .usually("cpu"),
     &place("precision", "NAME", "How a GPU attacks and trains: bf16, f16, tf32 or f32", |c| &mut c.precision),

@@ -186,6 +186,23 @@ impl Named for Temperature {
     }
 }
 
+/// The last part of a run: from this share of it on.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Tail(pub f64);
+
+impl Named for Tail {
+    fn read(text: &str, least: u32) -> Result<Self, String> {
+        let share = text.strip_prefix("from:").and_then(|share| Share::read(share.trim(), least).ok());
+        share
+            .map(|share| Self(share.0))
+            .ok_or_else(|| "wanted from:X with X from 0 to below 1, as in from:0.5".into())
+    }
+
+    fn write(&self) -> toml::Value {
+        format!("from:{}", self.0).into()
+    }
+}
+
 impl Named for bool {
     fn read(text: &str, _: u32) -> Result<Self, String> {
         text.parse().map_err(|_| "wanted true or false".into())
@@ -212,7 +229,7 @@ impl Named for Fraction {
 
 impl Named for Schedule {
     fn read(text: &str, _: u32) -> Result<Self, String> {
-        toml::Value::from(text).try_into().map_err(|_| "wanted multistep or cosine".into())
+        toml::Value::from(text).try_into().map_err(|_| "wanted multistep, cosine or onecycle".into())
     }
 
     fn write(&self) -> toml::Value {

@@ -3,6 +3,9 @@
 use method::attack::Victim;
 use method::eval::EvalError;
 use method::model;
+use method::objective::Epoch;
+use method::swa::Swa;
+use method::view::epoch_order;
 use serde_json::json;
 
 use super::{Going, Run, State};
@@ -19,13 +22,18 @@ impl Run<'_> {
         }
         let at = self.at(going.state.epoch);
         let epoch = at.number + 1;
+        let before = going.moving.swa.clone();
+        if let Err(error) = self.average(going, at) {
+            return Err(closes_later(error, before, going));
+        }
         let loss = going.state.loss_sum / self.train.len() as f64;
         let rate = self.rate(at);
         let State { step, seconds, .. } = going.state;
         let mut line = json!({"epoch": epoch, "step": step, "loss": loss, "lr": rate, "seconds": seconds});
         let mut said = format!("epoch {epoch}/{} loss {loss:.4}", self.config.epochs);
         if !self.selection.places.is_empty() && select::judges(self.config, epoch) {
-            let standing = self.judge(going, epoch)?;
+            let judged = self.judge(going, epoch);
+            let standing = judged.map_err(|error| closes_later(error, before, going))?;
             let on = if self.config.paper_selection { "test" } else { "holdout" };
             let (clean, robust) = (standing.clean_percent(), standing.robust_percent());
             said = format!("{said}, clean {clean:.1} {} {robust:.1}", select::SELECTED_BY);
@@ -51,6 +59,27 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Takes the epoch's student into the mean of those at the ends of epochs, where one is kept, and measures its
+    /// statistics on the training images in the epoch's views: the clean ones, on which the field's code measures them
+    /// after adversarial training, too (HongsinLee/saad, `update_bn` over its training images after each epoch).
+    fn average(&self, going: &mut Going, at: Epoch) -> Result<(), RunError> {
+        let Self { config, around, .. } = self;
+        let Moving { swa: Some(swa), params, .. } = &mut going.moving else { return Ok(()) };
+        if !swa.take(around.engine, params, at.number + 1)? {
+            return Ok(());
+        }
+        going.progress.about(&format!("averaging epoch {}/{}", at.number + 1, at.of));
+        let step = going.state.step;
+        let order = epoch_order(config.seed, at.number, &self.train);
+        let batches = order.chunks(config.batch).map(|places| {
+            if around.stop.requested() {
+                return Err(RunError::Interrupted { step });
+            }
+            self.supply.images(&self.dataset, places, config.seed, at)
+        });
+        swa.reestimate(around.engine, &self.network, batches)
+    }
+
     fn judge(&self, going: &mut Going, epoch: usize) -> Result<Standing, RunError> {
         let victim = Victim::new(self.around.engine, &self.network, going.moving.published());
         let dataset = self.selection.test.as_ref().unwrap_or(&self.dataset);
@@ -61,9 +90,7 @@ impl Run<'_> {
                 !stop.requested()
             });
         match judged {
-            // All steps of the epoch are done and none of its judging: the next process judges it again.
             Err(RunError::Common(cli::Error::Eval(EvalError::Interrupted))) => {
-                going.checkpoint()?;
                 Err(RunError::Interrupted { step: going.state.step })
             }
             judged => judged,
@@ -101,4 +128,14 @@ impl Run<'_> {
         let left = left.join(", ");
         RunError::Diverged { epoch: state.epoch + 1, step, error: Box::new(error), left }
     }
+}
+
+/// What is done where the user stops before an epoch is closed: all of its steps are done, and the next process closes
+/// it from the beginning, with the average as it was.
+fn closes_later(error: RunError, before: Option<Swa>, going: &mut Going) -> RunError {
+    if !matches!(error, RunError::Interrupted { .. }) {
+        return error;
+    }
+    going.moving.swa = before;
+    going.checkpoint().err().unwrap_or(error)
 }

@@ -32,6 +32,7 @@ impl Run<'_> {
         };
         let epoch = self.at(going.state.epoch);
         let rate = self.rate(epoch);
+        going.moving.sgd.momentum = epoch.schedule.momentum(config.momentum, epoch.number, epoch.of);
         let order = epoch_order(config.seed, epoch.number, &self.train);
         let done_epochs = epoch.number * self.train.len();
         let (before, began) = (going.state.seconds, Instant::now());

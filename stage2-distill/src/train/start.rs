@@ -4,13 +4,15 @@ use std::path::Path;
 
 use cli::warn;
 use data::{Dataset, DatasetSpec, Split as DataSplit};
-use engine::Work;
 use engine::params::Precision;
+use engine::{Params, Work};
 use method::average::Average;
+use method::awp::Awp;
 use method::checkpoint::{Found, Store, Unusable};
 use method::eval::Exam;
 use method::model::{self, Task};
 use method::optim::Sgd;
+use method::swa::Swa;
 
 use super::{Run, Selection, State, Surroundings};
 use crate::config::Config;
@@ -102,8 +104,7 @@ pub(super) fn start<'a>(
     refuse_lost(around, &folder, &found)?;
     let mut state = State::fresh(inputs, objective.memory(dataset.classes()));
     let mut sgd = Sgd::new(&params, config.momentum, config.weight_decay).nesterov(config.nesterov);
-    let decay = config.average.map(|share| share.0);
-    let mut average = decay.map(|decay| Average::new(decay, &params));
+    let mut kept = None;
     if let Some(restored) = found.restored {
         refuse_other_inputs(around, &restored.state, &state)?;
         if restored.state.best.is_some() && !folder.best().exists() {
@@ -113,20 +114,29 @@ pub(super) fn start<'a>(
             )));
         }
         *sgd.velocity_mut() = restored.velocity;
-        if restored.state.step > 0 {
-            average = decay.zip(restored.average).map(|(decay, values)| Average::resumed(decay, values));
-        }
-        (params, state) = (restored.params, restored.state);
+        (params, state, kept) = (restored.params, restored.state, restored.average);
     }
     for (path, why) in &found.unusable {
         if let Unusable::Damaged(why) = why {
             warn(format_args!("passed over {}: {why}", path.display()));
         }
     }
-    let moving = Moving { average, ..Moving::new(params, sgd, state.objective.clone()) };
+    let moving = accompanied(Moving::new(params, sgd, state.objective.clone()), config, &state, kept);
     let train = split.train;
     let run = Run { config, around, dataset, selection, train, network, objective, supply, folder };
     Ok((run, moving, state, store))
+}
+
+/// With what the run does to the student besides training it: averages, the way they were where a checkpoint `kept` one,
+/// and perturbation.
+fn accompanied(moving: Moving, config: &Config, state: &State, kept: Option<Params>) -> Moving {
+    let average = config.ema.map(|share| match &kept {
+        Some(values) if state.step > 0 => Average::resumed(share.0, values.clone()),
+        _ => Average::new(share.0, &moving.params),
+    });
+    let swa = config.swa.map(|tail| Swa::from_share(tail.0, config.epochs).resumed(state.epoch, kept));
+    let awp = config.awp.map(|gamma| Awp { gamma, warmup: config.awp_warmup.unwrap_or(0) });
+    Moving { average, swa, awp, ..moving }
 }
 
 /// What the run learns from, by content.

@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use cli::Progress;
-use method::average::Average;
 use method::checkpoint::Store;
 use method::objective::Memory;
 use serde::{Deserialize, Serialize};
@@ -78,8 +77,7 @@ impl Going {
         let Self { moving, state, store, metrics, .. } = self;
         state.metrics_bytes = metrics.sync()?;
         state.objective = moving.memory.clone();
-        let Moving { params, sgd, average, .. } = moving;
-        let average = average.as_ref().map(Average::params);
-        Ok(store.save(state.step, params, sgd.velocity(), average, state)?)
+        let Moving { params, sgd, .. } = &*moving;
+        Ok(store.save(state.step, params, sgd.velocity(), moving.averaged(), state)?)
     }
 }

@@ -207,6 +207,8 @@ fn flag(setting: &'static Setting) -> Arg {
     let arg = Arg::new(setting.key).long(setting.key).help(format!("{}{default}", setting.help));
     // A number below zero is a value that is refused, no flag.
     let arg = arg.value_name(setting.value).allow_negative_numbers(true);
+    // What it was called before: people's scripts, and the commands in older folders.
+    let arg = if setting.key == "ema" { arg.alias("average") } else { arg };
     if setting.is_switch() {
         // Alone it says true; `--flag=false` takes back what a preset or a file says.
         return arg.num_args(0..=1).require_equals(true).default_missing_value("true");
@@ -265,7 +267,7 @@ mod tests {
             let mut layers = Layers::defaults();
             layers.put("test", setting.key, value).is_ok() && layers.value(setting) != usual.value(setting)
         };
-        ["7", "0.25", "1/255", "true", "cosine", "reference", "f16"]
+        ["7", "0.25", "1/255", "true", "cosine", "reference", "f16", "from:0.5"]
             .iter()
             .find(takes)
             .expect("some value is another")

@@ -63,16 +63,70 @@ fn an_interrupt_saves_the_step_and_exits_75() {
 #[test]
 fn a_moving_average_is_what_is_published_and_survives_an_interrupt() {
     let scene = Scene::new();
-    let more = ["--average", "0.9", "--epochs", "40", "--holdout", "30"];
+    let more = ["--ema", "0.9", "--epochs", "40", "--holdout", "30"];
     scene.train("whole", &more).succeeds();
     interrupted(&scene, &more);
     assert_eq!(scene.student("stopped"), scene.student("whole"));
     scene.train("plain", &more[2..]).succeeds();
     assert_ne!(scene.student("plain"), scene.student("whole"));
-    scene.train("nothing", &["--average", "0", "--epochs", "40", "--holdout", "30"]).succeeds();
+    scene.train("nothing", &["--ema", "0", "--epochs", "40", "--holdout", "30"]).succeeds();
     assert_eq!(scene.student("nothing"), scene.student("plain"), "what keeps nothing is the student itself");
     let other = scene.train("whole", &["--average", "0.5", "--epochs", "40", "--holdout", "30"]);
-    other.refused(2, &["average: 0.9, 0.5"]);
+    other.refused(2, &["ema: 0.9, 0.5"]);
+    // What it was called before, as commands and records of older runs have it.
+    let record = scene.path("whole/config.toml");
+    let older = std::fs::read_to_string(&record).unwrap().replace("\nema = ", "\naverage = ");
+    assert!(older.contains("\naverage = 0.9\n"), "{older}");
+    std::fs::write(&record, older).unwrap();
+    let again = scene.train("whole", &["--average", "0.9", "--epochs", "40", "--holdout", "30"]).succeeds();
+    assert!(again.stderr.contains("at its end already"), "{}", again.stderr);
+}
+
+#[test]
+fn the_mean_of_the_ends_of_epochs_is_what_is_published_and_survives_kills_and_interrupts() {
+    let scene = Scene::new();
+    let more = ["--swa", "from:0.2", "--epochs", "40", "--holdout", "30"];
+    let began = Instant::now();
+    scene.train("whole", &more).succeeds();
+    let whole = began.elapsed();
+    let best = |run: &str| std::fs::read(scene.path(run).join("best.safetensors")).unwrap();
+    interrupted(&scene, &more);
+    assert_eq!(scene.student("stopped"), scene.student("whole"));
+    let arguments = Scene::training("killed", &more);
+    for kill in 1..7u32 {
+        let mut child = scene.command(&arguments).stderr(std::process::Stdio::piped()).spawn().unwrap();
+        std::thread::sleep(whole * kill / 20);
+        // By turns while it works and, asked first, between its steps: in an epoch, an average or a judging.
+        if kill % 2 == 0 {
+            std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+        } else {
+            child.kill().unwrap();
+        }
+        child.wait().unwrap();
+    }
+    scene.run(&arguments).succeeds();
+    assert_eq!(scene.student("killed"), scene.student("whole"));
+    assert_eq!([best("stopped"), best("killed")], [best("whole"), best("whole")]);
+    scene.train("plain", &more[2..]).succeeds();
+    assert_ne!(scene.student("plain"), scene.student("whole"));
+}
+
+/// The mean of one student is that student, with statistics of its own: the last epoch alone is at a share of 0.9.
+#[test]
+fn the_mean_of_one_end_has_the_students_weights_and_other_statistics() {
+    let scene = Scene::new();
+    scene.train("plain", &["--epochs", "2"]).succeeds();
+    scene.train("mean", &["--epochs", "2", "--swa", "from:0.9"]).succeeds();
+    let tensors = |run: &str| {
+        let file = weights::read(&scene.path(run).join("student.safetensors")).unwrap();
+        file.iter().map(|(name, tensor)| (name.to_string(), tensor.to_f64())).collect::<Vec<_>>()
+    };
+    let (plain, mean) = (tensors("plain"), tensors("mean"));
+    assert_eq!(plain.len(), mean.len());
+    for ((name, plain), (_, mean)) in plain.iter().zip(&mean) {
+        let measured = name.contains("running_") || name.contains("num_batches");
+        assert_eq!(plain == mean, !measured, "{name}");
+    }
 }
 
 /// What a run's newest checkpoint says its objective remembers.

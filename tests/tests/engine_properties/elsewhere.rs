@@ -12,9 +12,11 @@ use engine::{
 };
 use method::attack::Victim;
 use method::average::Average;
-use method::objective::{Epoch, Forward, OBJECTIVES, Options};
+use method::awp::Awp;
+use method::objective::{Epoch, Forward, OBJECTIVES, Objective, Options, Trades};
 use method::optim::Sgd;
 use method::schedule::Schedule;
+use method::swa::Swa;
 use method::threat::Threat;
 use rslad_tests::{reference, values};
 use stage2_distill::step::{Batch, Moving, Seen, TrainStep};
@@ -291,4 +293,41 @@ fn training_where_memory_is_elsewhere_gives_the_same_bits_and_brings_nothing_but
         assert!(found == state(&trained(&here, None).0), "{}", row.name);
     }
     assert_eq!(whole_attacks, ["rslad", "absld", "kd", "mtard", "saad", "trades", "mart", "sat", "natural"]);
+}
+
+/// Both are computed on the host, so that values cross; their bits are those of an engine whose memory is the host's.
+#[test]
+fn perturbed_weights_and_the_mean_of_epochs_are_the_same_bits_where_memory_is_elsewhere() {
+    let small = network("tiny-cnn", [3, 16, 16], Precision::F64);
+    let trades = Trades::default();
+    let trained = |engine: &dyn Engine| {
+        let step = TrainStep {
+            engine,
+            network: &small.network,
+            objective: &trades,
+            teacher: None,
+            second: None,
+            threat: Threat::linf(8.0 / 255.0),
+            steps: 3,
+            step_size: 2.0 / 255.0,
+            seed: 1,
+        };
+        let sgd = Sgd::new(&small.params, 0.9, 2e-4);
+        let mut moving = Moving::new(small.params.clone(), sgd, trades.memory(10));
+        moving.awp = Some(Awp { gamma: 0.1, warmup: 1 });
+        let mut swa = Swa::from_share(0.0, 3);
+        for number in 0..3 {
+            let labels = Tensor::new(&[3u32, 0, 7], &Device::Cpu).unwrap();
+            let epoch = Epoch { number, of: 3, schedule: Schedule::Cosine };
+            let clean = Seen::only(small.images(&IDS).into());
+            step.run(&mut moving, Batch::of(clean, labels, IDS.to_vec(), epoch), 0.05).unwrap();
+            swa.take(engine, &moving.params, number + 1).unwrap();
+        }
+        let batches = [[0, 1], [2, 3]].map(|ids| Ok::<Images, EngineError>(small.images(&ids).into()));
+        swa.reestimate(engine, &small.network, batches).unwrap();
+        let mean = swa.params().unwrap();
+        let arenas = [moving.params.trainable(), moving.sgd.velocity(), mean.trainable(), mean.statistics()];
+        arenas.into_iter().flat_map(|arena| arena.to_f64(0..arena.len())).collect::<Vec<_>>()
+    };
+    assert!(trained(&Elsewhere::new()) == trained(&reference(2)));
 }
