@@ -101,6 +101,13 @@ const PUBLISHED: &[Published] = &[
         forwards: &[Clean, Adversarial, Clean],
     },
     Published {
+        objective: "mart",
+        source: "YisenWang/MART 1c2a930, mart.py: eval() before the attack, train() after it; model(x), model(x')",
+        epoch: 0,
+        attack: 0,
+        forwards: &[Clean, Adversarial],
+    },
+    Published {
         // Madry's own code attacks in training mode; which one is meant stands beside the objective.
         objective: "sat",
         source: "boyellow/AdaAD 9e5c6e5, AT_helper.py: Madry_PGD in eval(); the loss is of x' alone",
