@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use cli::{MachineArgs, help};
 
-use crate::Result;
+use crate::{Error, Result};
 
 pub mod estimate;
 pub mod import;
@@ -38,6 +38,12 @@ pub enum Verb {
 impl Verb {
     /// Does it, on this machine, and says what came of it.
     pub fn run(&self, machine: MachineArgs) -> Result<()> {
+        if let (Self::Plan(_) | Self::Import(_), Some(flag)) = (self, machine.given()) {
+            return Err(Error::Usage {
+                what: format!("{flag} says what runs a network, and this command runs none"),
+                hint: "leave it out".into(),
+            });
+        }
         match self {
             Self::Run(args) => args.run(machine),
             Self::Verify(args) => args.run(machine),

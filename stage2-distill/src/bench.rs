@@ -66,6 +66,8 @@ pub struct Timing {
     pub student: String,
     /// The engine.
     pub engine: &'static str,
+    /// `cpu`, or the name of the card.
+    pub device: String,
     /// What was timed.
     pub mode: Mode,
     /// Images at a time.
@@ -142,8 +144,11 @@ impl fmt::Display for Timing {
     /// A few lines, at most 80 columns wide.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { student, engine, mode, batch, threads, repetitions, .. } = self;
-        let head = format!("{student}, {mode:?} of {batch} images, {engine}, {threads} threads");
-        writeln!(f, "{}", head.to_lowercase())?;
+        let head = format!("{student}, {mode:?} of {batch} images, {engine}").to_lowercase();
+        match self.device.as_str() {
+            "cpu" => writeln!(f, "{head}, {threads} threads")?,
+            card => writeln!(f, "{head}, {card}")?,
+        }
         writeln!(
             f,
             "median of {repetitions}: {:.2} ms, half within {:.1} %; {:.0} images/s",
@@ -203,6 +208,7 @@ pub fn bench(bench: &Bench) -> Result<Timing, RunError> {
     Ok(Timing {
         student: bench.student.into(),
         engine: bench.engine.name(),
+        device: bench.engine.hardware().device,
         mode: bench.mode,
         batch: bench.batch,
         threads: bench.threads,

@@ -41,6 +41,11 @@ impl MachineArgs {
         given.map_or(1, NonZeroUsize::get)
     }
 
+    /// The flag that says what runs networks, where one was given: of no use to a command that runs none.
+    pub fn given(&self) -> Option<&'static str> {
+        self.engine.map(|_| "--device").or_else(|| self.precision.map(|_| "--precision"))
+    }
+
     /// The machine, with the usual engine where none was asked for.
     pub fn machine(&self) -> Machine {
         let engine = self.engine.unwrap_or_default();

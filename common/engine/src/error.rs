@@ -34,7 +34,7 @@ pub enum EngineError {
     #[error("interrupted\nhint: nothing of it was kept; run the same command again")]
     Interrupted,
     #[error(
-        "--precision {precision} is for GPUs, and the device is {engine}\nhint: leave it out, or choose --device cuda"
+        "precision {precision} is for GPUs, and the device is {engine}\nhint: leave it out (a file's too), or choose --device cuda"
     )]
     Precisions { engine: &'static str, precision: &'static str },
     #[error(transparent)]

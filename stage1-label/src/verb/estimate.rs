@@ -72,6 +72,19 @@ fn assignment(text: &str) -> std::result::Result<(String, f64), String> {
 
 impl EstimateArgs {
     pub(super) fn run(&self, machine: MachineArgs) -> Result<()> {
+        let chosen = machine.machine().engine;
+        if let Some(precision) =
+            machine.precision.filter(|&one| one != Storage::F32 && !chosen.has_precisions())
+        {
+            return Err(Error::Usage {
+                what: format!(
+                    "precision {} is for GPUs, and the device is {}",
+                    precision.name(),
+                    chosen.name()
+                ),
+                hint: "leave it out, or choose --device cuda".into(),
+            });
+        }
         Ok(cli::show(&run(self, &machine.machine())?, self.json)?)
     }
 }

@@ -33,6 +33,12 @@ pub struct VerifyArgs {
 
 impl VerifyArgs {
     pub(super) fn run(&self, machine: MachineArgs) -> Result<()> {
+        if let (None, Some(flag)) = (self.recompute, machine.given()) {
+            return Err(Error::Usage {
+                what: format!("{flag} says what runs a network, and none is run"),
+                hint: "add --recompute N with --teacher and --data, or drop it".into(),
+            });
+        }
         let (findings, result) = run(self, machine.machine());
         print(&findings.checked)?;
         for note in &findings.notes {

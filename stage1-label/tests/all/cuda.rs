@@ -142,7 +142,7 @@ fn a_gpu_that_will_not_do_is_refused_in_a_line_with_a_way_out() {
     let old = [("RSLAD_FAKE_CUDA_CAPABILITY", "75")];
     on(&old, &["--device", "cuda", "--precision", "bf16"], &["7.5, and bf16 needs 8.0", "--precision f16"]);
     on(&[("RSLAD_FAKE_CUDA_CAPABILITY", "70")], &cuda, &["7.0, and f16 needs 7.5", "--device cpu"]);
-    refused(&[], &["--device", "cpu", "--precision", "bf16"], &["--precision bf16 is for GPUs"]);
+    refused(&[], &["--device", "cpu", "--precision", "bf16"], &["precision bf16 is for GPUs"]);
     // A chip that cannot do f32's sums says so, and labels.
     let place = Place::new();
     let run = digits(&place.path("labels")).args(cuda).env("LD_LIBRARY_PATH", driver);

@@ -214,3 +214,20 @@ fn a_gpu_that_is_not_there_leaves_no_folder() {
         &["7.5, and bf16 needs 8.0", "--precision f16"],
     );
 }
+
+#[test]
+fn a_benchmark_names_the_card_it_ran_on() {
+    let Some(driver) = emulated_driver("a benchmark names the card") else { return };
+    let scene = Scene::new();
+    let words =
+        ["bench", "--student", "tiny-cnn", "--input", "1x28x28", "--batch", "2", "--repetitions", "1"];
+    let on = |more: &[&str]| {
+        let mut command = scene.command(&[&words[..], &["--mode", "forward"], more].concat());
+        Finished::of(&command.env("LD_LIBRARY_PATH", &driver).output().unwrap()).succeeds().stdout
+    };
+    assert!(on(&["--device", "cuda", "--json"]).contains(r#""device": "emulated GPU 0""#));
+    assert!(
+        on(&["--device", "cuda"]).starts_with("tiny-cnn, forward of 2 images, cuda-f32, emulated GPU 0\n")
+    );
+    assert!(on(&["--threads", "1"]).contains(", 1 threads\n"));
+}
