@@ -5,7 +5,7 @@ use std::path::Path;
 
 use disk::Existing;
 use method::eval::Report;
-use method::objective::{Asked, Needs};
+use method::objective::{Asks, Epoch, Passes};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
@@ -37,14 +37,13 @@ const TRAINED: &str = "trained.json";
 impl Trained {
     /// Of a training that has come to its end.
     pub(super) fn of(summary: &Summary, config: &Config, folder: &Path) -> Result<Self, RunError> {
-        let seen = (summary.epochs * summary.train_images) as u64;
         Ok(Self {
             epochs: summary.epochs,
             steps: summary.steps,
             train_images: summary.train_images,
             best_epoch: summary.best.map(|best| best.epoch),
             minutes: RunFolder::seconds(folder)? / 60.0,
-            teacher_forwards: seen * asked(config)?,
+            teacher_forwards: summary.train_images as u64 * asked(config)?,
         })
     }
 
@@ -66,17 +65,19 @@ impl Trained {
     }
 }
 
-/// How often teachers are run for each image of an epoch: on its clean views where no label set answers, on what the loss
-/// reads besides, and in the steps of the attack.
+/// How often teachers are run for each image that a run trains on, over all its epochs: where no label set answers, and
+/// about what a step makes. A forward with its image gradient is one.
 fn asked(config: &Config) -> Result<u64, RunError> {
     let objective = config.objective()?;
-    let of = |asked: &Asked, is_cached: bool| {
-        let clean = if asked.wants_clean() && !is_cached { objective.views() } else { 0 };
-        let others = asked.about.iter().filter(|forward| !forward.is_clean()).count();
-        (clean + others + if asked.climbed { config.steps } else { 0 }) as u64
-    };
-    let Needs { teacher, second, .. } = objective.needs();
-    Ok(of(&teacher, config.labels.is_some()) + of(&second, config.second_labels.is_some()))
+    let schedule = objective.schedule(config.schedule(), config.epochs);
+    let asks =
+        |asks: Asks, is_cached: bool| asks.live + asks.climbed + if is_cached { 0 } else { asks.cached };
+    let each = (0..config.epochs).map(|number| {
+        let epoch = Epoch { number, of: config.epochs, schedule };
+        let Passes { teacher, second, .. } = Passes::of(objective.as_ref(), epoch, config.steps);
+        (asks(teacher, config.labels.is_some()) + asks(second, config.second_labels.is_some())) as u64
+    });
+    Ok(each.sum())
 }
 
 /// How a run's student was judged. Accuracies are in percent, keyed by attack.
