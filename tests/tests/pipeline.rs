@@ -316,7 +316,7 @@ fn igdm_on_rslad_reads_clean_answers_from_a_label_set_and_asks_its_teacher_about
     assert_ne!(both, scene.online());
     let error = scene.train_adding("alone", igdm, &[("labels", &labels)]).unwrap_err();
     assert_eq!(error.exit(), Exit::Refused);
-    let words = ["no label set can answer", "--teacher WEIGHTS beside --labels"];
+    let words = ["rslad with igdm asks", "no label set can answer", "--teacher WEIGHTS beside --labels"];
     assert!(words.iter().all(|word| error.to_string().contains(word)), "{error}");
     let (row, network) = model::build("tiny-cnn-x2", Task { input: [1, 28, 28], classes: 10 }).unwrap();
     let params = model::initialise(&network, row.init, 100, Precision::F32);

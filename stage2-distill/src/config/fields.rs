@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use engine::{Kind, Storage};
-use method::objective::{self, Objective};
+use method::objective::{self, ADDITIONS, Objective};
 use method::schedule::{Milestones, Schedule};
 use method::threat::Fraction;
 
@@ -114,6 +114,17 @@ impl Config {
     /// The objective with its options and what is added to it.
     pub fn objective(&self) -> Result<Box<dyn Objective>, ConfigError> {
         Ok(objective::compose(objective::find(&self.objective)?, &self.options, self.as_published)?)
+    }
+
+    /// What the objective is called with what is added to it, as in `rslad with igdm`.
+    pub fn named_objective(&self) -> String {
+        let added = ADDITIONS.iter().map(|addition| addition.name);
+        let added: Vec<&str> = added.filter(|&name| self.options.contains_key(name)).collect();
+        if added.is_empty() {
+            self.objective.clone()
+        } else {
+            format!("{} with {}", self.objective, added.join(" and "))
+        }
     }
 
     /// How the learning rate is to fall, at the milestones given or at the usual ones.

@@ -142,7 +142,7 @@ impl Asking<'_> {
     }
 
     fn refuse(&self, named: &Named, asked: &Asked) -> Result<(), RunError> {
-        let (objective, prefix) = (&self.config.objective, named.prefix);
+        let (objective, prefix) = (self.config.named_objective(), named.prefix);
         let (has_labels, has_network) = (named.labels.is_some(), named.weights.is_some());
         let and_labels = if has_labels { format!(" and --{prefix}labels") } else { String::new() };
         let which = if prefix.is_empty() { "a teacher" } else { "a second teacher" };
