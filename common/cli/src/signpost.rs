@@ -122,9 +122,9 @@ pub(crate) fn instead_of(
         return Some(match objective.filter(|name| !owners.contains(&name.as_str())) {
             Some(other) => format!(
                 "{flag} is an option of {}, and the objective is {other}: leave it out, or `--objective {first} --set {flag}={value}`",
-                owners.join(" and ")
+                listed(&owners)
             ),
-            None => format!("it is an option of {}, given as `--set {flag}={value}`", owners.join(" and ")),
+            None => format!("it is an option of {}, given as `--set {flag}={value}`", listed(&owners)),
         });
     }
     if TYPES.contains(&flag.as_str()) {
@@ -136,6 +136,14 @@ pub(crate) fn instead_of(
         return Some(way.into());
     }
     WAYS.iter().find(|(foreign, _)| foreign.contains(&flag.as_str())).map(|(_, way)| (*way).into())
+}
+
+/// `a`, `a and b`, `a, b and c`.
+fn listed(names: &[&str]) -> String {
+    match names {
+        [rest @ .., last] if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        _ => names.concat(),
+    }
 }
 
 #[cfg(test)]
@@ -152,7 +160,7 @@ mod tests {
         assert_eq!(instead_of("--learning_rate", &distill).unwrap(), "it is called --lr here");
         assert_eq!(instead_of("--learning_rate", &label), None);
         assert!(
-            instead_of("--beta", &distill).unwrap().contains("an option of trades, given as `--set beta=1`")
+            instead_of("--beta", &distill).unwrap().contains("given as `--set beta=1`")
         );
         let said = |flag: &str| match flag {
             "--beta" => Some("6".to_owned()),
@@ -160,7 +168,7 @@ mod tests {
         };
         assert_eq!(
             super::instead_of("--beta", &distill, &said).unwrap(),
-            "beta is an option of trades, and the objective is sat: leave it out, or `--objective trades --set beta=6`"
+            "beta is an option of fair-rslad, fair-ard, trades and mart, and the objective is sat: leave it out, or `--objective fair-rslad --set beta=6`"
         );
         let has = |command: &str| ["train", "eval"].contains(&command);
         assert_eq!(super::command("Test", &has), Some("it is called `eval` here"));
