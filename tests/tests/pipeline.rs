@@ -296,8 +296,7 @@ fn an_objective_that_asks_a_live_teacher_is_refused_a_label_set_and_learns_from_
     for more in [vec![adaad, ("labels", &scene.text("labels"))], vec![adaad]] {
         let error = scene.train("refused", &more).unwrap_err();
         assert_eq!(error.exit(), Exit::Refused);
-        let words =
-            ["adaad asks the teacher about images that its attack makes", "no label set", "--teacher"];
+        let words = ["adaad asks the teacher about adversarial images", "no label set", "--teacher"];
         assert!(words.iter().all(|word| error.to_string().contains(word)), "{error}");
         assert!(!scene.path("refused").exists());
     }
@@ -340,7 +339,7 @@ fn mtards_natural_half_is_the_same_from_a_label_set_and_from_the_second_teacher(
     assert!(error.to_string().contains("learns from a second teacher, and none was given"), "{error}");
     let iad = [("objective", "iad-ii"), ("teacher", teacher.as_str()), ("second-labels", labels.as_str())];
     let error = scene.train("two", &iad).unwrap_err().to_string();
-    assert!(error.contains("iad-ii asks the second teacher about images that its attack makes"), "{error}");
+    assert!(error.contains("iad-ii asks the second teacher about adversarial images"), "{error}");
 }
 
 #[test]

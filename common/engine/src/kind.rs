@@ -170,7 +170,7 @@ mod tests {
         let start = Start { precision: Some(Storage::Bf16), ..START };
         for name in ["cpu", "reference"] {
             let error = name.parse::<Kind>().unwrap().start(&start).err().expect("refused").to_string();
-            assert!(error.contains("--precision bf16") && error.contains("hint:"), "{error}");
+            assert!(error.contains("precision bf16 is for GPUs") && error.contains("hint:"), "{error}");
         }
     }
 }

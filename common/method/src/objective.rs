@@ -119,7 +119,8 @@ mod tests {
         let mut memory = objective.memory(4);
         let per_class: Vec<String> = memory.names().map(str::to_owned).collect();
         for name in per_class {
-            memory.row_mut(&name).copy_from_slice(&[0.5, 0.9, 1.7, 3.1]);
+            let row = memory.row_mut(&name);
+            row.copy_from_slice(&[0.5, 0.9, 1.7, 3.1][..row.len()]);
         }
         Targets {
             teacher,

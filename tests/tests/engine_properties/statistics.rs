@@ -1,6 +1,5 @@
 //! Which forwards move BatchNorm's running statistics, and in which order, as the released code of each method does it.
 
-use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use candle_core::{Device, Tensor};
@@ -11,7 +10,7 @@ use engine::{
 };
 use method::attack::Victim;
 use method::average::Average;
-use method::objective::{self, Epoch, OBJECTIVES, Options};
+use method::objective::{self, Epoch, OBJECTIVES};
 use method::optim::Sgd;
 use method::schedule::Schedule;
 use method::threat::Threat;
@@ -29,13 +28,16 @@ enum Of {
     Attack,
     Adversarial,
     Clean,
+    Opposite,
 }
 
-use Of::{Adversarial, Attack, Clean};
+use Of::{Adversarial, Attack, Clean, Opposite};
 
 /// The attack's forwards in training mode, if it has any, then the others, as the code at the source runs them.
 struct Published {
     objective: &'static str,
+    /// What is added to it.
+    add: &'static [(&'static str, f64)],
     source: &'static str,
     /// Of the 300 of a run, from 0, for methods that do not always run the same.
     epoch: usize,
@@ -46,6 +48,7 @@ struct Published {
 const PUBLISHED: &[Published] = &[
     Published {
         objective: "rslad",
+        add: &[],
         source: "zibojia/RSLAD c40e04f: model.eval() in rslad_inner_loss, train() before it forwards x'; then x",
         epoch: 0,
         attack: 0,
@@ -53,6 +56,7 @@ const PUBLISHED: &[Published] = &[
     },
     Published {
         objective: "ard",
+        add: &[],
         source: "goldblum/AdversariallyRobustDistillation 779ade3, main.py: net.train() alone; x, though alpha is 1",
         epoch: 0,
         attack: STEPS,
@@ -60,6 +64,7 @@ const PUBLISHED: &[Published] = &[
     },
     Published {
         objective: "absld",
+        add: &[],
         source: "zhaoshiji123/ABSLD 7407c3a, absld_loss.py: as RSLAD's",
         epoch: 0,
         attack: 0,
@@ -67,6 +72,7 @@ const PUBLISHED: &[Published] = &[
     },
     Published {
         objective: "fair-rslad",
+        add: &[],
         source: "NISP-official/Fair-ARD 910c8cd, Fair-RSLAD.py: as RSLAD's; counting forwards nothing of its own",
         epoch: 0,
         attack: 0,
@@ -74,6 +80,7 @@ const PUBLISHED: &[Published] = &[
     },
     Published {
         objective: "fair-ard",
+        add: &[],
         source: "the same, Fair-ARD.py: net.train() alone, the attack returns basic_net(x'), then basic_net(x)",
         epoch: 0,
         attack: STEPS,
@@ -81,13 +88,95 @@ const PUBLISHED: &[Published] = &[
     },
     Published {
         objective: "kd",
+        add: &[],
         source: "HobbitLong/RepDistiller, helper/loops.py: the student forwards each batch once",
         epoch: 0,
         attack: 0,
         forwards: &[Clean],
     },
     Published {
+        objective: "iad",
+        add: &[],
+        source: "ZFancy/IAD a8091a8, IAD-I.py: net.train() alone; the attack returns basic_net(x'), x' for nothing, x",
+        epoch: 59,
+        attack: STEPS,
+        forwards: &[Adversarial, Adversarial, Clean],
+    },
+    Published {
+        objective: "iad",
+        add: &[],
+        source: "the same from `begin` on: x once more, in the second term",
+        epoch: 60,
+        attack: STEPS,
+        forwards: &[Adversarial, Adversarial, Clean, Clean],
+    },
+    Published {
+        objective: "iad-ii",
+        add: &[],
+        source: "the same, IAD-II.py: the attack returns basic_net(x')",
+        epoch: 39,
+        attack: STEPS,
+        forwards: &[Adversarial],
+    },
+    Published {
+        objective: "iad-ii",
+        add: &[],
+        source: "the same from `begin` on: basic_net(x) in the second half",
+        epoch: 40,
+        attack: STEPS,
+        forwards: &[Adversarial, Clean],
+    },
+    Published {
+        objective: "mtard",
+        add: &[],
+        source: "zhaoshiji123/MTARD 6480a1b: mtard_inner_loss_ce forwards x' in train(); then x",
+        epoch: 0,
+        attack: 0,
+        forwards: &[Adversarial, Clean],
+    },
+    Published {
+        objective: "saad",
+        add: &[],
+        source: "HongsinLee/saad 295121c, saad.py: student_plus, student_minus, student_clean",
+        epoch: 0,
+        attack: 0,
+        forwards: &[Adversarial, Opposite, Clean],
+    },
+    Published {
+        objective: "adaiad",
+        add: &[],
+        source: "boyellow/AdaAD 9e5c6e5, main.py, AdaAD_with_IAD1: x, x', and x for hard labels of no weight",
+        epoch: 59,
+        attack: 0,
+        forwards: &[Clean, Adversarial, Clean],
+    },
+    Published {
+        objective: "adaiad",
+        add: &[],
+        source: "the same from `IAD_begin` on: x once more",
+        epoch: 60,
+        attack: 0,
+        forwards: &[Clean, Adversarial, Clean, Clean],
+    },
+    Published {
+        objective: "rslad",
+        add: &[("igdm", 0.9)],
+        source: "Xavaitron/VLM_Distillation, rslad_IGDM_cifar100.py: x' in the inner loss; plus, clean, minus",
+        epoch: 0,
+        attack: 0,
+        forwards: &[Adversarial, Adversarial, Clean, Opposite],
+    },
+    Published {
         objective: "adaad",
+        add: &[("igdm", 5.0)],
+        source: "the same, adaad_IGDM_cifar100.py: plus, clean, minus, and inputs_adv again",
+        epoch: 0,
+        attack: 0,
+        forwards: &[Adversarial, Clean, Opposite, Adversarial],
+    },
+    Published {
+        objective: "adaad",
+        add: &[],
         source: "boyellow/AdaAD 9e5c6e5, main.py: eval() in the attack; ori_outputs first, then adv_outputs",
         epoch: 0,
         attack: 0,
@@ -95,6 +184,7 @@ const PUBLISHED: &[Published] = &[
     },
     Published {
         objective: "trades",
+        add: &[],
         source: "yaodongyu/TRADES 9d308f1, trades.py: eval() in the attack; model(x), model(x'), model(x) again",
         epoch: 0,
         attack: 0,
@@ -110,6 +200,7 @@ const PUBLISHED: &[Published] = &[
     Published {
         // Madry's own code attacks in training mode; which one is meant stands beside the objective.
         objective: "sat",
+        add: &[],
         source: "boyellow/AdaAD 9e5c6e5, AT_helper.py: Madry_PGD in eval(); the loss is of x' alone",
         epoch: 0,
         attack: 0,
@@ -117,6 +208,7 @@ const PUBLISHED: &[Published] = &[
     },
     Published {
         objective: "natural",
+        add: &[],
         source: "the definition: one forward of each batch",
         epoch: 0,
         attack: 0,
@@ -252,7 +344,8 @@ fn every_objective_moves_the_running_statistics_as_often_and_in_the_order_of_its
     }
     for listed in PUBLISHED {
         let row = objective::find(listed.objective).unwrap();
-        let objective = (row.make)(&Options::of(row, &BTreeMap::new()).unwrap());
+        let added = listed.add.iter().map(|&(key, value)| (key.to_owned(), value)).collect();
+        let objective = objective::compose(row, &added, false).unwrap();
         let engine = Watching::new();
         let step = TrainStep {
             engine: &engine,
@@ -277,9 +370,13 @@ fn every_objective_moves_the_running_statistics_as_often_and_in_the_order_of_its
 
         let clean = values(&small.images(&IDS));
         let adversarial = outcome.adversarial.map(|images| values(images.tensor().unwrap()));
+        let opposite = adversarial.as_ref().map(|adversarial| -> Vec<f64> {
+            clean.iter().zip(adversarial).map(|(x, found)| x - (found - x)).collect()
+        });
         let of = |images: Vec<f64>| match images {
             images if images == clean => Clean,
             images if Some(&images) == adversarial.as_ref() => Adversarial,
+            images if Some(&images) == opposite.as_ref() => Opposite,
             _ => Attack,
         };
         let found: Vec<Of> = engine.moves().into_iter().map(of).collect();
