@@ -157,7 +157,7 @@ fn loss_of(objective: &dyn Objective, leaves: &Leaves) -> Result<Tensor> {
 #[test]
 fn the_losses_of_objectives_agree_in_value_and_gradient() {
     // Their published alpha is 1; at 1/4 both terms show.
-    let ard = Ard { alpha: 0.25, temperature: 30.0 };
+    let ard = Ard { alpha: 0.25, temperature: 30.0, drops_once: false };
     let adaad = AdaAd { alpha: 0.25, kl_scale: 0.1 };
     let kd = Kd { alpha: 0.9, temperature: 4.0 };
     let (sat, trades, mart) = (Sat::default(), Trades::default(), Mart::default());
@@ -189,9 +189,10 @@ fn the_losses_of_objectives_agree_in_value_and_gradient() {
 /// classes give those, and the table is passed over.
 #[test]
 fn the_losses_of_fair_objectives_weigh_each_image_in_both_terms() {
-    let fairness = Fairness { beta: 2.0, lightest: 5.0 / 6.0, heaviest: 2.5, added: 0.0 };
+    let fairness = Fairness { beta: 2.0, lightest: 5.0 / 6.0, heaviest: 2.5, added: 0.0, least_kappa: 1e-5 };
+    let ard = Ard { alpha: 0.25, temperature: 30.0, drops_once: false };
     let fair_rslad = FairRslad { rslad: Rslad::default(), fairness };
-    let fair_ard = FairArd { ard: Ard { alpha: 0.25, temperature: 30.0 }, fairness };
+    let fair_ard = FairArd { ard, fairness };
     let mut compared = 0;
     for (name, objective) in [("fair_rslad", &fair_rslad as &dyn Objective), ("fair_ard", &fair_ard)] {
         for (mut leaves, wanted) in cases(name) {

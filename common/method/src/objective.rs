@@ -184,6 +184,19 @@ mod tests {
         assert_eq!(with_target, wanted);
     }
 
+    /// Their authors' loops set the rate to a tenth of the first one at each milestone.
+    #[test]
+    fn the_second_drop_of_loops_that_lose_it_is_there_unless_they_are_wanted_as_published() {
+        let given = Schedule::After("100,150".parse().unwrap());
+        for name in ["ard", "fair-ard"] {
+            for (as_published, rate) in [(false, 0.01), (true, 0.1)] {
+                let made = compose(find(name).unwrap(), &BTreeMap::new(), as_published).unwrap();
+                let factor = made.schedule(given, 200).factor(150, 200);
+                assert!((factor - rate).abs() < 1e-15, "{name}: {factor}");
+            }
+        }
+    }
+
     #[test]
     fn rslad_at_another_temperature_has_no_target() {
         for (temperature, there) in [(1.0, true), (1.5, false), (0.5, false)] {

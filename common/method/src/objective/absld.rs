@@ -39,7 +39,7 @@ pub(super) static ROW: Row = Row {
     name: "absld",
     summary: "rslad with a teacher's temperature per class, sharper for harder classes (arXiv:2312.05508)",
     options: &[rslad::ALPHA, rslad::KL_SCALE, RATE, COLDEST, HOTTEST],
-    as_published: None,
+    as_published: Some("both targets are softened by the product of both temperatures"),
     make: |options| {
         Box::new(Absld {
             alpha: options.get(rslad::ALPHA.key),
@@ -47,6 +47,7 @@ pub(super) static ROW: Row = Row {
             rate: options.get(RATE.key),
             coldest: options.get(COLDEST.key),
             hottest: options.get(HOTTEST.key),
+            is_shared: options.as_published(),
         })
     },
 };
@@ -59,8 +60,8 @@ pub(super) static ROW: Row = Row {
 /// clean apart: `T_k <- clip(T_k - r (R_k - mean R) / max |R - mean R|, 0.5, 5)`. r is 0.1 times the learning rate's
 /// factor in the epoch that follows: the authors' code lowers both before it moves the temperatures.
 ///
-/// Differences from the authors' code: it divides both targets by the product of both temperatures, because they share
-/// storage; here each has its own, as in the paper. It sums R over a class's images, here it is their mean, which on
+/// Differences from the authors' code: it divides both targets, the attack's too, by the product of both temperatures,
+/// because they share storage; here each has its own, as in the paper, unless `as-published` is chosen. It sums R over a class's images, here it is their mean, which on
 /// balanced classes moves the temperatures alike. A class without images in an epoch keeps its temperatures and does not
 /// count in the mean.
 #[derive(Clone, Copy, Debug)]
@@ -75,6 +76,8 @@ pub struct Absld {
     pub coldest: f64,
     /// Upper bound of temperatures.
     pub hottest: f64,
+    /// Whether both targets are softened by both temperatures.
+    pub is_shared: bool,
 }
 
 /// The temperatures of the adversarial term, one per class.
@@ -87,14 +90,17 @@ const CLEAN_LOSS: &str = "loss-clean";
 /// Images that they are sums of.
 const IMAGES: &str = "images";
 
-/// The teacher's logits, each image's divided by its class's temperature.
-fn softened(targets: &Targets, temperatures: &str) -> Result<Tensor> {
-    let teacher = targets.teacher.clean();
-    let divisors = targets.memory.of_images(temperatures, &targets.labels, teacher)?;
-    teacher.broadcast_div(&divisors.unsqueeze(1)?)
-}
-
 impl Absld {
+    /// The teacher's logits, each image's divided by its class's temperature.
+    fn softened(&self, targets: &Targets, side: &str) -> Result<Tensor> {
+        let divided = |logits: &Tensor, side: &str| {
+            let divisors = targets.memory.of_images(side, &targets.labels, logits)?;
+            logits.broadcast_div(&divisors.unsqueeze(1)?)
+        };
+        let teacher = targets.teacher.clean();
+        if self.is_shared { divided(&divided(teacher, ADVERSARIAL)?, CLEAN) } else { divided(teacher, side) }
+    }
+
     /// Moves one side's temperatures by what an epoch found.
     fn move_by(&self, temperatures: &mut [f64], losses: &[f64], images: &[f64], rate: f64) {
         let seen = || (0..losses.len()).filter(|&class| images[class] > 0.0);
@@ -120,11 +126,11 @@ impl Objective for Absld {
     }
 
     fn attack_loss(&self, answers: &Answers, targets: &Targets) -> Result<Tensor> {
-        kl(&softened(targets, ADVERSARIAL)?, &answers.student)
+        kl(&self.softened(targets, ADVERSARIAL)?, &answers.student)
     }
 
     fn attack_target(&self, targets: &Targets, _: usize) -> Result<Option<Tensor>> {
-        softmax(&softened(targets, ADVERSARIAL)?).map(Some)
+        softmax(&self.softened(targets, ADVERSARIAL)?).map(Some)
     }
 
     fn forwards(&self, _: Epoch) -> Vec<Forward> {
@@ -132,8 +138,8 @@ impl Objective for Absld {
     }
 
     fn loss(&self, said: &Said, targets: &Targets) -> Result<Tensor> {
-        let adversarial = kl(&softened(targets, ADVERSARIAL)?, said.adversarial())?.mean_all()?;
-        let clean = kl(&softened(targets, CLEAN)?, said.clean())?.mean_all()?;
+        let adversarial = kl(&self.softened(targets, ADVERSARIAL)?, said.adversarial())?.mean_all()?;
+        let clean = kl(&self.softened(targets, CLEAN)?, said.clean())?.mean_all()?;
         ((adversarial * self.alpha)? + (clean * (1.0 - self.alpha))?)? * self.kl_scale
     }
 
@@ -171,7 +177,8 @@ mod tests {
     /// By hand, from the formula: the mean risk is 2, the widest gap 1.
     #[test]
     fn a_harder_class_gets_a_lower_temperature_within_the_bounds() {
-        let absld = Absld { alpha: 0.5, kl_scale: 0.1, rate: 0.1, coldest: 0.95, hottest: 5.0 };
+        let absld =
+            Absld { alpha: 0.5, kl_scale: 0.1, rate: 0.1, coldest: 0.95, hottest: 5.0, is_shared: false };
         let mut memory = absld.memory(4);
         memory.row_mut(ADVERSARIAL_LOSS).copy_from_slice(&[6.0, 2.0, 0.0, 2.0]);
         memory.row_mut(CLEAN_LOSS).copy_from_slice(&[2.0, 2.0, 0.0, 1.0]);
@@ -184,7 +191,8 @@ mod tests {
 
     #[test]
     fn the_rate_falls_with_the_epoch_after_which_the_learning_rate_falls() {
-        let absld = Absld { alpha: 0.5, kl_scale: 0.1, rate: 0.1, coldest: 0.5, hottest: 5.0 };
+        let absld =
+            Absld { alpha: 0.5, kl_scale: 0.1, rate: 0.1, coldest: 0.5, hottest: 5.0, is_shared: false };
         for (number, moved) in [(213, 0.1), (214, 0.01)] {
             let mut memory = absld.memory(2);
             memory.row_mut(ADVERSARIAL_LOSS).copy_from_slice(&[3.0, 1.0]);
@@ -192,6 +200,29 @@ mod tests {
             absld.close_epoch(Epoch { number, of: 300, schedule: Schedule::Multistep }, &mut memory);
             let found = memory.row(ADVERSARIAL);
             assert!((found[0] - (1.0 - moved)).abs() < 1e-12 && (found[1] - (1.0 + moved)).abs() < 1e-12);
+        }
+    }
+
+    /// By numpy: the logits are 4, 0, -4 and the temperatures of their class 2 and 4.
+    #[test]
+    fn as_published_both_targets_are_softened_by_the_product_of_both_temperatures() {
+        let usual =
+            Absld { alpha: 0.5, kl_scale: 1.0, rate: 0.1, coldest: 0.5, hottest: 5.0, is_shared: false };
+        let device = &candle_core::Device::Cpu;
+        let epoch = Epoch { number: 0, of: 1, schedule: Schedule::Cosine };
+        let mut targets = Targets::new(epoch, vec![0], Tensor::new(&[1u32], device).unwrap());
+        targets.teacher.push(Forward::Clean, Tensor::new(&[[4.0f64, 0.0, -4.0]], device).unwrap());
+        targets.memory = usual.memory(3);
+        targets.memory.row_mut(ADVERSARIAL)[1] = 2.0;
+        targets.memory.row_mut(CLEAN)[1] = 4.0;
+        for (is_shared, wanted) in
+            [(false, [[2.0, 0.0, -2.0], [1.0, 0.0, -1.0]]), (true, [[0.5, 0.0, -0.5]; 2])]
+        {
+            let absld = Absld { is_shared, ..usual };
+            for (side, wanted) in [ADVERSARIAL, CLEAN].into_iter().zip(wanted) {
+                let found = absld.softened(&targets, side).unwrap().to_vec2::<f64>().unwrap();
+                assert_eq!(found, [wanted], "{side}");
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ use super::needs::{Forward, Needs};
 use super::row::{Epoch, Inner, Objective, Row, Said, Targets};
 use crate::attack::{Answers, Start};
 use crate::options::{Choice, Options};
+use crate::schedule::Schedule;
 use crate::soft::{cross_entropy, kl, mean_weighted, one_hot, tempered};
 
 pub(super) const ALPHA: Choice = Choice {
@@ -26,11 +27,14 @@ pub(super) const TEMPERATURE: Choice = Choice {
     help: "divisor of both networks' logits; the teacher's term is multiplied by its square",
 };
 
+/// What the released loops of ARD and Fair-ARD do.
+pub(super) const ONE_DROP: &str = "the learning rate falls at its first milestone alone";
+
 pub(super) static ROW: Row = Row {
     name: "ard",
     summary: "a teacher's clean logits, much softened, as the target on PGD images (arXiv:1905.09747)",
     options: &[ALPHA, TEMPERATURE],
-    as_published: None,
+    as_published: Some(ONE_DROP),
     make: |options| Box::new(Ard::of(options)),
 };
 
@@ -43,19 +47,26 @@ pub(super) static ROW: Row = Row {
 ///
 /// As in its authors' code (goldblum/AdversariallyRobustDistillation, main.py), the KL is averaged over batch *and*
 /// classes, hence the 1 / K; the paper's sum is K times as large. That code trains 200 epochs and means to lower the rate
-/// after 100 and 150, but lowers it from the first rate each time: only the drop after 100 acts (`--milestones 100`).
+/// after 100 and 150, but lowers it from the first rate each time: only the drop after 100 acts. Here all drops do, unless
+/// `as-published` is chosen.
 #[derive(Clone, Copy, Debug)]
 pub struct Ard {
     /// Weight of the teacher's term.
     pub alpha: f64,
     /// Divisor of both networks' logits.
     pub temperature: f64,
+    /// Whether the learning rate falls at its first milestone alone.
+    pub drops_once: bool,
 }
 
 impl Ard {
     /// As chosen.
     pub(super) fn of(options: &Options) -> Self {
-        Self { alpha: options.get(ALPHA.key), temperature: options.get(TEMPERATURE.key) }
+        Self {
+            alpha: options.get(ALPHA.key),
+            temperature: options.get(TEMPERATURE.key),
+            drops_once: options.as_published(),
+        }
     }
 
     /// The loss with a weight `(N,)` on each image, or none.
@@ -81,6 +92,10 @@ impl Ard {
 impl Objective for Ard {
     fn needs(&self) -> Needs {
         Needs::cached_labels()
+    }
+
+    fn schedule(&self, schedule: Schedule, epochs: usize) -> Schedule {
+        if self.drops_once { schedule.first_drop_only(epochs) } else { schedule }
     }
 
     fn inner(&self) -> Option<Inner> {

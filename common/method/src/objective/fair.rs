@@ -37,9 +37,6 @@ const HEAVIEST: Choice = Choice {
 /// The options that both methods have besides their own.
 pub(super) const OPTIONS: [Choice; 3] = [BETA, LIGHTEST, HEAVIEST];
 
-/// Below this a class counts as one that withstands nothing.
-const NEXT_TO_NOTHING: f64 = 1e-5;
-
 /// How classes are weighed.
 ///
 /// kappa of an image is the number of the attack's iterates that the student still gets right, the start counted and the
@@ -48,9 +45,9 @@ const NEXT_TO_NOTHING: f64 = 1e-5;
 /// are 1.
 ///
 /// The authors divide a class's sum by N / K, the mean where classes are balanced. Here a class is divided by its own
-/// images, and one without images in an epoch keeps its weight and counts for nothing. A class that withstands no step at
-/// all makes Fair-RSLAD's published weights not a number, since only Fair-ARD adds 1e-5 to each k; here both count at
-/// least 1e-5 there, so that such classes share all the weight before it is clamped.
+/// images, and one without images in an epoch keeps its weight and counts for nothing. To each k Fair-ARD adds 1e-5, as
+/// published; Fair-RSLAD counts at least 1e-5. Classes that withstand no step at all share all the weight before it is
+/// clamped.
 #[derive(Clone, Copy, Debug)]
 pub struct Fairness {
     /// The power.
@@ -61,6 +58,8 @@ pub struct Fairness {
     pub heaviest: f64,
     /// What is added to each class's kappa.
     pub added: f64,
+    /// The least that it counts then. With neither, a class that withstands nothing has a weight that is no number.
+    pub least_kappa: f64,
 }
 
 /// The classes' weights.
@@ -71,10 +70,10 @@ const WITHSTOOD: &str = "withstood";
 const IMAGES: &str = "images";
 
 impl Fairness {
-    /// As chosen; `added` belongs to the method.
-    pub(super) fn of(options: &Options, added: f64) -> Self {
+    /// As chosen; `added` and `least_kappa` belong to the method.
+    pub(super) fn of(options: &Options, added: f64, least_kappa: f64) -> Self {
         let [beta, lightest, heaviest] = OPTIONS.map(|choice| options.get(choice.key));
-        Self { beta, lightest, heaviest, added }
+        Self { beta, lightest, heaviest, added, least_kappa }
     }
 
     /// What it remembers when a run begins.
@@ -105,7 +104,7 @@ impl Fairness {
         let seen: Vec<usize> = (0..images.len()).filter(|&class| images[class] > 0.0).collect();
         let urgency = |class: usize| {
             let kappa = withstood[class] / images[class] + self.added;
-            (1.0 / kappa.max(NEXT_TO_NOTHING)).powf(self.beta)
+            (1.0 / kappa.max(self.least_kappa)).powf(self.beta)
         };
         let sum: f64 = seen.iter().map(|&class| urgency(class)).sum();
         let weights = memory.row_mut(WEIGHT);
@@ -122,7 +121,8 @@ impl Fairness {
 mod tests {
     use super::*;
 
-    const RSLAD: Fairness = Fairness { beta: 2.0, lightest: 5.0 / 6.0, heaviest: 5.0 / 2.0, added: 0.0 };
+    const RSLAD: Fairness =
+        Fairness { beta: 2.0, lightest: 5.0 / 6.0, heaviest: 5.0 / 2.0, added: 0.0, least_kappa: 1e-5 };
 
     fn weighed(fairness: Fairness, withstood: &[f64], images: &[f64]) -> Vec<f64> {
         let mut memory = Fairness::memory(images.len());
@@ -154,14 +154,22 @@ mod tests {
     /// The published code of Fair-RSLAD divides by zero there, and its next loss is not a number.
     #[test]
     fn classes_that_withstand_nothing_share_the_weight_and_absent_ones_keep_theirs() {
-        for added in [0.0, 1e-5] {
-            let found =
-                weighed(Fairness { added, ..RSLAD }, &[0.0, 6.0, 0.0, 9.0, 0.0], &[3.0, 2.0, 0.0, 3.0, 1.0]);
+        for (added, least_kappa) in [(0.0, 1e-5), (1e-5, 0.0)] {
+            let fairness = Fairness { added, least_kappa, ..RSLAD };
+            let found = weighed(fairness, &[0.0, 6.0, 0.0, 9.0, 0.0], &[3.0, 2.0, 0.0, 3.0, 1.0]);
             // Four classes share 4 between two.
             let heavy = [found[0], found[4]];
             assert!(heavy.iter().all(|weight| (weight - 2.0).abs() < 1e-9), "{found:?}");
             assert_eq!(found[1..4], [5.0 / 6.0, 1.0, 5.0 / 6.0]);
         }
         assert_eq!(weighed(RSLAD, &[0.0; 3], &[2.0; 3]), [1.0; 3]);
+    }
+
+    /// PyTorch 2: `w = (1 / torch.tensor([0., 3.])) ** 2; torch.clamp(w * (2 / w.sum()), 5/6, 5/2)` is [nan, 0.8333].
+    #[test]
+    fn as_published_a_class_that_withstands_nothing_has_a_weight_that_is_no_number() {
+        let found = weighed(Fairness { least_kappa: 0.0, ..RSLAD }, &[0.0, 6.0], &[2.0, 2.0]);
+        assert!(found[0].is_nan());
+        assert_eq!(found[1].to_bits(), (5.0f64 / 6.0).to_bits());
     }
 }

@@ -8,17 +8,22 @@ use super::memory::Memory;
 use super::needs::{Forward, Needs};
 use super::row::{Epoch, Inner, Objective, Row, Said, Targets};
 use crate::attack::{Answers, At};
+use crate::schedule::Schedule;
 
 pub(super) static ROW: Row = Row {
     name: "fair-ard",
     summary: "ard with more weight on classes that the attack breaks in fewer steps (NeurIPS 2023)",
     options: &[ard::ALPHA, ard::TEMPERATURE, fair::OPTIONS[0], fair::OPTIONS[1], fair::OPTIONS[2]],
-    as_published: None,
-    make: |options| Box::new(FairArd { ard: Ard::of(options), fairness: Fairness::of(options, ADDED) }),
+    as_published: Some(ard::ONE_DROP),
+    make: |options| {
+        Box::new(FairArd { ard: Ard::of(options), fairness: Fairness::of(options, ADDED, LEAST) })
+    },
 };
 
 /// Keeps 1 / kappa finite, in the authors' code.
 const ADDED: f64 = 1e-5;
+/// So that nothing else has to.
+const LEAST: f64 = 0.0;
 
 /// Fair-ARD: ARD whose images weigh as their class does, by the steps that it withstands (see [`Fairness`]).
 ///
@@ -26,9 +31,9 @@ const ADDED: f64 = 1e-5;
 /// which the student's answers are counted as well; then the adversarial forward and the clean one. Loss:
 /// `alpha t^2 / K mean w KL(T(x) / t || S(x') / t) + (1 - alpha) mean w CE(S(x), y)`, means over the batch.
 ///
-/// Differences from the authors' code (`Fair-ARD.py`): its SGD is Nesterov's, ours is not. It trains 200 epochs and means
-/// to lower the rate after 100 and 150, but lowers it from the first rate each time: only the drop after 100 acts
-/// (`--milestones 100`).
+/// In the authors' code (`Fair-ARD.py`) SGD is Nesterov's (`--nesterov`). It trains 200 epochs and means to lower the rate
+/// after 100 and 150, but lowers it from the first rate each time: only the drop after 100 acts. Here all drops do, unless
+/// `as-published` is chosen.
 #[derive(Clone, Copy, Debug)]
 pub struct FairArd {
     /// What is weighed.
@@ -40,6 +45,10 @@ pub struct FairArd {
 impl Objective for FairArd {
     fn needs(&self) -> Needs {
         self.ard.needs()
+    }
+
+    fn schedule(&self, schedule: Schedule, epochs: usize) -> Schedule {
+        self.ard.schedule(schedule, epochs)
     }
 
     fn inner(&self) -> Option<Inner> {
