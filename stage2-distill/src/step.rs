@@ -1,5 +1,7 @@
 //! One training step: attack the student, run its forwards, go back, move the weights.
 
+use std::cell::RefCell;
+
 use candle_core::{Tensor, Var};
 use engine::{BatchStats, Engine, EngineError, Grads, Images, Keep, Network, Norm, Params, Pass, Tape};
 use method::attack::{Answers, At, Field, Starts, Victim};
@@ -192,11 +194,17 @@ impl TrainStep<'_> {
         }
         let clean = &views[0].1.images;
         let adversarial = inner.map(|inner| self.attack(moving, inner, clean, &targets)).transpose()?;
+        // One array for the networks that are asked and the student, which a device is sent once.
+        let made = RefCell::new(None::<Images>);
         let of = |forward| -> Result<Images, StepError> {
             let attacked = || adversarial.as_ref().expect("an objective with adversarial forwards attacks");
             Ok(match forward {
                 Forward::Adversarial => attacked().clone(),
-                Forward::Opposite => opposite(clean, attacked())?,
+                Forward::Opposite => {
+                    let known = made.borrow().clone();
+                    let images = known.map_or_else(|| opposite(clean, attacked()), Ok)?;
+                    made.borrow_mut().insert(images).clone()
+                }
                 _ => {
                     let seen = views.iter().find(|(view, _)| *view == forward);
                     seen.expect("an objective forwards the views that it draws").1.images.clone()

@@ -311,7 +311,7 @@ fn igdm_on_rslad_reads_clean_answers_from_a_label_set_and_asks_its_teacher_about
     let (labels, teacher) = (scene.text("labels"), scene.text("teacher.safetensors"));
     let igdm = ("igdm", "2");
     let both = scene.train_adding("both", igdm, &[("labels", &labels), ("teacher", &teacher)]).unwrap();
-    assert_eq!(both, scene.train_adding("online", igdm, &[("teacher", &teacher)]).unwrap());
+    assert_eq!(both, scene.train_adding("asked", igdm, &[("teacher", &teacher)]).unwrap());
     assert_ne!(both, scene.online());
     let error = scene.train_adding("alone", igdm, &[("labels", &labels)]).unwrap_err();
     assert_eq!(error.exit(), Exit::Refused);
