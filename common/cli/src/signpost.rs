@@ -159,9 +159,7 @@ mod tests {
         assert_eq!(instead_of("--model", &distill).unwrap(), "it is called --student here");
         assert_eq!(instead_of("--learning_rate", &distill).unwrap(), "it is called --lr here");
         assert_eq!(instead_of("--learning_rate", &label), None);
-        assert!(
-            instead_of("--beta", &distill).unwrap().contains("given as `--set beta=1`")
-        );
+        assert!(instead_of("--beta", &distill).unwrap().contains("given as `--set beta=1`"));
         let said = |flag: &str| match flag {
             "--beta" => Some("6".to_owned()),
             _ => Some("sat".to_owned()),

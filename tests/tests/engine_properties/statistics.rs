@@ -192,6 +192,7 @@ const PUBLISHED: &[Published] = &[
     },
     Published {
         objective: "mart",
+        add: &[],
         source: "YisenWang/MART 1c2a930, mart.py: eval() before the attack, train() after it; model(x), model(x')",
         epoch: 0,
         attack: 0,

@@ -33,7 +33,7 @@ pub(super) static ROW: Row = Row {
 ///
 /// Attack: raise `sum CE(S(x'), y)` from 0.001 times a normal. Loss, U being the second teacher:
 /// `w L_a + (1 - w) L_n`, with `L_a = scale mean KL(T(x') || S(x'))` and `L_n = scale mean KL(U(x) || S(x))`, means over the
-/// batch. With r_a and r_n each loss over what it was in the run's first step, w is moved before each step's loss is
+/// batch. With `r_a` and `r_n` each loss over what it was in the run's first step, w is moved before each step's loss is
 /// weighted: `1 - w <- (1 - w) + r (r_n / (r_a + r_n) - (1 - w))`, from a half; the weights are constants of the step. r is
 /// 0.025 and falls with the learning rate. The robust teacher is asked about images that the attack makes; the natural half
 /// may be a label set, or a network.

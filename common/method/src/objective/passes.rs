@@ -116,8 +116,8 @@ mod tests {
 
     /// RSLAD's 26 student forwards and one of the teacher are those of its authors' loop: ten attack steps of two, two
     /// training passes of three, one `teacher(x)`. The others' teacher forwards are counted in their released loops:
-    /// IAD-I.py and IAD-II.py of ZFancy/IAD, main.py of boyellow/AdaAD, saad.py of HongsinLee/saad, rslad_IGDM_cifar100.py of
-    /// Xavaitron/VLM_Distillation, mtard_resnet18_cifar10.py of zhaoshiji123/MTARD.
+    /// IAD-I.py and IAD-II.py of ZFancy/IAD, main.py of boyellow/AdaAD, saad.py of HongsinLee/saad, `rslad_IGDM_cifar100.py` of
+    /// `Xavaitron/VLM_Distillation`, `mtard_resnet18_cifar10.py` of zhaoshiji123/MTARD.
     #[test]
     fn a_steps_passes_are_those_of_the_released_loops() {
         let asks = |cached, live, climbed| Asks { cached, live, climbed };

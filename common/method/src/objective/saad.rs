@@ -53,7 +53,7 @@ pub(super) static ROW: Row = Row {
 ///
 /// Attack: RSLAD's, `sum KL(T(x) || S(x'))` from 0.001 times a normal. Loss, with H the entropy of T(x') in nats,
 /// `w = scale (H - min H)` over the batch and `v = w / (max w + 1e-8)`, constants:
-/// `mean [w (KL(T(x') || S(x')) + alpha (ep / E) KL_IGDM) + c (1 - v) KL(T(x) || S(x))]`, KL_IGDM as in [`Igdm`](super::Igdm),
+/// `mean [w (KL(T(x') || S(x')) + alpha (ep / E) KL_IGDM) + c (1 - v) KL(T(x) || S(x))]`, `KL_IGDM` as in [`Igdm`](super::Igdm),
 /// means over the batch, ep from 1. Alpha is 1 on CIFAR-10, 20 on CIFAR-100 and 10 on Tiny-ImageNet; c is 0 (SAAD), 0.2 or
 /// 0.5 (SAAD-C). Images are weighed within the step's batch, so the batch's size is part of the method.
 ///
