@@ -153,11 +153,12 @@ impl Asking<'_> {
             )
         } else if asked.is_nothing() && has_network {
             format!(
-                "objective {objective} has no use for {which}\nhint: drop --{prefix}teacher{and_labels}, or choose another --objective"
+                "objective {objective} has no use for {which}\nhint: drop --{prefix}teacher{and_labels}, or choose --objective {}",
+                if prefix.is_empty() { "rslad" } else { "mtard" }
             )
         } else if asked.is_nothing() && has_labels && !prefix.is_empty() {
             format!(
-                "objective {objective} has no use for {which}\nhint: drop --{prefix}labels, or choose another --objective"
+                "objective {objective} has no use for {which}\nhint: drop --{prefix}labels, or choose --objective mtard"
             )
         } else if asked.is_live() && !has_network {
             let labels = match (has_labels, asked.wants_clean()) {
