@@ -75,6 +75,17 @@ class Views(unittest.TestCase):
             self.assertRaises(LabelSetError, Augmentation, name)
 
 
+class Held(unittest.TestCase):
+    def test_a_run_on_some_views_draws_among_those_that_an_image_has(self):
+        page = page_code()
+        found = object.__new__(LabelSet)
+        found.manifest, found.augmentation = {"views": "random:5@9"}, Augmentation("crop2+flip")
+        found.held = lambda image: np.array(page["picked"](5, 9, int(image), 50))
+        for epoch in (0, 3):
+            wanted = [page["picked"](5, 9, image, 50)[page["draw"](7, 2, epoch, image) * 5 >> 64] for image in range(40)]
+            self.assertEqual(found.drawn(7, epoch, range(40)).tolist(), wanted)
+
+
 @unittest.skipUnless(LABELS.exists(), f"{LABELS} is not there: run ./quickstart.sh, or set RSLAD_LABELS")
 class Labels(unittest.TestCase):
     def setUp(self):
