@@ -28,4 +28,4 @@ pub use error::DataError;
 pub use form::DATASETS;
 pub use row::{DatasetRow, Place};
 pub use spec::{DatasetSpec, help, known};
-pub use strong::Change;
+pub use strong::{Change, change};

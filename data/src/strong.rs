@@ -8,6 +8,8 @@
 mod colour;
 mod place;
 
+use rayon::prelude::*;
+
 use crate::ImageShape;
 
 /// One change, with its size. Factors are from 0 (all of the effect) to 1 (the image as it was).
@@ -80,4 +82,23 @@ impl Change {
             Self::Cutout { rows, columns } => place::cut_out(pixels, shape, rows, columns),
         }
     }
+}
+
+/// Changes views in place, in parallel, each by its own changes in turn: `values` are (N, C, H, W), each a byte over 255
+/// as [`Dataset::views`](crate::Dataset::views) gives them. Panics if there are not as many images as lists.
+pub fn change<const N: usize>(values: &mut [f32], shape: ImageShape, changes: &[[Change; N]]) {
+    assert_eq!(values.len(), changes.len() * shape.values(), "every image has its changes");
+    let (places, channels) = (shape.height * shape.width, shape.channels);
+    values.par_chunks_exact_mut(shape.values()).zip(changes).for_each(|(values, changes)| {
+        let at = |place: usize| place % channels * places + place / channels;
+        // A byte over 255, times 255 and rounded, is the byte.
+        let mut pixels: Vec<u8> =
+            (0..values.len()).map(|place| (values[at(place)] * 255.0).round() as u8).collect();
+        for change in changes {
+            pixels = change.of(&pixels, shape);
+        }
+        for (place, &pixel) in pixels.iter().enumerate() {
+            values[at(place)] = f32::from(pixel) / 255.0;
+        }
+    });
 }

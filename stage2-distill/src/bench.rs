@@ -23,6 +23,7 @@ use method::transform::Transforms;
 use method::view::{Augment, ViewPlan};
 use serde::Serialize;
 
+use crate::course::Visit;
 use crate::error::RunError;
 use crate::source::{self, Supply};
 use crate::step::{Moving, TrainStep};
@@ -281,6 +282,7 @@ fn step(
         needs: Needs::cached_labels(),
         transforms: Transforms::default(),
         views: 1,
+        strong: false,
     };
     let objective = method::objective::Rslad::default();
     let step = TrainStep {
@@ -296,12 +298,12 @@ fn step(
     };
     let sgd = Sgd::new(&params, 0.9, 2e-4);
     let mut moving = Moving::new(params, sgd, Memory::default());
-    let places: Vec<usize> = (0..bench.batch).collect();
+    let visits: Vec<_> = (0..bench.batch).map(Visit::once).collect();
     let mut epoch = 0;
     repeat(bench.repetitions, || {
         let began = Instant::now();
         let at = Epoch { number: epoch, of: usize::MAX, schedule: Schedule::Multistep };
-        let batch = supply.batch(bench.engine, &dataset, &places, 0, at)?;
+        let batch = supply.batch(bench.engine, &dataset, &visits, 0, at)?;
         if epoch > 0 {
             gathering.push(began.elapsed().as_secs_f64());
         }

@@ -5,6 +5,7 @@
 
 pub mod bench;
 pub mod config;
+pub mod course;
 pub mod error;
 pub mod evaluate;
 pub mod folder;

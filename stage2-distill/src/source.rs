@@ -1,17 +1,20 @@
 //! What a step learns from: the views of its images, and what a run's teachers say of them.
 
 mod reading;
+mod strong;
 mod teacher;
 
 use candle_core::{Device, Tensor};
 use data::{Dataset, DatasetSpec};
 use engine::{Engine, Images};
 use method::model::Task;
-use method::objective::{Epoch, Needs, Objective};
+use method::objective::{Epoch, Needs, Objective, UNLABELLED};
+use method::rng::{Purpose, Stream};
 use method::transform::Transforms;
 use method::view::{Augment, ViewPlan};
 
 use crate::config::Config;
+use crate::course::Visit;
 use crate::error::RunError;
 use crate::list;
 use crate::step::{Batch, Seen};
@@ -33,6 +36,8 @@ pub struct Supply {
     pub transforms: Transforms,
     /// How many views of each image a step has.
     pub views: usize,
+    /// Whether it also has a strong one.
+    pub strong: bool,
 }
 
 impl Supply {
@@ -44,7 +49,7 @@ impl Supply {
         dataset: &Dataset,
         task: Task,
     ) -> Result<Self, RunError> {
-        let (needs, views) = (objective.needs(), objective.views());
+        let (needs, views, strong) = (objective.needs(), objective.views(), objective.strong());
         let transforms = reading::transforms(config, dataset, needs.teacher.wants_clean())?;
         let asking = Asking { config, dataset, task };
         let teacher = asking.open(&Named::teacher(config), &needs.teacher)?;
@@ -62,7 +67,7 @@ impl Supply {
                 ViewPlan::all(augment)
             }
         };
-        Ok(Self { teacher: teacher.teacher, second: second.teacher, plan, needs, transforms, views })
+        Ok(Self { teacher: teacher.teacher, second: second.teacher, plan, needs, transforms, views, strong })
     }
 
     /// What the teachers are and which labels are softened, by content: part of what a resumed run must find unchanged.
@@ -73,57 +78,81 @@ impl Supply {
         self.teacher.identity().into_iter().chain(second).chain(softened).collect()
     }
 
-    /// The images `(N, C, H, W)` at `places` in the views that this seed and epoch draw.
+    /// The images `(N, C, H, W)` of these visits in the views that this seed and epoch draw.
     pub fn images(
         &self,
         dataset: &Dataset,
-        places: &[usize],
+        visits: &[Visit],
         seed: u64,
         epoch: Epoch,
     ) -> Result<Images, RunError> {
-        Ok(pixels(dataset, self.plan.augment, &self.rows(places, seed, epoch, 0))?)
+        let (values, shape) = dataset.views::<f32>(self.plan.augment, &self.rows(visits, seed, epoch, 0));
+        Ok(pixels(values, shape)?)
     }
 
-    /// Images and views of the view of this number: 0 is the one attacked.
-    fn rows(&self, places: &[usize], seed: u64, epoch: Epoch, number: usize) -> Vec<(usize, u16)> {
-        let view = |place| match number {
-            0 => self.plan.draw(seed, epoch.number, place),
-            _ => self.plan.draw_further(seed, epoch.number, place, number),
+    /// Images and views of the view of this number: 0 is the one attacked, the last one that under strong changes. Each
+    /// pass over an image draws all of them anew.
+    fn rows(&self, visits: &[Visit], seed: u64, epoch: Epoch, number: usize) -> Vec<(usize, u16)> {
+        let of_a_pass = self.views + usize::from(self.strong);
+        let view = |visit: &Visit| match visit.pass * of_a_pass + number {
+            0 => self.plan.draw(seed, epoch.number, visit.image),
+            number => self.plan.draw_further(seed, epoch.number, visit.image, number),
         };
-        places.iter().map(|&place| (place, view(place))).collect()
+        visits.iter().map(|visit| (visit.image, view(visit))).collect()
     }
 
-    /// What a step learns from: these images, their labels, and what the teacher says of them.
+    /// The strong view of each image.
+    fn strong_views(
+        &self,
+        dataset: &Dataset,
+        visits: &[Visit],
+        seed: u64,
+        epoch: Epoch,
+    ) -> Result<Images, RunError> {
+        let rows = self.rows(visits, seed, epoch, self.views);
+        let (mut values, shape) = dataset.views::<f32>(self.plan.augment, &rows);
+        let drawn = |visit: &Visit| {
+            let stream = Stream::new(seed, Purpose::Strong, epoch.number, visit.image);
+            strong::drawn(&stream, visit.pass, dataset.shape())
+        };
+        data::change(&mut values, dataset.shape(), &visits.iter().map(drawn).collect::<Vec<_>>());
+        Ok(pixels(values, shape)?)
+    }
+
+    /// What a step learns from: these images, the labels that they have, and what the teacher says of them.
     pub fn batch(
         &self,
         engine: &dyn Engine,
         dataset: &Dataset,
-        places: &[usize],
+        visits: &[Visit],
         seed: u64,
         epoch: Epoch,
     ) -> Result<Batch, RunError> {
         let seen = |number| -> Result<Seen, RunError> {
-            let rows = self.rows(places, seed, epoch, number);
-            let images = pixels(dataset, self.plan.augment, &rows)?;
+            let rows = self.rows(visits, seed, epoch, number);
+            let (values, shape) = dataset.views::<f32>(self.plan.augment, &rows);
+            let images = pixels(values, shape)?;
             let says = |teacher: &Teacher, wanted: bool| {
                 if wanted { teacher.clean(engine, &rows, &images) } else { Ok(None) }
             };
             let Needs { teacher, second, .. } = &self.needs;
             let teacher = says(&self.teacher, teacher.wants_clean())?;
             let teacher =
-                teacher.map(|said| reading::read(&self.transforms, dataset, places, said)).transpose()?;
+                teacher.map(|said| reading::read(&self.transforms, dataset, visits, said)).transpose()?;
             let second = says(&self.second, second.wants_clean())?;
             Ok(Seen { images, teacher, second })
         };
-        let labels: Vec<u32> = places.iter().map(|&place| dataset.labels()[place] as u32).collect();
-        let labels = Tensor::new(labels, &Device::Cpu)?;
+        let label =
+            |visit: &Visit| if visit.is_labelled { dataset.labels()[visit.image] as u32 } else { UNLABELLED };
+        let labels = Tensor::new(visits.iter().map(label).collect::<Vec<_>>(), &Device::Cpu)?;
         let further = (1..self.views).map(&seen).collect::<Result<_, _>>()?;
-        Ok(Batch { further, ..Batch::of(seen(0)?, labels, places.to_vec(), epoch) })
+        let strong = self.strong.then(|| self.strong_views(dataset, visits, seed, epoch)).transpose()?;
+        let places = visits.iter().map(|visit| visit.image).collect();
+        Ok(Batch { further, strong, ..Batch::of(seen(0)?, labels, places, epoch) })
     }
 }
 
-fn pixels(dataset: &Dataset, augment: Augment, rows: &[(usize, u16)]) -> candle_core::Result<Images> {
-    let (values, shape) = dataset.views::<f32>(augment, rows);
+fn pixels(values: Vec<f32>, shape: (usize, usize, usize, usize)) -> candle_core::Result<Images> {
     Ok(Tensor::from_vec(values, shape, &Device::Cpu)?.into())
 }
 
@@ -143,18 +172,19 @@ mod tests {
         let spec: DatasetSpec = "sample".parse().unwrap();
         let dataset = spec.load(data::Split::Train).unwrap().limit(20);
         let plan = ViewPlan::all("crop2+flip".parse().unwrap());
-        let supply = Supply {
+        let mut supply = Supply {
             teacher: Teacher::default(),
             second: Teacher::default(),
             plan,
             needs: Needs::cached_labels(),
             transforms: Transforms::default(),
             views: 3,
+            strong: true,
         };
         let epoch = Epoch { number: 5, of: 9, schedule: Schedule::Cosine };
         let engine = engine::Reference::new(1).unwrap();
-        let places = [11, 3];
-        let batch = supply.batch(&engine, &dataset, &places, 7, epoch).unwrap();
+        let (places, visits) = ([11, 3], [11, 3].map(Visit::once));
+        let batch = supply.batch(&engine, &dataset, &visits, 7, epoch).unwrap();
         assert_eq!(batch.further.len(), 2);
         for (number, seen) in (1..).zip(&batch.further) {
             let rows: Vec<_> =
@@ -165,5 +195,47 @@ mod tests {
                 pixels
             );
         }
+        let values =
+            |images: &Images| images.tensor().unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let strong = values(batch.strong.as_ref().unwrap());
+        assert!(strong.iter().all(|value| (0.0..=1.0).contains(value)));
+        let weak = [&batch.clean].into_iter().chain(&batch.further).map(|seen| values(&seen.images));
+        assert!(weak.into_iter().all(|weak| weak != strong), "no view is the strong one");
+        supply.strong = false;
+        assert!(supply.batch(&engine, &dataset, &visits, 7, epoch).unwrap().strong.is_none());
+    }
+
+    #[test]
+    fn a_label_may_be_hidden_and_another_pass_sees_an_image_otherwise() {
+        let spec: DatasetSpec = "sample".parse().unwrap();
+        let dataset = spec.load(data::Split::Train).unwrap().limit(20);
+        let supply = Supply {
+            teacher: Teacher::default(),
+            second: Teacher::default(),
+            plan: ViewPlan::all("crop2+flip".parse().unwrap()),
+            needs: Needs::nothing(),
+            transforms: Transforms::default(),
+            views: 1,
+            strong: true,
+        };
+        let epoch = Epoch { number: 5, of: 9, schedule: Schedule::Cosine };
+        let engine = engine::Reference::new(1).unwrap();
+        let batch = |pass, is_labelled| {
+            let visits: Vec<_> = (0..20).map(|image| Visit { image, pass, is_labelled }).collect();
+            supply.batch(&engine, &dataset, &visits, 7, epoch).unwrap()
+        };
+        let (known, hidden) = (batch(0, true), batch(1, false));
+        let labels: Vec<i32> =
+            known.labels.to_vec1::<u32>().unwrap().into_iter().map(|label| label as i32).collect();
+        assert_eq!(labels, dataset.labels());
+        assert_eq!(hidden.labels.to_vec1::<u32>().unwrap(), [UNLABELLED; 20]);
+        let apart = |one: &Images, other: &Images| {
+            let images =
+                |images: &Images| images.tensor().unwrap().flatten_from(1).unwrap().to_vec2::<f32>().unwrap();
+            images(one).iter().zip(images(other)).filter(|(one, other)| **one != *other).count()
+        };
+        // Of 50 views a second draw is another one but once in fifty.
+        assert!(apart(&known.clean.images, &hidden.clean.images) >= 17);
+        assert!(apart(known.strong.as_ref().unwrap(), hidden.strong.as_ref().unwrap()) >= 19);
     }
 }

@@ -58,6 +58,8 @@ pub struct Batch {
     pub clean: Seen,
     /// Further views of the same images, for an objective that wants several.
     pub further: Vec<Seen>,
+    /// Their strong view, for an objective that wants one.
+    pub strong: Option<Images>,
     /// Hard labels `(N,)`, u32; [`UNLABELLED`] of images without one.
     pub labels: Tensor,
     /// What else is known of each image.
@@ -71,7 +73,7 @@ pub struct Batch {
 impl Batch {
     /// Of labelled images in one view, nothing else being known of them.
     pub fn of(clean: Seen, labels: Tensor, places: Vec<usize>, epoch: Epoch) -> Self {
-        Self { clean, further: Vec::new(), labels, marks: Marks::new(), places, epoch }
+        Self { clean, further: Vec::new(), strong: None, labels, marks: Marks::new(), places, epoch }
     }
 }
 
@@ -167,8 +169,8 @@ impl TrainStep<'_> {
     /// The attack leaves the running statistics alone unless the objective has it run on the batch's own. Each forward
     /// of the objective then uses the batch's own and moves the running ones, in the objective's order.
     pub fn gradients(&self, moving: &mut Moving, batch: Batch) -> Result<Outcome, StepError> {
-        let Batch { clean, further, labels, marks, places, epoch } = batch;
-        if !self.objective.takes_unlabelled()
+        let Batch { clean, further, strong, labels, marks, places, epoch } = batch;
+        if self.objective.unlabelled_each().is_none()
             && let Some(row) = labels.to_vec1::<u32>()?.iter().position(|&label| label == UNLABELLED)
         {
             return Err(StepError::Unlabelled(places[row]));
@@ -183,7 +185,8 @@ impl TrainStep<'_> {
         let memory = moving.memory.clone();
         let mut targets = Targets { marks, own_clean, memory, ..Targets::new(epoch, places, labels) };
         let views = [(Forward::Clean, clean)].into_iter();
-        let views: Vec<_> = views.chain((1..).map(Forward::Further).zip(further)).collect();
+        let views = views.chain((1..).map(Forward::Further).zip(further));
+        let views: Vec<_> = views.chain(strong.map(|images| (Forward::Strong, Seen::only(images)))).collect();
         for (forward, seen) in &views {
             for (said, logits) in [(&mut targets.teacher, &seen.teacher), (&mut targets.second, &seen.second)]
             {
@@ -192,6 +195,9 @@ impl TrainStep<'_> {
                 }
             }
         }
+        let seen = |forward| views.iter().find(|(view, _)| *view == forward).map(|(_, seen)| &seen.images);
+        // Before the attack, which may be away from what they say of the views.
+        self.ask(moving, &mut targets, &|forward| Ok(seen(forward).cloned()))?;
         let clean = &views[0].1.images;
         let adversarial = inner.map(|inner| self.attack(moving, inner, clean, &targets)).transpose()?;
         // One array for the networks that are asked and the student, which a device is sent once.
@@ -205,27 +211,10 @@ impl TrainStep<'_> {
                     let images = known.map_or_else(|| opposite(clean, attacked()), Ok)?;
                     made.borrow_mut().insert(images).clone()
                 }
-                _ => {
-                    let seen = views.iter().find(|(view, _)| *view == forward);
-                    seen.expect("an objective forwards the views that it draws").1.images.clone()
-                }
+                _ => seen(forward).expect("an objective forwards the views that it draws").clone(),
             })
         };
-        let needs = self.objective.needs_in(epoch);
-        let average = moving.average.as_ref().map_or(&moving.params, Average::params);
-        let average = Victim::new(self.engine, self.network, average);
-        for (said, about, network) in [
-            (&mut targets.teacher, &needs.teacher.about, self.teacher),
-            (&mut targets.second, &needs.second.about, self.second),
-            (&mut targets.average, &needs.average, Some(average)),
-        ] {
-            for &forward in about {
-                if !said.has(forward) {
-                    let asked = network.expect("the trainer gives the networks that an objective asks");
-                    said.push(forward, asked.logits(&of(forward)?)?);
-                }
-            }
-        }
+        self.ask(moving, &mut targets, &|forward| of(forward).map(Some))?;
 
         let perturbed = match moving.awp {
             Some(awp) if awp.acts(targets.epoch) => {
@@ -281,6 +270,33 @@ impl TrainStep<'_> {
             }
         }
         Ok((said, value))
+    }
+
+    /// Has the other networks say what the objective needs and nobody said yet, of those images that are at hand.
+    fn ask(
+        &self,
+        moving: &Moving,
+        targets: &mut Targets,
+        at_hand: &dyn Fn(Forward) -> Result<Option<Images>, StepError>,
+    ) -> Result<(), StepError> {
+        let needs = self.objective.needs_in(targets.epoch);
+        let average = moving.average.as_ref().map_or(&moving.params, Average::params);
+        let average = Victim::new(self.engine, self.network, average);
+        for (said, about, network) in [
+            (&mut targets.teacher, &needs.teacher.about, self.teacher),
+            (&mut targets.second, &needs.second.about, self.second),
+            (&mut targets.average, &needs.average, Some(average)),
+        ] {
+            for &forward in about {
+                if !said.has(forward)
+                    && let Some(images) = at_hand(forward)?
+                {
+                    let asked = network.expect("the trainer gives the networks that an objective asks");
+                    said.push(forward, asked.logits(&images)?);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// A training forward. Its statistics have moved nothing yet.

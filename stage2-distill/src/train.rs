@@ -23,6 +23,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::config::Config;
+use crate::course::Course;
 use crate::error::RunError;
 use crate::folder::{Metrics, RunFolder};
 use crate::select::Standing;
@@ -71,7 +72,7 @@ struct Run<'a> {
     around: &'a Surroundings<'a>,
     dataset: Dataset,
     selection: Selection,
-    train: Vec<usize>,
+    course: Course,
     network: Network,
     objective: Box<dyn Objective>,
     supply: Supply,
@@ -148,7 +149,7 @@ impl Run<'_> {
         Ok(Summary {
             epochs: self.config.epochs,
             steps: state.step,
-            train_images: self.train.len(),
+            train_images: self.course.images().iter().sum(),
             was_done,
             best: state.best,
             selected_on_test: self.config.paper_selection,

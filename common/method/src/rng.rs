@@ -26,6 +26,10 @@ pub enum Purpose {
     Apgd = 7,
     /// The squares of Square; `epoch` is the restart and the part.
     Square = 8,
+    /// Which images have a label, where a share of them does.
+    Labelled = 9,
+    /// The changes of a strong view.
+    Strong = 10,
 }
 
 /// One stream of draws.
@@ -57,11 +61,16 @@ impl Stream {
         self.draws(0)[0]
     }
 
+    /// Two values uniform in [0, 1), multiples of 2^-53, of a block.
+    pub fn units(&self, block: usize) -> [f64; 2] {
+        self.draws(block).map(unit)
+    }
+
     /// Fills with values uniform in [0, 1), multiples of 2^-53; value i is draw i % 2 of block i / 2.
     pub fn uniforms(&self, values: &mut [f64]) {
         for (block, pair) in values.chunks_mut(2).enumerate() {
-            for (value, draw) in pair.iter_mut().zip(self.draws(block)) {
-                *value = unit(draw);
+            for (value, unit) in pair.iter_mut().zip(self.units(block)) {
+                *value = unit;
             }
         }
     }

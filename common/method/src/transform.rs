@@ -32,8 +32,8 @@ pub struct Softening {
 pub struct Subject {
     /// Its index in the data set.
     pub image: usize,
-    /// Its class.
-    pub label: usize,
+    /// Its class, where it is known.
+    pub label: Option<usize>,
 }
 
 /// A way to change the logits of an image.
@@ -67,13 +67,14 @@ static SWAP: Row = Row {
     name: "label-swap",
     summary: "where the teacher is wrong, its logits of the label and of its own class change places",
     change: |_, subject, logits| {
+        let Some(label) = subject.label else { return };
         let mut largest = 0;
         for (class, logit) in logits.iter().enumerate() {
             if *logit > logits[largest] {
                 largest = class;
             }
         }
-        logits.swap(largest, subject.label);
+        logits.swap(largest, label);
     },
     is_chosen: |transforms| transforms.swap,
 };
@@ -131,7 +132,7 @@ mod tests {
 
     fn changed(transforms: &Transforms, image: usize, label: usize) -> [f32; 4] {
         let mut logits = LOGITS;
-        transforms.change(Subject { image, label }, &mut logits);
+        transforms.change(Subject { image, label: Some(label) }, &mut logits);
         logits
     }
 
@@ -149,9 +150,12 @@ mod tests {
         // torch.max finds the first of equal logits on the CPU; where the label is one of them, nothing is wrong.
         for (label, wanted) in [(0, [5.0, 1.0, 5.0]), (1, [1.0, 5.0, 5.0]), (2, [1.0, 5.0, 5.0])] {
             let mut logits = [1.0, 5.0, 5.0];
-            swap.change(Subject { image: 0, label }, &mut logits);
+            swap.change(Subject { image: 0, label: Some(label) }, &mut logits);
             assert_eq!(logits[..], wanted[..], "{label}");
         }
+        let mut hidden = LOGITS;
+        swap.change(Subject { image: 0, label: None }, &mut hidden);
+        assert_eq!(hidden[..], LOGITS[..], "nobody knows whether the teacher is wrong");
     }
 
     /// By numpy: `numpy.float32(numpy.float64(numpy.float32([0.7, 2.9, -1.3, 2.2])) / 3)`, and the same of that by 1.5.

@@ -11,8 +11,14 @@ use crate::rng::{Purpose, Stream, below};
 ///
 /// `images` are indices into the data set, so a held-out image leaves the order of the others as it is.
 pub fn epoch_order(seed: u64, epoch: usize, images: &[usize]) -> Vec<usize> {
-    let mut order: Vec<(u64, usize)> =
-        images.iter().map(|&image| (Stream::new(seed, Purpose::Order, epoch, image).draw(), image)).collect();
+    pass_order(seed, epoch, 0, images)
+}
+
+/// The same of one of several passes over few images within an epoch: by block `pass` of the same stream. The first, 0,
+/// is the epoch's order.
+pub fn pass_order(seed: u64, epoch: usize, pass: usize, images: &[usize]) -> Vec<usize> {
+    let draw = |image| Stream::new(seed, Purpose::Order, epoch, image).draws(pass)[0];
+    let mut order: Vec<(u64, usize)> = images.iter().map(|&image| (draw(image), image)).collect();
     order.sort_unstable();
     order.into_iter().map(|(_, image)| image).collect()
 }

@@ -1,6 +1,6 @@
 use std::fs;
 
-use data::{Change, ImageShape};
+use data::{Change, ImageShape, change};
 
 use crate::golden;
 
@@ -70,4 +70,21 @@ fn changes_equal_pillows_byte_for_byte_on_coloured_and_grey_images() {
         }
     }
     assert!(rest.is_empty(), "every image of the file is compared");
+}
+
+/// What a view is but for its changes: a byte over 255, as PyTorch's are.
+#[test]
+fn every_byte_of_a_view_keeps_its_place_and_a_changed_view_is_the_image_moved() {
+    let shape = ImageShape::new(16, 16, 3);
+    let image: Vec<f32> = (0..768u16).map(|place| f32::from((place % 256) as u8) / 255.0).collect();
+    let mut views = [image.clone(), image.clone()].concat();
+    let still = [Change::Identity, Change::Identity];
+    change(&mut views, shape, &[still, [Change::TranslateX(3), Change::TranslateY(-2)]]);
+    assert!(views[..768] == image);
+    for (place, value) in views[768..].iter().enumerate() {
+        let (channel, y, x) = (place / 256, place / 16 % 16, place % 16);
+        let inside = y >= 2 && x < 13;
+        let wanted = if inside { image[channel * 256 + (y - 2) * 16 + x + 3] } else { 0.0 };
+        assert!((value - wanted).abs() < 1e-9, "{channel} {y} {x}");
+    }
 }

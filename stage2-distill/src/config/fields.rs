@@ -66,6 +66,10 @@ pub struct Config {
     pub limit: Option<usize>,
     /// Images held out of training to select the best epoch; 1,000 or 0 by the number of images where not given.
     pub holdout: Option<usize>,
+    /// Share of the training images that have a label; all where it is not given.
+    pub labelled: Option<Share>,
+    /// Keys which.
+    pub label_seed: u64,
     /// Select the best epoch on the *test* split, as the paper did.
     pub paper_selection: bool,
     /// Passes over the training images.

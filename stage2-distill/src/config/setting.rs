@@ -211,6 +211,13 @@ pub static SETTINGS: &Table<Setting> = &[
         |c| &mut c.holdout,
     ),
     &given(
+        "labelled",
+        "SHARE",
+        "Share of the images with a label, as many of each class; snord learns from the others too",
+        |c| &mut c.labelled,
+    ),
+    &given("label-seed", "S", "Keys which images those are", |c| &mut c.label_seed).usually("0"),
+    &given(
         "paper-selection",
         "BOOL",
         "Select the best epoch on the test split, as the paper did; the summary says so",

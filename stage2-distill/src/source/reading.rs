@@ -7,6 +7,7 @@ use data::Dataset;
 use method::transform::{Softening, Subject, Transforms};
 
 use crate::config::{Config, Temperature};
+use crate::course::Visit;
 use crate::error::RunError;
 use crate::list;
 
@@ -37,7 +38,7 @@ pub(super) fn transforms(config: &Config, dataset: &Dataset, are_read: bool) -> 
 pub(super) fn read(
     transforms: &Transforms,
     dataset: &Dataset,
-    places: &[usize],
+    visits: &[Visit],
     said: Tensor,
 ) -> Result<Tensor, RunError> {
     if transforms.chosen().next().is_none() {
@@ -45,9 +46,9 @@ pub(super) fn read(
     }
     let (shape, classes) = (said.shape().clone(), said.dim(1)?);
     let mut values = said.flatten_all()?.to_vec1::<f32>()?;
-    for (logits, &image) in values.chunks_exact_mut(classes).zip(places) {
-        let label = dataset.labels()[image] as usize;
-        transforms.change(Subject { image, label }, logits);
+    for (logits, visit) in values.chunks_exact_mut(classes).zip(visits) {
+        let label = visit.is_labelled.then(|| dataset.labels()[visit.image] as usize);
+        transforms.change(Subject { image: visit.image, label }, logits);
     }
     Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
 }

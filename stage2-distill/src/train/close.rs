@@ -5,10 +5,10 @@ use method::eval::EvalError;
 use method::model;
 use method::objective::Epoch;
 use method::swa::Swa;
-use method::view::epoch_order;
 use serde_json::json;
 
 use super::{Going, Run, State};
+use crate::course::Visit;
 use crate::error::RunError;
 use crate::select::{self, Standing};
 use crate::step::{Moving, StepError};
@@ -26,7 +26,7 @@ impl Run<'_> {
         if let Err(error) = self.average(going, at) {
             return Err(closes_later(error, before, going));
         }
-        let loss = going.state.loss_sum / self.train.len() as f64;
+        let loss = going.state.loss_sum / self.course.visits() as f64;
         let rate = self.rate(at);
         let State { step, seconds, .. } = going.state;
         let mut line = json!({"epoch": epoch, "step": step, "loss": loss, "lr": rate, "seconds": seconds});
@@ -70,12 +70,12 @@ impl Run<'_> {
         }
         going.progress.about(&format!("averaging epoch {}/{}", at.number + 1, at.of));
         let step = going.state.step;
-        let order = epoch_order(config.seed, at.number, &self.train);
-        let batches = order.chunks(config.batch).map(|places| {
+        let steps = self.course.epoch(config.seed, at.number);
+        let batches = steps.iter().map(|visits| {
             if around.stop.requested() {
                 return Err(RunError::Interrupted { step });
             }
-            self.supply.images(&self.dataset, places, config.seed, at)
+            self.supply.images(&self.dataset, visits, config.seed, at)
         });
         swa.reestimate(around.engine, &self.network, batches)
     }
@@ -100,7 +100,8 @@ impl Run<'_> {
     /// Whether there is anything to publish: the loss is seen before a step moves the weights, and what the epoch's last
     /// step did shows only here.
     fn is_finite(&self, moving: &Moving) -> Result<bool, RunError> {
-        let images = self.supply.images(&self.dataset, &self.train[..1], self.config.seed, self.at(0))?;
+        let one = [Visit::once(self.course.first())];
+        let images = self.supply.images(&self.dataset, &one, self.config.seed, self.at(0))?;
         let logits = self.around.engine.logits(&self.network, &moving.params, &images)?;
         let largest = logits.abs()?.max_all()?.to_scalar::<f32>()?;
         let values = [moving.params.trainable(), moving.params.statistics()];

@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use method::threat::Threat;
-use method::view::epoch_order;
 use serde_json::json;
 
 use super::{Going, Run, State};
@@ -33,19 +32,20 @@ impl Run<'_> {
         let epoch = self.at(going.state.epoch);
         let rate = self.rate(epoch);
         going.moving.sgd.momentum = epoch.schedule.momentum(config.momentum, epoch.number, epoch.of);
-        let order = epoch_order(config.seed, epoch.number, &self.train);
-        let done_epochs = epoch.number * self.train.len();
+        let steps = self.course.epoch(config.seed, epoch.number);
+        let done_epochs = epoch.number * self.course.visits();
+        let mut seen: usize = steps.iter().take(going.state.batches).map(Vec::len).sum();
         let (before, began) = (going.state.seconds, Instant::now());
-        for places in order.chunks(config.batch).skip(going.state.batches) {
-            let batch = self.supply.batch(self.around.engine, &self.dataset, places, config.seed, epoch)?;
+        for visits in steps.iter().skip(going.state.batches) {
+            let batch = self.supply.batch(self.around.engine, &self.dataset, visits, config.seed, epoch)?;
             let outcome = step.run(&mut going.moving, batch, rate);
             let outcome = outcome.map_err(|error| self.failed(error, going.state.step + 1, going))?;
             let state = &mut going.state;
             state.step += 1;
             state.batches += 1;
-            state.loss_sum += outcome.loss * places.len() as f64;
+            state.loss_sum += outcome.loss * visits.len() as f64;
             state.seconds = before + began.elapsed().as_secs_f64();
-            let seen = (state.batches * config.batch).min(self.train.len());
+            seen += visits.len();
             let mean_loss = state.loss_sum / seen as f64;
             if state.step.is_multiple_of(STEPS_PER_LINE) {
                 let line = json!({"step": state.step, "epoch": state.epoch + 1, "loss": outcome.loss});

@@ -12,16 +12,22 @@ impl Run<'_> {
     /// What will run, on what, for how many steps, and where it begins; then the clock starts.
     pub(super) fn announce(&self, state: &State, progress: &mut Progress) {
         let config = self.config;
-        let images = self.train.len();
-        let steps = images.div_ceil(config.batch);
+        let ([labelled, unlabelled], steps) = (self.course.images(), self.course.steps());
+        let images = match unlabelled {
+            0 => format!("{} images", with_commas(labelled as u64)),
+            _ => format!(
+                "{} images with a label and {} without",
+                with_commas(labelled as u64),
+                with_commas(unlabelled as u64)
+            ),
+        };
         let eps = self.objective.inner().map_or_else(String::new, |_| format!(", eps {}", config.eps));
         note(format_args!(
-            "{} learns {} on {}{eps}, into {}\n{} images, {} epochs of {} steps, on {}",
+            "{} learns {} on {}{eps}, into {}\n{images}, {} epochs of {} steps, on {}",
             self.network.architecture(),
             config.objective,
             config.data,
             self.around.out.display(),
-            with_commas(images as u64),
             config.epochs,
             with_commas(steps as u64),
             cli::whereabouts(self.around.engine, self.around.threads),
@@ -54,14 +60,15 @@ impl Run<'_> {
                 config.epochs
             ));
         }
-        let in_epoch = (state.batches * config.batch).min(images);
+        let visits = self.course.visits();
+        let in_epoch = (state.batches * config.batch).min(visits);
         progress.about(&format!("epoch {}/{}", state.epoch + 1, config.epochs));
-        progress.begin_at((state.epoch * images + in_epoch) as u64, (config.epochs * images) as u64);
+        progress.begin_at((state.epoch * visits + in_epoch) as u64, (config.epochs * visits) as u64);
     }
 
     /// The end of an epoch's line: how long its steps took, and how fast they were.
     pub(super) fn pace(&self, line: &mut String, seconds: f64) {
-        let rate = rate_in_words(self.train.len() as f64 / seconds.max(1e-9), "images");
+        let rate = rate_in_words(self.course.visits() as f64 / seconds.max(1e-9), "images");
         let time = time_in_words(std::time::Duration::from_secs_f64(seconds));
         write!(line, ", {time}, {rate}").expect("a string takes text");
     }

@@ -11,11 +11,13 @@ use method::awp::Awp;
 use method::checkpoint::{Found, Store, Unusable};
 use method::eval::Exam;
 use method::model::{self, Task};
+use method::objective::Objective;
 use method::optim::Sgd;
 use method::swa::Swa;
 
 use super::{Run, Selection, State, Surroundings};
 use crate::config::Config;
+use crate::course::{self, Course};
 use crate::error::RunError;
 use crate::folder::RunFolder;
 use crate::select;
@@ -35,6 +37,7 @@ pub(super) fn start<'a>(
         refuse_other_run(config, around, &known, None)?;
     }
     let objective = config.objective()?;
+    refuse_no_average(config, objective.as_ref())?;
     let spec: DatasetSpec = config.data.parse()?;
     let mut dataset = cli::images(&spec, DataSplit::Train)?;
     if let Some(limit) = config.limit {
@@ -71,6 +74,13 @@ pub(super) fn start<'a>(
     }
     let images = dataset.len();
     let split = select::split(&dataset, config)?;
+    let course = match config.labelled {
+        None => Course::of(split.train, config.batch),
+        Some(share) => {
+            let labelled = course::with_labels(&dataset, &split.train, share.0, config.label_seed);
+            Course::with_few(&split.train, labelled, objective.unlabelled_each(), config.batch)
+        }
+    };
     let selection = if config.paper_selection {
         let test = cli::images(&spec, DataSplit::Test)?;
         refuse_other_test(task, source::task(&test))?;
@@ -122,8 +132,7 @@ pub(super) fn start<'a>(
         }
     }
     let moving = accompanied(Moving::new(params, sgd, state.objective.clone()), config, &state, kept);
-    let train = split.train;
-    let run = Run { config, around, dataset, selection, train, network, objective, supply, folder };
+    let run = Run { config, around, dataset, selection, course, network, objective, supply, folder };
     Ok((run, moving, state, store))
 }
 
@@ -137,6 +146,17 @@ fn accompanied(moving: Moving, config: &Config, state: &State, kept: Option<Para
     let swa = config.swa.map(|tail| Swa::from_share(tail.0, config.epochs).resumed(state.epoch, kept));
     let awp = config.awp.map(|gamma| Awp { gamma, warmup: config.awp_warmup.unwrap_or(0) });
     Moving { average, swa, awp, ..moving }
+}
+
+/// Without one the student would be its own teacher, and the run another method.
+fn refuse_no_average(config: &Config, objective: &dyn Objective) -> Result<(), RunError> {
+    if objective.needs().average.is_empty() || config.ema.is_some() {
+        return Ok(());
+    }
+    Err(RunError::Refused(format!(
+        "objective {} learns from a moving average of the student, and none is kept\nhint: add --ema 0.999, or less for a run of few steps",
+        config.objective
+    )))
 }
 
 /// What the run learns from, by content.

@@ -122,8 +122,8 @@ impl Objective for HalfLabelled {
         2
     }
 
-    fn takes_unlabelled(&self) -> bool {
-        true
+    fn unlabelled_each(&self) -> Option<usize> {
+        Some(1)
     }
 
     fn forwards(&self, _: Epoch) -> Vec<Forward> {

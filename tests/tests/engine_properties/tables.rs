@@ -92,7 +92,8 @@ fn every_objective_takes_a_step_that_lowers_its_own_loss() {
         let batch = || {
             let teacher = objective.needs().teacher.wants_clean().then(|| (&teacher * 4.0).unwrap());
             let clean = Seen { teacher, ..Seen::only(small.images(&ids).into()) };
-            Batch::of(clean, labels(&ids), ids.to_vec(), FIRST)
+            let strong = objective.strong().then(|| small.images(&[4, 5, 6, 7]).into());
+            Batch { strong, ..Batch::of(clean, labels(&ids), ids.to_vec(), FIRST) }
         };
         let sgd = Sgd::new(&small.params, 0.9, 2e-4);
         let mut moving = Moving::new(small.params.clone(), sgd, objective.memory(10));
@@ -414,10 +415,17 @@ fn every_loss_of_an_attack_has_a_gradient_at_the_image() {
     let teacher = Victim::new(&engine, &asked.network, &asked.params);
     let images = small.images(&ids);
     let logits = Tensor::from_vec(uniform(801, 20), (2, 10), &Device::Cpu).unwrap();
-    let mut said = Said::default();
-    said.push(Forward::Clean, logits.clone());
-    let mut targets =
-        Targets { teacher: said, own_clean: Some(logits), ..Targets::new(FIRST, ids.to_vec(), labels(&ids)) };
+    let said = || {
+        let mut said = Said::default();
+        said.push(Forward::Clean, logits.clone());
+        said
+    };
+    let mut targets = Targets {
+        teacher: said(),
+        average: said(),
+        own_clean: Some(logits.clone()),
+        ..Targets::new(FIRST, ids.to_vec(), labels(&ids))
+    };
     for row in OBJECTIVES {
         let objective = usual(row);
         targets.memory = objective.memory(10);

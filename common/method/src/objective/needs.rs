@@ -11,6 +11,8 @@ pub enum Forward {
     Opposite,
     /// The further clean view of this number, from 1, below [`Objective::views`](super::Objective::views).
     Further(usize),
+    /// The strong view: another clean view, then [changed](super::Objective::strong) as no label set has it.
+    Strong,
 }
 
 impl Forward {

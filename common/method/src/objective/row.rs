@@ -202,9 +202,15 @@ pub trait Objective: Send + Sync {
         1
     }
 
-    /// Whether a batch may hold images without a label.
-    fn takes_unlabelled(&self) -> bool {
+    /// Whether a step also draws a strong view of each image, [`Forward::Strong`]: two changes drawn from RandAugment's,
+    /// then Cutout.
+    fn strong(&self) -> bool {
         false
+    }
+
+    /// How many images without a label a batch holds for each that has one; none where it may hold no such image.
+    fn unlabelled_each(&self) -> Option<usize> {
+        None
     }
 
     /// The forwards of a step of this epoch, in the order in which they move the running statistics.
