@@ -1,10 +1,10 @@
 """Makes the golden values of this folder: what PyTorch computes in f64.
 
     pip install -r tests/golden/requirements.txt
-    python tests/golden/make_golden.py [rng|networks|ops|losses|trajectories|live|check|check-live]...
+    python tests/golden/make_golden.py [rng|networks|ops|losses|trajectories|live|snord|check|check-live|check-snord]...
 
-Without a name, everything but the checks is made. `check` and `check-live` rerun the trajectories with weights nudged by 1e-15 relative
-before every step: they show how far rounding alone carries them, and that no sign of an attack's gradient hangs on it.
+Without a name, everything but the checks is made. A check reruns the trajectories with weights nudged by 1e-15 relative
+before every step: it shows how far rounding alone carries them, and that no sign of an attack's gradient hangs on it.
 The schema of every file is in README.md beside this script. CPU, one thread, no use of PyTorch's random numbers.
 """
 import sys
@@ -17,6 +17,7 @@ import golden_losses
 import golden_networks
 import golden_ops
 import golden_rng
+import golden_snord
 import golden_trajectories
 import philox
 
@@ -27,8 +28,10 @@ PARTS = {
     "losses": golden_losses.write,
     "trajectories": golden_trajectories.write,
     "live": golden_live.write,
+    "snord": golden_snord.write,
     "check": golden_trajectories.check,
     "check-live": golden_live.check,
+    "check-snord": golden_snord.check,
 }
 
 

@@ -9,14 +9,16 @@ use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor, Var};
 use method::attack::Answers;
-use method::objective::{Epoch, Forward, Inner, Needs, OBJECTIVES, Objective, Options, Said, Targets, find};
+use method::objective::{
+    Epoch, Forward, Inner, Needs, OBJECTIVES, Objective, Options, Said, Targets, UNLABELLED, find,
+};
 use method::rng::{Purpose, Stream};
 use method::schedule::Schedule;
 use method::soft::{cross_entropy, kl};
 use rslad_tests::values;
 
 use Flow::{Nothing, Part, Whole};
-use Forward::{Adversarial, Clean, Opposite};
+use Forward::{Adversarial, Clean, Opposite, Strong};
 
 /// What a loss's gradient at the logits of one forward is.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -113,6 +115,13 @@ const EXPECTED: &[Expected] = &[
         source: "HongsinLee/saad 435e6b2, saad.py: the weights are the teacher's, which is asked under no_grad",
     },
     Expected {
+        objective: "snord",
+        options: &[("threshold", 0.0)],
+        flows: &[(Strong, Whole), (Adversarial, Whole), (Clean, Whole)],
+        source: "no released code; its file's documentation: what the average says, and so weights and pseudo-labels, is \
+                 a constant",
+    },
+    Expected {
         objective: "trades",
         options: &[],
         flows: &[(Clean, Whole), (Adversarial, Whole), (Clean, Whole)],
@@ -150,10 +159,19 @@ fn targets(objective: &dyn Objective) -> Targets {
         teacher.push(forward, logits(1 + stream));
         second.push(forward, logits(5 + stream));
     }
-    let labels = Tensor::new(&[3u32, 0, 2, 1, 0], &Device::Cpu).unwrap();
+    let mut average = Said::default();
+    for (stream, forward) in (0..).zip([Clean, Strong]) {
+        average.push(forward, logits(8 + stream));
+    }
+    let mut labels = [3u32, 0, 2, 1, 0];
+    if objective.unlabelled_each().is_some() {
+        labels[..3].fill(UNLABELLED);
+    }
+    let labels = Tensor::new(&labels, &Device::Cpu).unwrap();
     Targets {
         teacher,
         second,
+        average,
         own_clean: Some(logits(4)),
         memory: objective.memory(CLASSES),
         ..Targets::new(EPOCH, (0..IMAGES).collect(), labels)

@@ -166,7 +166,7 @@ mod tests {
         };
         assert_eq!(
             super::instead_of("--beta", &distill, &said).unwrap(),
-            "beta is an option of fair-rslad, fair-ard, trades and mart, and the objective is sat: leave it out, or `--objective fair-rslad --set beta=6`"
+            "beta is an option of fair-rslad, fair-ard, snord, trades and mart, and the objective is sat: leave it out, or `--objective fair-rslad --set beta=6`"
         );
         let has = |command: &str| ["train", "eval"].contains(&command);
         assert_eq!(super::command("Test", &has), Some("it is called `eval` here"));

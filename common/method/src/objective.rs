@@ -26,6 +26,7 @@ mod row;
 mod rslad;
 mod saad;
 mod sat;
+mod snord;
 mod trades;
 
 pub use absld::Absld;
@@ -50,6 +51,7 @@ pub use row::{Epoch, Inner, Marks, Objective, Row, Said, Targets, UNLABELLED};
 pub use rslad::Rslad;
 pub use saad::Saad;
 pub use sat::Sat;
+pub use snord::Snord;
 pub use trades::Trades;
 
 pub use crate::options::{Choice, OptionError, Options};
@@ -70,6 +72,7 @@ pub const OBJECTIVES: &Table<Row> = &[
     &saad::ROW,
     &adaad::ROW,
     &adaiad::ROW,
+    &snord::ROW,
     &trades::ROW,
     &mart::ROW,
     &sat::ROW,
@@ -114,8 +117,13 @@ mod tests {
 
     /// Of five images, with a memory in which no two classes are alike.
     fn targets(objective: &dyn Objective) -> Targets {
-        let mut teacher = Said::default();
-        teacher.push(Forward::Clean, logits(1));
+        let said_of = |forwards: &[Forward]| {
+            let mut said = Said::default();
+            for (number, &forward) in (1..).zip(forwards) {
+                said.push(forward, logits(number));
+            }
+            said
+        };
         let mut memory = objective.memory(4);
         let per_class: Vec<String> = memory.names().map(str::to_owned).collect();
         for name in per_class {
@@ -123,7 +131,8 @@ mod tests {
             row.copy_from_slice(&[0.5, 0.9, 1.7, 3.1][..row.len()]);
         }
         Targets {
-            teacher,
+            teacher: said_of(&[Forward::Clean]),
+            average: said_of(&[Forward::Clean, Forward::Strong]),
             own_clean: Some(logits(2)),
             memory,
             ..Targets::new(
@@ -176,6 +185,7 @@ mod tests {
             "iad-ii",
             "mtard",
             "saad",
+            "snord",
             "trades",
             "mart",
             "sat",

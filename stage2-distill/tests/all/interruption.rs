@@ -160,6 +160,19 @@ fn what_an_objective_learned_about_its_classes_survives_an_interrupt() {
 }
 
 #[test]
+fn a_run_with_few_labels_survives_an_interrupt() {
+    let scene = Scene::new();
+    let more = ["--objective", "snord", "--labelled", "0.2", "--ema", "0.9", "--epochs", "20"];
+    scene.train("whole", &more).succeeds();
+    interrupted(&scene, &more);
+    assert_eq!(scene.student("stopped"), scene.student("whole"));
+    let other = [&more[..], &["--label-seed", "1"]].concat();
+    scene.train("whole", &other).refused(2, &["label-seed: 0, 1"]);
+    scene.train("other", &other).succeeds();
+    assert_ne!(scene.student("other"), scene.student("whole"), "other images have their labels");
+}
+
+#[test]
 fn a_damaged_checkpoint_is_passed_over_and_the_student_is_the_same() {
     let scene = Scene::new();
     scene.train("run", &[]).succeeds();

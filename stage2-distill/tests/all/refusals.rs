@@ -114,6 +114,34 @@ fn what_a_run_was_given_for_nothing_is_said() {
 }
 
 #[test]
+fn an_objective_that_learns_from_an_average_is_refused_without_one() {
+    let scene = Scene::new();
+    let bare = scene.train("run", &["--objective", "snord"]);
+    bare.refused(2, &["objective snord learns from a moving average", "hint: add --ema 0.999"]);
+    assert!(!scene.path("run").exists());
+}
+
+#[test]
+fn a_run_says_how_many_images_have_a_label_and_others_leave_the_rest_out() {
+    let scene = Scene::new();
+    let few = ["--labelled", "0.2", "--epochs", "1"];
+    // Three of each of ten classes: a fifth of 130 digits, rounded.
+    let alone = scene.train("sat", &few).succeeds();
+    assert!(alone.stderr.contains("\n30 images, 1 epochs of 1 steps"), "{}", alone.stderr);
+    let more = [&few[..], &["--objective", "snord", "--ema", "0.9"]].concat();
+    let both = scene.train("snord", &more).succeeds();
+    // Of a batch of 50, six have a label, so that the other hundred take three steps.
+    let said = "\n30 images with a label and 100 without, 1 epochs of 3 steps";
+    assert!(both.stderr.contains(said), "{}", both.stderr);
+    scene.labels("labels");
+    let read = [&more[..], &["--labels", "labels"]].concat();
+    scene.train("cold", &read).succeeds();
+    let warm = scene.train("warm", &[&read[..], &["--set", "warm-epochs=1"]].concat()).succeeds();
+    assert!(!warm.stderr.contains("warning:"), "{}", warm.stderr);
+    assert_ne!(scene.student("warm"), scene.student("cold"), "the label set's answers are learned from");
+}
+
+#[test]
 fn a_run_that_goes_wrong_exits_1_and_keeps_its_last_checkpoint() {
     let scene = Scene::new();
     let diverged = scene.train("run", &["--set", "lr=1e30"]);

@@ -143,7 +143,8 @@ fn trained(row: &'static Row, given: &[(&str, f64)], architecture: &str, steps: 
         let epoch = Epoch { number: 60, of: 61, schedule: Schedule::Multistep };
         let said = || Some(Tensor::from_vec(uniform(810, 30), (3, 10), &Device::Cpu).unwrap());
         let clean = Seen { teacher: said(), second: said(), ..Seen::only(small.images(&ids).into()) };
-        let batch = Batch::of(clean, labels(&ids), ids.to_vec(), epoch);
+        let strong = objective.strong().then(|| small.images(&[3, 4, 5]).into());
+        let batch = Batch { strong, ..Batch::of(clean, labels(&ids), ids.to_vec(), epoch) };
         let outcome = step.run(&mut moving, batch, 0.05).unwrap();
         found.push(outcome.loss);
         found.extend(values(outcome.adversarial.unwrap().tensor().unwrap()));
