@@ -18,6 +18,7 @@ SEED, IMAGES, SHAPE, CLASSES, VIEWS, STEPS = 3, 24, (3, 32, 32), 10, 162, 20
 SNAPSHOTS = (1, 5, 20)
 BATCHES = {"resnet8": 8, "mobilenet-v2-x0.25": 4}
 STARTS = {"rslad": "gaussian", "trades": "gaussian", "sat": "uniform", "adaad": "gaussian", "absld": "gaussian",
+          "absld+as-published": "gaussian",
           "ard": "uniform", "fair-ard": "uniform", "fair-rslad": "gaussian",
           "mart": "gaussian", "sat+awp": "uniform", "trades+awp": "gaussian"}
 SGD = {"momentum": 0.9, "weight_decay": 2e-4}
@@ -26,7 +27,8 @@ SGD = {"momentum": 0.9, "weight_decay": 2e-4}
 RATES = {("rslad", "resnet8"): 0.1, ("trades", "resnet8"): 0.1, ("sat", "resnet8"): 0.1,
          ("rslad", "mobilenet-v2-x0.25"): 0.005, ("trades", "mobilenet-v2-x0.25"): 0.0005,
          ("sat", "mobilenet-v2-x0.25"): 0.0005,
-         ("adaad", "resnet8"): 0.1, ("absld", "resnet8"): 0.1, ("ard", "resnet8"): 0.1,
+         ("adaad", "resnet8"): 0.1, ("absld", "resnet8"): 0.1, ("absld+as-published", "resnet8"): 0.1,
+         ("ard", "resnet8"): 0.1,
          ("fair-ard", "resnet8"): 0.1, ("fair-rslad", "resnet8"): 0.5,
          ("mart", "resnet8"): 0.1, ("sat+awp", "resnet8"): 0.1, ("trades+awp", "resnet8"): 0.1}
 # Noise is not learned in twenty steps, no class would withstand any of the attack's, and the fair methods' weights would
@@ -121,9 +123,9 @@ def run(method, name, nudged=False):
     generator = torch.Generator().manual_seed(0)
     signs, losses, adversarials, visited = Signs(), [], [], []
     live = live_teacher() if method == "adaad" else None
-    temperatures = methods.Temperatures(CLASSES) if method == "absld" else None
-    base = method.removesuffix("+awp")
-    perturbation = methods.Perturbation(net) if base != method else None
+    base, _, beside = method.partition("+")
+    temperatures = methods.Temperatures(CLASSES, as_published=bool(beside)) if base == "absld" else None
+    perturbation = methods.Perturbation(net) if beside == "awp" else None
     weights = methods.Weights(CLASSES, ADDED[method]) if method in ADDED else None
     warmth, weighed, last = [], [], 0
     tensors = {"step0/parameters": summaries(net.parameters(), 3),

@@ -76,8 +76,8 @@ def adaad(teacher_adversarial, adversarial, teacher_natural, natural, alpha=1.0,
 class Temperatures:
     """ABSLD's temperatures, one per class for each of the adversarial and the clean target, and what moves them."""
 
-    def __init__(self, classes, rate=0.1, least=0.5, most=5.0):
-        self.rate, self.least, self.most = rate, least, most
+    def __init__(self, classes, rate=0.1, least=0.5, most=5.0, as_published=False):
+        self.rate, self.least, self.most, self.as_published = rate, least, most, as_published
         self.values = {side: torch.ones(classes, dtype=torch.float64) for side in ("adversarial", "clean")}
         self.forget()
 
@@ -85,9 +85,16 @@ class Temperatures:
         self.risks = {side: torch.zeros_like(values) for side, values in self.values.items()}
         self.seen = torch.zeros_like(self.values["clean"])
 
-    def soften(self, side, teacher, labels):
-        """The teacher's logits, each row over the temperature of its label."""
-        return teacher / self.values[side][labels][:, None]
+    def soften(self, teacher, labels):
+        """The teacher's logits for the adversarial and the clean term, each row over the temperature of its label.
+
+        As published both names are one tensor, which is divided in place.
+        """
+        copy = (lambda logits: logits) if self.as_published else torch.clone
+        softened = {side: copy(teacher) for side in ("adversarial", "clean")}
+        for side, logits in softened.items():
+            logits /= self.values[side][labels][:, None]
+        return softened["adversarial"], softened["clean"]
 
     @torch.no_grad()
     def note(self, adversarial, natural, labels):
@@ -238,12 +245,11 @@ def step(method, net, x, labels, teacher, start, gradients_seen, live=None, temp
         hard = net(adversarial)
         return adaad(live(adversarial), hard, live(x), natural), adversarial
     if method == "absld":
-        soft = temperatures.soften("adversarial", teacher, labels)
+        soft, clean = temperatures.soften(teacher, labels)
         adversarial = attack(net, x, lambda z: kl(soft, z), start, gradients_seen)
         hard = net(adversarial)
         natural = net(x)
         temperatures.note(hard, natural, labels)
-        clean = temperatures.soften("clean", teacher, labels)
         return 0.1 * (5 / 6 * kl(soft, hard).mean() + 1 / 6 * kl(clean, natural).mean()), adversarial
     if method == "rslad":
         adversarial = attack(net, x, lambda z: kl(teacher, z), start, gradients_seen)

@@ -191,8 +191,8 @@ fn the_losses_of_objectives_agree_in_value_and_gradient() {
 fn the_losses_of_fair_objectives_weigh_each_image_in_both_terms() {
     let fairness = Fairness { beta: 2.0, lightest: 5.0 / 6.0, heaviest: 2.5, added: 0.0, least_kappa: 1e-5 };
     let ard = Ard { alpha: 0.25, temperature: 30.0, drops_once: false };
-    let fair_rslad = FairRslad { rslad: Rslad::default(), fairness };
-    let fair_ard = FairArd { ard, fairness };
+    let fair_rslad = FairRslad { base: Rslad::default(), fairness };
+    let fair_ard = FairArd { base: ard, fairness };
     let mut compared = 0;
     for (name, objective) in [("fair_rslad", &fair_rslad as &dyn Objective), ("fair_ard", &fair_ard)] {
         for (mut leaves, wanted) in cases(name) {

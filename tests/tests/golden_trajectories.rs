@@ -258,9 +258,9 @@ fn follow_in(name: &str, method: &str, architecture: &str) {
     assert_eq!(names, row.statistics.iter().collect::<Vec<_>>());
 
     let engine = reference_of(row.batch);
-    let (base, gamma) = method.split_once("+awp").map_or((method, None), |(base, _)| (base, Some(0.005)));
+    let (base, beside) = method.split_once('+').unwrap_or((method, ""));
     let known = objective::find(row.objective.as_deref().unwrap_or(base)).unwrap();
-    let objective = objective::compose(known, &row.options, false).unwrap();
+    let objective = objective::compose(known, &row.options, beside == "as-published").unwrap();
     let (asked, values_asked) = settings.network(&settings.live_teacher, settings.live_seed);
     let seed = settings.second_seed.unwrap_or(settings.live_seed);
     let (second, values_second) = settings.network(&settings.live_teacher, seed);
@@ -277,7 +277,7 @@ fn follow_in(name: &str, method: &str, architecture: &str) {
     };
     let sgd = Sgd::new(&params, settings.momentum, settings.weight_decay);
     let mut moving = Moving::new(params, sgd, objective.memory(settings.classes));
-    moving.awp = gamma.map(|gamma| Awp { gamma, warmup: 0 });
+    moving.awp = (beside == "awp").then_some(Awp { gamma: 0.005, warmup: 0 });
     let place = format!("{method}/{architecture}");
     agrees(&moving, &golden, &place, 0);
     let losses = golden.values(&format!("{place}/losses"));
@@ -357,6 +357,11 @@ fn adaad_trains_resnet8_beside_a_teacher_as_in_pytorch() {
 #[test]
 fn absld_trains_resnet8_with_the_temperatures_of_pytorch() {
     follow("absld", "resnet8");
+}
+
+#[test]
+fn absld_as_published_divides_both_targets_by_both_temperatures() {
+    follow("absld+as-published", "resnet8");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use candle_core::{Result, Tensor};
 use engine::Norm;
 
+use super::fair::Weighed;
 use super::needs::{Forward, Needs};
 use super::row::{Epoch, Inner, Objective, Row, Said, Targets};
 use crate::attack::{Answers, Start};
@@ -68,14 +69,10 @@ impl Ard {
             drops_once: options.as_published(),
         }
     }
+}
 
-    /// The loss with a weight `(N,)` on each image, or none.
-    pub(super) fn weighted(
-        &self,
-        said: &Said,
-        targets: &Targets,
-        weights: Option<&Tensor>,
-    ) -> Result<Tensor> {
+impl Weighed for Ard {
+    fn weighted(&self, said: &Said, targets: &Targets, weights: Option<&Tensor>) -> Result<Tensor> {
         let soft = |logits: &Tensor| tempered(logits, self.temperature);
         let alike = kl(&soft(targets.teacher.clean())?, &soft(said.adversarial())?)?;
         let classes = said.adversarial().dim(1)? as f64;

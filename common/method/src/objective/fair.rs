@@ -5,9 +5,11 @@
 use candle_core::{Result, Tensor};
 
 use super::memory::Memory;
-use super::row::Targets;
-use crate::attack::At;
+use super::needs::{Forward, Needs};
+use super::row::{Epoch, Inner, Objective, Said, Targets};
+use crate::attack::{Answers, At};
 use crate::options::{Choice, Options};
+use crate::schedule::Schedule;
 
 const BETA: Choice = Choice {
     key: "beta",
@@ -36,6 +38,21 @@ const HEAVIEST: Choice = Choice {
 
 /// The options that both methods have besides their own.
 pub(super) const OPTIONS: [Choice; 3] = [BETA, LIGHTEST, HEAVIEST];
+
+/// An objective whose images can be weighed.
+pub trait Weighed: Objective {
+    /// The loss with a weight `(N,)` on each image, or none.
+    fn weighted(&self, said: &Said, targets: &Targets, weights: Option<&Tensor>) -> Result<Tensor>;
+}
+
+/// `base`, whose images weigh as their class does, by the steps that it withstands.
+#[derive(Clone, Copy, Debug)]
+pub struct Fair<B> {
+    /// What is weighed.
+    pub base: B,
+    /// How.
+    pub fairness: Fairness,
+}
 
 /// How classes are weighed.
 ///
@@ -77,29 +94,13 @@ impl Fairness {
     }
 
     /// What it remembers when a run begins.
-    pub(super) fn memory(classes: usize) -> Memory {
+    fn memory(classes: usize) -> Memory {
         let row = |value| vec![value; classes];
         Memory::default().with(WEIGHT, row(1.0)).with(WITHSTOOD, row(0.0)).with(IMAGES, row(0.0))
     }
 
-    /// Each image's weight `(N,)`, its class's, in the precision of `like`.
-    pub(super) fn weights(targets: &Targets, like: &Tensor) -> Result<Tensor> {
-        targets.memory.of_images(WEIGHT, &targets.labels, like)
-    }
-
-    /// Counts the images that are still right before a step of the attack.
-    pub(super) fn watch(at: &At, targets: &Targets, memory: &mut Memory) -> Result<()> {
-        let right = at.logits.argmax(1)?.eq(&targets.labels)?;
-        memory.add_by_class(WITHSTOOD, &targets.labels, &right)
-    }
-
-    /// Counts a step's images.
-    pub(super) fn note(targets: &Targets, memory: &mut Memory) -> Result<()> {
-        memory.add_by_class(IMAGES, &targets.labels, &targets.labels.ones_like()?)
-    }
-
     /// Weighs the classes anew after an epoch.
-    pub(super) fn close_epoch(&self, memory: &mut Memory) {
+    fn close_epoch(&self, memory: &mut Memory) {
         let (withstood, images) = (memory.row(WITHSTOOD).to_vec(), memory.row(IMAGES).to_vec());
         let seen: Vec<usize> = (0..images.len()).filter(|&class| images[class] > 0.0).collect();
         let urgency = |class: usize| {
@@ -114,6 +115,60 @@ impl Fairness {
         }
         memory.row_mut(WITHSTOOD).fill(0.0);
         memory.row_mut(IMAGES).fill(0.0);
+    }
+}
+
+impl<B: Weighed> Objective for Fair<B> {
+    fn needs(&self) -> Needs {
+        self.base.needs()
+    }
+
+    fn schedule(&self, schedule: Schedule, epochs: usize) -> Schedule {
+        self.base.schedule(schedule, epochs)
+    }
+
+    fn inner(&self) -> Option<Inner> {
+        self.base.inner()
+    }
+
+    fn attack_loss(&self, answers: &Answers, targets: &Targets) -> Result<Tensor> {
+        self.base.attack_loss(answers, targets)
+    }
+
+    fn attack_target(&self, targets: &Targets, classes: usize) -> Result<Option<Tensor>> {
+        self.base.attack_target(targets, classes)
+    }
+
+    fn forwards(&self, epoch: Epoch) -> Vec<Forward> {
+        self.base.forwards(epoch)
+    }
+
+    fn loss(&self, said: &Said, targets: &Targets) -> Result<Tensor> {
+        let weights = targets.memory.of_images(WEIGHT, &targets.labels, said.adversarial())?;
+        self.base.weighted(said, targets, Some(&weights))
+    }
+
+    fn memory(&self, classes: usize) -> Memory {
+        Fairness::memory(classes)
+    }
+
+    fn watches(&self) -> bool {
+        true
+    }
+
+    /// Counts the images that are still right before a step of the attack.
+    fn watch(&self, at: &At, targets: &Targets, memory: &mut Memory) -> Result<()> {
+        let right = at.logits.argmax(1)?.eq(&targets.labels)?;
+        memory.add_by_class(WITHSTOOD, &targets.labels, &right)
+    }
+
+    /// Counts a step's images.
+    fn note(&self, _: &Said, targets: &Targets, memory: &mut Memory) -> Result<()> {
+        memory.add_by_class(IMAGES, &targets.labels, &targets.labels.ones_like()?)
+    }
+
+    fn close_epoch(&self, _: Epoch, memory: &mut Memory) {
+        self.fairness.close_epoch(memory);
     }
 }
 

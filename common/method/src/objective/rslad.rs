@@ -2,6 +2,7 @@
 
 use candle_core::{Result, Tensor};
 
+use super::fair::Weighed;
 use super::needs::{Forward, Needs};
 use super::row::{Epoch, Inner, Objective, Row, Said, Targets};
 use crate::attack::{Answers, Start};
@@ -78,14 +79,10 @@ impl Rslad {
     fn kl(&self, teacher: &Tensor, student: &Tensor) -> Result<Tensor> {
         kl(&tempered(teacher, self.temperature)?, &tempered(student, self.temperature)?)
     }
+}
 
-    /// The loss with a weight `(N,)` on each image, or none.
-    pub(super) fn weighted(
-        &self,
-        said: &Said,
-        targets: &Targets,
-        weights: Option<&Tensor>,
-    ) -> Result<Tensor> {
+impl Weighed for Rslad {
+    fn weighted(&self, said: &Said, targets: &Targets, weights: Option<&Tensor>) -> Result<Tensor> {
         let adversarial = mean_weighted(&self.kl(targets.teacher.clean(), said.adversarial())?, weights)?;
         let clean = mean_weighted(&self.kl(targets.teacher.clean(), said.clean())?, weights)?;
         let scale = self.kl_scale * self.temperature * self.temperature;
