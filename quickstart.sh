@@ -1,63 +1,8 @@
 #!/usr/bin/env bash
-# From nothing to a robust student on real digits: label, distil, compare. Every command is printed before it runs.
-#
-# Chosen for a few minutes on two cores: the embedded 10,000 digits, a plan of exactly the views that the run will see,
-# 4 epochs, eps 0.3. Everything lands in runs/quickstart, which is made anew.
+# From nothing to a robust student on real digits: builds both programs, then the walk of `rslad demo`.
 set -euo pipefail
 cd "$(dirname "$0")"
 
-bin="${CARGO_TARGET_DIR:-target}/debug"
-out=runs/quickstart
-teacher=data/samples/teacher.safetensors
-epochs=4
-eps=0.3
-
-run() {
-    printf '\n$ %s\n' "$*"
-    "$@"
-}
-
-run cargo build --bin label --bin distill
-rm -rf "$out"
-mkdir -p "$out"
-
-began=$SECONDS
-run "$bin/label" run --teacher "$teacher" --data sample --views "plan:$epochs@0" --out "$out/labels"
-labelling=$((SECONDS - began))
-
-settings=(--preset quickstart --epochs "$epochs" --eps "$eps" --holdout 0)
-for objective in rslad sat natural; do
-    began=$SECONDS
-    case "$objective" in
-        rslad) source=(--labels "$out/labels") ;;
-        # The preset's rate is RSLAD's; a cross-entropy is ten times as large. 0.3 was the best for SAT of 0.2, 0.3 and 0.5.
-        *) source=(--set lr=0.3 --set weight-decay=0.0002) ;;
-    esac
-    run "$bin/distill" train "${settings[@]}" --objective "$objective" "${source[@]}" --out "$out/$objective"
-    echo $((SECONDS - began)) > "$out/$objective.seconds"
-done
-
-for name in teacher rslad sat natural; do
-    weights="$out/$name/student.safetensors"
-    [ "$name" = teacher ] && weights="$teacher"
-    judge=("$bin/distill" eval --student "$weights" --data sample --eps "$eps")
-    run "${judge[@]}" --attack clean,pgd20 --json "$out/$name.json"
-    # Thousands of passes an image: on the first hundred, and not for the teacher, for whom they take a minute.
-    [ "$name" = teacher ] || run "${judge[@]}" --attack autoattack --limit 100 --json "$out/$name.autoattack.json"
-done
-
-number() { sed -n "s/^  \"$2\": \([0-9.]*\),*\$/\1/p" "$out/$1.json"; }
-printf '\n%-22s %10s %8s %8s %11s %8s\n' "1,000 test digits" parameters "clean %" "PGD-20 %" "AutoAttack" seconds
-for name in teacher rslad sat natural; do
-    case "$name" in
-        teacher) title="teacher (given)" time="-" ;;
-        rslad) title="student, RSLAD" time="$labelling+$(cat "$out/rslad.seconds")" ;;
-        sat) title="student, SAT" time="$(cat "$out/sat.seconds")" ;;
-        natural) title="student, natural" time="$(cat "$out/natural.seconds")" ;;
-    esac
-    autoattack="-"
-    [ "$name" = teacher ] || autoattack="$(number "$name.autoattack" autoattack)"
-    printf '%-22s %10s %8.1f %8.1f %11s %8s\n' "$title" "$(number $name parameters)" "$(number $name clean)" \
-        "$(number $name pgd20)" "${autoattack%.0}" "$time"
-done
-printf 'eps %s; AutoAttack: of the first 100; seconds of training (RSLAD: labelling + training)\nmore in %s\n' "$eps" "$out"
+printf '\n$ cargo build --bin label --bin distill\n'
+cargo build --bin label --bin distill
+exec python/rslad/demo.sh "${CARGO_TARGET_DIR:-target}/debug" data/samples/teacher.safetensors runs/quickstart

@@ -1,7 +1,7 @@
 //! What `label` can do: one file a verb, each with its flags, what it does and what it says.
 
-use clap::Subcommand;
-use cli::{MachineArgs, help};
+use clap::{Parser, Subcommand};
+use cli::{CompletionsArgs, MachineArgs, ManualArgs, TalkArgs, help};
 
 use crate::{Error, Result};
 
@@ -11,6 +11,21 @@ pub mod inspect;
 pub mod plan;
 pub mod run;
 pub mod verify;
+
+/// Runs a robust teacher once over views of clean images and shares its answers as a label set.
+#[derive(Parser)]
+#[command(name = "label", version = cli::build::SAID.as_str(), after_help = tables(), infer_subcommands = true)]
+pub struct Label {
+    /// What runs the networks.
+    #[command(flatten)]
+    pub machine: MachineArgs,
+    /// How much is said.
+    #[command(flatten)]
+    pub talk: TalkArgs,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
 
 /// What to do. To add a verb: its file, and a variant here with its arm below.
 #[derive(Subcommand)]
@@ -33,12 +48,19 @@ pub enum Verb {
     /// Make a label set from the answers to a plan
     #[command(after_help = tables())]
     Import(Box<import::ImportArgs>),
+    /// Print what a shell completes
+    #[command(after_help = help::after([help::section("Where it goes", &cli::COMPLETIONS.replace("NAME", "label"))]))]
+    Completions(CompletionsArgs),
+    /// Write manual pages
+    Manual(ManualArgs),
 }
 
 impl Verb {
     /// Does it, on this machine, and says what came of it.
     pub fn run(&self, machine: MachineArgs) -> Result<()> {
-        if let (Self::Plan(_) | Self::Import(_), Some(flag)) = (self, machine.given()) {
+        let runs_none =
+            matches!(self, Self::Plan(_) | Self::Import(_) | Self::Completions(_) | Self::Manual(_));
+        if let (true, Some(flag)) = (runs_none, machine.given()) {
             return Err(Error::Usage {
                 what: format!("{flag} says what runs a network, and this command runs none"),
                 hint: "leave it out".into(),
@@ -51,6 +73,8 @@ impl Verb {
             Self::Estimate(args) => args.run(machine),
             Self::Plan(args) => args.run(),
             Self::Import(args) => args.run(),
+            Self::Completions(args) => Ok(args.run::<Label>()?),
+            Self::Manual(args) => Ok(args.run::<Label>()?),
         }
     }
 }

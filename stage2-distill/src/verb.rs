@@ -1,7 +1,7 @@
 //! What `distill` can do: one file a verb, each with its flags and what it says. The work lies in the modules beside.
 
-use clap::Subcommand;
-use cli::{MachineArgs, help};
+use clap::{Parser, Subcommand};
+use cli::{CompletionsArgs, MachineArgs, ManualArgs, TalkArgs, help};
 
 use crate::config::PRESETS;
 use crate::error::RunError;
@@ -10,6 +10,21 @@ pub mod bench;
 pub mod eval;
 pub mod sweep;
 pub mod train;
+
+/// Trains small robust students from a teacher's soft labels, and judges them.
+#[derive(Parser)]
+#[command(name = "distill", version = cli::build::SAID.as_str(), after_help = tables(), infer_subcommands = true)]
+pub struct Distill {
+    /// What runs the networks.
+    #[command(flatten)]
+    pub machine: MachineArgs,
+    /// How much is said.
+    #[command(flatten)]
+    pub talk: TalkArgs,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
 
 /// What to do. To add a verb: its file, and a variant here with its arm below.
 #[derive(Subcommand)]
@@ -31,6 +46,11 @@ pub enum Verb {
     /// Time a student on this machine
     #[command(after_help = help::after([help::architectures()]))]
     Bench(bench::BenchArgs),
+    /// Print what a shell completes
+    #[command(after_help = help::after([help::section("Where it goes", &cli::COMPLETIONS.replace("NAME", "distill"))]))]
+    Completions(CompletionsArgs),
+    /// Write manual pages
+    Manual(ManualArgs),
 }
 
 impl Verb {
@@ -41,6 +61,8 @@ impl Verb {
             Self::Eval(args) => args.run(machine),
             Self::Sweep(args) => args.run(machine),
             Self::Bench(args) => args.run(machine),
+            Self::Completions(args) => Ok(args.run::<Distill>()?),
+            Self::Manual(args) => Ok(args.run::<Distill>()?),
         }
     }
 }

@@ -1,18 +1,15 @@
 //! What both binaries say of themselves.
 
-use clap::{Args, Command, Subcommand};
+use clap::{Command, CommandFactory};
+use stage1_label::verb::Label;
+use stage2_distill::verb::Distill;
 
 fn binaries() -> [Command; 2] {
-    let binary = |name, command: Command| {
-        let command = cli::MachineArgs::augment_args(command.name(name));
-        let mut command = cli::TalkArgs::augment_args(command).term_width(80);
-        command.build();
-        command
-    };
-    [
-        binary("label", stage1_label::verb::Verb::augment_subcommands(Command::default())),
-        binary("distill", stage2_distill::verb::Verb::augment_subcommands(Command::default())),
-    ]
+    [Label::command(), Distill::command()].map(|binary| {
+        let mut binary = binary.term_width(80);
+        binary.build();
+        binary
+    })
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Which build this is.
 
-/// The version, as in `--version`.
+use std::sync::LazyLock;
+
+/// The version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The commit that it was built from, with `+changes` where the sources were not as committed; none where git did not
@@ -8,6 +10,12 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub fn commit() -> Option<&'static str> {
     Some(env!("RSLAD_COMMIT")).filter(|commit| !commit.is_empty())
 }
+
+/// Version and commit, as `--version` says them: `0.2.0 (1dda30595c8e)`.
+pub static SAID: LazyLock<String> = LazyLock::new(|| match commit() {
+    Some(commit) => format!("{VERSION} ({commit})"),
+    None => VERSION.into(),
+});
 
 #[cfg(test)]
 mod tests {

@@ -80,3 +80,29 @@ fn everything_that_is_missing_is_said_at_once_with_a_command_that_works() {
     assert!(words.starts_with(&["train", "--epochs", "1"]), "what was given stays: {command}");
     scene.run(&words).succeeds();
 }
+
+#[test]
+fn bash_completes_verbs_and_flags_and_each_verb_has_a_manual_page() {
+    let scene = Scene::new();
+    let script = scene.run(&["completions", "bash"]).succeeds().stdout;
+    std::fs::write(scene.path("distill.bash"), script).unwrap();
+    let complete = |words: &str, last: usize| {
+        let ask = format!(
+            "source distill.bash; COMP_WORDS=({words}); COMP_CWORD={last}; \
+             _distill distill \"${{COMP_WORDS[{last}]}}\"; echo \"${{COMPREPLY[*]}}\""
+        );
+        let mut bash = Command::new("bash");
+        let output = bash.args(["--norc", "-c", &ask]).current_dir(scene.path("")).output().unwrap();
+        Finished::of(&output).succeeds().stdout
+    };
+    assert_eq!(complete("distill sw", 1).trim(), "sweep");
+    assert_eq!(complete("distill train --obj", 2).trim(), "--objective");
+
+    scene.run(&["manual", "pages/man1"]).succeeds();
+    let page = |name: &str| std::fs::read_to_string(scene.path(&format!("pages/man1/{name}.1"))).unwrap();
+    for verb in ["train", "eval", "sweep", "bench", "completions", "manual"] {
+        assert!(page(&format!("distill-{verb}")).contains(".SH SYNOPSIS"), "{verb}");
+        assert!(page("distill").contains(&format!("distill\\-{verb}(1)")), "{verb}");
+    }
+    assert!(page("distill-train").contains("\\fB\\-\\-objective\\fR"), "flags are in it");
+}

@@ -1,0 +1,39 @@
+"""`rslad demo`: the first walk, with the programs of this wheel. What they do is `label --help` and `distill --help`."""
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+
+
+def programs():
+    """Folder of `label` and `distill`: that of this installation, or of the first on the PATH."""
+    places = [sysconfig.get_path("scripts"), *os.get_exec_path()]
+    for place in places:
+        if all(shutil.which(name, path=place) for name in ("label", "distill")):
+            return Path(place)
+    raise SystemExit("error: neither this installation nor the PATH has `label` and `distill`\n"
+                     "hint: pip install rslad, or cargo install --path stage1-label --path stage2-distill in a clone")
+
+
+def main():
+    """Runs the command line; ends the process with the walk's exit code."""
+    parser = argparse.ArgumentParser(prog="rslad", description="Robust soft label distillation. The programs are "
+                                     "`label` and `distill`; this shows them.")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="demo")
+    demo = verbs.add_parser("demo", help="label real digits, distil a small robust student, compare: a minute or two")
+    demo.add_argument("--out", type=Path, default=Path("rslad-demo"), help="folder for everything, made anew [default: rslad-demo]")
+    args = parser.parse_args()
+    out = args.out
+    if out.exists() and not (out / ".rslad-demo").exists() and any(out.iterdir()):
+        raise SystemExit(f"error: {out} holds something else\nhint: --out FOLDER, which is made anew")
+    walk = subprocess.run(["bash", HERE / "demo.sh", programs(), HERE / "teacher.safetensors", out])
+    sys.exit(walk.returncode)
+
+
+if __name__ == "__main__":
+    main()
