@@ -7,6 +7,7 @@
 mod builder;
 pub mod cost;
 mod layout;
+mod module;
 mod op;
 mod summary;
 
