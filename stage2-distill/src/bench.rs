@@ -18,6 +18,7 @@ use method::objective::{Epoch, Memory, Needs};
 use method::optim::Sgd;
 use method::rng::{Purpose, Stream};
 use method::schedule::Schedule;
+use method::taps::Taps;
 use method::threat::{Fraction, Threat};
 use method::transform::Transforms;
 use method::view::{Augment, ViewPlan};
@@ -283,6 +284,7 @@ fn step(
         transforms: Transforms::default(),
         views: 1,
         strong: false,
+        taps: Taps::default(),
     };
     let objective = method::objective::Rslad::default();
     let step = TrainStep {
@@ -291,6 +293,7 @@ fn step(
         objective: &objective,
         teacher: None,
         second: None,
+        taps: None,
         threat: Threat::linf(eps().value()),
         steps: STEPS,
         step_size: eps().usual_step().value(),

@@ -2,14 +2,16 @@
 
 mod reading;
 mod strong;
+mod taps;
 mod teacher;
 
 use candle_core::{Device, Tensor};
 use data::{Dataset, DatasetSpec};
-use engine::{Engine, Images};
+use engine::{Engine, Images, Network};
 use method::model::Task;
-use method::objective::{Epoch, Needs, Objective, UNLABELLED};
+use method::objective::{Epoch, Forward, Needs, Objective, UNLABELLED};
 use method::rng::{Purpose, Stream};
+use method::taps::{MapShapes, Taps, shapes};
 use method::transform::Transforms;
 use method::view::{Augment, ViewPlan};
 
@@ -20,7 +22,7 @@ use crate::list;
 use crate::step::{Batch, Seen};
 
 pub use teacher::Teacher;
-use teacher::{Asking, Named};
+use teacher::{Asking, Heard, Named};
 
 /// The teachers and the views they can answer for.
 pub struct Supply {
@@ -38,17 +40,20 @@ pub struct Supply {
     pub views: usize,
     /// Whether it also has a strong one.
     pub strong: bool,
+    /// Where the student and the teacher give feature maps.
+    pub taps: Taps,
 }
 
 impl Supply {
-    /// Opens what the configuration names and checks it against the images and the objective.
+    /// Opens what the configuration names and checks it against the images, the student and the objective.
     pub fn open(
         config: &Config,
         objective: &dyn Objective,
         spec: &DatasetSpec,
         dataset: &Dataset,
-        task: Task,
+        student: &Network,
     ) -> Result<Self, RunError> {
+        let task = task(dataset);
         let (needs, views, strong) = (objective.needs(), objective.views(), objective.strong());
         let transforms = reading::transforms(config, dataset, needs.teacher.wants_clean())?;
         let asking = Asking { config, dataset, task };
@@ -67,7 +72,20 @@ impl Supply {
                 ViewPlan::all(augment)
             }
         };
-        Ok(Self { teacher: teacher.teacher, second: second.teacher, plan, needs, transforms, views, strong })
+        let network = teacher.teacher.network.as_ref().map(|loaded| &loaded.network);
+        let taps = taps::choose(config, &needs, student, network)?;
+        let (teacher, second) = (teacher.teacher, second.teacher);
+        Ok(Self { teacher, second, plan, needs, transforms, views, strong, taps })
+    }
+
+    /// The shapes of the feature maps that the student and the teacher give.
+    pub fn map_shapes(&self, student: &Network) -> MapShapes {
+        let Taps { student: of_student, teacher } = &self.taps;
+        let network = self.teacher.network.as_ref();
+        MapShapes {
+            student: shapes(student, of_student),
+            teacher: network.map(|loaded| shapes(&loaded.network, teacher)).unwrap_or_default(),
+        }
     }
 
     /// What the teachers are and which labels are softened, by content: part of what a resumed run must find unchanged.
@@ -132,15 +150,17 @@ impl Supply {
             let rows = self.rows(visits, seed, epoch, number);
             let (values, shape) = dataset.views::<f32>(self.plan.augment, &rows);
             let images = pixels(values, shape)?;
-            let says = |teacher: &Teacher, wanted: bool| {
-                if wanted { teacher.clean(engine, &rows, &images) } else { Ok(None) }
-            };
             let Needs { teacher, second, .. } = &self.needs;
-            let teacher = says(&self.teacher, teacher.wants_clean())?;
+            let forward = if number == 0 { Forward::Clean } else { Forward::Further(number) };
+            let taps = teacher.maps.contains(&forward).then_some(self.taps.teacher.as_slice());
+            let says = |teacher: &Teacher, wanted: bool, taps| {
+                if wanted { teacher.clean(engine, &rows, &images, taps) } else { Ok(Heard::default()) }
+            };
+            let Heard { logits, maps } = says(&self.teacher, teacher.wants_clean(), taps)?;
             let teacher =
-                teacher.map(|said| reading::read(&self.transforms, dataset, visits, said)).transpose()?;
-            let second = says(&self.second, second.wants_clean())?;
-            Ok(Seen { images, teacher, second })
+                logits.map(|said| reading::read(&self.transforms, dataset, visits, said)).transpose()?;
+            let second = says(&self.second, second.wants_clean(), None)?.logits;
+            Ok(Seen { images, teacher, second, maps })
         };
         let label =
             |visit: &Visit| if visit.is_labelled { dataset.labels()[visit.image] as u32 } else { UNLABELLED };
@@ -180,6 +200,7 @@ mod tests {
             transforms: Transforms::default(),
             views: 3,
             strong: true,
+            taps: Taps::default(),
         };
         let epoch = Epoch { number: 5, of: 9, schedule: Schedule::Cosine };
         let engine = engine::Reference::new(1).unwrap();

@@ -1,17 +1,24 @@
 //! One training step: attack the student, run its forwards, go back, move the weights.
 
+mod batch;
+
 use std::cell::RefCell;
 
-use candle_core::{Tensor, Var};
-use engine::{BatchStats, Engine, EngineError, Grads, Images, Keep, Network, Norm, Params, Pass, Tape};
+use candle_core::Var;
+use engine::{
+    BatchStats, Engine, EngineError, Grads, Images, Keep, Network, NodeId, Norm, Params, Pass, Tape,
+};
 use method::attack::{Answers, At, Field, Starts, Victim};
 use method::average::Average;
 use method::awp::Awp;
-use method::objective::{Epoch, Forward, Inner, Marks, Memory, Objective, Said, Targets, UNLABELLED};
+use method::objective::{Forward, Heads, Inner, Memory, Objective, Said, Targets, UNLABELLED};
 use method::optim::Sgd;
 use method::rng::Purpose;
 use method::swa::Swa;
+use method::taps::Taps;
 use method::threat::Threat;
+
+pub use batch::{Batch, Seen};
 
 /// What stays the same over a run's steps.
 pub struct TrainStep<'a> {
@@ -25,6 +32,8 @@ pub struct TrainStep<'a> {
     pub teacher: Option<Victim<'a>>,
     /// A second one, likewise.
     pub second: Option<Victim<'a>>,
+    /// Where the student and the teacher give feature maps, for an objective that reads them.
+    pub taps: Option<&'a Taps>,
     /// What the attack may do.
     pub threat: Threat,
     /// Its gradient steps.
@@ -33,48 +42,6 @@ pub struct TrainStep<'a> {
     pub step_size: f64,
     /// Keys its starts.
     pub seed: u64,
-}
-
-/// One view of each image of a batch.
-pub struct Seen {
-    /// Its pixels `(N, C, H, W)`, in [0, 1].
-    pub images: Images,
-    /// The teacher's logits `(N, K)` on it, where the objective needs them.
-    pub teacher: Option<Tensor>,
-    /// A second teacher's, likewise.
-    pub second: Option<Tensor>,
-}
-
-impl Seen {
-    /// Pixels of which no teacher has said anything.
-    pub fn only(images: Images) -> Self {
-        Self { images, teacher: None, second: None }
-    }
-}
-
-/// What one step learns from.
-pub struct Batch {
-    /// The view that is attacked.
-    pub clean: Seen,
-    /// Further views of the same images, for an objective that wants several.
-    pub further: Vec<Seen>,
-    /// Their strong view, for an objective that wants one.
-    pub strong: Option<Images>,
-    /// Hard labels `(N,)`, u32; [`UNLABELLED`] of images without one.
-    pub labels: Tensor,
-    /// What else is known of each image.
-    pub marks: Marks,
-    /// Each image's index in the data set: keys its start.
-    pub places: Vec<usize>,
-    /// Where in the run it lies.
-    pub epoch: Epoch,
-}
-
-impl Batch {
-    /// Of labelled images in one view, nothing else being known of them.
-    pub fn of(clean: Seen, labels: Tensor, places: Vec<usize>, epoch: Epoch) -> Self {
-        Self { clean, further: Vec::new(), strong: None, labels, marks: Marks::new(), places, epoch }
-    }
 }
 
 /// What moves.
@@ -87,6 +54,8 @@ pub struct Moving {
     pub sgd: Sgd,
     /// What the objective remembers.
     pub memory: Memory,
+    /// What is trained beside the student.
+    pub heads: Heads,
     /// The moving average of the student, where one is kept.
     pub average: Option<Average>,
     /// The mean of the student at the ends of epochs, where one is kept.
@@ -96,10 +65,12 @@ pub struct Moving {
 }
 
 impl Moving {
-    /// At the beginning of a run, without an average, unperturbed.
+    /// At the beginning of a run, without heads and an average, unperturbed.
     pub fn new(params: Params, sgd: Sgd, memory: Memory) -> Self {
-        let grads = Grads::zeros(params.layout(), params.precision());
-        Self { params, grads, sgd, memory, average: None, swa: None, awp: None }
+        let precision = params.precision();
+        let grads = Grads::zeros(params.layout(), precision);
+        let heads = Heads::none(precision);
+        Self { params, grads, sgd, memory, heads, average: None, swa: None, awp: None }
     }
 
     /// The average of the student, where one is kept and has begun.
@@ -151,12 +122,17 @@ pub struct Outcome {
 /// What the student said in a training forward.
 struct Answer {
     forward: Forward,
-    leaf: Var,
+    /// The logits, then the maps.
+    leaves: Vec<Var>,
     tape: Tape,
     stats: BatchStats,
 }
 
 impl TrainStep<'_> {
+    fn taps(&self) -> &Taps {
+        self.taps.expect("the trainer says where an objective's maps are taken")
+    }
+
     /// One step at learning rate `rate`.
     pub fn run(&self, moving: &mut Moving, batch: Batch, rate: f64) -> Result<Outcome, StepError> {
         let outcome = self.gradients(moving, batch)?;
@@ -183,7 +159,15 @@ impl TrainStep<'_> {
             _ => None,
         };
         let memory = moving.memory.clone();
-        let mut targets = Targets { marks, own_clean, memory, ..Targets::new(epoch, places, labels) };
+        let heads = moving.heads.leaves()?;
+        let mut targets = Targets {
+            seed: self.seed,
+            marks,
+            own_clean,
+            memory,
+            heads,
+            ..Targets::new(epoch, places, labels)
+        };
         let views = [(Forward::Clean, clean)].into_iter();
         let views = views.chain((1..).map(Forward::Further).zip(further));
         let views: Vec<_> = views.chain(strong.map(|images| (Forward::Strong, Seen::only(images)))).collect();
@@ -193,6 +177,9 @@ impl TrainStep<'_> {
                 if let Some(logits) = logits {
                     said.push(*forward, logits.clone());
                 }
+            }
+            if let Some(maps) = &seen.maps {
+                targets.teacher.push_maps(*forward, maps.clone());
             }
         }
         let seen = |forward| views.iter().find(|(view, _)| *view == forward).map(|(_, seen)| &seen.images);
@@ -216,6 +203,13 @@ impl TrainStep<'_> {
         };
         self.ask(moving, &mut targets, &|forward| of(forward).map(Some))?;
 
+        for &forward in &needs.teacher.maps {
+            if !targets.teacher.has_maps(forward) {
+                let asked = self.teacher.expect("the trainer gives the networks that an objective asks");
+                targets.teacher.push_maps(forward, asked.maps(&of(forward)?, &self.taps().teacher)?.1);
+            }
+        }
+
         let perturbed = match moving.awp {
             Some(awp) if awp.acts(targets.epoch) => {
                 self.learn(moving, &of, &targets, false)?;
@@ -232,8 +226,8 @@ impl TrainStep<'_> {
         Ok(Outcome { loss, adversarial })
     }
 
-    /// The forwards of the objective, its loss, and the way back: leaves the gradients in `moving.grads`. The running
-    /// statistics move where `moves_statistics` says so.
+    /// The forwards of the objective, its loss, and the way back: leaves the gradients in `moving.grads` and `moving.heads`.
+    /// The running statistics move where `moves_statistics` says so.
     fn learn(
         &self,
         moving: &mut Moving,
@@ -242,19 +236,25 @@ impl TrainStep<'_> {
         moves_statistics: bool,
     ) -> Result<(Said, f64), StepError> {
         let (mut answers, mut said) = (Vec::<Answer>::new(), Said::default());
+        let mapped = self.objective.needs_in(targets.epoch).teacher.maps;
         for forward in self.objective.forwards(targets.epoch) {
             // Under the batch's own statistics the same images get the same answer. All that a second forward does is to
             // move the running statistics again.
             let known = answers.iter().position(|answer| answer.forward == forward);
             let place = known.unwrap_or(answers.len());
             if known.is_none() {
-                answers.push(self.answer(&moving.params, forward, &of(forward)?)?);
+                let taps = if mapped.contains(&forward) { self.taps().student.as_slice() } else { &[] };
+                answers.push(self.answer(&moving.params, forward, &of(forward)?, taps)?);
             }
-            let Answer { leaf, stats, .. } = &answers[place];
+            let Answer { leaves, stats, .. } = &answers[place];
             if moves_statistics {
                 self.engine.move_statistics(self.network, &mut moving.params, stats)?;
             }
-            said.push(forward, leaf.as_tensor().clone());
+            let mut leaves = leaves.iter().map(|leaf| leaf.as_tensor().clone());
+            said.push(forward, leaves.next().expect("logits come first"));
+            if known.is_none() && mapped.contains(&forward) {
+                said.push_maps(forward, leaves.collect());
+            }
         }
         let loss = self.objective.loss(&said, targets)?;
         let value = loss.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()?;
@@ -263,12 +263,14 @@ impl TrainStep<'_> {
         }
         let gradients = loss.backward()?;
         self.engine.clear(&mut moving.grads)?;
-        for Answer { tape, leaf, .. } in answers {
+        for Answer { tape, leaves, .. } in answers {
+            let seeds: Vec<_> = leaves.iter().map(|leaf| gradients.get(leaf.as_tensor()).cloned()).collect();
             // A forward may be there for its statistics alone, as the clean one of a loss that gives it no weight.
-            if let Some(seed) = gradients.get(leaf.as_tensor()).cloned() {
-                self.engine.backward(tape, &[Some(seed)], Some(&mut moving.grads))?;
+            if seeds.iter().any(Option::is_some) {
+                self.engine.backward(tape, &seeds, Some(&mut moving.grads))?;
             }
         }
+        moving.heads.take_gradients(&targets.heads, &gradients)?;
         Ok((said, value))
     }
 
@@ -300,18 +302,27 @@ impl TrainStep<'_> {
     }
 
     /// A training forward. Its statistics have moved nothing yet.
-    fn answer(&self, params: &Params, forward: Forward, images: &Images) -> Result<Answer, StepError> {
+    fn answer(
+        &self,
+        params: &Params,
+        forward: Forward,
+        images: &Images,
+        taps: &[NodeId],
+    ) -> Result<Answer, StepError> {
         let (norm, keep) = (Norm::Batch, Keep::ForParams);
-        let Pass { logits, tape, stats, .. } =
-            self.engine.forward(self.network, params, images, norm, keep, &[])?;
-        Ok(Answer { forward, leaf: Var::from_tensor(&logits)?, tape, stats })
+        let Pass { logits, taps, tape, stats } =
+            self.engine.forward(self.network, params, images, norm, keep, taps)?;
+        let outputs = std::iter::once(&logits).chain(&taps);
+        let leaves = outputs.map(Var::from_tensor).collect::<Result<_, _>>()?;
+        Ok(Answer { forward, leaves, tape, stats })
     }
 
     /// The second half: moves the weights by what lies in `moving.grads`, which others may have added to or scaled;
     /// then what follows the weights.
     pub fn apply(&self, moving: &mut Moving, rate: f64) -> Result<(), StepError> {
-        let Moving { params, grads, sgd, average, .. } = moving;
+        let Moving { params, grads, sgd, heads, average, .. } = moving;
         sgd.step(self.engine, params, grads, rate)?;
+        heads.step(sgd.descent(rate));
         if let Some(average) = average {
             average.follow(self.engine, params)?;
         }

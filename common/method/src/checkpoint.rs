@@ -12,14 +12,31 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::model::{self, CHECKPOINT as KEY, NamedTensor};
+use crate::objective::Heads;
 use weights::{StateDict, WeightsError};
 
 /// In front of the velocity's names.
 const VELOCITY: &str = "velocity/";
 /// In front of the names of the moving average.
 const AVERAGE: &str = "average/";
+/// In front of the names of what is trained beside the student, and of its velocity.
+const HEAD: &str = "head/";
+const HEAD_VELOCITY: &str = "head-velocity/";
 /// How many checkpoints are kept.
 const KEPT: usize = 2;
+
+/// The tensors of a checkpoint.
+#[derive(Clone, Copy)]
+pub struct Tensors<'a> {
+    /// Parameters and statistics.
+    pub params: &'a Params,
+    /// The optimiser's velocity.
+    pub velocity: &'a Arena,
+    /// The moving average of the parameters, where the run keeps one.
+    pub average: Option<&'a Params>,
+    /// What is trained beside the student.
+    pub heads: &'a Heads,
+}
 
 /// A checkpoint that was found whole.
 pub struct Restored<S> {
@@ -29,6 +46,8 @@ pub struct Restored<S> {
     pub velocity: Arena,
     /// The moving average of the parameters, where the run keeps one.
     pub average: Option<Params>,
+    /// What is trained beside the student.
+    pub heads: Heads,
     /// The run's own state.
     pub state: S,
     /// The file.
@@ -71,15 +90,16 @@ impl Store {
         self.whole.last().copied()
     }
 
-    /// Finds the newest checkpoint to go on from, for `network`.
+    /// Finds the newest checkpoint to go on from, for `network` and for heads of the names and shapes of these fresh ones.
     pub fn latest<S: DeserializeOwned>(
         &mut self,
         network: &Network,
         precision: Precision,
+        heads: &Heads,
     ) -> Result<Found<S>, WeightsError> {
         let mut unusable = Vec::new();
         for (step, path) in files(&self.folder)?.into_iter().rev() {
-            match restore(&path, network, precision) {
+            match restore(&path, network, precision, heads.clone()) {
                 Ok(restored) => {
                     self.whole = vec![step];
                     return Ok(Found { restored: Some(restored), unusable });
@@ -95,13 +115,11 @@ impl Store {
     pub fn save<S: Serialize>(
         &mut self,
         step: usize,
-        params: &Params,
-        velocity: &Arena,
-        average: Option<&Params>,
+        moving: Tensors<'_>,
         state: &S,
     ) -> Result<(), WeightsError> {
         std::fs::create_dir_all(&self.folder).map_err(|source| io(&self.folder, "make", source))?;
-        let all = tensors(params, velocity, average);
+        let all = tensors(moving);
         let state = serde_json::to_string(state).expect("a run's state is plain data");
         let envelope = envelope(&digest(&all, &state), &state);
         weights::write(&self.folder.join(file_name(step)), all, Some((KEY, &envelope)))?;
@@ -123,11 +141,14 @@ impl Store {
 }
 
 /// Everything a checkpoint holds, under the names it has there.
-fn tensors<'a>(params: &'a Params, velocity: &'a Arena, average: Option<&'a Params>) -> Vec<NamedTensor<'a>> {
+fn tensors(moving: Tensors<'_>) -> Vec<NamedTensor<'_>> {
+    let Tensors { params, velocity, average, heads } = moving;
     let averaged = average.into_iter().flat_map(model::tensors);
     model::tensors(params)
         .chain(model::named(velocity, params.layout().trainable(), VELOCITY))
         .chain(averaged.map(|(name, dtype, shape, bytes)| (format!("{AVERAGE}{name}"), dtype, shape, bytes)))
+        .chain(heads.tensors(HEAD))
+        .chain(heads.velocities(HEAD_VELOCITY))
         .collect()
 }
 
@@ -135,6 +156,7 @@ fn restore<S: DeserializeOwned>(
     path: &Path,
     network: &Network,
     precision: Precision,
+    mut heads: Heads,
 ) -> Result<Restored<S>, Unusable> {
     // Whoever says this names the file.
     let named = format!("{}: ", path.display());
@@ -145,12 +167,17 @@ fn restore<S: DeserializeOwned>(
     let file = weights::read(path).map_err(|error| damaged(error.to_string()))?;
     let metadata = file.metadata.get(KEY).ok_or_else(|| damaged("not a checkpoint".into()))?;
     let (wanted, state) = opened(metadata).ok_or_else(|| damaged("its state is unreadable".into()))?;
-    let [mut values, mut motion, mut averaged] = std::array::from_fn(|_| StateDict::default());
+    let [mut values, mut motion, mut averaged, mut head, mut head_motion] =
+        std::array::from_fn(|_| StateDict::default());
     for (name, tensor) in file.iter() {
         let (section, name) = if let Some(name) = name.strip_prefix(VELOCITY) {
             (&mut motion, name)
         } else if let Some(name) = name.strip_prefix(AVERAGE) {
             (&mut averaged, name)
+        } else if let Some(name) = name.strip_prefix(HEAD) {
+            (&mut head, name)
+        } else if let Some(name) = name.strip_prefix(HEAD_VELOCITY) {
+            (&mut head_motion, name)
         } else {
             (&mut values, name)
         };
@@ -170,7 +197,9 @@ fn restore<S: DeserializeOwned>(
             velocity.set(place, value);
         }
     }
-    let all = tensors(&params, &velocity, average.as_ref());
+    heads.fill(&head, &head_motion).map_err(damaged)?;
+    let average_of = average.as_ref();
+    let all = tensors(Tensors { params: &params, velocity: &velocity, average: average_of, heads: &heads });
     let found = digest(&all, state);
     if found != wanted {
         let wanted = &wanted[..8.min(wanted.len())];
@@ -180,7 +209,7 @@ fn restore<S: DeserializeOwned>(
     // Its bytes are as they were written, so that it was another program that wrote them.
     let state = serde_json::from_str(state)
         .map_err(|error| Unusable::OtherVersion(format!("its state is not this version's: {error}")))?;
-    Ok(Restored { params, velocity, average, state, path: path.into() })
+    Ok(Restored { params, velocity, average, heads, state, path: path.into() })
 }
 
 fn first_line(text: &str) -> String {
@@ -241,10 +270,12 @@ fn io(path: &Path, doing: &'static str, source: std::io::Error) -> WeightsError 
 
 #[cfg(test)]
 mod tests {
+    use engine::Descent;
     use engine::graph::{Builder, Op};
     use serde::Deserialize;
 
     use super::*;
+    use crate::objective::{Fresh, Initial};
 
     #[derive(Serialize, Deserialize, Debug, PartialEq)]
     #[serde(deny_unknown_fields)]
@@ -270,11 +301,13 @@ mod tests {
     fn save<S: Serialize>(store: &mut Store, step: usize, state: &S) {
         let (network, params) = network();
         let velocity = Arena::zeros(network.layout().trainable_len(), Precision::F32);
-        store.save(step, &params, &velocity, None, state).unwrap();
+        let heads = Heads::none(Precision::F32);
+        let tensors = Tensors { params: &params, velocity: &velocity, average: None, heads: &heads };
+        store.save(step, tensors, state).unwrap();
     }
 
     fn latest(folder: &Path) -> Found<Now> {
-        Store::at(folder).latest(&network().0, Precision::F32).unwrap()
+        Store::at(folder).latest(&network().0, Precision::F32, &Heads::none(Precision::F32)).unwrap()
     }
 
     fn steps(folder: &Path) -> Vec<usize> {
@@ -318,6 +351,39 @@ mod tests {
         assert!(
             matches!(&latest(folder).unusable[..], [(_, Unusable::Damaged(why))] if why.contains("digest"))
         );
+    }
+
+    #[test]
+    fn heads_come_back_with_their_velocity_and_without_them_nothing_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (network, params) = network();
+        let velocity = Arena::zeros(network.layout().trainable_len(), Precision::F32);
+        let fresh = |bound| {
+            let initial = Initial::Uniform(bound);
+            let head = |name: &str| Fresh { name: name.into(), shape: vec![3, 2], initial };
+            Heads::fresh(&[head("dpk.0.a"), head("dpk.0.b")], 4, Precision::F32)
+        };
+        let mut heads = fresh(0.3);
+        heads.step(Descent { momentum: 0.9, weight_decay: 0.1, rate: 0.1, nesterov: false });
+        let kept: Vec<_> =
+            heads.iter().map(|(name, values, motion)| (name.to_owned(), values, motion)).collect();
+        assert!(kept.iter().all(|(_, _, motion)| motion.iter().any(|&v| v != 0.0)));
+        let tensors = Tensors { params: &params, velocity: &velocity, average: None, heads: &heads };
+        let mut store = Store::at(folder.path());
+        store.save(1, tensors, &Now { loss: 0.1 }).unwrap();
+        let found = store.latest::<Now>(&network, Precision::F32, &fresh(1.0)).unwrap();
+        let restored = found.restored.unwrap().heads;
+        let found: Vec<_> =
+            restored.iter().map(|(name, values, motion)| (name.to_owned(), values, motion)).collect();
+        assert_eq!(found, kept);
+        // A run without heads is not resumed from it, nor one with heads from a checkpoint without.
+        assert!(
+            matches!(&latest(folder.path()).unusable[..], [(_, Unusable::Damaged(why))] if why.contains("digest"))
+        );
+        save(&mut store, 2, &Now { loss: 0.1 });
+        let found = Store::at(folder.path()).latest::<Now>(&network, Precision::F32, &fresh(1.0)).unwrap();
+        let [(_, Unusable::Damaged(why))] = &found.unusable[..] else { panic!("it has no heads") };
+        assert!(why.contains("no head of shape [3, 2] for dpk.0.a"), "{why}");
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod rng;
 pub mod schedule;
 pub mod soft;
 pub mod swa;
+pub mod taps;
 pub mod threat;
 pub mod transform;
 pub mod view;

@@ -42,6 +42,12 @@ impl Sgd {
         self.velocity.host_mut()
     }
 
+    /// What a step with this learning rate does, without its velocity.
+    pub fn descent(&self, rate: f64) -> Descent {
+        let Self { momentum, weight_decay, nesterov, .. } = *self;
+        Descent { momentum, weight_decay, rate, nesterov }
+    }
+
     /// One step with this learning rate. Refuses parameters and gradients that it was not made for.
     pub fn step(
         &mut self,
@@ -50,8 +56,7 @@ impl Sgd {
         grads: &Grads,
         rate: f64,
     ) -> Result<(), EngineError> {
-        let Self { momentum, weight_decay, nesterov, .. } = *self;
-        let by = Descent { momentum, weight_decay, rate, nesterov };
+        let by = self.descent(rate);
         engine.descend(params, grads, &mut self.velocity, by)
     }
 }

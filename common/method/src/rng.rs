@@ -26,10 +26,14 @@ pub enum Purpose {
     Apgd = 7,
     /// The squares of Square; `epoch` is the restart and the part.
     Square = 8,
+    /// Initial values of what is trained beside the student; `image` is the number of the tensor.
+    Head = 9,
+    /// Which positions of a feature map are masked; `block` is the tap and the position.
+    Mask = 10,
     /// Which images have a label, where a share of them does.
-    Labelled = 9,
+    Labelled = 11,
     /// The changes of a strong view.
-    Strong = 10,
+    Strong = 12,
 }
 
 /// One stream of draws.

@@ -48,6 +48,10 @@ pub struct Config {
     pub second_std: Option<String>,
     /// The same by the name of a data set.
     pub second_normalize: Option<String>,
+    /// Modules of the student whose feature maps are compared, with commas between; the last two stages where not given.
+    pub taps: Option<String>,
+    /// Those of the teacher, one for each; the modules of the same names, or its last two stages, where not given.
+    pub teacher_taps: Option<String>,
     /// Whether to do what the objective's authors' code does against their own words.
     pub as_published: bool,
     /// Divisor of the teacher's logits on clean images.

@@ -192,6 +192,18 @@ pub static SETTINGS: &Table<Setting> = &[
     &given("soften-temperature", "X", "What the teacher's logits on those images are divided by", |c| {
         &mut c.soften_temperature
     }),
+    &given(
+        "taps",
+        "A,B",
+        "Modules of the student whose feature maps dpk compares [default: its last two stages]",
+        |c| &mut c.taps,
+    ),
+    &given(
+        "teacher-taps",
+        "A,B",
+        "Those of the teacher, one for each [default: as taps, or its last two stages]",
+        |c| &mut c.teacher_taps,
+    ),
     &place("init", "FILE", "Weights to start from", |c| &mut c.init),
     &given(
         "as-published",

@@ -8,7 +8,7 @@ use std::path::Path;
 use candle_core::{Device, Tensor};
 use data::Dataset;
 use engine::params::Precision;
-use engine::{Engine, Images};
+use engine::{Engine, Images, NodeId};
 use labels::{Check, LabelSet, Wanted};
 use method::attack::Victim;
 use method::model::{self, Loaded, Task};
@@ -27,6 +27,15 @@ pub struct Teacher {
     pub network: Option<Box<Loaded>>,
 }
 
+/// What a teacher says of clean views.
+#[derive(Default)]
+pub(super) struct Heard {
+    /// `(N, K)` f32; none where nothing answers.
+    pub(super) logits: Option<Tensor>,
+    /// Its feature maps, where the forward that gave the logits gave them too.
+    pub(super) maps: Option<Vec<Tensor>>,
+}
+
 impl Teacher {
     /// What it is, by content.
     pub(super) fn identity(&self) -> Vec<String> {
@@ -40,15 +49,22 @@ impl Teacher {
         self.network.as_ref().map(|loaded| Victim::new(engine, &loaded.network, &loaded.params))
     }
 
-    /// Logits `(N, K)` f32 for clean views whose pixels are `images`; none where nothing answers.
+    /// What it says of clean views whose pixels are `images`; with `taps`, a network that is asked gives its maps there in
+    /// the same forward.
     pub(super) fn clean(
         &self,
         engine: &dyn Engine,
         rows: &[(usize, u16)],
         images: &Images,
-    ) -> Result<Option<Tensor>, RunError> {
+        taps: Option<&[NodeId]>,
+    ) -> Result<Heard, RunError> {
         let Some(set) = &self.labels else {
-            return Ok(self.victim(engine).map(|network| network.logits(images)).transpose()?);
+            let Some(network) = self.victim(engine) else { return Ok(Heard::default()) };
+            let Some(taps) = taps else {
+                return Ok(Heard { logits: Some(network.logits(images)?), maps: None });
+            };
+            let (logits, maps) = network.maps(images, taps)?;
+            return Ok(Heard { logits: Some(logits), maps: Some(maps) });
         };
         let classes = set.classes();
         let mut values = vec![0.0f32; rows.len() * classes];
@@ -59,7 +75,8 @@ impl Teacher {
                 )));
             }
         }
-        Ok(Some(Tensor::from_vec(values, (rows.len(), classes), &Device::Cpu)?))
+        let logits = Tensor::from_vec(values, (rows.len(), classes), &Device::Cpu)?;
+        Ok(Heard { logits: Some(logits), maps: None })
     }
 }
 
@@ -160,27 +177,29 @@ impl Asking<'_> {
             format!(
                 "objective {objective} has no use for {which}\nhint: drop --{prefix}labels, or choose --objective mtard"
             )
-        } else if asked.is_live() && !has_network {
+        } else if (asked.is_live() || asked.wants_maps()) && !has_network {
             let labels = match (has_labels, asked.wants_clean()) {
                 (false, _) => String::new(),
                 (true, false) => format!(" in place of --{prefix}labels"),
                 (true, true) => format!(" beside --{prefix}labels, which answers about the clean views"),
             };
+            let what = if asked.is_live() { "about adversarial images" } else { "for its feature maps" };
             format!(
-                "objective {objective} asks {} about adversarial images, which no label set can answer\nhint: pass --{prefix}teacher WEIGHTS{labels}",
+                "objective {objective} asks {} {what}, which no label set can answer\nhint: pass --{prefix}teacher WEIGHTS{labels}",
                 which.replace("a ", "the ")
             )
         } else if !asked.is_nothing() && !has_labels && !has_network {
             format!(
                 "objective {objective} learns from {which}, and none was given\nhint: pass --{prefix}labels FOLDER, which `label run` wrote, or --{prefix}teacher WEIGHTS to run one online"
             )
-        } else if has_labels && has_network && !asked.is_live() {
+        } else if has_labels && has_network && !asked.is_live() && !asked.wants_maps() {
             format!(
                 "both {prefix}labels and {prefix}teacher were given\nhint: objective {objective} asks about clean views alone: it reads a label set or runs a teacher, not both"
             )
         } else if has_labels && has_network && !asked.wants_clean() {
+            let what = if asked.is_live() { "about adversarial images" } else { "for its feature maps" };
             format!(
-                "objective {objective} asks {} about adversarial images alone: nobody would read {prefix}labels\nhint: drop --{prefix}labels",
+                "objective {objective} asks {} {what} alone: nobody would read {prefix}labels\nhint: drop --{prefix}labels",
                 which.replace("a ", "the ")
             )
         } else {

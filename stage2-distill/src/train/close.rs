@@ -105,7 +105,7 @@ impl Run<'_> {
         let logits = self.around.engine.logits(&self.network, &moving.params, &images)?;
         let largest = logits.abs()?.max_all()?.to_scalar::<f32>()?;
         let values = [moving.params.trainable(), moving.params.statistics()];
-        let finite = values.iter().all(|arena| !arena.has_non_finite());
+        let finite = values.iter().all(|arena| !arena.has_non_finite()) && moving.heads.is_finite();
         Ok(largest.is_finite() && moving.memory.is_finite() && finite)
     }
 

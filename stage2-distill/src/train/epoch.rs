@@ -24,6 +24,7 @@ impl Run<'_> {
             objective: self.objective.as_ref(),
             teacher: self.supply.teacher.victim(self.around.engine),
             second: self.supply.second.victim(self.around.engine),
+            taps: Some(&self.supply.taps),
             threat: Threat::linf(config.eps.value()),
             steps: config.steps,
             step_size: config.step_size().value(),

@@ -11,7 +11,7 @@ use method::awp::Awp;
 use method::checkpoint::{Found, Store, Unusable};
 use method::eval::Exam;
 use method::model::{self, Task};
-use method::objective::Objective;
+use method::objective::{Heads, Objective};
 use method::optim::Sgd;
 use method::swa::Swa;
 
@@ -45,7 +45,7 @@ pub(super) fn start<'a>(
     }
     let task = source::task(&dataset);
     let (architecture, network) = model::build(&config.student, task)?;
-    let supply = Supply::open(config, objective.as_ref(), &spec, &dataset, task)?;
+    let supply = Supply::open(config, objective.as_ref(), &spec, &dataset, &network)?;
     let asked = [(&supply.teacher, &supply.needs.teacher), (&supply.second, &supply.needs.second)];
     let teachers = asked.iter().filter_map(|(teacher, asked)| {
         let work = if asked.climbed { Work::Attack } else { Work::Forward };
@@ -110,11 +110,15 @@ pub(super) fn start<'a>(
         refuse_other_run(config, around, &known, Some(images))?;
     }
     let mut store = Store::at(&folder.checkpoints());
-    let found = store.latest::<State>(&network, Precision::F32)?;
+    let wanted = objective
+        .heads(&supply.map_shapes(&network))
+        .map_err(|error| RunError::Refused(error.to_string()))?;
+    let heads = Heads::fresh(&wanted, config.seed, Precision::F32);
+    let found = store.latest::<State>(&network, Precision::F32, &heads)?;
     refuse_lost(around, &folder, &found)?;
     let mut state = State::fresh(inputs, objective.memory(dataset.classes()));
     let mut sgd = Sgd::new(&params, config.momentum, config.weight_decay).nesterov(config.nesterov);
-    let mut kept = None;
+    let (mut kept, mut heads) = (None, heads);
     if let Some(restored) = found.restored {
         refuse_other_inputs(around, &restored.state, &state)?;
         if restored.state.best.is_some() && !folder.best().exists() {
@@ -125,13 +129,15 @@ pub(super) fn start<'a>(
         }
         *sgd.velocity_mut() = restored.velocity;
         (params, state, kept) = (restored.params, restored.state, restored.average);
+        heads = restored.heads;
     }
     for (path, why) in &found.unusable {
         if let Unusable::Damaged(why) = why {
             warn(format_args!("passed over {}: {why}", path.display()));
         }
     }
-    let moving = accompanied(Moving::new(params, sgd, state.objective.clone()), config, &state, kept);
+    let moving = Moving { heads, ..Moving::new(params, sgd, state.objective.clone()) };
+    let moving = accompanied(moving, config, &state, kept);
     let run = Run { config, around, dataset, selection, course, network, objective, supply, folder };
     Ok((run, moving, state, store))
 }

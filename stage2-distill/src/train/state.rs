@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use cli::Progress;
-use method::checkpoint::Store;
+use method::checkpoint::{Store, Tensors};
 use method::objective::Memory;
 use serde::{Deserialize, Serialize};
 
@@ -77,7 +77,9 @@ impl Going {
         let Self { moving, state, store, metrics, .. } = self;
         state.metrics_bytes = metrics.sync()?;
         state.objective = moving.memory.clone();
-        let Moving { params, sgd, .. } = &*moving;
-        Ok(store.save(state.step, params, sgd.velocity(), moving.averaged(), state)?)
+        let Moving { params, sgd, heads, .. } = &*moving;
+        let average = moving.averaged();
+        let tensors = Tensors { params, velocity: sgd.velocity(), average, heads };
+        Ok(store.save(state.step, tensors, state)?)
     }
 }

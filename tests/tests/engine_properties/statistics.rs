@@ -10,9 +10,10 @@ use engine::{
 };
 use method::attack::Victim;
 use method::average::Average;
-use method::objective::{self, Epoch, OBJECTIVES};
+use method::objective::{self, Epoch, Heads, OBJECTIVES};
 use method::optim::Sgd;
 use method::schedule::Schedule;
+use method::taps::{self, MapShapes, Taps};
 use method::threat::Threat;
 use rslad_tests::{reference, values};
 use stage2_distill::step::{Batch, Moving, Seen, TrainStep};
@@ -350,6 +351,14 @@ fn every_objective_moves_the_running_statistics_as_often_and_in_the_order_of_its
     let small = network("resnet8", [3, 16, 16], Precision::F64);
     let asked = network("tiny-cnn", [3, 16, 16], Precision::F64);
     let beside = reference(2);
+    let taps = Taps {
+        student: taps::find(&small.network, ["layer3"]).unwrap(),
+        teacher: taps::find(&asked.network, ["bn3.relu"]).unwrap(),
+    };
+    let shapes = MapShapes {
+        student: taps::shapes(&small.network, &taps.student),
+        teacher: taps::shapes(&asked.network, &taps.teacher),
+    };
     for row in OBJECTIVES {
         let is_listed = PUBLISHED.iter().any(|listed| listed.objective == row.name);
         assert!(is_listed, "{}: list what its released code forwards", row.name);
@@ -365,6 +374,7 @@ fn every_objective_moves_the_running_statistics_as_often_and_in_the_order_of_its
             objective: &*objective,
             teacher: Some(Victim::new(&beside, &asked.network, &asked.params)),
             second: Some(Victim::new(&beside, &asked.network, &asked.params)),
+            taps: Some(&taps),
             threat: Threat::linf(8.0 / 255.0),
             steps: STEPS,
             step_size: 2.0 / 255.0,
@@ -372,6 +382,7 @@ fn every_objective_moves_the_running_statistics_as_often_and_in_the_order_of_its
         };
         let sgd = Sgd::new(&small.params, 0.9, 2e-4);
         let mut moving = Moving::new(small.params.clone(), sgd, objective.memory(10));
+        moving.heads = Heads::fresh(&objective.heads(&shapes).unwrap(), 1, Precision::F64);
         moving.average = Some(Average::new(0.75, &small.params));
         let teacher = (Tensor::from_vec(uniform(830, 30), (3, 10), &Device::Cpu).unwrap() * 4.0).unwrap();
         let only = Seen::only(small.images(&IDS).into());

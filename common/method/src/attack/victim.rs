@@ -1,7 +1,7 @@
 //! The network under attack, as an attack sees it.
 
 use candle_core::Tensor;
-use engine::{Engine, EngineError, Images, Keep, Network, Norm, Params, Pass};
+use engine::{Engine, EngineError, Images, Keep, Network, NodeId, Norm, Params, Pass};
 
 /// A network with its values.
 #[derive(Clone, Copy)]
@@ -30,7 +30,15 @@ impl Victim<'_> {
         self.engine.logits(self.network, self.params, images)
     }
 
-    /// The same as an attack sees them, which may be rounded more: all that it needs where it differentiates nothing.
+    /// Logits under running statistics, and the feature maps `(N, C, H, W)` at these nodes.
+    pub fn maps(&self, images: &Images, taps: &[NodeId]) -> Result<(Tensor, Vec<Tensor>), EngineError> {
+        let (norm, keep) = (Norm::Running, Keep::Nothing);
+        let Pass { logits, taps, .. } =
+            self.engine.forward(self.network, self.params, images, norm, keep, taps)?;
+        Ok((logits, taps))
+    }
+
+    /// Logits as an attack sees them, which may be rounded more: all that it needs where it differentiates nothing.
     pub(super) fn query(&self, images: &Images) -> Result<Tensor, EngineError> {
         self.engine.query(self.network, self.params, images)
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use names::{Table, Unknown};
 
-use super::igdm;
 use super::row::{Objective, Row};
+use super::igdm;
 use crate::options::{Choice, OptionError, Options, Tunable};
 
 /// Every addition.

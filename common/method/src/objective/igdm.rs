@@ -4,6 +4,7 @@
 use candle_core::{Result, Tensor};
 
 use super::addition::Addition;
+use super::heads::{Fresh, HeadsError};
 use super::memory::Memory;
 use super::needs::{Asked, Forward, Needs};
 use super::row::{Epoch, Inner, Objective, Said, Targets};
@@ -11,6 +12,7 @@ use crate::attack::{Answers, At};
 use crate::options::Choice;
 use crate::schedule::Schedule;
 use crate::soft::kl;
+use crate::taps::MapShapes;
 
 const WEIGHT: Choice = Choice {
     key: "igdm",
@@ -115,6 +117,10 @@ impl Objective for Igdm {
 
     fn loss(&self, said: &Said, targets: &Targets) -> Result<Tensor> {
         self.base.loss(said, targets)? + (mismatch(said, targets)?.mean_all()? * self.weight)?
+    }
+
+    fn heads(&self, maps: &MapShapes) -> std::result::Result<Vec<Fresh>, HeadsError> {
+        self.base.heads(maps)
     }
 
     fn memory(&self, classes: usize) -> Memory {

@@ -29,12 +29,20 @@ pub struct Asked {
     pub about: Vec<Forward>,
     /// Whether every step of the attack asks it as well, with its image gradient: [`Answers::teacher`](crate::attack::Answers).
     pub climbed: bool,
+    /// About which images it gives its feature maps at the run's taps, constants; the student gives its own in its forwards
+    /// of the same images.
+    pub maps: Vec<Forward>,
 }
 
 impl Asked {
     /// About these images.
     pub fn about(about: impl Into<Vec<Forward>>) -> Self {
-        Self { about: about.into(), climbed: false }
+        Self { about: about.into(), climbed: false, maps: Vec::new() }
+    }
+
+    /// For its feature maps of these images.
+    pub fn for_maps(maps: impl Into<Vec<Forward>>) -> Self {
+        Self { maps: maps.into(), ..Self::default() }
     }
 
     /// The same, and at every step of the attack.
@@ -45,12 +53,17 @@ impl Asked {
 
     /// Whether it is never asked.
     pub fn is_nothing(&self) -> bool {
-        self.about.is_empty() && !self.climbed
+        self.about.is_empty() && !self.climbed && self.maps.is_empty()
     }
 
     /// Whether it must be at hand, since no label set can answer: it is asked about images that the attack makes.
     pub fn is_live(&self) -> bool {
-        self.climbed || self.about.iter().any(|forward| !forward.is_clean())
+        self.climbed || self.about.iter().chain(&self.maps).any(|forward| !forward.is_clean())
+    }
+
+    /// Whether its feature maps are asked for.
+    pub fn wants_maps(&self) -> bool {
+        !self.maps.is_empty()
     }
 
     /// Whether it is asked about clean views, which a label set may answer.
@@ -61,9 +74,11 @@ impl Asked {
     /// All that either asks.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
-        for forward in other.about {
-            if !self.about.contains(&forward) {
-                self.about.push(forward);
+        for (all, others) in [(&mut self.about, other.about), (&mut self.maps, other.maps)] {
+            for forward in others {
+                if !all.contains(&forward) {
+                    all.push(forward);
+                }
             }
         }
         Self { climbed: self.climbed || other.climbed, ..self }
@@ -97,9 +112,9 @@ impl Needs {
         Self { teacher, ..Self::default() }
     }
 
-    /// Whether label sets can answer all that it asks of teachers, and it asks something.
+    /// Whether label sets can answer all that it asks of teachers, and it asks something. Label sets hold no feature maps.
     pub fn is_cached(&self) -> bool {
-        let is_cached = |asked: &Asked| !asked.is_nothing() && !asked.is_live();
+        let is_cached = |asked: &Asked| !asked.is_nothing() && !asked.is_live() && !asked.wants_maps();
         is_cached(&self.teacher) && (self.second.is_nothing() || is_cached(&self.second))
     }
 
@@ -128,6 +143,9 @@ mod tests {
             assert!(!cached.clone().and(Needs { second: live, ..Needs::nothing() }).is_cached());
         }
         assert!(!Needs::nothing().is_cached() && Needs::nothing().teacher.is_nothing());
+        let maps = Asked::for_maps([Forward::Clean]);
+        assert!(!maps.is_nothing() && !maps.is_live() && !maps.wants_clean());
+        assert!(!cached.and(Needs::teacher(maps)).is_cached(), "it holds no feature maps");
     }
 
     #[test]
@@ -135,5 +153,7 @@ mod tests {
         let both = Asked::about([Forward::Clean])
             .and(Asked::about([Forward::Adversarial, Forward::Clean]).climbed());
         assert_eq!(both, Asked::about([Forward::Clean, Forward::Adversarial]).climbed());
+        let maps = Asked::for_maps([Forward::Clean]);
+        assert_eq!(maps.clone().and(maps.clone()), maps);
     }
 }

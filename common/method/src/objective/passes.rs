@@ -10,17 +10,28 @@ use super::row::{Epoch, Objective};
 pub struct Asks {
     /// Forwards that a label set answers, where there is one.
     pub cached: usize,
-    /// Forwards about images that the step makes.
+    /// Forwards about images that the step makes, or for feature maps.
     pub live: usize,
     /// Forwards with the image gradient, one at each step of the attack.
     pub climbed: usize,
+    /// Of the live ones, those for feature maps of clean views. They give the labels of these, too, where no label set does.
+    pub maps: usize,
 }
 
 impl Asks {
     fn of(asked: &Asked, attack_steps: usize) -> Self {
         let cached = asked.about.iter().filter(|forward| forward.is_clean()).count();
         let climbed = if asked.climbed { attack_steps } else { 0 };
-        Self { cached, live: asked.about.len() - cached, climbed }
+        // Maps of images that are asked about live anyway cost no forward of their own.
+        let asked_live = |forward: &&Forward| !forward.is_clean() && asked.about.contains(*forward);
+        let maps = asked.maps.len() - asked.maps.iter().filter(asked_live).count();
+        Self { cached, live: asked.about.len() - cached + maps, climbed, maps }
+    }
+
+    /// Forwards in all, one with its image gradient counting once: with a label set, and where there is none.
+    pub fn forwards(self, has_labels: bool) -> usize {
+        let asked = if has_labels { 0 } else { self.cached.saturating_sub(self.maps) };
+        self.live + self.climbed + asked
     }
 
     /// In teacher forwards, where a forward with its image gradient is two: those of a label set, and the others.
@@ -120,7 +131,7 @@ mod tests {
     /// `Xavaitron/VLM_Distillation`, `mtard_resnet18_cifar10.py` of zhaoshiji123/MTARD.
     #[test]
     fn a_steps_passes_are_those_of_the_released_loops() {
-        let asks = |cached, live, climbed| Asks { cached, live, climbed };
+        let asks = |cached, live, climbed| Asks { cached, live, climbed, maps: 0 };
         let nothing = Asks::default();
         for (name, given, number, student, teacher, second) in [
             ("natural", &[][..], 0, 3, nothing, nothing),

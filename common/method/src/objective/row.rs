@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use candle_core::{Device, Result, Tensor};
 use engine::Norm;
 
+use super::heads::{Fresh, HeadsError, Leaves};
 use super::memory::Memory;
 use super::needs::{Forward, Needs};
 use crate::attack::{Answers, At, Pgd, Start};
 use crate::options::{Choice, Options, Tunable};
 use crate::schedule::Schedule;
+use crate::taps::MapShapes;
 use crate::threat::Threat;
 
 /// The label of an image that has none.
@@ -18,16 +20,33 @@ pub const UNLABELLED: u32 = u32::MAX;
 /// Numbers of each image of a batch, by name: a weight, or 0 and 1 for a flag.
 pub type Marks = BTreeMap<&'static str, Vec<f64>>;
 
-/// Logits `(N, K)` that a network gave, by what it gave them for.
+/// Logits `(N, K)` that a network gave, by what it gave them for, and feature maps where they were asked for.
 #[derive(Default)]
 pub struct Said {
     forwards: Vec<(Forward, Tensor)>,
+    maps: Vec<(Forward, Vec<Tensor>)>,
 }
 
 impl Said {
     /// Adds what was said in one more forward.
     pub fn push(&mut self, forward: Forward, logits: Tensor) {
         self.forwards.push((forward, logits));
+    }
+
+    /// Adds the feature maps of one more forward, `(N, C, H, W)` each, tap by tap.
+    pub fn push_maps(&mut self, forward: Forward, maps: Vec<Tensor>) {
+        self.maps.push((forward, maps));
+    }
+
+    /// Whether the feature maps of these images are there.
+    pub fn has_maps(&self, forward: Forward) -> bool {
+        self.maps.iter().any(|(of, _)| *of == forward)
+    }
+
+    /// The feature maps of these images, tap by tap.
+    pub fn maps(&self, forward: Forward) -> &[Tensor] {
+        let those = self.maps.iter().find(|(of, _)| *of == forward);
+        &those.expect("an objective reads maps that it declared").1
     }
 
     /// Whether anything was said of these images.
@@ -85,6 +104,8 @@ impl Epoch {
 pub struct Targets {
     /// Where in the run the step lies.
     pub epoch: Epoch,
+    /// Of the run: keys what an objective draws.
+    pub seed: u64,
     /// Each image's index in the data set.
     pub places: Vec<usize>,
     /// Hard labels `(N,)`, u32; [`UNLABELLED`] of images without one, which only an objective meets that takes them.
@@ -102,13 +123,16 @@ pub struct Targets {
     pub own_clean: Option<Tensor>,
     /// The objective's memory as it was before the step.
     pub memory: Memory,
+    /// What is trained beside the student, as leaves of the loss.
+    pub heads: Leaves,
 }
 
 impl Targets {
-    /// Of labelled images of which nothing else is known.
+    /// Of labelled images of which nothing else is known, in a run of seed 0.
     pub fn new(epoch: Epoch, places: Vec<usize>, labels: Tensor) -> Self {
         Self {
             epoch,
+            seed: 0,
             places,
             labels,
             marks: Marks::new(),
@@ -117,6 +141,7 @@ impl Targets {
             average: Said::default(),
             own_clean: None,
             memory: Memory::default(),
+            heads: Leaves::default(),
         }
     }
 
@@ -218,6 +243,12 @@ pub trait Objective: Send + Sync {
 
     /// The loss, a scalar, of the student's logits in [`Objective::forwards`].
     fn loss(&self, said: &Said, targets: &Targets) -> Result<Tensor>;
+
+    /// What it trains beside the student, where it reads feature maps of these shapes.
+    fn heads(&self, maps: &MapShapes) -> std::result::Result<Vec<Fresh>, HeadsError> {
+        let _ = maps;
+        Ok(Vec::new())
+    }
 
     /// What it remembers when a run begins.
     fn memory(&self, classes: usize) -> Memory {

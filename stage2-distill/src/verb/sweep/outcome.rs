@@ -5,7 +5,7 @@ use std::path::Path;
 
 use disk::Existing;
 use method::eval::Report;
-use method::objective::{Asks, Epoch, Passes};
+use method::objective::{Epoch, Passes};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
@@ -70,12 +70,10 @@ impl Trained {
 fn asked(config: &Config) -> Result<u64, RunError> {
     let objective = config.objective()?;
     let schedule = objective.schedule(config.schedule(), config.epochs);
-    let asks =
-        |asks: Asks, is_cached: bool| asks.live + asks.climbed + if is_cached { 0 } else { asks.cached };
     let each = (0..config.epochs).map(|number| {
         let epoch = Epoch { number, of: config.epochs, schedule };
         let Passes { teacher, second, .. } = Passes::of(objective.as_ref(), epoch, config.steps);
-        (asks(teacher, config.labels.is_some()) + asks(second, config.second_labels.is_some())) as u64
+        (teacher.forwards(config.labels.is_some()) + second.forwards(config.second_labels.is_some())) as u64
     });
     Ok(each.sum())
 }

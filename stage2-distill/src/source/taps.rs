@@ -1,0 +1,114 @@
+//! Where a run takes feature maps: the modules that its settings name, or the last stages of both networks.
+
+use engine::{Network, NodeId};
+use method::objective::Needs;
+use method::taps::{self, TapError, Taps};
+
+use crate::config::Config;
+use crate::error::RunError;
+
+/// How many stages are compared where nobody names any: as many as the paper's runs on CIFAR do.
+const USUAL: usize = 2;
+
+/// The taps of both networks; none where the objective reads no maps. Refuses names that a network does not have, and
+/// settings that nobody reads.
+pub(super) fn choose(
+    config: &Config,
+    needs: &Needs,
+    student: &Network,
+    teacher: Option<&Network>,
+) -> Result<Taps, RunError> {
+    let given = [(&config.taps, "taps"), (&config.teacher_taps, "teacher-taps")];
+    let Some(teacher) = teacher.filter(|_| needs.teacher.wants_maps()) else {
+        let unread = given.into_iter().find(|(names, _)| names.is_some());
+        return match unread {
+            None => Ok(Taps::default()),
+            Some((_, setting)) => Err(RunError::Refused(format!(
+                "objective {} compares no feature maps, and {setting} says where to take some\nhint: drop --{setting}, or add --set dpk=0.3",
+                config.named_objective()
+            ))),
+        };
+    };
+    let [names, of_teacher] = [&config.taps, &config.teacher_taps].map(Option::as_deref);
+    let taps = Taps {
+        student: nodes(student, names, "taps")?,
+        teacher: nodes(teacher, of_teacher.or(names), "teacher-taps")?,
+    };
+    if taps.student.len() != taps.teacher.len() {
+        return Err(RunError::Refused(format!(
+            "{} modules of the student and {} of the teacher to compare\nhint: name one of the teacher's for each of the student's: --taps A,B --teacher-taps C,D",
+            taps.student.len(),
+            taps.teacher.len()
+        )));
+    }
+    Ok(taps)
+}
+
+fn nodes(network: &Network, names: Option<&str>, setting: &str) -> Result<Vec<NodeId>, RunError> {
+    let refused = |error: TapError| RunError::Refused(format!("{setting}: {error}"));
+    if let Some(names) = names {
+        return taps::find(network, names.split(',')).map_err(refused);
+    }
+    let stages = network.stages();
+    if stages.len() < USUAL {
+        return Err(RunError::Refused(format!(
+            "{} has no stages of its own, and nobody says where to take its feature maps\nhint: name modules with --{setting}, the last one first, such as {}",
+            network.architecture(),
+            taps::examples(network)
+        )));
+    }
+    taps::find(network, stages.into_iter().rev().take(USUAL)).map_err(refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use method::model::{self, Task};
+    use method::objective::Asked;
+    use method::objective::Forward;
+
+    use super::*;
+
+    fn network(name: &str) -> Network {
+        model::build(name, Task { input: [3, 32, 32], classes: 10 }).unwrap().1
+    }
+
+    fn chosen(given: [Option<&str>; 2], student: &str, teacher: &str) -> Result<[Vec<String>; 2], String> {
+        let [taps, teacher_taps] = given.map(|names| names.map(str::to_owned));
+        let config = Config { objective: "kd".into(), taps, teacher_taps, ..Config::default() };
+        let needs = Needs::teacher(Asked::for_maps([Forward::Clean]));
+        let [student, teacher] = [student, teacher].map(network);
+        let taps = choose(&config, &needs, &student, Some(&teacher)).map_err(|error| error.to_string())?;
+        let names = |network: &Network, taps: &[NodeId]| {
+            taps.iter().map(|&tap| network.node(tap).name.clone()).collect::<Vec<_>>()
+        };
+        Ok([names(&student, &taps.student), names(&teacher, &taps.teacher)])
+    }
+
+    #[test]
+    fn the_last_two_stages_of_both_are_compared_unless_others_are_named() {
+        let last = ["layer3.0.bn2.add.relu", "layer2.0.bn2.add.relu"];
+        let [student, teacher] = chosen([None, None], "resnet8", "wrn-10-1").unwrap();
+        assert_eq!((student, teacher.len()), (last.map(String::from).to_vec(), 2));
+        assert!(teacher[0].starts_with("block3.") && teacher[1].starts_with("block2."), "{teacher:?}");
+        let [student, teacher] = chosen([Some("layer2"), None], "resnet8", "resnet20").unwrap();
+        assert_eq!((student[0].as_str(), teacher[0].as_str()), (last[1], "layer2.2.bn2.add.relu"));
+        let [student, teacher] =
+            chosen([Some("layers.16"), Some("block3")], "mobilenet-v2", "wrn-10-1").unwrap();
+        assert!(student[0].starts_with("layers.16.") && teacher[0].starts_with("block3."));
+    }
+
+    #[test]
+    fn taps_that_do_not_fit_are_refused_with_a_way_out() {
+        let refused = |given, student, teacher| chosen(given, student, teacher).unwrap_err();
+        let text = refused([None, None], "mobilenet-v2", "resnet8");
+        assert!(text.contains("no stages of its own") && text.contains("--taps"), "{text}");
+        let text = refused([Some("layer3,layer2"), None], "resnet8", "wrn-10-1");
+        assert!(text.starts_with("teacher-taps: wrn-10-1 has no module `layer3`"), "{text}");
+        let text = refused([Some("layer3"), Some("layer3,layer2")], "resnet8", "resnet8");
+        assert!(text.contains("1 modules of the student and 2 of the teacher\u{20}"), "{text}");
+        let config = Config { objective: "rslad".into(), taps: Some("layer3".into()), ..Config::default() };
+        let error = choose(&config, &Needs::cached_labels(), &network("resnet8"), None).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("rslad compares no feature maps") && text.contains("drop --taps"), "{text}");
+    }
+}
