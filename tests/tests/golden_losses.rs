@@ -159,7 +159,7 @@ fn the_losses_of_objectives_agree_in_value_and_gradient() {
     // Their published alpha is 1; at 1/4 both terms show.
     let ard = Ard { alpha: 0.25, temperature: 30.0, drops_once: false };
     let adaad = AdaAd { alpha: 0.25, kl_scale: 0.1 };
-    let kd = Kd { alpha: 0.9, temperature: 4.0 };
+    let kd = Kd { alpha: 0.9, temperature: 4.0, smoothing: 0.0 };
     let (sat, trades, mart) = (Sat::default(), Trades::default(), Mart::default());
     let smoothing = 0.4;
     let objectives: [(&str, &dyn Objective); 10] = [
