@@ -1,7 +1,7 @@
 """Makes the golden values of this folder: what PyTorch computes in f64.
 
     pip install -r tests/golden/requirements.txt
-    python tests/golden/make_golden.py [rng|networks|ops|losses|trajectories|live|snord|check|check-live|check-snord]...
+    python tests/golden/make_golden.py [rng|networks|ops|losses|trajectories|live|snord|dpk|check|check-live|check-snord|check-dpk]...
 
 Without a name, everything but the checks is made. A check reruns the trajectories with weights nudged by 1e-15 relative
 before every step: it shows how far rounding alone carries them, and that no sign of an attack's gradient hangs on it.
@@ -12,6 +12,7 @@ import time
 
 import torch
 
+import golden_dpk
 import golden_live
 import golden_losses
 import golden_networks
@@ -29,9 +30,11 @@ PARTS = {
     "trajectories": golden_trajectories.write,
     "live": golden_live.write,
     "snord": golden_snord.write,
+    "dpk": golden_dpk.write,
     "check": golden_trajectories.check,
     "check-live": golden_live.check,
     "check-snord": golden_snord.check,
+    "check-dpk": golden_dpk.check,
 }
 
 

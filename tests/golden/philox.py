@@ -8,6 +8,7 @@ import math
 import numpy as np
 
 INIT, ORDER, VIEW, PICK, START, HOLDOUT, EVAL = range(7)
+HEAD, MASK = 9, 10
 
 ROUNDS = 10
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)

@@ -8,13 +8,16 @@
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor, Var};
+use engine::Descent;
+use engine::params::Precision;
 use method::attack::Answers;
 use method::objective::{
-    Epoch, Forward, Inner, Needs, OBJECTIVES, Objective, Options, Said, Targets, UNLABELLED, find,
+    self, Epoch, Forward, Heads, Inner, Needs, OBJECTIVES, Objective, Options, Said, Targets, UNLABELLED, find,
 };
 use method::rng::{Purpose, Stream};
 use method::schedule::Schedule;
 use method::soft::{cross_entropy, kl};
+use method::taps::MapShapes;
 use rslad_tests::values;
 
 use Flow::{Nothing, Part, Whole};
@@ -243,6 +246,90 @@ fn every_objective_differentiates_what_its_released_code_does() {
     }
     for expected in EXPECTED {
         find(expected.objective).unwrap();
+    }
+}
+
+/// Maps `(5, C, H, W)` around zero, f64.
+fn maps(stream: usize, shape: [usize; 3]) -> Tensor {
+    let mut values = vec![0.0; IMAGES * shape.iter().product::<usize>()];
+    Stream::new(5, Purpose::Eval, 1, stream).normals(&mut values);
+    let [channels, height, width] = shape;
+    Tensor::from_vec(values, (IMAGES, channels, height, width), &Device::Cpu).unwrap()
+}
+
+/// How far a gradient is from central differences of the loss, relative to those.
+fn off(gradient: &[f64], at: &[f64], loss: &dyn Fn(Vec<f64>) -> f64) -> f64 {
+    const STEP: f64 = 1e-5;
+    let moved = |place: usize, by: f64| {
+        let mut moved = at.to_vec();
+        moved[place] += by;
+        loss(moved)
+    };
+    let differences: Vec<f64> =
+        (0..at.len()).map(|place| (moved(place, STEP) - moved(place, -STEP)) / (2.0 * STEP)).collect();
+    let largest = |values: &[f64]| values.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
+    assert!(largest(&differences) > 1e-4, "the loss reads it");
+    let apart: Vec<f64> = gradient.iter().zip(&differences).map(|(g, d)| g - d).collect();
+    largest(&apart) / largest(&differences)
+}
+
+/// zongdaoming/dpk 7f66025, `train_cifar_two_epoch`: the student's map is not detached on its way into the head, the teacher's
+/// comes out of `no_grad` and is detached again as the target; similarity and masks are numbers.
+#[test]
+fn dpk_differentiates_the_students_maps_and_its_heads_and_holds_the_teachers() {
+    let options = BTreeMap::from([("dpk", 0.7), ("dpk-heads", 2.0), ("dpk-width", 3.0)]);
+    let options = options.into_iter().map(|(key, value)| (key.to_string(), value)).collect();
+    let objective = objective::compose(find("kd").unwrap(), &options, false).unwrap();
+    // Twelve positions of the teacher's, so that two are visible however many are masked.
+    let (ours, theirs) = ([[3, 4, 5], [2, 3, 4]], [[2, 3, 4], [4, 3, 4]]);
+    let shapes = MapShapes { student: ours.to_vec(), teacher: theirs.to_vec() };
+    let mut heads = Heads::fresh(&objective.heads(&shapes).unwrap(), 1, Precision::F64);
+    // Off its beginning, where biases are zero and the first blocks alike.
+    heads.step(Descent { momentum: 0.0, weight_decay: 0.3, rate: 1.0, nesterov: false });
+    let student: Vec<Var> =
+        (0..).zip(ours).map(|(stream, shape)| Var::from_tensor(&maps(stream, shape)).unwrap()).collect();
+    let teacher: Vec<Var> =
+        (7..).zip(theirs).map(|(stream, shape)| Var::from_tensor(&maps(stream, shape)).unwrap()).collect();
+    let leaves = heads.leaves().unwrap();
+    let tensors = |vars: &[Var]| vars.iter().map(|var| var.as_tensor().clone()).collect::<Vec<_>>();
+    let loss_at = |maps: Vec<Tensor>| {
+        let mut targets = targets(&*objective);
+        targets.heads = leaves.clone();
+        targets.teacher.push_maps(Clean, tensors(&teacher));
+        let mut said = Said::default();
+        said.push(Clean, logits(10));
+        said.push_maps(Clean, maps);
+        objective.loss(&said, &targets).unwrap()
+    };
+    let gradients = loss_at(tensors(&student)).backward().unwrap();
+    for (tap, var) in student.iter().enumerate() {
+        let loss = |values: Vec<f64>| {
+            let mut maps: Vec<Tensor> = tensors(&student).iter().map(Tensor::detach).collect();
+            maps[tap] = Tensor::from_vec(values, var.dims4().unwrap(), &Device::Cpu).unwrap();
+            loss_at(maps).to_scalar::<f64>().unwrap()
+        };
+        let off = off(&values(gradients.get(var).unwrap()), &values(var), &loss);
+        assert!(
+            off < 1e-6,
+            "tap {tap}: the student's map carries its whole gradient, which is off by {off:.1e}"
+        );
+    }
+    for var in &teacher {
+        assert!(gradients.get(var).is_none(), "the teacher's map is a constant");
+    }
+    for (name, at, _) in heads.iter() {
+        let leaf = leaves.get(name);
+        let loss = |values: Vec<f64>| {
+            // Only a leaf's own values are changed, and put back.
+            let set = |values: Vec<f64>| leaves.set(name, &values).unwrap();
+            set(values);
+            let loss = loss_at(tensors(&student)).to_scalar::<f64>().unwrap();
+            set(at.clone());
+            loss
+        };
+        let gradient = values(gradients.get(leaf).unwrap());
+        let off = off(&gradient, &at, &loss);
+        assert!(off < 1e-6, "{name}: its gradient is off by {off:.1e}");
     }
 }
 

@@ -327,6 +327,35 @@ fn igdm_on_rslad_reads_clean_answers_from_a_label_set_and_asks_its_teacher_about
 }
 
 #[test]
+fn dpk_reads_clean_answers_from_a_label_set_and_feature_maps_from_its_teacher() {
+    let scene = Scene::new();
+    scene.label("labels", &["--views", "plan:3@3", "--dtype", "f32", "--limit", "150"]);
+    let (labels, teacher) = (scene.text("labels"), scene.text("teacher.safetensors"));
+    let (dpk, taps) = (("dpk", "2"), ("taps", "bn4.relu,bn2.relu"));
+    let both = [("labels", labels.as_str()), ("teacher", &teacher), taps];
+    let student = scene.train_adding("both", dpk, &both).unwrap();
+    assert_eq!(student, scene.train_adding("asked", dpk, &[("teacher", &teacher), taps]).unwrap());
+    assert_ne!(student, scene.online());
+    let refused = |name: &str, more: &[(&str, &str)], words: &[&str]| {
+        let error = scene.train_adding(name, dpk, more).unwrap_err();
+        assert_eq!(error.exit(), Exit::Refused);
+        assert!(words.iter().all(|word| error.to_string().contains(word)), "{error}");
+        assert!(!scene.path(name).exists());
+    };
+    let asks = "rslad with dpk asks the teacher for its feature maps, which no label set can answer";
+    refused("alone", &[("labels", &labels), taps], &[asks, "--teacher WEIGHTS beside --labels"]);
+    refused("nobody", &[taps], &[asks, "hint: pass --teacher WEIGHTS"]);
+    let sat = [("objective", "sat"), ("labels", &labels), ("teacher", &teacher), taps];
+    refused("unread", &sat, &["asks the teacher for its feature maps alone", "drop --labels"]);
+    refused("where", &[("teacher", &teacher)], &["tiny-cnn has no stages of its own", "--taps"]);
+    let [vector, small] = ["linear", "pool"].map(|tap| [("teacher", teacher.as_str()), ("taps", tap)]);
+    refused("vector", &vector, &["taps: module `linear` of tiny-cnn gives 10 features and no map"]);
+    refused("pooled", &small, &["gives 32 features and no map"]);
+    let error = scene.train("plain", &[("teacher", &teacher), taps]).unwrap_err().to_string();
+    assert!(error.contains("rslad compares no feature maps") && error.contains("drop --taps"), "{error}");
+}
+
+#[test]
 fn mtards_natural_half_is_the_same_from_a_label_set_and_from_the_second_teacher() {
     let scene = Scene::new();
     scene.label("labels", &["--views", "plan:3@3", "--dtype", "f32", "--limit", "150"]);

@@ -173,6 +173,57 @@ fn a_run_with_few_labels_survives_an_interrupt() {
 }
 
 #[test]
+fn what_is_trained_beside_the_student_survives_kills_and_an_interrupt() {
+    let scene = Scene::new();
+    scene.train("teacher", &["--epochs", "1"]).succeeds();
+    let more = [
+        "--objective",
+        "kd",
+        "--set",
+        "dpk=0.5",
+        "--taps",
+        "bn4.relu,bn2.relu",
+        "--teacher",
+        "teacher/student.safetensors",
+        "--epochs",
+        "20",
+    ];
+    let began = Instant::now();
+    scene.train("whole", &more).succeeds();
+    let whole = began.elapsed();
+    interrupted(&scene, &more);
+    assert_eq!(scene.student("stopped"), scene.student("whole"));
+    let arguments = Scene::training("killed", &more);
+    for kill in 1..4u32 {
+        let mut child = scene.command(&arguments).stderr(std::process::Stdio::null()).spawn().unwrap();
+        std::thread::sleep(whole * kill / 8);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    scene.run(&arguments).succeeds();
+    assert_eq!(scene.student("killed"), scene.student("whole"));
+    let newest = |run: &str| std::fs::read(checkpoints(&scene.path(run)).pop().unwrap()).unwrap();
+    let heads = |run: &str| {
+        let path = scene.path(&format!("{run}-heads.safetensors"));
+        std::fs::write(&path, newest(run)).unwrap();
+        let file = weights::read(&path).unwrap();
+        let heads = file.iter().filter(|(name, _)| name.starts_with("head"));
+        heads.map(|(name, tensor)| (name.to_string(), tensor.to_f64())).collect::<Vec<_>>()
+    };
+    let kept = heads("whole");
+    assert!(kept.iter().any(|(name, _)| name == "head/dpk.1.decoder.head.weight"));
+    assert!(kept.iter().any(|(name, _)| name.starts_with("head-velocity/dpk.0.")));
+    assert_eq!([heads("stopped"), heads("killed")], [kept.clone(), kept]);
+    assert!(
+        !String::from_utf8_lossy(&scene.student("whole")).contains("dpk"),
+        "the student is without its heads"
+    );
+    let plain = ["--objective", "kd", "--teacher", "teacher/student.safetensors", "--epochs", "20"];
+    scene.train("plain", &plain).succeeds();
+    assert_ne!(scene.student("plain"), scene.student("whole"), "they teach the student something");
+}
+
+#[test]
 fn a_damaged_checkpoint_is_passed_over_and_the_student_is_the_same() {
     let scene = Scene::new();
     scene.train("run", &[]).succeeds();
@@ -195,6 +246,22 @@ fn threads_do_not_change_a_byte() {
     assert_eq!(scene.student("one"), scene.student("three"));
     scene.train("other-seed", &["--seed", "1"]).succeeds();
     assert_ne!(scene.student("one"), scene.student("other-seed"));
+}
+
+/// Its products are not the engine's: they run on as many threads as rayon has.
+#[test]
+fn threads_do_not_change_what_is_trained_beside_the_student() {
+    let scene = Scene::new();
+    scene.train("teacher", &["--epochs", "1"]).succeeds();
+    for (out, threads, of_rayon) in [("one", "1", "1"), ("three", "3", "3")] {
+        let more =
+            ["--objective", "kd", "--set", "dpk=2", "--taps", "bn2.relu,bn1.relu", "--threads", threads];
+        let teacher = ["--teacher", "teacher/student.safetensors"];
+        let more = [&more[..], &teacher].concat();
+        let mut command = scene.command(&Scene::training(out, &more));
+        Finished::of(&command.env("RAYON_NUM_THREADS", of_rayon).output().unwrap()).succeeds();
+    }
+    assert_eq!(scene.student("one"), scene.student("three"));
 }
 
 #[test]

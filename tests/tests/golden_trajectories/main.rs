@@ -7,7 +7,7 @@ mod snord;
 
 use rslad_tests::{relative, summaries};
 
-use run::{AUGMENT, File, file, follow, follow_live};
+use run::{AUGMENT, File, file, follow, follow_in, follow_live};
 
 #[test]
 fn the_data_is_what_pytorch_was_given() {
@@ -129,4 +129,21 @@ fn sat_under_weight_perturbation_trains_resnet8_as_in_pytorch() {
 #[test]
 fn trades_under_weight_perturbation_trains_resnet8_as_in_pytorch() {
     follow("trades+awp", "resnet8");
+}
+
+/// Clean distillation, heads of two blocks, and maps of another size and width than the teacher's.
+#[test]
+fn dpk_on_kd_trains_resnet8_and_its_heads_as_in_pytorch() {
+    follow_in("dpk", "kd+dpk", "resnet8");
+}
+
+#[test]
+fn dpk_on_rslad_trains_resnet8_and_its_heads_as_in_pytorch() {
+    follow_in("dpk", "rslad+dpk", "resnet8");
+}
+
+/// Its clean forward is there for the maps alone, and moves the running statistics after the adversarial one.
+#[test]
+fn dpk_on_sat_trains_resnet8_and_its_heads_as_in_pytorch() {
+    follow_in("dpk", "sat+dpk", "resnet8");
 }

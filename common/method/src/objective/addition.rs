@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use names::{Table, Unknown};
 
 use super::row::{Objective, Row};
-use super::igdm;
+use super::{dpk, igdm};
 use crate::options::{Choice, OptionError, Options, Tunable};
 
 /// Every addition.
-pub const ADDITIONS: &Table<Addition> = &[&igdm::ROW];
+pub const ADDITIONS: &Table<Addition> = &[&igdm::ROW, &dpk::ROW];
 
 /// A term or a change that goes with any objective. It is there where its user chose a value for the option that has its
 /// name, and is made around the objective: an [`Objective`] that asks the other one first.

@@ -128,10 +128,12 @@ mod tests {
     /// RSLAD's 26 student forwards and one of the teacher are those of its authors' loop: ten attack steps of two, two
     /// training passes of three, one `teacher(x)`. The others' teacher forwards are counted in their released loops:
     /// IAD-I.py and IAD-II.py of ZFancy/IAD, main.py of boyellow/AdaAD, saad.py of HongsinLee/saad, `rslad_IGDM_cifar100.py` of
-    /// `Xavaitron/VLM_Distillation`, `mtard_resnet18_cifar10.py` of zhaoshiji123/MTARD.
+    /// `Xavaitron/VLM_Distillation`, `mtard_resnet18_cifar10.py` of zhaoshiji123/MTARD; DPK's one forward of each network, whose
+    /// maps and logits it reads, is that of `train_cifar_two_epoch` in zongdaoming/dpk: its logits are the cached ones here.
     #[test]
     fn a_steps_passes_are_those_of_the_released_loops() {
         let asks = |cached, live, climbed| Asks { cached, live, climbed, maps: 0 };
+        let mapped = |cached, live| Asks { cached, live, climbed: 0, maps: 1 };
         let nothing = Asks::default();
         for (name, given, number, student, teacher, second) in [
             ("natural", &[][..], 0, 3, nothing, nothing),
@@ -149,10 +151,26 @@ mod tests {
             ("rslad", &[("igdm", 0.9)], 0, 29, asks(1, 2, 0), nothing),
             ("adaad", &[("igdm", 5.0)], 0, 29, asks(0, 2, 10), nothing),
             ("sat", &[("igdm", 60.0)], 0, 29, asks(0, 2, 0), nothing),
+            ("kd", &[("dpk", 0.3)], 0, 3, mapped(1, 1), nothing),
+            ("rslad", &[("dpk", 0.3)], 0, 26, mapped(1, 1), nothing),
+            ("sat", &[("dpk", 0.3)], 0, 26, mapped(0, 1), nothing),
+            ("rslad", &[("igdm", 0.9), ("dpk", 0.3)], 0, 29, mapped(1, 3), nothing),
         ] {
             let found = passes(name, given, number);
             assert_eq!((found.student(), found.teacher, found.second), (student, teacher, second), "{name}");
         }
+    }
+
+    /// One forward gives maps and logits, as `train_cifar_two_epoch` of zongdaoming/dpk has it.
+    #[test]
+    fn a_forward_for_maps_gives_the_labels_where_no_label_set_does() {
+        let asked = |given: &[(&str, f64)]| {
+            let teacher = passes("rslad", given, 0).teacher;
+            [true, false].map(|has_labels| teacher.forwards(has_labels))
+        };
+        assert_eq!(asked(&[]), [0, 1]);
+        assert_eq!(asked(&[("dpk", 0.3)]), [1, 1]);
+        assert_eq!(asked(&[("igdm", 0.9), ("dpk", 0.3)]), [3, 3]);
     }
 
     #[test]

@@ -326,6 +326,10 @@ impl names::Row for Row {
     const SIGNPOSTS: &'static [(&'static str, &'static str)] = &[
         ("igdm", "IGDM goes with any objective that attacks: `--objective rslad --set igdm=0.9`"),
         (
+            "dpk",
+            "DPK goes with any objective, beside a teacher: `--objective kd --set dpk=0.3 --teacher WEIGHTS`",
+        ),
+        (
             "b-mtard",
             "B-MTARD is not here; `mtard` balances the losses of two teachers, not their temperatures",
         ),
