@@ -60,6 +60,11 @@ impl RunFolder {
         if path.exists() { read_config(&path).map(Some) } else { Ok(None) }
     }
 
+    /// Whether a folder holds a run.
+    pub fn holds_run(path: &Path) -> bool {
+        path.join(CONFIG).is_file()
+    }
+
     /// Seconds that the run in a folder spent on steps, as its log has them by the epoch: by all processes that did them.
     pub fn seconds(path: &Path) -> Result<f64, FolderError> {
         let path = path.join(METRICS);

@@ -3,6 +3,7 @@
 //! Each subcommand of `distill` is one module of [`verb`] with its flags; `main` parses and dispatches, and what every
 //! command says alike lies in the crate `cli`.
 
+pub mod account;
 pub mod bench;
 pub mod config;
 pub mod course;

@@ -29,6 +29,11 @@ pub struct Origin {
     pub config: Config,
 }
 
+/// Whether a run has left a student yet.
+pub fn has_student(folder: &Path) -> bool {
+    STUDENTS.iter().any(|name| folder.join(name).exists())
+}
+
 /// The student that a path names: a run's folder stands for its best student, or its last where it selected none.
 pub fn find(path: &Path) -> Result<Trained, RunError> {
     if !path.exists() {

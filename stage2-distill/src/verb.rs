@@ -7,6 +7,7 @@ use crate::config::PRESETS;
 use crate::error::RunError;
 
 pub mod bench;
+pub mod compare;
 pub mod eval;
 pub mod sweep;
 pub mod train;
@@ -43,6 +44,9 @@ pub enum Verb {
     /// Train and judge the runs of a file, and print one table; run it again to go on
     #[command(after_help = help::after([help::section("Example", sweep::EXAMPLE), sweep::RULES.into()]))]
     Sweep(sweep::SweepArgs),
+    /// Compare runs: accuracies with their intervals, settings that differ
+    #[command(after_help = compare::RULES)]
+    Compare(compare::CompareArgs),
     /// Time a student on this machine
     #[command(after_help = help::after([help::architectures()]))]
     Bench(bench::BenchArgs),
@@ -60,6 +64,7 @@ impl Verb {
             Self::Train(args) => args.run(machine),
             Self::Eval(args) => args.run(machine),
             Self::Sweep(args) => args.run(machine),
+            Self::Compare(args) => args.run(),
             Self::Bench(args) => args.run(machine),
             Self::Completions(args) => Ok(args.run::<Distill>()?),
             Self::Manual(args) => Ok(args.run::<Distill>()?),

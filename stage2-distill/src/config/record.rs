@@ -12,7 +12,7 @@ use super::setting::{SETTINGS, Setting};
 
 /// The numbers that an objective, and what is added to it, let their user choose; of an objective that there is not only
 /// the latter.
-pub(super) fn choices(objective: &str) -> impl Iterator<Item = &'static Choice> {
+pub(crate) fn choices(objective: &str) -> impl Iterator<Item = &'static Choice> {
     let own = names::find(OBJECTIVES, objective).map_or(&[][..], |row| row.options);
     own.iter().chain(ADDITIONS.iter().flat_map(|addition| addition.options))
 }

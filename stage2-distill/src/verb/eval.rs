@@ -300,8 +300,18 @@ fn refuse_unlike(reports: &[Report]) -> Result<(), RunError> {
     Err(RunError::Refused(format!("these {what}: they have no mean\nhint: evaluate one after the other")))
 }
 
+/// The figures of a report that was written before.
+pub(crate) fn read_report(path: &Path) -> Result<Report, RunError> {
+    let evidence = read_part(path)?;
+    evidence.check().map_err(|what| {
+        let path = path.display();
+        RunError::Refused(format!("{path}: damaged: {what}\nhint: move it away and judge again"))
+    })?;
+    Ok(Report::of(evidence))
+}
+
 /// What a report measured.
-pub(crate) fn read_part(path: &Path) -> Result<Evidence, RunError> {
+fn read_part(path: &Path) -> Result<Evidence, RunError> {
     let text = std::fs::read(path).map_err(cli::Error::io("read", path))?;
     serde_json::from_slice(&text).map_err(|error| {
         RunError::Refused(format!(

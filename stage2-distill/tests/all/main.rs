@@ -1,5 +1,6 @@
 //! The `distill` binary as its users run it.
 
+mod compare;
 mod cuda;
 #[path = "../../../tests/src/emulated.rs"]
 mod emulated;

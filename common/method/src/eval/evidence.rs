@@ -273,8 +273,9 @@ impl Evidence {
         Ok(merged)
     }
 
-    /// Whether it is what an evaluation may have measured; else what is wrong.
-    fn check(&self) -> Result<(), String> {
+    /// Whether it is what an evaluation may have measured; else what is wrong. Whoever reads one from a file asks, before
+    /// anything is computed from it.
+    pub fn check(&self) -> Result<(), String> {
         let (images, classes) = (self.images, self.setting.class_names.len());
         let wrong_label = self.labels.iter().find(|label| !(0..classes as i64).contains(&i64::from(**label)));
         if self.labels.len() != images {

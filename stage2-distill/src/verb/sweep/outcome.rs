@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::error::RunError;
 use crate::folder::RunFolder;
 use crate::train::Summary;
-use crate::verb::eval::read_part;
+use crate::verb::eval::read_report;
 
 /// What a finished training says of itself, in `trained.json` of its folder.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -101,7 +101,7 @@ pub struct Figures {
 impl Figures {
     /// From the report that judging left.
     pub(super) fn read(report: &Path, trained: Trained) -> Result<Self, RunError> {
-        let Report { evidence, scores, worst_class, .. } = Report::of(read_part(report)?);
+        let Report { evidence, scores, worst_class, .. } = read_report(report)?;
         Ok(Self {
             trained,
             images: evidence.images,
