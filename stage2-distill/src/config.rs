@@ -20,7 +20,7 @@ pub use layers::Layers;
 pub(crate) use layers::as_written;
 pub(crate) use place::{line, pointed_at};
 pub use preset::{PRESETS, Preset};
-pub(crate) use record::choices;
+pub(crate) use record::{choices, own_choices};
 pub use setting::{SETTINGS, Setting};
 pub use value::Temperature;
 

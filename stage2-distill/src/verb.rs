@@ -9,6 +9,7 @@ use crate::error::RunError;
 pub mod bench;
 pub mod compare;
 pub mod eval;
+pub mod report;
 pub mod sweep;
 pub mod train;
 
@@ -47,6 +48,9 @@ pub enum Verb {
     /// Compare runs: accuracies with their intervals, settings that differ
     #[command(after_help = compare::RULES)]
     Compare(compare::CompareArgs),
+    /// Write a page of a run, or of several compared: curves, accuracies, images
+    #[command(after_help = help::after([help::attacks(), report::RULES.into()]))]
+    Report(report::ReportArgs),
     /// Time a student on this machine
     #[command(after_help = help::after([help::architectures()]))]
     Bench(bench::BenchArgs),
@@ -65,6 +69,7 @@ impl Verb {
             Self::Eval(args) => args.run(machine),
             Self::Sweep(args) => args.run(machine),
             Self::Compare(args) => args.run(),
+            Self::Report(args) => args.run(machine),
             Self::Bench(args) => args.run(machine),
             Self::Completions(args) => Ok(args.run::<Distill>()?),
             Self::Manual(args) => Ok(args.run::<Distill>()?),

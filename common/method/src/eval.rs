@@ -16,7 +16,7 @@ pub use evidence::{Evidence, Outcome, Part, Setting, Surrogate, Unmergeable};
 pub use exam::{EvalError, Exam, Logits, Progress, Settings, argmax};
 pub use fate::Fate;
 pub use finding::{Finding, findings};
-pub use report::Report;
+pub use report::{Report, is_standard};
 pub use score::Score;
 pub use summary::Summary;
 pub use trial::{Moment, Order, Stage, Trial, Watch, Work};

@@ -10,11 +10,15 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use super::fields::Config;
 use super::setting::{SETTINGS, Setting};
 
+/// The numbers that an objective lets its user choose; none of one that there is not.
+pub(crate) fn own_choices(objective: &str) -> &'static [Choice] {
+    names::find(OBJECTIVES, objective).map_or(&[][..], |row| row.options)
+}
+
 /// The numbers that an objective, and what is added to it, let their user choose; of an objective that there is not only
 /// the latter.
 pub(crate) fn choices(objective: &str) -> impl Iterator<Item = &'static Choice> {
-    let own = names::find(OBJECTIVES, objective).map_or(&[][..], |row| row.options);
-    own.iter().chain(ADDITIONS.iter().flat_map(|addition| addition.options))
+    own_choices(objective).iter().chain(ADDITIONS.iter().flat_map(|addition| addition.options))
 }
 
 impl Config {

@@ -12,6 +12,7 @@ mod lost;
 mod peers;
 mod published_attacks;
 mod refusals;
+mod report;
 mod shared_evaluation;
 mod streams;
 mod sweep;

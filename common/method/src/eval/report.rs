@@ -12,6 +12,11 @@ use super::score::Score;
 /// The suite whose figure may be published as robust accuracy.
 const STANDARD: &str = "autoattack";
 
+/// Whether a suite is the standard evaluation: all others only bound robust accuracy from above.
+pub fn is_standard(suite: &str) -> bool {
+    suite == STANDARD
+}
+
 /// What `distill eval` found, as it is printed in JSON: what was measured, and the figures that follow from it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {

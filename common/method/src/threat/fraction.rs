@@ -33,6 +33,23 @@ impl Fraction {
         self.divided_by(4)
     }
 
+    /// So many quarters of this, written as it is: 6 quarters of 8/255 are 12/255. Decimals are rounded to ten places.
+    #[must_use]
+    pub fn quarters(&self, count: u32) -> Self {
+        let fraction = self.text.split_once('/').and_then(|(numerator, denominator)| {
+            let quarters = numerator.trim().parse::<u64>().ok()?.checked_mul(u64::from(count))?;
+            let denominator = denominator.trim().parse::<u64>().ok()?;
+            Some(match quarters % 4 {
+                0 => format!("{}/{denominator}", quarters / 4),
+                _ => format!("{quarters}/{}", denominator.checked_mul(4)?),
+            })
+        });
+        let decimal = || format!("{:.10}", self.value * f64::from(count) / 4.0);
+        let text = fraction.unwrap_or_else(|| decimal().trim_end_matches('0').trim_end_matches('.').into());
+        let value = read(&text).expect("a number was written");
+        Self { text, value }
+    }
+
     /// This divided by a whole number, written out where the numerator divides evenly.
     #[must_use]
     pub fn divided_by(&self, by: u32) -> Self {
@@ -128,6 +145,13 @@ mod tests {
         assert_eq!(eps.divided_by(4).to_string(), "2/255");
         assert_eq!("1/255".parse::<Fraction>().unwrap().divided_by(4).to_string(), "1/1020");
         assert_eq!("0.3".parse::<Fraction>().unwrap().divided_by(4).to_string(), "0.075");
+        let quarters = |text: &str, count| text.parse::<Fraction>().unwrap().quarters(count).to_string();
+        assert_eq!(
+            [1, 2, 6, 8].map(|count| quarters("8/255", count)),
+            ["2/255", "4/255", "12/255", "16/255"]
+        );
+        assert_eq!([1, 6].map(|count| quarters("0.3", count)), ["0.075", "0.45"]);
+        assert_eq!([quarters("3/255", 2), quarters("1", 6)], ["6/1020", "1.5"]);
         for bad in ["8", "", "8/0", "-1/255", "a/b", "1/2/3", "nan"] {
             assert!(bad.parse::<Fraction>().is_err(), "{bad}");
         }
