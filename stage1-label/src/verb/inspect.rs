@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::Result;
 
 pub mod comparison;
+mod html;
 mod statistics;
 mod text;
 
@@ -33,13 +34,23 @@ pub struct InspectArgs {
     /// Also write the comparison as one picture to this file, in SVG
     #[arg(long, value_name = "FILE")]
     pub picture: Option<PathBuf>,
+    /// Also write what is found as a page to this file, in HTML
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
 }
 
 impl InspectArgs {
     pub(super) fn run(&self, machine: MachineArgs) -> Result<()> {
+        if let Some(path) = &self.html {
+            html::refuse_place(path)?;
+        }
         match &self.dirs[..] {
             [dir] if self.picture.is_none() && self.student.asked()?.is_none() => {
-                Ok(cli::show(&run(dir)?, self.json)?)
+                let summary = run(dir)?;
+                if let Some(path) = &self.html {
+                    html::write(path, &html::card(&summary))?;
+                }
+                Ok(cli::show(&summary, self.json)?)
             }
             _ => {
                 if let Some(path) = &self.picture {
@@ -48,6 +59,9 @@ impl InspectArgs {
                 let comparison = comparison::run(self, machine.machine())?;
                 if let Some(path) = &self.picture {
                     picture::write(path, &comparison)?;
+                }
+                if let Some(path) = &self.html {
+                    html::write(path, &html::comparison(&comparison))?;
                 }
                 Ok(cli::show(&comparison, self.json)?)
             }
@@ -85,6 +99,9 @@ pub struct Summary {
     pub confidence_histogram: Vec<u64>,
     /// Each class that has rows.
     pub classes: Vec<Class>,
+    /// What the manifest says, in words; for pages.
+    #[serde(skip)]
+    pub facts: Vec<(&'static str, String)>,
 }
 
 /// The manifest's fields that inform people.
@@ -181,6 +198,7 @@ impl Summary {
             entropy_histogram: all.entropy.to_vec(),
             confidence_histogram: all.confidence.to_vec(),
             classes: classes.map(|(class, _)| Class::of(manifest, all, class)).collect(),
+            facts: cli::label_set_facts(manifest),
         }
     }
 }

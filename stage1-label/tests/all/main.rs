@@ -9,6 +9,7 @@ mod disk;
 mod emulated;
 mod fixture;
 mod foreign;
+mod html;
 mod interrupt;
 mod invocations;
 mod network;

@@ -16,6 +16,7 @@ mod student;
 mod text;
 
 pub use student::{Student, StudentArgs};
+pub use text::letter;
 
 /// Label sets of the same images, on the rows that all of them hold. Accuracies and agreements are in percent, entropies
 /// and divergences in nats, confidences and calibration errors shares of 1; what no row decides is null.
