@@ -1,6 +1,6 @@
 //! A run's folder: what was asked, what happened, and the lock that keeps two processes from writing it at once.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -48,7 +48,7 @@ const STUDENT: &str = "student.safetensors";
 /// The student after its best epoch.
 const BEST: &str = "best.safetensors";
 /// What happened, by the step and by the epoch.
-const METRICS: &str = "metrics.jsonl";
+pub(crate) const METRICS: &str = "metrics.jsonl";
 /// The folder of checkpoints.
 const CHECKPOINTS: &str = "checkpoints";
 
@@ -154,44 +154,6 @@ impl RunFolder {
     }
 }
 
-/// metrics.jsonl: one JSON object per line, cut back to the checkpoint when a run resumes.
-pub struct Metrics {
-    path: PathBuf,
-    file: File,
-    bytes: u64,
-}
-
-impl Metrics {
-    /// Opens the file and cuts it back to its first `bytes` bytes, which the checkpoint knows to be whole lines.
-    pub fn open(folder: &RunFolder, bytes: u64) -> Result<Self, FolderError> {
-        let path = folder.file(METRICS);
-        let open = || -> std::io::Result<File> {
-            let mut file = OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
-            // A file that somebody shortened stays as it is: its lost lines are no reason to stop.
-            file.set_len(bytes.min(file.metadata()?.len()))?;
-            std::io::Seek::seek(&mut file, std::io::SeekFrom::End(0))?;
-            Ok(file)
-        };
-        let file = open().map_err(io("open", &path))?;
-        let bytes = file.metadata().map_err(io("open", &path))?.len();
-        Ok(Self { path, file, bytes })
-    }
-
-    /// Adds a line.
-    pub fn add(&mut self, line: &serde_json::Value) -> Result<(), FolderError> {
-        let text = format!("{line}\n");
-        self.file.write_all(text.as_bytes()).map_err(io("write", &self.path))?;
-        self.bytes += text.len() as u64;
-        Ok(())
-    }
-
-    /// Brings the lines to the disk and gives their length, for the checkpoint.
-    pub fn sync(&mut self) -> Result<u64, FolderError> {
-        self.file.sync_data().map_err(io("write", &self.path))?;
-        Ok(self.bytes)
-    }
-}
-
 /// Whether a folder holds a run; refuses one that holds something else.
 ///
 /// A run killed in its first moments leaves the lock and perhaps a temporary file, both hidden.
@@ -217,6 +179,7 @@ fn read_config(path: &Path) -> Result<Config, FolderError> {
         .map_err(|source| FolderError::Config { path: path.display().to_string(), source: Box::new(source) })
 }
 
-fn io(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> FolderError {
+/// Wraps an operating system's refusal.
+pub(crate) fn io(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> FolderError {
     move |source| FolderError::Io { doing, path: path.display().to_string(), source }
 }

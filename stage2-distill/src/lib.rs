@@ -11,6 +11,7 @@ pub mod error;
 pub mod evaluate;
 pub mod folder;
 pub mod list;
+pub mod metrics;
 pub mod select;
 pub mod source;
 pub mod step;

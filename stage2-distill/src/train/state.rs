@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::part::Part;
 use crate::error::RunError;
-use crate::folder::Metrics;
+use crate::metrics::Metrics;
 use crate::select::Standing;
 use crate::step::Moving;
 
