@@ -238,6 +238,7 @@ mod tests {
             transforms: Transforms::default(),
             views: 1,
             strong: true,
+            taps: Taps::default(),
         };
         let epoch = Epoch { number: 5, of: 9, schedule: Schedule::Cosine };
         let engine = engine::Reference::new(1).unwrap();

@@ -203,7 +203,7 @@ impl TrainStep<'_> {
         };
         self.ask(moving, &mut targets, &|forward| of(forward).map(Some))?;
 
-        for &forward in &needs.teacher.maps {
+        for &forward in &self.objective.needs_in(targets.epoch).teacher.maps {
             if !targets.teacher.has_maps(forward) {
                 let asked = self.teacher.expect("the trainer gives the networks that an objective asks");
                 targets.teacher.push_maps(forward, asked.maps(&of(forward)?, &self.taps().teacher)?.1);

@@ -10,7 +10,8 @@ fn root() -> PathBuf {
 
 fn pages_in(folder: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().path());
-    let mut pages: Vec<_> = entries.filter(|path| path.extension().is_some_and(|ending| ending == "md")).collect();
+    let mut pages: Vec<_> =
+        entries.filter(|path| path.extension().is_some_and(|ending| ending == "md")).collect();
     pages.sort();
     pages
 }

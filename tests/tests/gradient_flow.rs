@@ -12,7 +12,8 @@ use engine::Descent;
 use engine::params::Precision;
 use method::attack::Answers;
 use method::objective::{
-    self, Epoch, Forward, Heads, Inner, Needs, OBJECTIVES, Objective, Options, Said, Targets, UNLABELLED, find,
+    self, Epoch, Forward, Heads, Inner, Needs, OBJECTIVES, Objective, Options, Said, Targets, UNLABELLED,
+    find,
 };
 use method::rng::{Purpose, Stream};
 use method::schedule::Schedule;

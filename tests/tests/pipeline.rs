@@ -8,9 +8,9 @@ use clap::Parser;
 use cli::{Exit, Exits, Machine, Progress, Stop};
 use engine::params::Precision;
 use engine::{Engine, Kind};
-use method::checkpoint::Store;
+use method::checkpoint::{Store, Tensors};
 use method::model::{self, Task};
-use method::objective::{OBJECTIVES, Options};
+use method::objective::{Heads, OBJECTIVES, Options};
 use method::transform::TRANSFORMS;
 use rslad_tests::{Gpu, gpu};
 use stage2_distill::config::{Config, Layers};
@@ -379,11 +379,15 @@ fn a_run_of_another_version_is_refused_with_a_way_on_and_not_begun_again() {
     // As a version that remembers something else would leave it: the last checkpoint's values, whole, another state.
     let (_, network) = model::build("tiny-cnn", Task { input: [1, 28, 28], classes: 10 }).unwrap();
     let mut store = Store::at(&scene.path("run/checkpoints"));
-    let found = store.latest::<serde_json::Value>(&network, Precision::F32).unwrap();
+    let none = Heads::none(Precision::F32);
+    let found = store.latest::<serde_json::Value>(&network, Precision::F32, &none).unwrap();
     let last = found.restored.unwrap();
     let mut state = last.state;
     state["temper"] = "even".into();
-    store.save(state["step"].as_u64().unwrap() as usize, &last.params, &last.velocity, None, &state).unwrap();
+    let step = state["step"].as_u64().unwrap() as usize;
+    let tensors =
+        Tensors { params: &last.params, velocity: &last.velocity, average: None, heads: &last.heads };
+    store.save(step, tensors, &state).unwrap();
     let error = scene.train("run", &[("objective", "sat")]).unwrap_err();
     assert_eq!(error.exit(), Exit::Refused);
     let words =

@@ -164,8 +164,12 @@ impl Objective for Dpk {
         self.base.views()
     }
 
-    fn takes_unlabelled(&self) -> bool {
-        self.base.takes_unlabelled()
+    fn strong(&self) -> bool {
+        self.base.strong()
+    }
+
+    fn unlabelled_each(&self) -> Option<usize> {
+        self.base.unlabelled_each()
     }
 
     fn forwards(&self, epoch: Epoch) -> Vec<Forward> {
