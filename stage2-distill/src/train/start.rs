@@ -59,28 +59,10 @@ pub(super) fn start<'a>(
             "objective {name} does not ask a teacher: of {labels} it takes the choice of views, and no answer"
         ));
     }
-    for teacher in
-        [&supply.teacher, &supply.second].into_iter().filter_map(|teacher| teacher.victim(around.engine))
-    {
-        let images = cli::Unchanged(&dataset);
-        let (labels, name) = (dataset.labels(), &dataset.record().name);
-        let doubt = cli::first_look(labels, dataset.classes(), name, LOOKED_AT_TOGETHER, |places| {
-            let logits = teacher.logits(&images.images(places)?.into())?;
-            Ok::<_, RunError>(Some(logits.flatten_all()?.to_vec1()?))
-        })?;
-        if let Some(doubt) = doubt {
-            warn(doubt);
-        }
-    }
+    look_at_teachers(&supply, around, &dataset)?;
     let images = dataset.len();
     let split = select::split(&dataset, config)?;
-    let course = match config.labelled {
-        None => Course::of(split.train, config.batch),
-        Some(share) => {
-            let labelled = course::with_labels(&dataset, &split.train, share.0, config.label_seed);
-            Course::with_few(&split.train, labelled, objective.unlabelled_each(), config.batch)
-        }
-    };
+    let course = course_of(config, objective.as_ref(), &dataset, split.train);
     let selection = if config.paper_selection {
         let test = cli::images(&spec, DataSplit::Test)?;
         refuse_other_test(task, source::task(&test))?;
@@ -140,6 +122,35 @@ pub(super) fn start<'a>(
     let moving = accompanied(moving, config, &state, kept);
     let run = Run { config, around, dataset, selection, course, network, objective, supply, folder };
     Ok((run, moving, state, store))
+}
+
+/// Warns of a live teacher that knows the images hardly better than chance.
+fn look_at_teachers(supply: &Supply, around: &Surroundings, dataset: &Dataset) -> Result<(), RunError> {
+    for teacher in
+        [&supply.teacher, &supply.second].into_iter().filter_map(|teacher| teacher.victim(around.engine))
+    {
+        let images = cli::Unchanged(dataset);
+        let (labels, name) = (dataset.labels(), &dataset.record().name);
+        let doubt = cli::first_look(labels, dataset.classes(), name, LOOKED_AT_TOGETHER, |places| {
+            let logits = teacher.logits(&images.images(places)?.into())?;
+            Ok::<_, RunError>(Some(logits.flatten_all()?.to_vec1()?))
+        })?;
+        if let Some(doubt) = doubt {
+            warn(doubt);
+        }
+    }
+    Ok(())
+}
+
+/// The images of each step: all of them, or few with a label.
+fn course_of(config: &Config, objective: &dyn Objective, dataset: &Dataset, train: Vec<usize>) -> Course {
+    match config.labelled {
+        None => Course::of(train, config.batch),
+        Some(share) => {
+            let labelled = course::with_labels(dataset, &train, share.0, config.label_seed);
+            Course::with_few(&train, labelled, objective.unlabelled_each(), config.batch)
+        }
+    }
 }
 
 /// With what the run does to the student besides training it: averages, the way they were where a checkpoint `kept` one,
