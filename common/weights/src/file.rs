@@ -4,6 +4,8 @@ use std::path::Path;
 
 use super::checkpoint::Checkpoint;
 use super::error::{Problem, WeightsError};
+use super::foreign::is_onnx;
+use super::onnx::Model;
 
 /// The bytes of a weights file, and their digest: whoever asks for certain weights can refuse others before they are
 /// decoded, and what was hashed is what is decoded.
@@ -49,5 +51,26 @@ impl WeightsFile {
     /// What is wrong with this file's content.
     pub fn refuse(&self, problem: Problem) -> WeightsError {
         WeightsError::Content { path: self.path.clone(), problem }
+    }
+
+    /// Whether it begins as an ONNX model does.
+    pub fn is_onnx(&self) -> bool {
+        is_onnx(&self.bytes)
+    }
+
+    /// What it says as an ONNX model, with the tensors that lie in files beside it; and the digest of it all, which is
+    /// [`WeightsFile::blake3`] where no other file belongs to it.
+    pub fn model(&self) -> Result<(Model, blake3::Hash), WeightsError> {
+        let mut model = Model::decode(&self.bytes).map_err(|problem| self.refuse(problem))?;
+        let beside = model.gather(Path::new(&self.path))?;
+        if beside.is_empty() {
+            return Ok((model, self.blake3));
+        }
+        let mut all = blake3::Hasher::new();
+        all.update(self.blake3.as_bytes());
+        for (_, digest) in beside {
+            all.update(digest.as_bytes());
+        }
+        Ok((model, all.finalize()))
     }
 }

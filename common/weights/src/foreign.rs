@@ -61,7 +61,7 @@ pub(super) fn recognise(bytes: &[u8]) -> Problem {
 
 /// Whether bytes begin like ONNX's `ModelProto`: its version as field 1, then the producer, the domain, the graph or the
 /// operator sets. Protocol buffers have no magic number.
-fn is_onnx(head: &[u8]) -> bool {
+pub(super) fn is_onnx(head: &[u8]) -> bool {
     let &[0x08, version @ 1..=32, tag, length, ref rest @ ..] = head else { return false };
     let name = &rest[..rest.len().min(usize::from(length))];
     match tag {

@@ -4,7 +4,7 @@
 //! before PyTorch 1.6) holds: every mapping of tensors under PyTorch's names. [`Checkpoint::locate`] finds a network's
 //! tensors in it, whatever they are nested in and prefixed with, and says what lies beside them. [`read`] takes a file
 //! that is one state dict, as ours are, and [`fit`] lays it against what a network wants. [`write()`] publishes tensors
-//! as safetensors with reproducible bytes.
+//! as safetensors with reproducible bytes. [`onnx`] reads and writes models that bring their graph along.
 //!
 //! Checkpoints are programs for a pickle machine, and files come from strangers: nothing in them is executed,
 //! and no size they declare is believed before it is compared with the file (see [`pickle`]).
@@ -22,6 +22,7 @@ mod locate;
 mod nesting;
 mod normaliser;
 pub mod npy;
+pub mod onnx;
 mod part;
 pub mod pickle;
 mod safetensors;

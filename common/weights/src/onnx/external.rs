@@ -1,0 +1,64 @@
+//! Tensors that lie in files beside the model's, as large exports have them.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path};
+
+use super::model::Model;
+use super::wire::damaged;
+use crate::error::{Problem, WeightsError};
+use crate::state::TensorData;
+
+/// Reads them all; see [`Model::gather`].
+pub(super) fn gather(model: &mut Model, path: &Path) -> Result<Vec<(String, blake3::Hash)>, WeightsError> {
+    let shown = path.display().to_string();
+    let content = |problem| WeightsError::Content { path: shown.clone(), problem };
+    let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    for (name, external) in std::mem::take(&mut model.external) {
+        let location = &external.location;
+        if !files.contains_key(location) {
+            files.insert(location.clone(), beside(path, &name, location).map_err(content)?);
+        }
+        let bytes = &files[location];
+        let all = external.shape.iter().try_fold(external.dtype.size(), |all, &size| all.checked_mul(size));
+        let wanted = all.filter(|&all| external.length.is_none_or(|length| length == all as u64));
+        let wanted = wanted.ok_or_else(|| {
+            content(damaged(format!(
+                "tensor {name}: {:?} bytes are not {:?} of shape {:?}",
+                external.length, external.dtype, external.shape
+            )))
+        })?;
+        let start = usize::try_from(external.offset).ok();
+        let taken = start.and_then(|start| bytes.get(start..start.checked_add(wanted)?));
+        let taken = taken.ok_or_else(|| {
+            content(Problem::Unsupported {
+                what: format!(
+                    "tensor {name}: bytes {}.. and {wanted} more of {location}, which has {}",
+                    external.offset,
+                    bytes.len()
+                ),
+                hint: "copy both files again: the model and the file beside it belong together",
+            })
+        })?;
+        let tensor = TensorData::new(external.dtype, external.shape, taken.to_vec());
+        model.tensors.insert(name, tensor.expect("its bytes were counted"));
+    }
+    Ok(files.into_iter().map(|(name, bytes)| (name, blake3::hash(&bytes))).collect())
+}
+
+/// The bytes of a file beside the model's.
+fn beside(path: &Path, tensor: &str, location: &str) -> Result<Vec<u8>, Problem> {
+    let mut parts = Path::new(location).components();
+    let is_plain = matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None));
+    if !is_plain || location.contains('\\') {
+        return Err(Problem::Unsupported {
+            what: format!("tensor {tensor} lies in {location:?}, outside the model's folder"),
+            hint: "only files beside the model are read; save it again: onnx.save(model, FILE) in Python",
+        });
+    }
+    let file = path.with_file_name(location);
+    let regular = std::fs::metadata(&file).is_ok_and(|file| file.is_file());
+    std::fs::read(&file).ok().filter(|_| regular).ok_or_else(|| Problem::Unsupported {
+        what: format!("tensor {tensor} lies in {location}, which is not beside the model or cannot be read"),
+        hint: "copy that file too, into the same folder and under its name",
+    })
+}
