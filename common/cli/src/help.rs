@@ -14,7 +14,8 @@ pub const EXIT_CODES: &str = "Exit codes: 0 done, 1 a check failed, 2 bad usage 
 
 /// Every architecture.
 pub fn architectures() -> String {
-    section("Architectures", &names::help(model::ZOO))
+    let rows: Vec<&model::Architecture> = model::ZOO.iter().copied().chain([model::onnx::row()]).collect();
+    section("Architectures", &names::help(&rows))
 }
 
 /// Every normalisation that has a name.

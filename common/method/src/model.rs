@@ -2,6 +2,7 @@
 //! [`ZOO`].
 
 mod architecture;
+mod blueprint;
 mod bottleneck_resnet;
 mod deepmind;
 mod detect;
@@ -17,6 +18,7 @@ mod loaded;
 mod mma_wide_resnet;
 mod mobilenet_v2;
 mod normalise;
+pub mod onnx;
 mod padded_resnet;
 mod preact_resnet;
 mod ra_wide_resnet;
@@ -40,6 +42,7 @@ pub use foreign::Foreign;
 pub use init::{Init, initialise};
 pub use loaded::{LoadError, Loaded};
 pub use normalise::{Inputs, NORMALISATIONS, Normalisation, NormalisationError};
+pub use onnx::OnnxError;
 pub use state::{NamedTensor, fill, named, tensors};
 pub use tensors::Tensors;
 pub use zoo::{ModelError, ZOO, build, known};

@@ -71,6 +71,10 @@ pub(super) fn start<'a>(
         Selection { places: split.held_out, test: None }
     };
     let mut inputs = inputs(&dataset, &selection, &supply);
+    if model::onnx::is_drawn(&network) {
+        // The configuration names a file, and files change.
+        inputs.push(format!("student {}", network.architecture()));
+    }
     let mut params = match &config.init {
         None => model::initialise(&network, architecture.init, config.seed, Precision::F32),
         Some(path) => {

@@ -13,9 +13,11 @@ use serde::{Deserialize, Serialize};
 use weights::{WeightsError, WeightsFile};
 
 use super::architecture::Task;
+use super::blueprint::Blueprint;
 use super::foreign::{self, Foreign};
 use super::loaded::{LoadError, Loaded};
 use super::normalise::{Inputs, Normalisation};
+use super::onnx;
 use super::spelling::spelled;
 use super::state::tensors;
 use super::zoo::build;
@@ -32,6 +34,9 @@ pub(crate) const CHECKPOINT: &str = "rslad-checkpoint";
 struct Description {
     architecture: String,
     classes: usize,
+    /// Of a network that no name in the zoo stands for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    graph: Option<Blueprint>,
     input: [usize; 3],
     /// Of a normalisation that is not the architecture's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -60,13 +65,18 @@ pub fn load_from(
 ) -> Result<Loaded, LoadError> {
     let mut said = said.into();
     let path = || file.path().to_owned();
+    if file.is_onnx() {
+        return checked(onnx::load(file, &said, task, precision)?, file);
+    }
     let checkpoint = file.open()?;
     if checkpoint.metadata.contains_key(CHECKPOINT) {
         return Err(LoadError::Checkpoint { path: path(), run: run_of(file.path()) });
     }
     let own = description(&checkpoint.metadata).map_err(|what| LoadError::Metadata { path: path(), what })?;
-    if let Some(own) = own {
-        own.complete(&mut said, task, file.path())?;
+    let own = own.map(|own| own.complete(&mut said, task, file.path())).transpose()?;
+    if let Some(network) = own.flatten() {
+        let loaded = foreign::lay_in(file, checkpoint, (&[], network), &said, precision)?;
+        return checked(loaded, file);
     }
     let (name, mut notes) = if let Some(name) = said.architecture.take() {
         (name, Vec::new())
@@ -78,6 +88,12 @@ pub fn load_from(
     let mut loaded = foreign::find(file, checkpoint, &name, &said, task, precision)?;
     notes.append(&mut loaded.notes);
     loaded.notes = notes;
+    checked(loaded, file)
+}
+
+/// A network whose values are numbers.
+fn checked(loaded: Loaded, file: &WeightsFile) -> Result<Loaded, LoadError> {
+    let path = || file.path().to_owned();
     check_values(&loaded).map_err(|(name, found)| LoadError::NonFinite { path: path(), name, found })?;
     Ok(loaded)
 }
@@ -90,13 +106,15 @@ fn run_of(checkpoint: &str) -> Option<String> {
 }
 
 impl Description {
-    /// Says what a file of ours says of itself, and refuses what contradicts it.
-    fn complete(self, said: &mut Foreign, task: Task, path: &str) -> Result<(), LoadError> {
+    /// Says what a file of ours says of itself, and refuses what contradicts it. Gives the network where the file has its
+    /// graph.
+    fn complete(self, said: &mut Foreign, task: Task, path: &str) -> Result<Option<Network>, LoadError> {
         let path = || path.to_owned();
         let others = |wanted: &&String| spelled(wanted) != self.architecture;
-        if let Some(wanted) = said.architecture.as_ref().filter(others) {
-            // A name that nobody has is said to be none.
-            build(wanted, task)?;
+        let wanted = said.architecture.as_ref().filter(others);
+        // A name that nobody has is said to be none; a file's is that of its graph.
+        let wanted = wanted.map(|wanted| Ok::<_, LoadError>((wanted, build(wanted, task)?.1))).transpose()?;
+        if let Some((wanted, _)) = wanted.filter(|(_, network)| network.architecture() != self.architecture) {
             let what = format!("holds a {}; --arch says {wanted}", self.architecture);
             return Err(LoadError::Metadata { path: path(), what });
         }
@@ -110,8 +128,18 @@ impl Description {
             let by = by.map_err(|error| LoadError::Metadata { path: path(), what: error.to_string() })?;
             said.inputs = Some(Inputs::Normalised(by));
         }
+        let network = self.graph.map(|graph| graph.network(&self.architecture, self.input)).transpose();
+        let network = network.map_err(|what| LoadError::Metadata { path: path(), what })?;
+        if let Some(network) =
+            network.as_ref().filter(|network| network.classes() != self.classes || !onnx::is_drawn(network))
+        {
+            let (name, classes) = (&self.architecture, self.classes);
+            let what =
+                format!("its graph, of {} classes, is not that of {name} for {classes}", network.classes());
+            return Err(LoadError::Metadata { path: path(), what });
+        }
         said.architecture = Some(self.architecture);
-        Ok(())
+        Ok(network)
     }
 }
 
@@ -143,12 +171,15 @@ fn description(metadata: &BTreeMap<String, String>) -> Result<Option<Description
 pub fn save(path: &Path, network: &Network, params: &Params) -> Result<(), WeightsError> {
     let task = Task { input: network.input(), classes: network.classes() };
     // What every network of the architecture does needs no mention.
-    let usual = build(network.architecture(), task).ok().map(|(_, usual)| usual);
+    let graph = onnx::is_drawn(network).then(|| Blueprint::of(network));
+    let usual = if graph.is_some() { None } else { build(network.architecture(), task).ok() };
+    let usual = usual.map(|(_, usual)| usual);
     let usual = usual.as_ref().and_then(Network::normalisation);
-    let own = network.normalisation().filter(|own| Some(*own) != usual);
+    let own = network.normalisation().filter(|own| graph.is_none() && Some(*own) != usual);
     let description = Description {
         architecture: network.architecture().into(),
         classes: network.classes(),
+        graph,
         input: network.input(),
         mean: own.map(|(mean, _)| mean.into()),
         std: own.map(|(_, std)| std.into()),

@@ -1,6 +1,7 @@
 //! A network out of somebody else's file: which architecture it is, where in the file it lies, and what its images are
 //! normalised with. What the file does not say and the user does not either is refused, never guessed.
 
+use engine::Network;
 use engine::params::Precision;
 use weights::{Checkpoint, LocateError, Located, Mismatch, Sought, Spot, WeightsFile};
 
@@ -41,21 +42,33 @@ const PYTORCH: &str = "a network that rslad does not know answers through PyTorc
 /// Finds the network of that name in a file, with what it normalises with, and reads it.
 pub(super) fn find(
     file: &WeightsFile,
-    mut checkpoint: Checkpoint,
+    checkpoint: Checkpoint,
     name: &str,
     said: &Foreign,
     task: Task,
     precision: Precision,
 ) -> Result<Loaded, LoadError> {
     let (row, network) = build(name, task)?;
+    lay_in(file, checkpoint, (row.unused, network), said, precision)
+}
+
+/// [`find`] for a network, and prefixes of tensors that it does not use.
+pub(super) fn lay_in(
+    file: &WeightsFile,
+    mut checkpoint: Checkpoint,
+    (unused, network): (&[&str], Network),
+    said: &Foreign,
+    precision: Precision,
+) -> Result<Loaded, LoadError> {
+    let task = Task { input: network.input(), classes: network.classes() };
     let wants = wanted(&network);
     let key = said.weights_key.as_deref();
     let is_normalised = said.inputs.is_some();
-    let sought = Sought { wanted: &wants, unused: row.unused, input: task.input, key, is_normalised };
+    let sought = Sought { wanted: &wants, unused, input: task.input, key, is_normalised };
     let located = match checkpoint.locate(&sought) {
         Ok(located) => located,
         Err(LocateError::Mismatch(mismatch)) => {
-            return Err(misfit(file, &checkpoint, name, task, mismatch));
+            return Err(misfit(file, &checkpoint, network.architecture(), task, mismatch));
         }
         Err(LocateError::Problem(problem)) => return Err(file.refuse(problem).into()),
         Err(error) => return Err(LoadError::Locate { path: file.path().into(), error: Box::new(error) }),

@@ -38,15 +38,7 @@ pub(super) fn with_inputs(
                     ));
                 }
             }
-            if let Some((mean, std)) = network.normalisation() {
-                let own = Inputs::Normalised(Normalisation { mean: mean.into(), std: std.into() });
-                if own != *said {
-                    let name = network.architecture();
-                    notes.push(format!(
-                        "what {name} normalises with ({own}) is not used: you asked for {said}"
-                    ));
-                }
-            }
+            notes.extend(unused(&network, said));
             said.clone()
         }
         (None, Some(found)) => {
@@ -79,6 +71,32 @@ pub(super) fn with_inputs(
             return Ok(network);
         }
     };
+    behind(file, network, &inputs)
+}
+
+/// The network as it is, or behind the normalisation that the user says in place of its own.
+pub(super) fn with_said(
+    file: &WeightsFile,
+    network: Network,
+    said: Option<&Inputs>,
+    notes: &mut Vec<String>,
+) -> Result<Network, LoadError> {
+    let Some(said) = said else { return Ok(network) };
+    notes.extend(unused(&network, said));
+    behind(file, network, said)
+}
+
+/// What is to be said of the network's own normalisation where the user says another.
+fn unused(network: &Network, said: &Inputs) -> Option<String> {
+    let (mean, std) = network.normalisation()?;
+    let own = Inputs::Normalised(Normalisation { mean: mean.into(), std: std.into() });
+    let name = network.architecture();
+    (own != *said).then(|| format!("what {name} normalises with ({own}) is not used: you asked for {said}"))
+}
+
+/// The network behind a normalisation, in place of its own.
+fn behind(file: &WeightsFile, network: Network, inputs: &Inputs) -> Result<Network, LoadError> {
+    let refused = |what: String| LoadError::Inputs { path: file.path().into(), what };
     match inputs.constants() {
         None => Ok(network.plain()),
         Some((mean, std)) => {

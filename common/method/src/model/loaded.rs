@@ -1,10 +1,11 @@
 //! What loading a network gives, and why it could not be loaded.
 
 use engine::{Network, Params};
-use weights::{LocateError, Mismatch, WeightsError};
+use weights::{LocateError, Mismatch, WeightsError, WeightsFile};
 
 use super::architecture::Task;
 use super::normalise::NormalisationError;
+use super::onnx::OnnxError;
 use super::zoo::ModelError;
 
 /// A network with its values, and the digest of the file they came from.
@@ -42,6 +43,14 @@ pub enum LoadError {
         mismatch: Box<Mismatch>,
         /// What to do about it.
         hint: String,
+    },
+    /// An ONNX model that is no network of ours.
+    #[error("{path}: {error}")]
+    Onnx {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        error: Box<OnnxError>,
     },
     /// The network is not where it was looked for, or in two places.
     #[error("{path}: {error}")]
@@ -136,6 +145,13 @@ pub enum LoadError {
         /// What it holds.
         found: &'static str,
     },
+}
+
+impl LoadError {
+    /// What is wrong with the ONNX model in this file.
+    pub(super) fn onnx(file: &WeightsFile, error: OnnxError) -> Self {
+        Self::Onnx { path: file.path().into(), error: Box::new(error) }
+    }
 }
 
 fn of_run(run: Option<&String>) -> String {

@@ -6,6 +6,7 @@
 use names::plain;
 
 use super::architecture::Architecture;
+use super::onnx::file_of;
 
 /// Names of the field for rows whose own name is another.
 const ALIASES: &[(&str, &str)] = &[
@@ -35,6 +36,10 @@ const WIDE: &[&str] = &["wrn-", "wrn", "wideresnet-", "wideresnet", "wide-resnet
 /// The zoo's spelling of an architecture's name: small letters, `-` for `_`, the field's other names, numbers written
 /// one way (`wrn-28-10` for `WRN28x10`, `tiny-cnn` for `tiny-cnn-x1.0`). Names that it does not understand stay.
 pub(super) fn spelled(name: &str) -> String {
+    // A path means what it says.
+    if file_of(name).is_some() {
+        return name.into();
+    }
     let plain = plain(name);
     let known =
         |name: &str| ALIASES.iter().find(|(alias, _)| *alias == name).map(|(_, own)| (*own).to_owned());

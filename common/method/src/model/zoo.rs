@@ -5,11 +5,12 @@ use engine::graph::GraphError;
 use names::Table;
 
 use super::architecture::{Architecture, Task};
+use super::loaded::LoadError;
 use super::spelling::spelled;
 use super::{
     bottleneck_resnet, dm_preact_resnet, dm_wide_resnet, huang_resnet, lenet5_madry, mma_wide_resnet,
-    mobilenet_v2, padded_resnet, preact_resnet, ra_wide_resnet, resnet, resnet4b, sequential, small_cnn,
-    tiny_cnn, wide_resnet,
+    mobilenet_v2, onnx, padded_resnet, preact_resnet, ra_wide_resnet, resnet, resnet4b, sequential,
+    small_cnn, tiny_cnn, wide_resnet,
 };
 
 /// Every architecture.
@@ -57,11 +58,17 @@ pub enum ModelError {
         /// Which node failed.
         source: Box<GraphError>,
     },
+    /// The file that the name means has no such network.
+    #[error(transparent)]
+    File(Box<LoadError>),
 }
 
 /// The row of an architecture and the network it builds for `task`; the network has the zoo's spelling of the name.
 pub fn build(name: &str, task: Task) -> Result<(&'static Architecture, Network), ModelError> {
     let own = spelled(name);
+    if let Some(file) = onnx::file_of(&own) {
+        return Ok((&onnx::ROW, onnx::architecture(file, task)?));
+    }
     let (row, network) =
         names::find_map(ZOO, name, |row| (row.build)(&own, task).map(|network| (row, network)))?;
     let network =
@@ -74,6 +81,9 @@ pub fn known(name: &str) -> Option<String> {
     // Whether a row answers depends on the name alone.
     let task = Task { input: [3, 32, 32], classes: 10 };
     let own = spelled(name);
+    if onnx::file_of(&own).is_some() {
+        return Some(own);
+    }
     ZOO.iter().any(|row| (row.build)(&own, task).is_some()).then_some(own)
 }
 
