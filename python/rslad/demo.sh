@@ -59,4 +59,8 @@ for name in teacher rslad sat natural; do
     printf '%-22s %10s %8.1f %8.1f %11s %8s\n' "$title" "$(number $name parameters)" "$(number $name clean)" \
         "$(number $name pgd20)" "${autoattack%.0}" "$time"
 done
-printf 'eps %s; AutoAttack: of the first 100; seconds of training (RSLAD: labelling + training)\nmore in %s\n' "$eps" "$out"
+printf 'eps %s; AutoAttack: of the first 100; seconds of training (RSLAD: labelling + training)\n' "$eps"
+# Radii and a gallery are measured on 100 digits, by the quick attack, and called upper bounds.
+run "$bin/distill" report -q "$out/rslad" "$out/sat" "$out/natural" --out "$out/report.html"
+run "$bin/distill" report -q "$out/rslad"
+printf '\nto look at: %s/report.html, %s/rslad/report.html\n' "$out" "$out"
