@@ -9,6 +9,7 @@ pub mod config;
 pub mod course;
 pub mod error;
 pub mod evaluate;
+pub mod export;
 pub mod folder;
 pub mod list;
 pub mod metrics;

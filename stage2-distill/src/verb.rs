@@ -9,6 +9,7 @@ use crate::error::RunError;
 pub mod bench;
 pub mod compare;
 pub mod eval;
+pub mod export;
 pub mod report;
 pub mod sweep;
 pub mod train;
@@ -42,6 +43,14 @@ pub enum Verb {
         help::datasets(),
     ]))]
     Eval(Box<eval::EvalArgs>),
+    /// Write a student in a form that other programs run: ONNX, PyTorch, candle
+    #[command(after_help = help::after([
+        help::section("Forms", &names::help(crate::export::FORMS)),
+        help::architectures(),
+        help::normalisations(),
+        help::datasets(),
+    ]))]
+    Export(Box<export::ExportArgs>),
     /// Train and judge the runs of a file, and print one table; run it again to go on
     #[command(after_help = help::after([help::section("Example", sweep::EXAMPLE), sweep::RULES.into()]))]
     Sweep(sweep::SweepArgs),
@@ -67,6 +76,7 @@ impl Verb {
         match self {
             Self::Train(args) => args.run(machine),
             Self::Eval(args) => args.run(machine),
+            Self::Export(args) => args.run(machine),
             Self::Sweep(args) => args.run(machine),
             Self::Compare(args) => args.run(),
             Self::Report(args) => args.run(machine),

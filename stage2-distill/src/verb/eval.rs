@@ -106,6 +106,22 @@ impl EvalArgs {
         Ok(parsed.args)
     }
 
+    /// What a student that is exported is judged with: clean images, and PGD of 20 steps where a radius is known.
+    pub(crate) fn for_export(
+        path: &Path,
+        network: &NetworkArgs,
+        data: Option<String>,
+        eps: Option<Fraction>,
+        limit: u32,
+    ) -> Result<Examination, RunError> {
+        let usual = Words::try_parse_from(["run"]).expect("a run is all that is needed").args;
+        let is_known = eps.is_some() || trained::find(path)?.run.is_some();
+        let attack = ["clean", "pgd20"].iter().take(1 + usize::from(is_known));
+        let attack = attack.map(|name| (*name).to_owned()).collect();
+        let args = Self { network: network.clone(), data, eps, limit: Some(limit), attack, ..usual };
+        args.examination(path)
+    }
+
     /// Judges the student of a run's folder with these flags, and keeps how far it is in `state`.
     pub(crate) fn judge(
         &self,

@@ -5,6 +5,7 @@ mod cuda;
 #[path = "../../../tests/src/emulated.rs"]
 mod emulated;
 mod evaluation;
+mod export;
 mod fixture;
 mod interruption;
 mod invocations;
