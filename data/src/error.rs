@@ -1,6 +1,6 @@
 //! What can be wrong with a dataset: one variant per kind of trouble, each naming the file and, where there is one, the row.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -32,6 +32,11 @@ pub enum DataError {
     /// The folder holds none of the forms that are known for this dataset.
     #[error("{}: no {split} part of {dataset}; looked for {looked_for}\nhint: the folder holds {found}", folder.display())]
     NothingFound { folder: PathBuf, dataset: &'static str, split: Split, looked_for: String, found: String },
+    /// A name without a place, and it lies in none of the places where people keep it.
+    #[error(
+        "{dataset}: looked for {folders} in: {shelves}; found none\nhint: `hf download {hub} --repo-type dataset --local-dir {dataset}` puts it here; or say where it lies, as in `{dataset}:FOLDER`"
+    )]
+    NotKept { dataset: &'static str, folders: String, shelves: String, hub: &'static str },
     /// Some files of a form are there and others are not.
     #[error("{}: part {missing} is missing, though {found} is there\nhint: unpack or download the dataset again", folder.display())]
     MissingPart { folder: PathBuf, missing: String, found: String },
@@ -59,10 +64,17 @@ pub enum DataError {
     /// A row has no image or no label.
     #[error("{}: row {row}: wanted a value in `{column}`, found null\nhint: store every image's bytes and label in the file", path.display())]
     NullValue { path: PathBuf, row: usize, column: String },
-    /// A PNG or JPEG cannot be decoded.
-    #[error("{}: row {row}: wanted an 8-bit grey or RGB PNG or JPEG, found {found}\nhint: convert or leave out this image", path.display())]
-    BrokenImage { path: PathBuf, row: usize, found: String },
-    /// An image has another size than those before it, or than the dataset's.
+    /// An encoded image cannot be decoded.
+    #[error(
+        "{spot}: wanted an 8-bit grey or RGB PNG or JPEG, found {found}\nhint: convert or leave out this image"
+    )]
+    BrokenImage { spot: Spot, found: String },
+    /// An image has another size than those before it.
+    #[error(
+        "{spot}: wanted an image of {wanted}, found {found}\nhint: images of several sizes need one to be brought to, as in `imagefolder:DIR@32` or --size 32; the whole image is squeezed to a square"
+    )]
+    MixedSizes { spot: Spot, wanted: ImageShape, found: ImageShape },
+    /// An image has another size than the dataset's.
     #[error("{}: row {row}: wanted an image of {wanted}, found {found}\nhint: all images of a dataset have one size; resize them, or name the right dataset", path.display())]
     WrongShape { path: PathBuf, row: usize, wanted: ImageShape, found: ImageShape },
     /// A label is negative or not below the number of classes.
@@ -83,6 +95,22 @@ pub enum DataError {
     /// The split has no rows.
     #[error("{}: wanted images in the {split} part, found none\nhint: choose the other split, or download the dataset again", path.display())]
     EmptySplit { path: PathBuf, split: Split },
+}
+
+/// Where an image lies: in a file of its own, or in a row of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spot {
+    /// The file.
+    pub path: PathBuf,
+    /// The row in it, from 0, where it holds several.
+    pub row: Option<usize>,
+}
+
+impl Display for Spot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.path.display())?;
+        self.row.map_or(Ok(()), |row| write!(f, ": row {row}"))
+    }
 }
 
 impl DataError {

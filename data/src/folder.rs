@@ -1,7 +1,11 @@
 //! Looking into the folders that people keep datasets in.
 
+mod walk;
+
 use std::fs;
 use std::path::{Path, PathBuf};
+
+pub(crate) use walk::{Passed, folders, images};
 
 use crate::{DataError, Split};
 

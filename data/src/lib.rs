@@ -16,6 +16,7 @@ mod dataset;
 mod error;
 mod folder;
 mod form;
+mod kept;
 mod published;
 mod read;
 mod row;
@@ -24,8 +25,8 @@ mod strong;
 
 pub use cut::cut;
 pub use dataset::{Dataset, ImageShape, Split};
-pub use error::DataError;
+pub use error::{DataError, Spot};
 pub use form::DATASETS;
-pub use row::{DatasetRow, Place};
+pub use row::{DatasetRow, Number, Place};
 pub use spec::{DatasetSpec, help, known};
 pub use strong::{Change, change};

@@ -6,8 +6,12 @@ use std::str::FromStr;
 
 use crate::dataset::Rows;
 use crate::form::DATASETS;
-use crate::row::{DatasetRow, Place};
-use crate::{DataError, Dataset, Split};
+use crate::row::{Asked, DatasetRow, Number, Place};
+use crate::{DataError, Dataset, Split, kept};
+
+/// What a size may be.
+const OF_SIDES: &str =
+    "a size is one whole number from 1 to 1024, the height and the width: images become squares";
 
 /// So few images may well be alike.
 const FEW: usize = 8;
@@ -17,12 +21,14 @@ const FEW: usize = 8;
 pub struct DatasetSpec {
     row: &'static DatasetRow,
     path: PathBuf,
+    /// Behind an `@`: a size, or a severity.
+    number: Option<usize>,
 }
 
 impl DatasetSpec {
     /// The embedded sample.
     pub fn sample() -> Self {
-        Self { row: DATASETS[0], path: PathBuf::new() }
+        Self { row: DATASETS[0], path: PathBuf::new(), number: None }
     }
 
     /// The dataset's row in the table.
@@ -30,9 +36,29 @@ impl DatasetSpec {
         self.row
     }
 
-    /// The folder or file; empty for the sample.
+    /// The folder or file; empty for the sample, and for a name alone whose place is looked for.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The same with every image brought to a square of this side, as `@N` behind its place says.
+    ///
+    /// Errors: the dataset's images have a size of their own, or another was given.
+    pub fn sized(mut self, side: Option<u32>) -> Result<Self, DataError> {
+        let Some(side) = side.map(|side| side as usize) else { return Ok(self) };
+        let bad =
+            |found, hint| DataError::BadSpec { text: self.to_string(), wanted: self.row.form, found, hint };
+        if self.row.number != Number::Side {
+            return Err(bad("a size beside it", "its images are taken as they are: drop the size"));
+        }
+        if self.number.is_some_and(|number| number != side) {
+            return Err(bad("another size beside it", "give the size once: behind the @, or as --size N"));
+        }
+        if !(1..=self.row.number.most()).contains(&side) {
+            return Err(bad("a size beside it that is none", OF_SIDES));
+        }
+        self.number = Some(side);
+        Ok(self)
     }
 
     /// Name of the augmentation for runs that name none: `crop4+flip`, `crop2` or `none`.
@@ -44,7 +70,11 @@ impl DatasetSpec {
     ///
     /// Errors name the file and the row; every image and label is checked, so a dataset that loads is whole.
     pub fn load(&self, split: Split) -> Result<Dataset, DataError> {
-        let mut rows = (self.row.read)(&self.path, split)?;
+        let alone = self.row.kept.filter(|_| self.path.as_os_str().is_empty());
+        let mut rows = match alone {
+            Some(kept) => kept::find(self.row, kept, split)?,
+            None => (self.row.read)(Asked { path: &self.path, split, number: self.number })?,
+        };
         self.check(&rows, split)?;
         let mut notes = std::mem::take(&mut rows.notes);
         notes.extend(self.row.published.and_then(|published| published.note(&rows, split)));
@@ -57,7 +87,11 @@ impl DatasetSpec {
                 (0..=rows.labels.iter().copied().max().unwrap_or(0)).map(|class| class.to_string()).collect()
             }
         };
-        let dataset = Dataset::new(self.row.name, split, rows.shape, rows.images, rows.labels, class_names)?;
+        let name = match self.number {
+            Some(number) => format!("{}@{number}", self.row.name),
+            None => self.row.name.to_owned(),
+        };
+        let dataset = Dataset::new(&name, split, rows.shape, rows.images, rows.labels, class_names)?;
         Ok(dataset.with_notes(notes))
     }
 
@@ -126,15 +160,26 @@ impl FromStr for DatasetSpec {
         let bad =
             |found, hint| Err(DataError::BadSpec { text: text.to_owned(), wanted: row.form, found, hint });
         match (row.place, place) {
-            (Place::BuiltIn, None) => Ok(Self { row, path: PathBuf::new() }),
+            (Place::BuiltIn, None) => Ok(Self { row, path: PathBuf::new(), number: None }),
             (Place::BuiltIn, Some(_)) => {
                 bad("something after the name", "the sample is built in; give its name alone")
             }
+            (_, None) if row.kept.is_some() => Ok(Self { row, path: PathBuf::new(), number: None }),
             (_, None | Some("")) => bad(
                 "no place after a colon",
-                "say where the files are, after a colon, as in cifar10:data/cifar10",
+                "say where the files are, after a colon, as in parquet:data/cifar10",
             ),
-            (_, Some(place)) => Ok(Self { row, path: PathBuf::from(place) }),
+            (_, Some(place)) => {
+                let (place, number) = numbered(row.number, place);
+                match number.map(str::parse::<usize>) {
+                    None => Ok(Self { row, path: PathBuf::from(place), number: None }),
+                    Some(Ok(number)) if (1..=row.number.most()).contains(&number) => {
+                        Ok(Self { row, path: PathBuf::from(place), number: Some(number) })
+                    }
+                    Some(_) if row.number == Number::Side => bad("a size that is none", OF_SIDES),
+                    Some(_) => bad("a severity that is none", "severities are 1 to 5; all without one"),
+                }
+            }
         }
     }
 }
@@ -142,9 +187,27 @@ impl FromStr for DatasetSpec {
 impl fmt::Display for DatasetSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.row.place {
-            Place::BuiltIn => f.write_str(self.row.name),
-            Place::Folder | Place::File => write!(f, "{}:{}", self.row.name, self.path.display()),
+            Place::Folder | Place::File if !self.path.as_os_str().is_empty() => {
+                write!(f, "{}:{}", self.row.name, self.path.display())
+            }
+            _ => f.write_str(self.row.name),
+        }?;
+        self.number.map_or(Ok(()), |number| write!(f, "@{number}"))
+    }
+}
+
+/// A place without the number behind its last `@`, and that number's text, where the dataset takes one and the text is
+/// meant as one. A folder whose own name ends so is named with a `/` behind it.
+fn numbered(number: Number, place: &str) -> (&str, Option<&str>) {
+    let meant = |text: &str| {
+        text.starts_with(|first: char| first.is_ascii_digit())
+            && text.chars().all(|letter| letter.is_ascii_digit() || letter == 'x')
+    };
+    match place.rsplit_once('@') {
+        Some((place, text)) if number != Number::None && !place.is_empty() && meant(text) => {
+            (place, Some(text))
         }
+        _ => (place, None),
     }
 }
 

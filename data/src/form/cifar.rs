@@ -37,7 +37,7 @@ pub(super) fn read(folder: &Path, split: Split, batches: &Batches) -> Result<Row
         if let Some(paths) = all_or_none(&root, stems)? {
             return cifar_python::read(&paths, SHAPE, label_key, classes, root);
         }
-        if let Some(rows) = parquet::read_split(&root, split, Some(classes))? {
+        if let Some(rows) = parquet::read_split(&root, split, Some(classes), None)? {
             return Ok(rows);
         }
     }

@@ -1,11 +1,10 @@
 //! `cifar10:FOLDER`: CIFAR-10, in the forms that people have it in.
 
-use std::path::Path;
-
 use super::cifar::{self, Batches};
 use crate::dataset::Rows;
+use crate::kept::Kept;
 use crate::published::Published;
-use crate::row::{DatasetRow, Place};
+use crate::row::{Asked, DatasetRow, Number, Place};
 use crate::{DataError, Split};
 
 pub(crate) static ROW: DatasetRow = DatasetRow {
@@ -16,8 +15,15 @@ pub(crate) static ROW: DatasetRow = DatasetRow {
     augment: "crop4+flip",
     shape: Some(cifar::SHAPE),
     class_names: &CLASS_NAMES,
+    number: Number::None,
     published: Some(&PUBLISHED),
+    kept: Some(&KEPT),
     read,
+};
+
+static KEPT: Kept = Kept {
+    folders: &["cifar10", "cifar-10-batches-py", "cifar-10-batches-bin", "cifar-10-batches-py-target"],
+    hub: "uoft-cs/cifar10",
 };
 
 /// The prints are those of what pyarrow and Pillow read of the Parquet files on the hub.
@@ -28,11 +34,11 @@ static PUBLISHED: Published = Published {
 };
 
 /// CIFAR-10's, as in its `batches.meta`.
-static CLASS_NAMES: [&str; 10] =
+pub(super) static CLASS_NAMES: [&str; 10] =
     ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
 
-fn read(folder: &Path, split: Split) -> Result<Rows, DataError> {
-    let stems = match split {
+fn read(asked: Asked) -> Result<Rows, DataError> {
+    let stems = match asked.split {
         Split::Train => (1..=5).map(|number| format!("data_batch_{number}")).collect(),
         Split::Test => vec!["test_batch".to_owned()],
     };
@@ -44,5 +50,5 @@ fn read(folder: &Path, split: Split) -> Result<Rows, DataError> {
         label_key: "labels",
         classes: CLASS_NAMES.len(),
     };
-    cifar::read(folder, split, &batches)
+    cifar::read(asked.path, asked.split, &batches)
 }

@@ -1,12 +1,11 @@
 //! `cifar100:FOLDER`: CIFAR-100 with its fine labels, in the forms that people have it in.
 
-use std::path::Path;
-
 use super::cifar::{self, Batches};
+use crate::DataError;
 use crate::dataset::Rows;
+use crate::kept::Kept;
 use crate::published::Published;
-use crate::row::{DatasetRow, Place};
-use crate::{DataError, Split};
+use crate::row::{Asked, DatasetRow, Number, Place};
 
 pub(crate) static ROW: DatasetRow = DatasetRow {
     name: "cifar100",
@@ -16,8 +15,15 @@ pub(crate) static ROW: DatasetRow = DatasetRow {
     augment: "crop4+flip",
     shape: Some(cifar::SHAPE),
     class_names: &CLASS_NAMES,
+    number: Number::None,
     published: Some(&PUBLISHED),
+    kept: Some(&KEPT),
     read,
+};
+
+static KEPT: Kept = Kept {
+    folders: &["cifar100", "cifar-100-python", "cifar-100-binary", "cifar-100-python-target"],
+    hub: "uoft-cs/cifar100",
 };
 
 static PUBLISHED: Published = Published { name: "CIFAR-100", images: [50_000, 10_000], prints: None };
@@ -38,8 +44,8 @@ static CLASS_NAMES: [&str; 100] = [
     "worm",
 ];
 
-fn read(folder: &Path, split: Split) -> Result<Rows, DataError> {
-    let stems = vec![split.name().to_owned()];
+fn read(asked: Asked) -> Result<Rows, DataError> {
+    let stems = vec![asked.split.name().to_owned()];
     let batches = Batches {
         dataset: "cifar100",
         folders: ["data", "cifar100", "cifar-100-binary", "cifar-100-python"],
@@ -48,5 +54,5 @@ fn read(folder: &Path, split: Split) -> Result<Rows, DataError> {
         label_key: "fine_labels",
         classes: CLASS_NAMES.len(),
     };
-    cifar::read(folder, split, &batches)
+    cifar::read(asked.path, asked.split, &batches)
 }

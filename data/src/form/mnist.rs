@@ -1,12 +1,11 @@
 //! `mnist:FOLDER`: MNIST as idx files, gzipped or not, or as Parquet.
 
-use std::path::Path;
-
 use crate::dataset::Rows;
 use crate::folder::{all_or_none, nothing, roots};
+use crate::kept::Kept;
 use crate::published::Published;
 use crate::read::{idx, parquet};
-use crate::row::{DatasetRow, Place};
+use crate::row::{Asked, DatasetRow, Number, Place};
 use crate::{DataError, ImageShape, Split};
 
 pub(crate) static ROW: DatasetRow = DatasetRow {
@@ -17,9 +16,13 @@ pub(crate) static ROW: DatasetRow = DatasetRow {
     augment: "crop2",
     shape: Some(ImageShape::new(28, 28, 1)),
     class_names: &DIGITS,
+    number: Number::None,
     published: Some(&PUBLISHED),
+    kept: Some(&KEPT),
     read,
 };
+
+static KEPT: Kept = Kept { folders: &["mnist", "MNIST"], hub: "ylecun/mnist" };
 
 /// The prints are those of what NumPy reads of the original idx files.
 static PUBLISHED: Published = Published {
@@ -33,7 +36,8 @@ pub(super) static DIGITS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", 
 
 const FOLDERS: [&str; 4] = ["raw", "MNIST/raw", "data", "mnist"];
 
-fn read(folder: &Path, split: Split) -> Result<Rows, DataError> {
+fn read(asked: Asked) -> Result<Rows, DataError> {
+    let Asked { path: folder, split, .. } = asked;
     let stem = match split {
         Split::Train => "train",
         Split::Test => "t10k",
@@ -51,7 +55,7 @@ fn read(folder: &Path, split: Split) -> Result<Rows, DataError> {
                 }
             }
         }
-        if let Some(rows) = parquet::read_split(&root, split, Some(DIGITS.len()))? {
+        if let Some(rows) = parquet::read_split(&root, split, Some(DIGITS.len()), None)? {
             return Ok(rows);
         }
     }

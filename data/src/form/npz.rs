@@ -17,7 +17,7 @@ use zip::result::ZipError;
 
 use crate::dataset::Rows;
 use crate::read::npy;
-use crate::row::{DatasetRow, Place};
+use crate::row::{Asked, DatasetRow, Number, Place};
 use crate::{DataError, Split};
 
 pub(crate) static ROW: DatasetRow = DatasetRow {
@@ -28,11 +28,16 @@ pub(crate) static ROW: DatasetRow = DatasetRow {
     augment: "none",
     shape: None,
     class_names: &[],
+    number: Number::None,
     published: None,
+    kept: None,
     read,
 };
 
 const SAVE: &str = "save images and labels in one file with numpy.savez(FILE, images=.., labels=..)";
+
+/// SVHN's form: (H, W, C, N), and 10 for the digit 0.
+const OF_MATLAB: &str = "in Python: m = scipy.io.loadmat(FILE); numpy.savez(\"svhn-train.npz\", images=m[\"X\"].transpose(3, 0, 1, 2), labels=m[\"y\"][:, 0] % 10)";
 
 type Archive = ZipArchive<BufReader<File>>;
 
@@ -46,7 +51,8 @@ fn pairs(split: Split) -> [(String, String); 3] {
 }
 
 /// Reads the split's images and labels. The classes are counted over both splits of the file.
-fn read(path: &Path, split: Split) -> Result<Rows, DataError> {
+fn read(asked: Asked) -> Result<Rows, DataError> {
+    let Asked { path, split, .. } = asked;
     if !path.is_file() {
         let found = if path.exists() { "a folder" } else { "nothing" };
         return Err(DataError::WrongPlace { path: path.to_owned(), wanted: "file", found });
@@ -58,7 +64,8 @@ fn read(path: &Path, split: Split) -> Result<Rows, DataError> {
         return single(path);
     }
     if !head.starts_with(b"PK") {
-        return Err(DataError::other_form(path, "an .npz archive", &head, SAVE));
+        let hint = if head.starts_with(b"MATLAB") { OF_MATLAB } else { SAVE };
+        return Err(DataError::other_form(path, "an .npz archive", &head, hint));
     }
     file.rewind().map_err(|source| DataError::io(path, source))?;
     let mut zip = ZipArchive::new(BufReader::new(file)).map_err(|error| failed(path, error))?;

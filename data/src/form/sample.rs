@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::mnist::DIGITS;
 use crate::dataset::Rows;
 use crate::read::parquet;
-use crate::row::{DatasetRow, Place};
+use crate::row::{Asked, DatasetRow, Number, Place};
 use crate::{DataError, ImageShape, Split};
 
 pub(crate) static ROW: DatasetRow = DatasetRow {
@@ -18,15 +18,17 @@ pub(crate) static ROW: DatasetRow = DatasetRow {
     augment: "crop2",
     shape: Some(ImageShape::new(28, 28, 1)),
     class_names: &DIGITS,
+    number: Number::None,
     published: None,
+    kept: None,
     read,
 };
 
 static TRAIN: &[u8] = include_bytes!("../../samples/train.parquet");
 static TEST: &[u8] = include_bytes!("../../samples/test.parquet");
 
-fn read(_: &Path, split: Split) -> Result<Rows, DataError> {
-    let (file, name) = match split {
+fn read(asked: Asked) -> Result<Rows, DataError> {
+    let (file, name) = match asked.split {
         Split::Train => (TRAIN, "sample/train.parquet"),
         Split::Test => (TEST, "sample/test.parquet"),
     };

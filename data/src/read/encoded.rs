@@ -1,24 +1,55 @@
-//! Decoding PNG and JPEG into one buffer, in parallel.
+//! Decoding PNG, JPEG and Netpbm into one buffer, in parallel.
 //!
 //! A PNG has one decoding. JPEG decoders differ by a few levels, and the identity of an image is that of its
 //! decoded pixels, so a label set over JPEGs belongs to this decoder. Images are turned as their EXIF says; colour
-//! profiles are not applied.
+//! profiles are not applied. Where a size is asked for, the whole image is squeezed to it; nothing is cut off.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::{jpeg, orientation::Orientation, png};
-use crate::{DataError, ImageShape};
+use super::{jpeg, netpbm, orientation::Orientation, png, resize};
+use crate::{DataError, ImageShape, Spot};
 
 /// Larger images are no input of the networks here, and a header must not decide how much memory is taken.
 const LARGEST_SIDE: usize = 4096;
+/// The same of images that are made smaller: photographs.
+const LARGEST_PHOTOGRAPH: usize = 8192;
 /// Pixels decoded between two extensions of the buffer.
 const STEP_BYTES: usize = 64 << 20;
+
+/// Where encoded images lie, for errors.
+#[derive(Clone, Copy)]
+pub(crate) enum Places<'a> {
+    /// In rows of a file, the first of them this one.
+    Rows(&'a Path, usize),
+    /// In files of their own.
+    Files(&'a [PathBuf]),
+}
+
+impl Places<'_> {
+    /// The place of an image by its number among them.
+    fn spot(self, at: usize) -> Spot {
+        match self {
+            Self::Rows(path, first) => Spot { path: path.to_owned(), row: Some(first + at) },
+            Self::Files(paths) => Spot { path: paths[at].clone(), row: None },
+        }
+    }
+
+    /// Those from this number on.
+    fn from(self, at: usize) -> Self {
+        match self {
+            Self::Rows(path, first) => Self::Rows(path, first + at),
+            Self::Files(paths) => Self::Files(&paths[at..]),
+        }
+    }
+}
 
 /// Decoded images, one after the other, each (H, W, C).
 #[derive(Default)]
 pub(crate) struct Pixels {
+    /// Height and width to bring every image to; images as they are where it is not given.
+    side: Option<usize>,
     /// That of the first image; with three channels from the first image in colour on.
     shape: Option<ImageShape>,
     values: Vec<u8>,
@@ -37,26 +68,26 @@ enum Drawn {
 }
 
 impl Pixels {
-    /// Decodes `encoded` in order onto the end. All images have one size; grey ones among colour get three equal channels.
+    /// No images yet; all will be squares of this side, or have one size of their own where there is none.
+    pub(crate) fn of_side(side: Option<usize>) -> Self {
+        Self { side, ..Self::default() }
+    }
+
+    /// Decodes `encoded` in order onto the end. Grey images among colour get three equal channels.
     ///
-    /// `first_row` is the row of `encoded[0]` in the file. Of several broken images the first is reported.
-    pub(crate) fn append(
-        &mut self,
-        encoded: &[&[u8]],
-        path: &Path,
-        first_row: usize,
-    ) -> Result<(), DataError> {
+    /// Of several broken images the first is reported.
+    pub(crate) fn append(&mut self, encoded: &[&[u8]], places: Places) -> Result<(), DataError> {
         let Some(first) = encoded.first() else { return Ok(()) };
         let mut shape = match self.shape {
             Some(shape) => shape,
-            None => Opened::new(first).map_err(|found| broken(path, first_row, found))?.shape(),
+            None => self.wanted(Opened::new(first, self.largest()).map_err(broken(places, 0))?.shape()),
         };
         let mut done = 0;
         while done < encoded.len() {
             let step = (STEP_BYTES / shape.values()).max(1).min(encoded.len() - done);
-            let drawn = self.draw(&encoded[done..][..step], shape, path, first_row + done)?;
+            let drawn = self.draw(&encoded[done..][..step], shape, places.from(done))?;
             if drawn.iter().any(|drawn| matches!(drawn, Drawn::Colour)) {
-                self.spread(shape, path)?;
+                self.spread(shape, places)?;
                 shape.channels = 3;
                 continue;
             }
@@ -67,6 +98,15 @@ impl Pixels {
         }
         self.shape = Some(shape);
         Ok(())
+    }
+
+    /// The shape of all images, by the first one's.
+    fn wanted(&self, first: ImageShape) -> ImageShape {
+        self.side.map_or(first, |side| ImageShape::new(side, side, first.channels))
+    }
+
+    fn largest(&self) -> usize {
+        if self.side.is_some() { LARGEST_PHOTOGRAPH } else { LARGEST_SIDE }
     }
 
     /// The shape of all and their values; nothing was decoded where there are none.
@@ -88,17 +128,24 @@ impl Pixels {
         &mut self,
         encoded: &[&[u8]],
         shape: ImageShape,
-        path: &Path,
-        first_row: usize,
+        places: Places,
     ) -> Result<Vec<Drawn>, DataError> {
         let start = self.values.len();
-        self.reserve(encoded.len() * shape.values(), path)?;
+        self.reserve(encoded.len() * shape.values(), places)?;
         self.values.resize(start + encoded.len() * shape.values(), 0);
+        let (largest, resized) = (self.largest(), self.side.is_some());
         let outcomes: Vec<Result<Drawn, DataError>> = self.values[start..]
             .par_chunks_exact_mut(shape.values())
             .zip(encoded)
             .enumerate()
-            .map(|(at, (out, encoded))| decode(encoded, shape, out, path, first_row + at))
+            .map(|(at, (out, encoded))| {
+                let opened = Opened::new(encoded, largest).map_err(broken(places, at))?;
+                let found = opened.shape();
+                if !resized && (found.height, found.width) != (shape.height, shape.width) {
+                    return Err(DataError::MixedSizes { spot: places.spot(at), wanted: shape, found });
+                }
+                opened.onto(shape, out).map_err(broken(places, at))
+            })
             .collect();
         let drawn = outcomes.into_iter().collect::<Result<Vec<_>, _>>()?;
         if drawn.iter().any(|drawn| matches!(drawn, Drawn::Colour)) {
@@ -108,44 +155,19 @@ impl Pixels {
     }
 
     /// Makes three equal channels of one, in all images so far.
-    fn spread(&mut self, grey: ImageShape, path: &Path) -> Result<(), DataError> {
+    fn spread(&mut self, grey: ImageShape, places: Places) -> Result<(), DataError> {
         debug_assert_eq!(grey.channels, 1);
-        self.reserve(2 * self.values.len(), path)?;
+        self.reserve(2 * self.values.len(), places)?;
         self.values = self.values.par_iter().flat_map_iter(|&value| [value; 3]).collect();
         Ok(())
     }
 
     /// What the headers ask for may be more than there is.
-    fn reserve(&mut self, more: usize, path: &Path) -> Result<(), DataError> {
+    fn reserve(&mut self, more: usize, places: Places) -> Result<(), DataError> {
         self.values.try_reserve(more).map_err(|_| DataError::TooLarge {
-            path: path.to_owned(),
+            path: places.spot(0).path,
             bytes: self.values.len() as u64 + more as u64,
         })
-    }
-}
-
-fn decode(
-    encoded: &[u8],
-    wanted: ImageShape,
-    out: &mut [u8],
-    path: &Path,
-    row: usize,
-) -> Result<Drawn, DataError> {
-    let failed = |found| broken(path, row, found);
-    let opened = Opened::new(encoded).map_err(failed)?;
-    let found = opened.shape();
-    if (found.height, found.width) != (wanted.height, wanted.width) {
-        return Err(DataError::WrongShape { path: path.to_owned(), row, wanted, found });
-    }
-    match (found.channels, wanted.channels) {
-        (3, 1) => Ok(Drawn::Colour),
-        (1, 3) => {
-            let mut grey = vec![0; found.values()];
-            opened.decode(&mut grey).map_err(failed)?;
-            out.chunks_exact_mut(3).zip(grey).for_each(|(pixel, value)| pixel.fill(value));
-            Ok(Drawn::Grey)
-        }
-        _ => opened.decode(out).map(|()| Drawn::Same).map_err(failed),
     }
 }
 
@@ -153,15 +175,18 @@ fn decode(
 enum Opened<'a> {
     Png(Box<png::Png<'a>>),
     Jpeg(jpeg::Jpeg<'a>),
+    Netpbm(netpbm::Netpbm<'a>),
 }
 
 impl<'a> Opened<'a> {
-    /// The error says what was found instead.
-    fn new(encoded: &'a [u8]) -> Result<Self, String> {
+    /// The error says what was found instead of an image with sides up to `largest`.
+    fn new(encoded: &'a [u8], largest: usize) -> Result<Self, String> {
         let opened = if encoded.starts_with(png::MAGIC) {
-            Self::Png(Box::new(png::Png::open(encoded, LARGEST_SIDE)?))
+            Self::Png(Box::new(png::Png::open(encoded, largest)?))
         } else if encoded.starts_with(jpeg::MAGIC) {
-            Self::Jpeg(jpeg::Jpeg::open(encoded, LARGEST_SIDE)?)
+            Self::Jpeg(jpeg::Jpeg::open(encoded, largest)?)
+        } else if netpbm::begins(encoded) {
+            Self::Netpbm(netpbm::Netpbm::open(encoded, largest)?)
         } else {
             return Err(match weights::kind_of(encoded) {
                 Some(kind) => kind.name.to_owned(),
@@ -179,6 +204,7 @@ impl<'a> Opened<'a> {
         match self {
             Self::Png(image) => image.shape(),
             Self::Jpeg(image) => image.shape(),
+            Self::Netpbm(image) => image.shape(),
         }
     }
 
@@ -186,12 +212,42 @@ impl<'a> Opened<'a> {
         match self {
             Self::Png(image) => image.orientation(),
             Self::Jpeg(image) => image.orientation(),
+            Self::Netpbm(_) => Orientation::AS_STORED,
         }
     }
 
     /// The size of the image as it is shown.
     fn shape(&self) -> ImageShape {
         self.orientation().turned(self.stored())
+    }
+
+    /// Writes the image as it is shown, in the size and channels that are wanted; not where it is in colour and they are
+    /// not.
+    fn onto(self, wanted: ImageShape, out: &mut [u8]) -> Result<Drawn, String> {
+        let found = self.shape();
+        let own = ImageShape { channels: found.channels, ..wanted };
+        match (found.channels, wanted.channels) {
+            (3, 1) => Ok(Drawn::Colour),
+            (1, 3) => {
+                let mut grey = vec![0; own.values()];
+                self.sized(own, &mut grey)?;
+                out.chunks_exact_mut(3).zip(grey).for_each(|(pixel, value)| pixel.fill(value));
+                Ok(Drawn::Grey)
+            }
+            _ => self.sized(own, out).map(|()| Drawn::Same),
+        }
+    }
+
+    /// Writes the image as it is shown, in another height and width.
+    fn sized(self, wanted: ImageShape, out: &mut [u8]) -> Result<(), String> {
+        let found = self.shape();
+        if found == wanted {
+            return self.decode(out);
+        }
+        let mut pixels = vec![0; found.values()];
+        self.decode(&mut pixels)?;
+        resize::bilinear(&pixels, found, wanted, out);
+        Ok(())
     }
 
     /// Writes the image as it is shown.
@@ -210,10 +266,15 @@ impl<'a> Opened<'a> {
         match self {
             Self::Png(image) => image.decode(out),
             Self::Jpeg(image) => image.decode(out),
+            Self::Netpbm(image) => {
+                image.decode(out);
+                Ok(())
+            }
         }
     }
 }
 
-fn broken(path: &Path, row: usize, found: String) -> DataError {
-    DataError::BrokenImage { path: path.to_owned(), row, found }
+/// What to make of an image that is not one, by its number among these places.
+fn broken(places: Places<'_>, at: usize) -> impl FnOnce(String) -> DataError {
+    move |found| DataError::BrokenImage { spot: places.spot(at), found }
 }

@@ -3,12 +3,16 @@
 pub(crate) mod cifar_binary;
 pub(crate) mod cifar_python;
 pub(crate) mod encoded;
+pub(crate) mod files;
 pub(crate) mod idx;
 mod jpeg;
+mod netpbm;
 pub(crate) mod npy;
 mod orientation;
 pub(crate) mod parquet;
 mod png;
+mod resize;
+pub(crate) mod table;
 
 use rayon::prelude::*;
 

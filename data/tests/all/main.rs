@@ -1,8 +1,11 @@
 //! Tests of the readers against files that other programs wrote: `golden/make_golden.py` with NumPy, pyarrow, Pillow and
 //! PyTorch, and, where `RSLAD_DATA` names a folder with them, the published CIFAR-10 and MNIST.
 
+mod arrays;
 mod cifar;
 mod damage;
+mod folders;
+mod hostile;
 mod identity;
 mod jpeg;
 mod mnist;

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use shards::file_names;
 
-use super::encoded::Pixels;
+use super::encoded::{Pixels, Places};
 use crate::dataset::{MOST_CLASSES, Rows, checked_label};
 use crate::{DataError, Split};
 use ::parquet::file::reader::ChunkReader;
@@ -23,10 +23,15 @@ use file::File;
 /// The split's rows in a folder; none where it has no file of the split.
 ///
 /// `known` is the number of classes, where the dataset's name says it. Where it does not, and no file names the classes,
-/// they are those that occur in either part.
-pub(crate) fn read_split(root: &Path, split: Split, known: Option<usize>) -> Result<Option<Rows>, DataError> {
+/// they are those that occur in either part. `side` is the size to bring all images to, where one is asked for.
+pub(crate) fn read_split(
+    root: &Path,
+    split: Split,
+    known: Option<usize>,
+    side: Option<usize>,
+) -> Result<Option<Rows>, DataError> {
     let Some(paths) = shards::shards(root, split)? else { return Ok(None) };
-    let mut reader = Reader { known, ..Reader::default() };
+    let mut reader = Reader { known, pixels: Pixels::of_side(side), ..Reader::default() };
     for path in &paths {
         reader.read(File::open(path)?)?;
     }
@@ -67,7 +72,7 @@ impl Reader {
                 self.labels.push(checked_label(&path, row + at, value, classes)?);
             }
             column::images(batch, columns.image, &path, row, |encoded| {
-                self.pixels.append(encoded, &path, row)
+                self.pixels.append(encoded, Places::Rows(&path, row))
             })?;
             row += batch.num_rows();
             Ok(())
