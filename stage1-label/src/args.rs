@@ -18,6 +18,9 @@ pub struct DataArgs {
     /// The dataset: `sample`, or like `cifar10:FOLDER`; --help lists the names
     #[arg(long, value_name = "DATASET")]
     pub data: DatasetSpec,
+    /// Bring every image to N x N pixels, as `@N` behind the dataset's place does
+    #[arg(long, value_name = "N", value_parser = cli::whole::<1, 1024>)]
+    pub size: Option<u32>,
     /// The part of the dataset: train or test
     #[arg(long, default_value = "train", value_name = "SPLIT")]
     pub split: Split,
@@ -27,9 +30,14 @@ pub struct DataArgs {
 }
 
 impl DataArgs {
+    /// The dataset in the size that is asked for.
+    pub fn spec(&self) -> Result<DatasetSpec> {
+        Ok(self.data.clone().sized(self.size)?)
+    }
+
     /// Reads the images.
     pub fn load(&self) -> Result<Dataset> {
-        let dataset = cli::images(&self.data, self.split)?;
+        let dataset = cli::images(&self.spec()?, self.split)?;
         Ok(match self.limit {
             Some(limit) => dataset.limit(limit.get()),
             None => dataset,

@@ -119,3 +119,11 @@ fn a_size_stands_behind_the_place_or_beside_it_and_is_written_behind_it() {
         assert!(refused(text).contains("severities are 1 to 5"), "{text}");
     }
 }
+
+#[test]
+fn docs_data_has_a_row_for_every_form() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/data.md")).unwrap();
+    for row in DATASETS {
+        assert!(page.contains(&format!("\n| `{}` | ", row.form)), "{}", row.form);
+    }
+}

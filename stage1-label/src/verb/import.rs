@@ -33,6 +33,9 @@ pub struct ImportArgs {
     /// The dataset that the rows were planned for
     #[arg(long, value_name = "DATASET")]
     pub data: DatasetSpec,
+    /// Bring every image to N x N pixels, as `@N` behind the dataset's place does
+    #[arg(long, value_name = "N", value_parser = cli::whole::<1, 1024>)]
+    pub size: Option<u32>,
     /// Who answered, like a RobustBench model's name
     #[arg(long, value_name = "NAME")]
     pub teacher_name: String,
@@ -71,7 +74,7 @@ pub fn run(args: &ImportArgs, stop: &Stop, progress: &mut Progress) -> Result<Wr
     let inputs = inputs.map_err(LoadError::from)?;
     let file = RowsFile::open(&args.rows)?;
     let split = file.header.split.parse()?;
-    let dataset = cli::images(&args.data, split)?.limit(file.header.images);
+    let dataset = cli::images(&args.data.clone().sized(args.size)?, split)?.limit(file.header.images);
     let plan = ViewPlan { augment: file.header.augment, views: file.header.views };
     let table = row_table(plan, dataset.len())?;
     let header = Header::new(&dataset, plan, table.len());

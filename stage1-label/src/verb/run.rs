@@ -52,12 +52,13 @@ const MOST_PIXELS: usize = 256 << 20;
 /// interruptions. Stopped between two batches, it leaves what was answered.
 pub fn run(args: &RunArgs, machine: Machine, stop: &Stop, progress: &mut Progress) -> Result<Written> {
     let reading = Progress::busy("reading data and teacher");
+    let data = args.data.spec()?;
     let dataset = args.data.load()?;
     let TeacherArgs { teacher, network } = &args.teacher;
     let teacher = Teacher::load(teacher, &network.foreign()?, task(&dataset), machine)?;
-    let judgement = args.robust.prepare(&args.data.data)?;
+    let judgement = args.robust.prepare(&data)?;
     drop(reading);
-    let plan = args.views.plan(&args.data.data);
+    let plan = args.views.plan(&data);
     let batch = teacher.batch(args.batch.map(NonZeroUsize::get), (64 * machine.threads).max(128))?;
     let pixels = 4 * task(&dataset).input.into_iter().product::<usize>();
     let batch = batch.min(MOST_PIXELS / pixels.max(1)).max(1);
@@ -72,7 +73,7 @@ pub fn run(args: &RunArgs, machine: Machine, stop: &Stop, progress: &mut Progres
             "{} answers to {} images of {} {}, into {}\n{} rows, views {} of {}, on {}",
             teacher.architecture(),
             with_commas(dataset.len() as u64),
-            args.data.data,
+            data,
             args.data.split.name(),
             args.out.out.display(),
             with_commas(count),
@@ -80,7 +81,7 @@ pub fn run(args: &RunArgs, machine: Machine, stop: &Stop, progress: &mut Progres
             plan.augment,
             teacher.whereabouts(machine.threads)
         ));
-        detail(format_args!("{}: identity {}", args.data.data, dataset.record().hash()));
+        detail(format_args!("{data}: identity {}", dataset.record().hash()));
         if let Some(digest) = &digest {
             detail(format_args!("{}: BLAKE3 {digest}", args.teacher.teacher.display()));
         }

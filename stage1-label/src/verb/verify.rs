@@ -29,6 +29,9 @@ pub struct VerifyArgs {
     /// The labelled dataset, for --recompute
     #[arg(long, value_name = "DATASET", requires = "recompute")]
     pub data: Option<DatasetSpec>,
+    /// Bring every image to N x N pixels, as `@N` behind the dataset's place does
+    #[arg(long, value_name = "N", value_parser = cli::whole::<1, 1024>, requires = "data")]
+    pub size: Option<u32>,
 }
 
 impl VerifyArgs {
@@ -93,6 +96,7 @@ fn check(args: &VerifyArgs, machine: Machine, findings: &mut Findings) -> Result
     let (Some(rows), Some(weights), Some(data)) = (args.recompute, &args.teacher, &args.data) else {
         return Ok(());
     };
+    let data = &data.clone().sized(args.size)?;
     let set = LabelSet::open(&args.dir, Check::Sizes)?;
     let said = args.network.foreign()?;
     let result = recompute(&set, &Request { rows: rows.get(), weights, said: &said, data, machine })?;

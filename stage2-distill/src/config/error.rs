@@ -57,6 +57,9 @@ pub enum ConfigError {
     #[error("no {} {} given\nhint: pass {}, or a --preset or --config that sets it",
         listed(.keys, ""), if .keys.len() == 1 { "was" } else { "were" }, listed(.keys, "--"))]
     Missing { keys: Vec<&'static str> },
+    /// A data set that is none, or not in the size that was asked for.
+    #[error(transparent)]
+    Data(Box<data::DataError>),
     /// Two settings that contradict each other.
     #[error("{0}")]
     Conflict(&'static str),
@@ -66,5 +69,12 @@ pub enum ConfigError {
 impl From<OptionError> for ConfigError {
     fn from(error: OptionError) -> Self {
         Self::Option(Box::new(error))
+    }
+}
+
+/// In a box, as the one above.
+impl From<data::DataError> for ConfigError {
+    fn from(error: data::DataError) -> Self {
+        Self::Data(Box::new(error))
     }
 }

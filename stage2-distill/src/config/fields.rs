@@ -16,6 +16,8 @@ use super::value::{Share, Tail, Temperature};
 pub struct Config {
     /// The data set, such as `cifar10:FOLDER`.
     pub data: String,
+    /// Height and width to bring every image to. A whole configuration has it behind the place of its `data`.
+    pub size: Option<usize>,
     /// The student's architecture.
     pub student: String,
     /// What it learns.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use data::DatasetSpec;
 use method::objective::{self, OBJECTIVES};
 use method::schedule::{SWING, Schedule};
 use names::Unknown;
@@ -185,7 +186,12 @@ impl Layers {
         }
         self.refuse_options_of_others()?;
         self.config.objective()?;
-        let config = self.config;
+        let mut config = self.config;
+        if let Some(size) = config.size.take() {
+            // One way to write it: what reads the record knows of no other.
+            let data: DatasetSpec = config.data.parse()?;
+            config.data = data.sized(Some(u32::try_from(size).unwrap_or(u32::MAX)))?.to_string();
+        }
         let conflicts = [
             (
                 (config.labels.is_some() || config.second_labels.is_some()) && config.augment.is_some(),

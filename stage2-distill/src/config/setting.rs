@@ -142,6 +142,10 @@ pub static SETTINGS: &Table<Setting> = &[
     &place("data", "DATASET", "Data set: `sample`, or like `cifar10:FOLDER`; the names are below", |c| {
         &mut c.data
     }),
+    &place("size", "N", "Bring every image to N x N pixels, as `@N` behind the data set's place does", |c| {
+        &mut c.size
+    })
+    .at_least(1),
     &given("student", "NAME", "Architecture of the student", |c| &mut c.student).spelled(known),
     &given("objective", "NAME", "What the student learns", |c| &mut c.objective).spelled(objective),
     &place("labels", "DIR", "Label set to learn from", |c| &mut c.labels),

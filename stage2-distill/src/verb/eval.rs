@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser};
 use cli::{Interruptible, Machine, MachineArgs, NetworkArgs, Stop, json, show, whole};
+use data::DatasetSpec;
 use method::attack;
 use method::eval::{Evidence, Part, Report, Summary};
 use method::threat::{Fraction, Norm, Threat};
@@ -32,6 +33,9 @@ pub struct EvalArgs {
     /// Data set: `sample`, or like `cifar10:FOLDER`; the names are below [default: the run's]
     #[arg(long, value_name = "DATASET")]
     data: Option<String>,
+    /// Bring every image to N x N pixels, as `@N` behind the dataset's place does
+    #[arg(long, value_name = "N", value_parser = cli::whole::<1, 1024>)]
+    size: Option<u32>,
     /// Part of the data set: train or test
     #[arg(long, default_value = "test", value_name = "SPLIT")]
     split: data::Split,
@@ -78,7 +82,7 @@ pub struct EvalArgs {
     #[arg(long, value_name = "I/N")]
     part: Option<Part>,
     /// Make one report of the reports of all parts, and judge nothing
-    #[arg(long, value_name = "REPORT", num_args = 1.., conflicts_with_all = ["run", "student", "part", "state", "save_adversarial", "attack", "eps", "step_size", "surrogate", "limit", "data"])]
+    #[arg(long, value_name = "REPORT", num_args = 1.., conflicts_with_all = ["run", "student", "part", "state", "save_adversarial", "attack", "eps", "step_size", "surrogate", "limit", "data", "size"])]
     merge: Vec<PathBuf>,
 }
 
@@ -152,6 +156,10 @@ impl EvalArgs {
                 "{shown}: no run's folder says on which data to judge it\nhint: add --data, as in --data cifar10:FOLDER"
             ))
         })?;
+        let data = match self.size {
+            Some(_) => data.parse::<DatasetSpec>()?.sized(self.size)?.to_string(),
+            None => data,
+        };
         Ok(Examination {
             said: self.network.foreign()?,
             data,

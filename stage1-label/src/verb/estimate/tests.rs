@@ -5,7 +5,7 @@ fn args(teacher: &str, student: &str, views: &str, epochs: usize) -> EstimateArg
     EstimateArgs {
         teacher_arch: teacher.into(),
         student: student.into(),
-        data: DataArgs { data, split: data::Split::Train, limit: None },
+        data: DataArgs { data, size: None, split: data::Split::Train, limit: None },
         images: NonZeroUsize::new(50_000),
         views: ViewArgs { augment: None, views: views.parse().unwrap() },
         epochs: NonZeroUsize::new(epochs).unwrap(),

@@ -29,20 +29,26 @@ pub struct StudentArgs {
     /// The labelled dataset, for --student
     #[arg(long, value_name = "DATASET", requires = "student")]
     pub data: Option<DatasetSpec>,
+    /// Bring every image to N x N pixels, as `@N` behind the dataset's place does
+    #[arg(long, value_name = "N", value_parser = cli::whole::<1, 1024>, requires = "data")]
+    pub size: Option<u32>,
 }
 
 /// A student that was asked for: its file, what is said of it, and where its images are.
 pub(crate) struct Asked<'a> {
     file: &'a Path,
     said: method::model::Foreign,
-    data: &'a DatasetSpec,
+    data: DatasetSpec,
 }
 
 impl StudentArgs {
     /// The student, where one was named.
     pub(crate) fn asked(&self) -> Result<Option<Asked<'_>>> {
         match (&self.student, &self.data, self.network.given()) {
-            (Some(file), Some(data), _) => Ok(Some(Asked { file, said: self.network.foreign()?, data })),
+            (Some(file), Some(data), _) => {
+                let data = data.clone().sized(self.size)?;
+                Ok(Some(Asked { file, said: self.network.foreign()?, data }))
+            }
             (_, _, None) => Ok(None),
             (_, _, Some(flag)) => Err(Error::Usage {
                 what: format!("{flag} says something of a student, and none is named"),
@@ -81,7 +87,7 @@ pub struct Distance {
 /// Runs the student on the untouched images that all label sets hold.
 pub(super) fn beside(sets: &[LabelSet], asked: &Asked, machine: Machine) -> Result<Student> {
     let first = &sets[0];
-    let dataset = cli::images(asked.data, first.manifest().dataset.split.parse()?)?.limit(first.images());
+    let dataset = cli::images(&asked.data, first.manifest().dataset.split.parse()?)?.limit(first.images());
     first.check_against(&Wanted { dataset: &dataset.record(), augment: None, plan: None })?;
     if dataset.len() < first.images() {
         return Err(labels::Error::TooFewImages {
