@@ -77,9 +77,8 @@ fn find_on(shelves: &Shelves, row: &DatasetRow, kept: &Kept, split: Split) -> Re
             }
         }
     }
-    let shown = |path: &PathBuf| match path.as_os_str().is_empty() {
-        true => "here".to_owned(),
-        false => path.display().to_string(),
+    let shown = |path: &PathBuf| {
+        if path.as_os_str().is_empty() { "here".to_owned() } else { path.display().to_string() }
     };
     let shelves: Vec<String> = shelves.plain.iter().chain(&shelves.hub).map(shown).collect();
     Err(DataError::NotKept {

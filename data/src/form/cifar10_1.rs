@@ -1,6 +1,6 @@
 //! `cifar10.1:FOLDER`: CIFAR-10.1, 2,000 new test images for CIFAR-10's classes.
 //!
-//! cifar10.1_v6_data.npy and cifar10.1_v6_labels.npy as <https://github.com/modestyachts/CIFAR-10.1> has them; the
+//! `cifar10.1_v6_data.npy` and `cifar10.1_v6_labels.npy` as <https://github.com/modestyachts/CIFAR-10.1> has them; the
 //! earlier version by the name of its file, `cifar10.1:FOLDER/cifar10.1_v4_data.npy`. There is no training part.
 
 use std::fs;

@@ -1,7 +1,7 @@
 //! `gtsrb:FOLDER@N`: German traffic signs as torchvision lays them out, and as their archives unpack.
 //!
-//! GTSRB/Training/00000/*.ppm and so on, the classes by the numbers of the folders; GTSRB/Final_Test/Images/*.ppm with
-//! GT-final_test.csv, in its order. Images are whole, not cut to the boxes of the CSV files, as torchvision gives them.
+//! `GTSRB/Training/00000/*.ppm` and so on, the classes by the numbers of the folders; `GTSRB/Final_Test/Images/*.ppm`
+//! with `GT-final_test.csv`, in its order. Images are whole, not cut to the boxes of the CSV files, as torchvision gives them.
 
 use std::path::{Path, PathBuf};
 

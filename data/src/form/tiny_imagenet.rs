@@ -1,7 +1,7 @@
 //! `tiny-imagenet:FOLDER`: Tiny-ImageNet as its archive unpacks it.
 //!
-//! train/nXXXX/images/*.JPEG and val/images with val/val_annotations.txt; the test part of the data set is its
-//! validation part, since the images in test/ have no labels. Classes are numbered by their sorted WordNet names, as
+//! `train/nXXXX/images/*.JPEG` and `val/images` with `val/val_annotations.txt`; the test part of the data set is its
+//! validation part, since the images in test/ have no labels. Classes are numbered by their sorted `WordNet` names, as
 //! torchvision's `ImageFolder` numbers them on train/ (wnids.txt has another order). A validation part that was sorted
 //! into class folders, as many scripts do, is read, too.
 
