@@ -258,7 +258,7 @@ fn maps(stream: usize, shape: [usize; 3]) -> Tensor {
     Tensor::from_vec(values, (IMAGES, channels, height, width), &Device::Cpu).unwrap()
 }
 
-/// How far a gradient is from central differences of the loss, relative to those.
+/// How far a gradient is from central differences of the loss at up to seven places, relative to those.
 fn off(gradient: &[f64], at: &[f64], loss: &dyn Fn(Vec<f64>) -> f64) -> f64 {
     const STEP: f64 = 1e-5;
     let moved = |place: usize, by: f64| {
@@ -266,11 +266,12 @@ fn off(gradient: &[f64], at: &[f64], loss: &dyn Fn(Vec<f64>) -> f64) -> f64 {
         moved[place] += by;
         loss(moved)
     };
+    let places: Vec<usize> = (0..at.len()).step_by(at.len().div_ceil(7)).collect();
     let differences: Vec<f64> =
-        (0..at.len()).map(|place| (moved(place, STEP) - moved(place, -STEP)) / (2.0 * STEP)).collect();
+        places.iter().map(|&place| (moved(place, STEP) - moved(place, -STEP)) / (2.0 * STEP)).collect();
     let largest = |values: &[f64]| values.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
     assert!(largest(&differences) > 1e-4, "the loss reads it");
-    let apart: Vec<f64> = gradient.iter().zip(&differences).map(|(g, d)| g - d).collect();
+    let apart: Vec<f64> = places.iter().zip(&differences).map(|(&place, d)| gradient[place] - d).collect();
     largest(&apart) / largest(&differences)
 }
 
