@@ -73,6 +73,11 @@ pub enum Verb {
 impl Verb {
     /// Does it, on this machine, and says what came of it.
     pub fn run(&self, machine: MachineArgs) -> Result<(), RunError> {
+        if let (Self::Compare(_), Some(flag)) = (self, machine.given()) {
+            return Err(RunError::Refused(format!(
+                "{flag} says what runs a network, and this command runs none\nhint: leave it out"
+            )));
+        }
         match self {
             Self::Train(args) => args.run(machine),
             Self::Eval(args) => args.run(machine),

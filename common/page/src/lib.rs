@@ -11,6 +11,7 @@ mod html;
 mod picture;
 mod place;
 mod table;
+mod tiles;
 
 pub use chart::bars::{Bars, Row};
 pub use chart::histogram::Histogram;
@@ -22,3 +23,4 @@ pub use html::Html;
 pub use picture::{Pixels, picture};
 pub use place::{is_free, write};
 pub use table::{Cell, Table, facts};
+pub use tiles::{Tile, tiles};

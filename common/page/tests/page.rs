@@ -1,7 +1,8 @@
 //! Whole pages, read as strictly as XML.
 
 use page::{
-    Bars, Cell, Histogram, Html, Interval, Intervals, Lines, Page, Pixels, Row, Series, Table, facts, picture,
+    Bars, Cell, Histogram, Html, Interval, Intervals, Lines, Page, Pixels, Row, Series, Table, Tile, facts,
+    picture, tiles,
 };
 
 #[path = "../../../tests/src/markup.rs"]
@@ -31,6 +32,7 @@ fn lines(points: Vec<[f64; 2]>) -> Lines {
 /// A page with one of everything, and foreign text wherever there may be some.
 fn page() -> String {
     let mut page = Page::new(HOSTILE, HOSTILE);
+    page.lead(tiles(&[Tile::new(HOSTILE, HOSTILE, HOSTILE)]));
     page.lead(Html::paragraph(HOSTILE).and(Html::remark(HOSTILE)).and(Html::missing(HOSTILE, HOSTILE)));
     let mut table = Table::new(HOSTILE).text(HOSTILE).number(HOSTILE);
     table.row([Cell::Code(HOSTILE.into()), Cell::Strong(HOSTILE.into())]);

@@ -140,6 +140,9 @@ fn evaluations_of_other_weights_are_left_out_and_damaged_ones_refused() {
 fn a_run_that_is_not_judged_or_not_done_is_shown_with_what_to_run() {
     let scene = Scene::new();
     scene.train("<script>", &["--epochs", "1"]).succeeds();
+    // Other programs' files, in the run's folder and beside it.
+    std::fs::write(scene.path("<script>/notes.json"), [b'"', 0xff, b'"']).unwrap();
+    std::fs::write(scene.path("notes.json"), "{\"weights_blake3\": 1}").unwrap();
     let said = scene.run(&["compare", "<script>"]).succeeds().stdout;
     assert!(
         said.contains("distill eval '<script>' --attack autoattack --json '<script>/autoattack.json'"),
@@ -148,4 +151,7 @@ fn a_run_that_is_not_judged_or_not_done_is_shown_with_what_to_run() {
     std::fs::create_dir(scene.path("empty")).unwrap();
     scene.run(&["compare", "empty"]).refused(2, &["empty: no run's folder", "hint: pass the --out"]);
     scene.run(&["compare", "nowhere"]).refused(2, &["nowhere: no such folder"]);
+    scene
+        .run(&["compare", "<script>", "--device", "cuda"])
+        .refused(2, &["--device", "runs none", "hint: leave it out"]);
 }

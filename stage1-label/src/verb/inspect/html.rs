@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use labels::Robust;
-use page::{Bars, Cell, Histogram, Html, Page, Row, Table, facts, percent};
+use page::{Bars, Cell, Histogram, Html, Page, Row, Table, Tile, facts, percent};
 
 use super::Summary;
 use super::comparison::{Comparison, Side, Student, letter};
@@ -50,16 +50,11 @@ pub(super) fn card(summary: &Summary) -> Page {
 }
 
 fn tiles(summary: &Summary) -> Html {
-    let tile = |name: &str, figure: String, about: String| {
-        let part = |class: &str, text: &str| Html::element("div", &[("class", class)], text);
-        let inside = part("name", name).and(part("figure", &figure)).and(part("about", &about));
-        Html::element("div", &[("class", "tile")], inside)
-    };
     let rows = |count| format!("of {} rows", cli::with_commas(count));
     let mut tiles =
-        vec![tile("right answers", format!("{} %", percent(summary.accuracy)), rows(summary.card.rows))];
+        vec![Tile::new("right answers", format!("{} %", percent(summary.accuracy)), rows(summary.card.rows))];
     if let Some(clean) = summary.clean {
-        tiles.push(tile(
+        tiles.push(Tile::new(
             "right on untouched images",
             format!("{} %", percent(clean)),
             rows(summary.clean_rows),
@@ -68,11 +63,15 @@ fn tiles(summary: &Summary) -> Html {
     if let Some(Robust { attack, norm, eps, images, right, .. }) = &summary.robust {
         let share = 100.0 * *right as f64 / (*images).max(1) as f64;
         let about = format!("{right} of {images} images by {attack}, {norm} {eps}");
-        tiles.push(tile("right under attack", format!("{} %", percent(share)), about));
+        tiles.push(Tile::new("right under attack", format!("{} %", percent(share)), about));
     }
     let about = format!("{:.3} of the answer on average", summary.mean_confidence);
-    tiles.push(tile("probability of the label", format!("{:.3}", summary.mean_label_probability), about));
-    Html::element("div", &[("class", "tiles")], tiles.into_iter().collect::<Html>())
+    tiles.push(Tile::new(
+        "probability of the label",
+        format!("{:.3}", summary.mean_label_probability),
+        about,
+    ));
+    page::tiles(&tiles)
 }
 
 fn certainty(summary: &Summary) -> Html {

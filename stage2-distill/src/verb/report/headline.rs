@@ -1,6 +1,6 @@
 //! What a run came to, at a glance. Robust accuracy is AutoAttack's or not known: no weaker attack stands in its place.
 
-use page::{Html, percent, percent_interval};
+use page::{Html, Tile, percent, percent_interval};
 
 use super::Told;
 use super::tables::measured_figures;
@@ -24,21 +24,21 @@ pub(super) fn of(told: &Told) -> Html {
         account.progress(),
         config.eps
     );
-    let mut page = Html::paragraph(sentence);
+    let mut lead = Html::paragraph(sentence);
     let mut tiles = vec![clean(told, &figures), robust(told, &figures)];
     tiles.extend(worst(told, &figures));
     let minutes = account.log.seconds() / 60.0;
-    tiles.push(tile(
+    tiles.push(Tile::new(
         "training",
         format!("{minutes:.1} min"),
         format!("{} steps", cli::with_commas(account.log.last_step())),
     ));
-    page.push(Html::element("div", &[("class", "tiles")], tiles.into_iter().collect::<Html>()));
+    lead.push(page::tiles(&tiles));
     if account.student.is_none() {
-        return page;
+        return lead;
     }
     if published(told, &figures).is_none() {
-        page.push(Html::missing(
+        lead.push(Html::missing(
             "Robust accuracy is what AutoAttack leaves, and no evaluation says it. Figures of other attacks only bound it from above.",
             account.judge_command(),
         ));
@@ -46,10 +46,10 @@ pub(super) fn of(told: &Told) -> Html {
     for evaluation in &account.judgements.evaluations {
         for finding in &evaluation.report.findings {
             let suite = finding.suite.as_ref().map_or_else(String::new, |suite| format!("{suite}: "));
-            page.push(Html::element("p", &[("class", "finding")], format!("{suite}{}", finding.text)));
+            lead.push(Html::element("p", &[("class", "finding")], format!("{suite}{}", finding.text)));
         }
     }
-    page
+    lead
 }
 
 /// What may be published as a run's robust accuracy: of the ball that it trained for.
@@ -58,26 +58,26 @@ pub(super) fn published<'a>(told: &Told, figures: &'a [Figure]) -> Option<&'a Fi
     figures.iter().find(|figure| figure.is_publishable() && figure.against.as_ref() == Some(&ball))
 }
 
-fn clean(told: &Told, figures: &[Figure]) -> Html {
+fn clean(told: &Told, figures: &[Figure]) -> Tile {
     if let Some(figure) = figures.iter().find(|figure| figure.against.is_none()) {
         let about = format!(
             "{} of {} images",
             percent_interval(figure.score.interval()),
             cli::with_commas(figure.images.count as u64)
         );
-        return tile("clean accuracy", format!("{} %", percent(figure.score.percent())), about);
+        return Tile::new("clean accuracy", format!("{} %", percent(figure.score.percent())), about);
     }
     match &told.measured {
         Ok(measured) => {
             let score = &measured.clean;
             let about = format!("{} of {} images", percent_interval(score.interval()), score.images);
-            tile("clean accuracy", format!("{} %", percent(score.percent())), about)
+            Tile::new("clean accuracy", format!("{} %", percent(score.percent())), about)
         }
-        Err(_) => tile("clean accuracy", "–".into(), "not measured".into()),
+        Err(_) => Tile::new("clean accuracy", "–", "not measured"),
     }
 }
 
-fn robust(told: &Told, figures: &[Figure]) -> Html {
+fn robust(told: &Told, figures: &[Figure]) -> Tile {
     let name = format!("robust accuracy, {}", told.account.ball());
     if let Some(figure) = published(told, figures) {
         let interval = percent_interval(figure.score.interval());
@@ -86,7 +86,7 @@ fn robust(told: &Told, figures: &[Figure]) -> Html {
             cli::with_commas(figure.images.count as u64),
             figure.attack
         );
-        return tile(&name, format!("{} %", percent(figure.score.percent())), about);
+        return Tile::new(name, format!("{} %", percent(figure.score.percent())), about);
     }
     let own = told.measured.as_ref().map_or_else(|_| Vec::new(), |measured| measured_figures(told, measured));
     let ball = told.account.ball();
@@ -96,27 +96,21 @@ fn robust(told: &Told, figures: &[Figure]) -> Html {
             (percent(figure.score.percent()), cli::with_commas(figure.score.images as u64));
         return if figure.is_upper_bound {
             let about = format!("at most {percentage} %: {} on {images} images", figure.attack);
-            tile(&name, "not known".into(), about)
+            Tile::new(name, "not known", about)
         } else {
             let about = format!(
                 "{} of {images} images, {}",
                 percent_interval(figure.score.interval()),
                 figure.attack
             );
-            tile(&name, format!("{percentage} %"), about)
+            Tile::new(name, format!("{percentage} %"), about)
         };
     }
-    tile(&name, "not known".into(), "not measured".into())
+    Tile::new(name, "not known", "not measured")
 }
 
-fn worst(told: &Told, figures: &[Figure]) -> Option<Html> {
+fn worst(told: &Told, figures: &[Figure]) -> Option<Tile> {
     let figure = published(told, figures)?;
     let (class, percentage) = figure.worst_class()?;
-    Some(tile("worst class, robust", format!("{} %", percent(percentage)), class.to_owned()))
-}
-
-fn tile(name: &str, figure: String, about: String) -> Html {
-    let part = |class: &str, text: String| Html::element("div", &[("class", class)], text);
-    let inside = part("name", name.to_owned()).and(part("figure", figure)).and(part("about", about));
-    Html::element("div", &[("class", "tile")], inside)
+    Some(Tile::new("worst class, robust", format!("{} %", percent(percentage)), class))
 }

@@ -229,11 +229,18 @@ fn examples(
         let adversarial = candle_core::Tensor::from_slice(&pixels, clean.shape(), clean.device())?
             .to_dtype(clean.dtype())?;
         let said = [answer(victim, clean.clone())?, answer(victim, adversarial)?];
-        let image = Pixels { shape, values: clean.flatten_all()?.to_vec1()? };
+        let image = shown(shape, clean.flatten_all()?.to_vec1()?);
         let label = dataset.labels()[place] as usize;
-        Ok(Example { place, label, image, adversarial: Pixels { shape, values: pixels }, said })
+        Ok(Example { place, label, image, adversarial: shown(shape, pixels), said })
     };
     turns.into_iter().map(example).collect()
+}
+
+/// An image as a page can show it: of other than one or three channels, the first.
+fn shown([channels, height, width]: [usize; 3], mut values: Vec<f32>) -> Pixels {
+    let channels = if channels == 3 { 3 } else { 1 };
+    values.truncate(channels * height * width);
+    Pixels { shape: [channels, height, width], values }
 }
 
 /// What a network says of one image.
