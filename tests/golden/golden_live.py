@@ -13,7 +13,7 @@ import methods
 import networks
 from golden_networks import statistics
 from golden_rng import cut
-from store import summaries, write_json, write_tensors
+from store import beside, summaries, write_json, write_tensors
 
 ARCHITECTURE, EPOCHS, FALLS = "resnet8", 8, 5
 ROBUST_SEED, NATURAL_SEED = 4, 5
@@ -82,9 +82,9 @@ def run(name, nudged=False):
     return {f"{name}/{ARCHITECTURE}/{k}": v for k, v in tensors.items()}, row, signs
 
 
-def write():
+def write(only=None):
     tensors, rows = {}, []
-    for name in METHODS:
+    for name in [only] if only else METHODS:
         found, row, _ = run(name)
         tensors.update(found)
         rows.append(row)
@@ -94,13 +94,15 @@ def write():
                "views": plain.VIEWS, "steps": plain.STEPS, "eps": methods.EPS, "step_size": methods.STEP_SIZE,
                "attack_steps": methods.STEPS, **plain.SGD, "live_teacher": ARCHITECTURE, "live_seed": ROBUST_SEED,
                "second_seed": NATURAL_SEED, "epochs": EPOCHS, "falls": FALLS}
+    if only:
+        tensors, rows = beside("live", only, tensors, rows)
     write_tensors("live.safetensors", tensors)
     write_json("live.json", {"settings": numbers, "trajectories": rows})
 
 
-def check():
+def check(only=None):
     """As golden_trajectories.check."""
-    for name in METHODS:
+    for name in [only] if only else METHODS:
         wanted, _, signs = run(name)
         found, _, nudged = run(name, nudged=True)
         flips = sum(int((a != b).sum()) for a, b in zip(signs.seen, nudged.seen))

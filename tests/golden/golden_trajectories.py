@@ -12,7 +12,7 @@ import networks
 import philox
 from golden_networks import statistics
 from golden_rng import cut
-from store import summaries, summary, write_json, write_tensors
+from store import beside, summaries, summary, write_json, write_tensors
 
 SEED, IMAGES, SHAPE, CLASSES, VIEWS, STEPS = 3, 24, (3, 32, 32), 10, 162, 20
 SNAPSHOTS = (1, 5, 20)
@@ -178,10 +178,14 @@ def run(method, name, nudged=False):
     return {f"{method}/{name}/{k}": v for k, v in tensors.items()}, row, signs
 
 
-def write():
+def pairs(only):
+    return [pair for pair in RATES if only in (None, pair[0])]
+
+
+def write(only=None):
     settled = statistics(beginning(SETTLED))
     tensors, rows = {f"settled/{SETTLED}/{k}": v.numpy() for k, v in settled.items()}, []
-    for method, name in RATES:
+    for method, name in pairs(only):
         found, row, _ = run(method, name)
         tensors.update(found)
         rows.append(row)
@@ -190,6 +194,8 @@ def write():
     numbers = {"seed": SEED, "images": IMAGES, "input": list(SHAPE), "classes": CLASSES, "views": VIEWS, "steps": STEPS,
                "eps": methods.EPS, "step_size": methods.STEP_SIZE, "attack_steps": methods.STEPS, **SGD,
                "live_teacher": LIVE_TEACHER, "live_seed": LIVE_SEED}
+    if only:
+        tensors, rows = beside("trajectories", only, tensors, rows)
     write_tensors("trajectories.safetensors", tensors)
     write_json("trajectories.json", {
         "settings": numbers,
@@ -212,9 +218,9 @@ def apart(found, wanted):
     return float(np.delete(np.abs(found - wanted) / scale, 1, 1).max())
 
 
-def check():
+def check(only=None):
     """Stops if a disturbance of 1e-15 of the weights flips a sign, or grows beyond 1e-10."""
-    for method, name in RATES:
+    for method, name in pairs(only):
         wanted, _, signs = run(method, name)
         found, _, nudged = run(method, name, nudged=True)
         flips = sum(int((a != b).sum()) for a, b in zip(signs.seen, nudged.seen))

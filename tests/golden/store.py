@@ -3,7 +3,7 @@ import json
 import pathlib
 
 import numpy as np
-from safetensors.numpy import save
+from safetensors.numpy import load, save
 
 FOLDER = pathlib.Path(__file__).resolve().parent
 
@@ -31,6 +31,14 @@ def summaries(tensors, entries):
 def write_tensors(name, tensors):
     """Safetensors in ascending order of name within a type: the same values give the same bytes."""
     (FOLDER / name).write_bytes(save({k: np.ascontiguousarray(tensors[k]) for k in sorted(tensors)}))
+
+
+def beside(name, only, tensors, rows):
+    """The file's values with those of one method in place of its old ones: the others keep every bit."""
+    kept = load((FOLDER / f"{name}.safetensors").read_bytes())
+    kept = {key: value for key, value in kept.items() if not key.startswith(f"{only}/")}
+    others = json.loads((FOLDER / f"{name}.json").read_text())["trajectories"]
+    return kept | tensors, [row for row in others if row["method"] != only] + rows
 
 
 def write_json(name, sections):
