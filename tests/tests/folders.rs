@@ -55,8 +55,10 @@ fn a_folder_of_43_classes_in_mixed_sizes_goes_through_label_train_and_eval() {
     let manifest = fs::read_to_string(home.path().join("labels/manifest.json")).unwrap();
     assert!(manifest.contains("\"imagefolder@16\""), "{}", &manifest[..manifest.len().min(900)]);
     label(&["verify", &labels, "--recompute", "9", "--teacher", &teacher, "--data", &plain, "--size", "16"]);
-    let train = ["train", "--student", "resnet8", "--objective", "rslad", "--labels", &labels, "--epochs", "1"];
-    let more = ["--data", &plain, "--size", "16", "--steps", "1", "--batch", "64", "--holdout", "0", "--out", &run];
+    let train =
+        ["train", "--student", "resnet8", "--objective", "rslad", "--labels", &labels, "--epochs", "1"];
+    let more =
+        ["--data", &plain, "--size", "16", "--steps", "1", "--batch", "64", "--holdout", "0", "--out", &run];
     distill(&[&train[..], &more[..]].concat());
     let config = fs::read_to_string(home.path().join("run/config.toml")).unwrap();
     assert!(config.contains(&format!("data = \"{sized}\"")) && !config.contains("size = 16"), "{config}");

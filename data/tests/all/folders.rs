@@ -28,9 +28,9 @@ fn copied(from: &str) -> tempfile::TempDir {
             let entry = entry.unwrap();
             let to = to.join(entry.file_name());
             if entry.path().is_dir() {
-                copy(&entry.path(), &to)
+                copy(&entry.path(), &to);
             } else {
-                fs::write(to, fs::read(entry.path()).unwrap()).unwrap()
+                fs::write(to, fs::read(entry.path()).unwrap()).unwrap();
             }
         }
     }
