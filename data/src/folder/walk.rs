@@ -11,49 +11,42 @@ const ENDINGS: [&str; 9] = ["jpg", "jpeg", "png", "ppm", "bmp", "pgm", "tif", "t
 /// More folders under one class come of links that lead to each other.
 const MOST_FOLDERS: usize = 4096;
 
-/// What was passed over: hidden files, and files that are no images by their endings.
+/// What was passed over: hidden entries, files that are no images by their endings, images that lie in no class.
 #[derive(Debug, Default)]
 pub(crate) struct Passed {
     hidden: usize,
     others: usize,
+    outside: usize,
     example: Option<PathBuf>,
 }
 
 impl Passed {
-    /// Counts something as hidden where its name begins with a dot.
-    pub(crate) fn takes(&mut self, name: &OsStr, path: &Path) -> bool {
-        let hidden = name.as_encoded_bytes().starts_with(b".");
-        if hidden {
-            self.hidden += 1;
-            self.example.get_or_insert_with(|| path.to_owned());
-        }
-        hidden
-    }
-
-    fn add(&mut self, path: PathBuf) {
-        self.others += 1;
-        self.example.get_or_insert(path);
-    }
-
     /// What is to be said of them.
     pub(crate) fn note(&self) -> Option<String> {
         let example = self.example.as_ref()?.display();
-        let counted = |count: usize, what: &str| match count {
+        let counted = |count: usize, one: &str, several: &str| match count {
             0 => None,
-            1 => Some(format!("1 {what}")),
-            count => Some(format!("{count} {what}s")),
+            1 => Some(format!("1 {one}")),
+            count => Some(format!("{count} {several}")),
         };
-        let parts = [counted(self.hidden, "hidden entry"), counted(self.others, "file that is no image")];
+        let parts = [
+            counted(self.hidden, "hidden entry", "hidden entries"),
+            counted(self.others, "file that is no image", "files that are no images"),
+            counted(self.outside, "image outside of the classes", "images outside of the classes"),
+        ];
         let parts = parts.into_iter().flatten().collect::<Vec<_>>().join(" and ");
-        let parts =
-            parts.replace("entrys", "entries").replace("file that is no images", "files that are no images");
         Some(format!("passed over {parts}, such as {example}"))
     }
 }
 
 /// The folders in a folder, links to folders among them, sorted by their bytes as Python sorts names.
 pub(crate) fn folders(folder: &Path, passed: &mut Passed) -> Result<Vec<OsString>, DataError> {
-    Ok(entries(folder, passed)?.0)
+    let (folders, files) = entries(folder, passed)?;
+    for name in files.iter().filter(|name| is_image(name)) {
+        passed.outside += 1;
+        passed.example.get_or_insert_with(|| folder.join(name));
+    }
+    Ok(folders)
 }
 
 /// The images under a folder, however deep: folder by folder in the order of their paths, by name in each.
@@ -100,7 +93,8 @@ impl Walk<'_> {
             if is_image(&name) {
                 images.push(name);
             } else {
-                self.passed.add(folder.join(name));
+                self.passed.others += 1;
+                self.passed.example.get_or_insert_with(|| folder.join(name));
             }
         }
         self.folders.push((folder.to_owned(), images));
@@ -121,7 +115,9 @@ fn entries(folder: &Path, passed: &mut Passed) -> Result<(Vec<OsString>, Vec<OsS
     for entry in fs::read_dir(folder).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let name = entry.file_name();
-        if passed.takes(&name, &entry.path()) {
+        if name.as_encoded_bytes().starts_with(b".") {
+            passed.hidden += 1;
+            passed.example.get_or_insert_with(|| entry.path());
             continue;
         }
         let kind = entry.file_type().map_err(failed)?;

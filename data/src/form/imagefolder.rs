@@ -36,7 +36,7 @@ fn read(asked: Asked) -> Result<Rows, DataError> {
     let Asked { path, split, number } = asked;
     roots(path, &[])?;
     let mut passed = Passed::default();
-    let parts = Parts::of(path, &mut passed)?;
+    let parts = Parts::of(path)?;
     let (Some(home), said) = parts.of_split(path, split) else {
         return Err(nothing(path, "imagefolder", split, &looked_for(split), &[]));
     };
@@ -101,8 +101,8 @@ struct Parts {
 
 impl Parts {
     /// A class may be called `train`, too, but then it holds images, not folders.
-    fn of(folder: &Path, passed: &mut Passed) -> Result<Self, DataError> {
-        let names = folders(folder, passed)?;
+    fn of(folder: &Path) -> Result<Self, DataError> {
+        let names = folders(folder, &mut Passed::default())?;
         let called = |wanted: &[&str]| {
             let named = |wanted: &&str| names.iter().find(|name| is_called(name, wanted));
             let found = wanted.iter().filter_map(named).map(|name| folder.join(name));

@@ -121,12 +121,16 @@ fn a_second_folder_for_a_part_and_hidden_entries_are_said_and_a_missing_part_is_
     let place = home.path();
     fs::create_dir_all(place.join("test/a/.ipynb_checkpoints")).unwrap();
     fs::create_dir_all(place.join("train/.cache")).unwrap();
+    fs::copy(place.join("val/a/s.png"), place.join("test/stray.png")).unwrap();
     fs::copy(place.join("val/a/s.png"), place.join("test/a/s.png")).unwrap();
     let dataset = load("imagefolder", place, Split::Test).unwrap();
     assert_eq!((dataset.labels(), dataset.classes()), (&[0][..], 3));
     let notes = dataset.notes().join("\n");
     assert!(notes.contains("/val") && notes.contains("; not read: "), "{notes}");
-    assert!(notes.contains("passed over 1 hidden entry, such as"), "{notes}");
+    assert!(
+        notes.contains("passed over 1 hidden entry and 1 image outside of the classes, such as"),
+        "{notes}"
+    );
     fs::remove_dir_all(place.join("train")).unwrap();
     let text = refusal("imagefolder", place, Split::Train);
     assert!(text.contains("no train part of imagefolder; looked for train/CLASS/*.png"), "{text}");
