@@ -191,6 +191,61 @@ fn a_student_of_a_graph_carries_it_and_loads_without_the_model() {
     assert!(gone.contains("net.onnx: cannot read") && gone.contains("hint: check the path"), "{gone}");
 }
 
+#[test]
+fn a_file_says_no_name_but_its_graphs_and_no_node_that_is_code_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("student.safetensors");
+    let drawn = draw(&onnx(&[], "x"), TASK).unwrap();
+    model::save(&path, &drawn.network, &drawn.params).unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    let (own, map) = (drawn.network.architecture(), "\\\"map\\\"");
+    // Of the same length, so that the file stays one. The text of the metadata is JSON within JSON.
+    for (found, put, words) in [
+        (own.to_owned(), format!("onnx:\\\\\\\"{}", "x".repeat(own.len() - 9)), "says another name"),
+        (own.to_owned(), format!("onnx:{}", "f".repeat(own.len() - 5)), "says another name"),
+        (map.to_owned(), map.replace("map", "m p"), "says another name"),
+    ] {
+        let at = whole.windows(found.len()).position(|bytes| bytes == found.as_bytes());
+        let at = at.unwrap_or_else(|| panic!("{found} is in {}", String::from_utf8_lossy(&whole[..900])));
+        let mut other = whole.clone();
+        other[at..at + found.len()].copy_from_slice(put.as_bytes());
+        std::fs::write(&path, &other).unwrap();
+        let error = model::load(&path, None, TASK, Precision::F32).map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains(words), "{put}: {error}");
+    }
+    // An exporter may call a weight anything; a node is called something that a module may be.
+    let mut given = onnx(&[], "x");
+    let weight = given.tensors.remove("w").unwrap();
+    let code = "x\")?, {std::process::abort()}; (\"\n.weight";
+    given.tensors.insert(code.into(), weight);
+    given.nodes[0].inputs[1] = code.into();
+    let network = draw(&given, TASK).unwrap().network;
+    for node in network.nodes() {
+        let is_plain = |sign: char| sign.is_ascii_alphanumeric() || "._-".contains(sign);
+        assert!(node.name.chars().all(is_plain), "{}", node.name);
+    }
+}
+
+#[test]
+fn graphs_that_no_exporter_writes_are_refused_and_stop_nothing() {
+    let relus: Vec<Node> = (0..20_000)
+        .map(|place| {
+            let input = if place == 0 { "x".to_owned() } else { format!("r{}", place - 1) };
+            node("Relu", &[input.as_str()], &format!("r{place}"), &[])
+        })
+        .collect();
+    refused(&onnx(&relus, "r19999"), &["20003 nodes; graphs of 16384 at most are read"]);
+    let mut twice = onnx(&[node("Relu", &["x"], "y", &[])], "y");
+    twice.nodes.insert(1, node("Sigmoid", &["x"], "y", &[]));
+    refused(&twice, &["a second value called y"]);
+    refused(&onnx(&[node("Relu", &["x"], "x", &[])], "x"), &["a second value called x"]);
+    let mut nameless = onnx(&[], "x");
+    let weight = nameless.tensors.remove("w").unwrap();
+    nameless.tensors.insert(String::new(), weight);
+    nameless.nodes[0].inputs = vec!["x".into()];
+    refused(&nameless, &["its input 1 is missing"]);
+}
+
 /// Values as every architecture of the zoo starts with, with statistics that BatchNorm cannot ignore.
 fn filled(name: &str, task: Task) -> (Network, Params) {
     let (row, network) = build(name, task).unwrap();

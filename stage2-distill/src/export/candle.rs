@@ -27,7 +27,7 @@ pub fn program(network: &Network) -> Result<String, String> {
     }
     let last = network.output().index();
     Ok(TEMPLATE
-        .replace("ARCHITECTURE", network.architecture())
+        .replace("ARCHITECTURE", &network.architecture().replace('\n', "_"))
         .replace("    FIELDS\n", &fields.concat())
         .replace("            LOADS\n", &loads.concat())
         .replace("        STEPS\n", &format!("{}        Ok(x{last})\n", steps.concat())))

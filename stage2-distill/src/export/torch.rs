@@ -28,7 +28,7 @@ pub fn program(network: &Network) -> String {
         modules.iter().map(|(name, module)| format!("        self.put({name:?}, {module})\n")).collect();
     let last = network.output().index();
     TEMPLATE
-        .replace("ARCHITECTURE", network.architecture())
+        .replace("ARCHITECTURE", &network.architecture().replace(['"', '\\', '\n'], "_"))
         .replace("        MODULES\n", &(modules.concat() + &constants.concat()))
         .replace("        STEPS\n", &format!("{}        return x{last}\n", steps.concat()))
 }

@@ -65,7 +65,9 @@ enum Computes {
 }
 
 /// Nodes of a network, at most.
-const NODES: usize = 1 << 14;
+pub(super) const NODES: usize = 1 << 14;
+/// Bytes of a node's name, at most.
+const LONGEST_NAME: usize = 512;
 /// Channels of a map and features of a layer, at most.
 const CHANNELS: usize = 1 << 20;
 /// Rows or columns of a window, of its step and of a margin, at most.
@@ -111,8 +113,24 @@ impl Blueprint {
     }
 }
 
-/// Adds a node whose sizes nobody has checked.
+/// Whether a name is one that modules have: it is written into programs and files of other forms.
+fn is_plain(name: &str) -> bool {
+    let is_part = |part: &str| !part.is_empty() && part.chars().all(is_of_name);
+    name.len() <= LONGEST_NAME && name.split('.').all(is_part)
+}
+
+/// Whether a name may have this sign.
+pub(super) fn is_of_name(sign: char) -> bool {
+    sign.is_ascii_alphanumeric() || matches!(sign, '_' | '-')
+}
+
+/// Adds a node whose name and sizes nobody has checked.
 pub(super) fn add(builder: &mut Builder, name: &str, op: &Op, inputs: &[NodeId]) -> Result<NodeId, String> {
+    if !is_plain(name) {
+        return Err(format!(
+            "a node is called {name:?}; wanted letters, digits, `_`, `-` and dots between them"
+        ));
+    }
     let too_large = |what: &str| format!("node {name}: {} with {what}", op.name());
     let windows: &[usize] = match op {
         Op::Conv2d(conv) => {

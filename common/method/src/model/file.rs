@@ -128,6 +128,10 @@ impl Description {
             let by = by.map_err(|error| LoadError::Metadata { path: path(), what: error.to_string() })?;
             said.inputs = Some(Inputs::Normalised(by));
         }
+        if let Some(graph) = self.graph.as_ref().filter(|graph| onnx::name_of(graph) != self.architecture) {
+            let what = format!("its graph is {}, and it says another name", onnx::name_of(graph));
+            return Err(LoadError::Metadata { path: path(), what });
+        }
         let network = self.graph.map(|graph| graph.network(&self.architecture, self.input)).transpose();
         let network = network.map_err(|what| LoadError::Metadata { path: path(), what })?;
         if let Some(network) =

@@ -119,13 +119,19 @@ pub(super) fn load(
     Ok(Loaded { network, params, blake3: digest.to_hex().to_string(), part: String::new(), notes })
 }
 
+/// The name of the network of this graph.
+pub(super) fn name_of(graph: &Blueprint) -> String {
+    format!("{PREFIX}{}", graph.digest())
+}
+
 /// The network that a model draws, for this task.
 fn draw(model: &weights::onnx::Model, task: Task) -> Result<Drawn, OnnxError> {
     let (network, state) = translate::translate(model, task)?;
     let input = network.input();
     let blueprint = Blueprint::of(&network);
-    let name = format!("{PREFIX}{}", blueprint.digest());
-    let network = blueprint.network(&name, input).expect("it was built once");
+    let name = name_of(&blueprint);
+    let network = blueprint.network(&name, input);
+    let network = network.map_err(|what| OnnxError::graph(what, "export the classifier alone"))?;
     let mut notes = vec![format!(
         "{name}: {} nodes of opset {}{}",
         network.nodes().len(),

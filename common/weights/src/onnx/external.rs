@@ -56,9 +56,12 @@ fn beside(path: &Path, tensor: &str, location: &str) -> Result<Vec<u8>, Problem>
         });
     }
     let file = path.with_file_name(location);
-    let regular = std::fs::metadata(&file).is_ok_and(|file| file.is_file());
-    std::fs::read(&file).ok().filter(|_| regular).ok_or_else(|| Problem::Unsupported {
-        what: format!("tensor {tensor} lies in {location}, which is not beside the model or cannot be read"),
+    // Looked at before it is opened: a pipe or a device has no end. The hub's cache links to files of its own.
+    let bytes = std::fs::metadata(&file).ok().filter(std::fs::Metadata::is_file);
+    bytes.and_then(|_| std::fs::read(&file).ok()).ok_or_else(|| Problem::Unsupported {
+        what: format!(
+            "tensor {tensor} lies in {location}, which is no file beside the model or cannot be read"
+        ),
         hint: "copy that file too, into the same folder and under its name",
     })
 }

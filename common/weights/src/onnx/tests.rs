@@ -145,7 +145,14 @@ fn tensors_in_a_file_beside_are_read_from_where_the_model_says() {
     refused(elsewhere("net.onnx.data", 8, None), "bytes 8.. and 8 more of net.onnx.data, which has 12");
     refused(elsewhere("net.onnx.data", u64::MAX, None), "which has 12");
     refused(elsewhere("net.onnx.data", 0, Some(4)), "Some(4) bytes are not F32 of shape [2]");
-    refused(elsewhere("gone.data", 0, None), "gone.data, which is not beside the model");
+    refused(elsewhere("gone.data", 0, None), "gone.data, which is no file beside the model");
+    // Reading a pipe would not end.
+    #[cfg(unix)]
+    {
+        let pipe = folder.path().join("pipe.data");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        refused(elsewhere("pipe.data", 0, None), "pipe.data, which is no file beside the model");
+    }
     let absolute = folder.path().join("net.onnx.data").display().to_string();
     for outside in ["../net.onnx.data", "sub/net.data", "..", ".", "", &absolute, "a\\b"] {
         refused(elsewhere(outside, 0, None), "outside the model's folder");

@@ -44,9 +44,9 @@ pub(super) fn translate(model: &Model, task: Task) -> Result<(Network, StateDict
             "export it with opset_version=17",
         )
     })?;
-    if model.nodes.len() > NODES {
+    if model.nodes.len() > blueprint::NODES {
         return Err(OnnxError::graph(
-            format!("it has {} nodes; graphs of {NODES} at most are read", model.nodes.len()),
+            format!("it has {} nodes; graphs of {} at most are read", model.nodes.len(), blueprint::NODES),
             PYTORCH,
         ));
     }
@@ -97,11 +97,11 @@ pub(super) fn translate(model: &Model, task: Task) -> Result<(Network, StateDict
     translation.finish(logits, task)
 }
 
+/// Signs of a node's name, at most, before the number that tells it from others.
+const MOST_OF_A_NAME: usize = 256;
+
 /// The newest set of operators whose meanings are those below.
 const OPSET: i64 = 25;
-
-/// Operators of a graph, at most: the largest published classifiers have some thousands.
-const NODES: usize = 1 << 15;
 
 fn operators(model: &Model) -> String {
     let all: Vec<String> =
@@ -159,7 +159,9 @@ impl<'m> Translation<'m> {
         }
         let value = if node.is_own() { self.own(at)? } else { None };
         let value = value.ok_or_else(|| at.refuse("no such operator runs here", hint_of(&node.operator)))?;
-        self.values.insert(output, value);
+        if self.values.insert(output, value).is_some() {
+            return Err(at.refuse(format!("a second value called {output}"), "export the model again"));
+        }
         Ok(())
     }
 
@@ -199,6 +201,9 @@ impl<'m> Translation<'m> {
     /// What the input at this place stands for.
     pub(super) fn value(&self, at: Attributes<'m>, place: usize) -> Result<Value<'m>, OnnxError> {
         let name = at.node.inputs.get(place).map_or("", String::as_str);
+        if name.is_empty() {
+            return Err(at.refuse(format!("its input {place} is missing"), "export the model again"));
+        }
         if let Some(value) = self.values.get(name) {
             return Ok(value.clone());
         }
@@ -310,7 +315,13 @@ impl<'m> Translation<'m> {
 
     /// A name of a node that no other node has.
     pub(super) fn free(&mut self, name: &str) -> String {
-        let plain = name.trim_matches('/').replace('/', ".");
+        // Exporters write paths, and quotes and colons where they please.
+        let part = |part: &str| -> String {
+            part.chars().map(|sign| if blueprint::is_of_name(sign) { sign } else { '_' }).collect()
+        };
+        let parts = name.split(['/', '.']).filter(|part| !part.is_empty()).map(part);
+        let plain: String = parts.collect::<Vec<_>>().join(".").chars().take(MOST_OF_A_NAME).collect();
+        let plain = plain.trim_matches('.').to_owned();
         let plain = if plain.is_empty() { "node".to_owned() } else { plain };
         let names = (2..).map(|number| format!("{plain}_{number}"));
         let free = std::iter::once(plain.clone()).chain(names).find(|name| {

@@ -20,7 +20,8 @@ type Computed<T> = Result<T, String>;
 impl Whole {
     fn new(shape: Vec<usize>, values: Vec<Option<i64>>) -> Computed<Self> {
         let count = shape.iter().try_fold(1usize, |count, &size| count.checked_mul(size));
-        if count != Some(values.len()) || values.len() > MOST {
+        // Sizes beside a zero as well: products of some of them are formed later.
+        if count != Some(values.len()) || values.len() > MOST || shape.iter().any(|&size| size > MOST) {
             return Err(format!("{} numbers as {shape:?}", values.len()));
         }
         Ok(Self { shape, values })
@@ -83,7 +84,7 @@ impl Whole {
         if parts.iter().any(|part| rest(part).as_ref() != Some(&inner)) {
             return Err("Concat of unlike shapes".into());
         }
-        let rows = parts.iter().map(|part| part.shape[0]).sum();
+        let rows = parts.iter().fold(0, |rows: usize, part| rows.saturating_add(part.shape[0]));
         let values = parts.iter().flat_map(|part| part.values.iter().copied()).collect();
         Self::new([vec![rows], inner].concat(), values)
     }
@@ -91,7 +92,9 @@ impl Whole {
     /// `Reshape`.
     pub(super) fn reshape(&self, to: &Self) -> Computed<Self> {
         let wanted = to.known()?;
-        let given: i64 = wanted.iter().filter(|&&size| size > 0).product();
+        let given =
+            wanted.iter().filter(|&&size| size > 0).try_fold(1i64, |all, &size| all.checked_mul(size));
+        let given = given.unwrap_or(0);
         let open = wanted.iter().filter(|&&size| size == -1).count();
         let count = self.values.len() as i64;
         if given == 0 || open > 1 || wanted.iter().any(|&size| size < -1) {
@@ -129,7 +132,10 @@ impl Whole {
             return Err("Slice within rows".into());
         }
         let length = self.shape[0] as i64;
-        let row: usize = self.shape[1..].iter().product();
+        if length == 0 {
+            return Ok(self.clone());
+        }
+        let row = self.shape[1..].iter().fold(1, |row: usize, &size| row.saturating_mul(size));
         let from_front = |place: i64| if place < 0 { place.saturating_add(length) } else { place };
         let (low, high) = if step > 0 { (0, length) } else { (-1, length - 1) };
         let (mut place, end) = (from_front(start).clamp(low.max(0), high), from_front(end).clamp(low, high));
@@ -217,5 +223,9 @@ mod tests {
         assert!(list(&[1]).with(&list(&[0]), "Div").is_err());
         assert!(list(&[1, 2]).gather(&list(&[2]), 0).is_err());
         assert!(list(&[1, 2]).reshape(&list(&[-1, -1])).is_err());
+        assert!(list(&[1, 2]).reshape(&list(&[1 << 40, 1 << 40])).is_err());
+        assert!(Whole::new(vec![0, 1 << 40, 1 << 40], vec![]).is_err());
+        assert!(Whole::new(vec![3 << 61, 0], vec![]).is_err());
+        assert_eq!(list(&[]).slice([0, -1, 0, -1]).unwrap(), list(&[]));
     }
 }
