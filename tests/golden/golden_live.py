@@ -5,6 +5,7 @@ after FALLS. The options are such that what changes over a run does so within th
 """
 import numpy as np
 import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import golden_trajectories as plain
 import initial
@@ -27,7 +28,11 @@ METHODS = {
     "saad": (live.saad, "saad", "gaussian", 0.1, {"entropy-scale": 5, "alpha": 3, "clean": 0.3}),
     "rslad+igdm": (live.rslad_igdm, "rslad", "gaussian", 0.1, {"igdm": 3}),
     "adaad+igdm": (live.adaad_igdm, "adaad", "gaussian", 0.1, {"igdm": 3}),
+    "adr": (live.adr, "adr", "uniform", 0.05,
+            {"temperature-first": 2, "temperature-last": 0.5, "lambda-first": 0.6, "lambda-last": 0.95}),
 }
+# Those that ask the student's moving average: the share of it that a step keeps.
+AVERAGED = {"adr": 0.75}
 
 
 def rate_factor(epoch):
@@ -45,7 +50,10 @@ def run(name, nudged=False):
     net, batch = plain.beginning(ARCHITECTURE), plain.BATCHES[ARCHITECTURE]
     optimiser = torch.optim.SGD(net.parameters(), lr=rate, **plain.SGD)
     generator = torch.Generator().manual_seed(0)
-    scene = live.Scene(options, EPOCHS, rate_factor)
+    average = None
+    if name in AVERAGED:
+        average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(AVERAGED[name]), use_buffers=True)
+    scene = live.Scene(options, EPOCHS, rate_factor, average)
     robust, natural = teacher(ROBUST_SEED), teacher(NATURAL_SEED)
     signs, losses, adversarials, visited, weights = plain.Signs(), [], [], [], []
     tensors = {"step0/parameters": summaries(net.parameters(), 3),
@@ -63,6 +71,8 @@ def run(name, nudged=False):
         loss, adversarial = step(scene, net, x, labels, soft, robust, natural, began, epoch, signs)
         loss.backward()
         optimiser.step()
+        if average:
+            average.update_parameters(net)
         losses.append(loss.item())
         adversarials.append(adversarial)
         weights.append(scene.weight)
@@ -72,6 +82,8 @@ def run(name, nudged=False):
             tensors[f"step{number}/parameters"] = summaries(net.parameters(), 3)
             tensors[f"step{number}/momentum"] = summaries(momentum, 3)
             tensors[f"step{number}/statistics"] = summaries(statistics(net).values(), 3)
+            if average:
+                tensors[f"step{number}/average"] = summaries(average.module.parameters(), 3)
     tensors["losses"], tensors["adversarial"] = np.array(losses), summaries(adversarials, 5)
     if step is live.mtard:
         tensors["natural-weight"] = np.array(weights)
@@ -79,6 +91,8 @@ def run(name, nudged=False):
            "start": start, "options": options, "parameters": [k for k, _ in net.named_parameters()],
            "statistics": list(statistics(net)), "gradients": signs.total, "smallest_gradient": signs.smallest,
            "smallest_relative_gradient": signs.smallest_relative, "visits": visited}
+    if average:
+        row["average"] = AVERAGED[name]
     return {f"{name}/{ARCHITECTURE}/{k}": v for k, v in tensors.items()}, row, signs
 
 

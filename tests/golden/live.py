@@ -3,8 +3,10 @@
 `soft` are a teacher's logits on the clean images, drawn as a label set would hold them; `robust` and `natural` are networks.
 `x + d` are the adversarial images and `x - d` their opposites, which nothing clamps.
 """
+import math
+
 import torch
-from torch.nn.functional import cross_entropy, log_softmax, softmax
+from torch.nn.functional import cross_entropy, log_softmax, one_hot, softmax
 
 from methods import attack, kl
 
@@ -21,14 +23,19 @@ def igdm(robust, net_plus, net_minus, x, adversarial):
 
 
 class Scene:
-    """What a step is given, and what lasts over a run."""
+    """What a step is given, and what lasts over a run: `average` is the student's moving average, where it has one."""
 
-    def __init__(self, options, epochs, rate_factor):
-        self.options, self.epochs, self.rate_factor = options, epochs, rate_factor
+    def __init__(self, options, epochs, rate_factor, average=None):
+        self.options, self.epochs, self.rate_factor, self.average = options, epochs, rate_factor, average
         self.weight, self.first = 0.5, None
 
     def ramp(self, epoch):
         return (epoch + 1) / self.epochs
+
+    def annealed(self, name, epoch):
+        """Half a cosine between two options."""
+        first, last = (self.options[f"{name}-{end}"] for end in ("first", "last"))
+        return last + (first - last) * (1 + math.cos(math.pi * epoch / self.epochs)) / 2
 
 
 def right(logits, labels):
@@ -129,3 +136,13 @@ def adaad_igdm(scene, net, x, labels, soft, robust, natural, start, epoch, seen)
     base = 0.1 * kl(robust(adversarial), hard).mean()
     added = igdm(robust, plus, minus, x, adversarial).mean()
     return base + scene.options["igdm"] * scene.ramp(epoch) * added, adversarial
+
+
+def adr(scene, net, x, labels, soft, robust, natural, start, epoch, seen):
+    with torch.no_grad():
+        said = softmax(scene.average.eval()(x) / scene.annealed("temperature", epoch), 1)
+        lacking = said.max(1).values - said.gather(1, labels[:, None])[:, 0]
+        share = (scene.annealed("lambda", epoch) - lacking).clamp(0, 1)[:, None]
+        rectified = share * said + (1 - share) * one_hot(labels, said.shape[1])
+    adversarial = attack(net, x, lambda z: cross_entropy(z, rectified, reduction="none"), start, seen, training=True)
+    return cross_entropy(net(adversarial), rectified), adversarial

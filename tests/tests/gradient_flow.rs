@@ -126,6 +126,12 @@ const EXPECTED: &[Expected] = &[
                  a constant",
     },
     Expected {
+        objective: "adr",
+        options: &[],
+        flows: &[(Adversarial, Whole)],
+        source: "yuyuwu5/ADR 0ec83e2, adr.py: the rectified label is made under no_grad; advTrainer.py forwards x' once",
+    },
+    Expected {
         objective: "trades",
         options: &[],
         flows: &[(Clean, Whole), (Adversarial, Whole), (Clean, Whole)],

@@ -8,6 +8,7 @@ mod absld;
 mod adaad;
 mod adaiad;
 mod addition;
+mod adr;
 mod ard;
 mod dpk;
 mod fair;
@@ -35,6 +36,7 @@ pub use absld::Absld;
 pub use adaad::AdaAd;
 pub use adaiad::AdaIad;
 pub use addition::{ADDITIONS, Addition, compose};
+pub use adr::Adr;
 pub use ard::Ard;
 pub use dpk::Dpk;
 pub use fair::Fairness;
@@ -77,6 +79,7 @@ pub const OBJECTIVES: &Table<Row> = &[
     &adaad::ROW,
     &adaiad::ROW,
     &snord::ROW,
+    &adr::ROW,
     &trades::ROW,
     &mart::ROW,
     &sat::ROW,
@@ -190,6 +193,7 @@ mod tests {
             "mtard",
             "saad",
             "snord",
+            "adr",
             "trades",
             "mart",
             "sat",

@@ -217,6 +217,14 @@ const PUBLISHED: &[Published] = &[
         forwards: &[Strong, Adversarial, Clean],
     },
     Published {
+        objective: "adr",
+        add: &[],
+        source: "yuyuwu5/ADR 0ec83e2, advTrainer.py, PGD-AT: model.train() alone; x' once; the average is another network",
+        epoch: 0,
+        attack: STEPS,
+        forwards: &[Adversarial],
+    },
+    Published {
         objective: "trades",
         add: &[],
         source: "yaodongyu/TRADES 9d308f1, trades.py: eval() in the attack; model(x), model(x'), model(x) again",

@@ -117,6 +117,11 @@ fn igdm_on_adaad_trains_resnet8_with_the_ramp_of_pytorch() {
 }
 
 #[test]
+fn adr_trains_resnet8_on_the_annealed_answers_of_its_own_average_as_in_pytorch() {
+    follow_live("adr");
+}
+
+#[test]
 fn mart_trains_resnet8_as_in_pytorch() {
     follow("mart", "resnet8");
 }

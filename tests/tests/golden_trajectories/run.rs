@@ -8,6 +8,7 @@ use engine::params::Precision;
 use engine::{Network, Params};
 use labels::Augment;
 use method::attack::Victim;
+use method::average::Average;
 use method::awp::Awp;
 use method::model::{self, Task};
 use method::objective::{self, Epoch, Heads};
@@ -81,6 +82,8 @@ struct Trajectory {
     /// By how much its teacher prefers an image's label.
     #[serde(default)]
     right: f64,
+    /// Share that the student's moving average keeps at each step, where the method asks it.
+    average: Option<f64>,
     /// Modules whose feature maps are compared, of the student and of the teacher.
     #[serde(default)]
     taps: Vec<String>,
@@ -212,6 +215,13 @@ pub fn agrees(moving: &Moving, golden: &Golden, place: &str, steps: usize) {
         let momentum = named(moving.sgd.velocity(), layout.trainable());
         summaries(&momentum, &golden.rows(&at("momentum"))).at_most(BOUND, &at("momentum"));
     }
+    let is_averaged = steps > 0 && moving.average.is_some();
+    assert_eq!(golden.has(&at("average")), is_averaged, "{place}: its average is compared");
+    if is_averaged {
+        let followed = moving.published();
+        let followed = named(followed.trainable(), followed.layout().trainable());
+        summaries(&followed, &golden.rows(&at("average"))).at_most(BOUND, &at("average"));
+    }
     assert_eq!(
         golden.has(&at("heads")),
         !moving.heads.is_empty(),
@@ -303,7 +313,8 @@ pub fn follow_in(name: &str, method: &str, architecture: &str) {
         seed: settings.seed,
     };
     let sgd = Sgd::new(&params, settings.momentum, settings.weight_decay);
-    let mut moving = Moving::new(params, sgd, objective.memory(settings.classes));
+    let average = row.average.map(|share| Average::new(share, &params));
+    let mut moving = Moving { average, ..Moving::new(params, sgd, objective.memory(settings.classes)) };
     moving.heads = Heads::fresh(&objective.heads(&shapes).unwrap(), settings.seed, Precision::F64);
     moving.awp = (beside == "awp").then_some(Awp { gamma: 0.005, warmup: 0 });
     let place = format!("{method}/{architecture}");
