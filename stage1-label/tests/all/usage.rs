@@ -67,7 +67,7 @@ fn slips_of_the_finger_get_a_suggestion() {
     };
     run(&[("--teachr", "x")]).fails(2, &["--teacher"]);
     run(&[("--data", "cifra10:x")]).fails(2, &["did you mean `cifar10:FOLDER`?"]);
-    run(&[("--data", "cifar10")]).fails(2, &["cifar10:FOLDER"]);
+    run(&[("--data", "parquet")]).fails(2, &["parquet:FOLDER"]);
     run(&[("--views", "plan:300")]).fails(2, &["plan:EPOCHS@SEED"]);
     run(&[("--augment", "crop4flip")]).fails(2, &["cropP+flip"]);
     run(&[("--dtype", "f64")]).fails(2, &["f16 and f32"]);

@@ -137,8 +137,9 @@ mod tests {
             (Event::start(301), 1_764_158_403.0),
         ];
         let found: Vec<u8> = events.iter().flat_map(|(event, time)| framed(&event.at(*time))).collect();
-        let found: String = found.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(found, WRITTEN);
+        let digits =
+            |byte: &u8| [byte >> 4, byte & 15].map(|half| char::from_digit(half.into(), 16).unwrap());
+        assert_eq!(found.iter().flat_map(digits).collect::<String>(), WRITTEN);
         assert_eq!(events.map(|(event, _)| event.is_of_process()), [true, false, false, true]);
     }
 
