@@ -29,9 +29,17 @@ def main():
     demo.add_argument("--out", type=Path, default=Path("rslad-demo"), help="folder for everything, made anew [default: rslad-demo]")
     args = parser.parse_args()
     out = args.out
+    if out.exists() and not out.is_dir():
+        raise SystemExit(f"error: {out} is no folder\nhint: --out FOLDER, which is made anew")
+    # The walk removes the folder first: not one that somebody stands in.
+    if out.resolve() in (Path.cwd(), *Path.cwd().parents):
+        raise SystemExit(f"error: {out} is the folder that this runs in, or one around it\nhint: --out FOLDER, which is made anew")
     if out.exists() and not (out / ".rslad-demo").exists() and any(out.iterdir()):
         raise SystemExit(f"error: {out} holds something else\nhint: --out FOLDER, which is made anew")
-    walk = subprocess.run(["bash", HERE / "demo.sh", programs(), HERE / "teacher.safetensors", out])
+    try:
+        walk = subprocess.run(["bash", HERE / "demo.sh", programs(), HERE / "teacher.safetensors", out])
+    except KeyboardInterrupt:
+        sys.exit(130)
     sys.exit(walk.returncode)
 
 

@@ -1,0 +1,52 @@
+"""`rslad demo` refuses what it may not make anew, and ends quietly when it is stopped. No program is run."""
+import contextlib
+import os
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+from unittest import mock
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from rslad import __main__ as program
+
+
+class Demo(unittest.TestCase):
+    def setUp(self):
+        scratch = tempfile.TemporaryDirectory()
+        self.addCleanup(scratch.cleanup)
+        self.folder = Path(scratch.name).resolve()
+
+    def ends(self, out, run=None):
+        """With what `rslad demo --out OUT` ends; `run` stands in place of the walk."""
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(mock.patch.object(sys, "argv", ["rslad", "demo", "--out", str(out)]))
+            stack.enter_context(mock.patch.object(program, "programs", lambda: self.folder))
+            walk = stack.enter_context(mock.patch.object(program.subprocess, "run", side_effect=run))
+            end = stack.enter_context(self.assertRaises(SystemExit))
+            program.main()
+        return end.exception.code, walk.called
+
+    def test_a_file_is_refused_and_left(self):
+        file = self.folder / "thesis.txt"
+        file.write_text("mine")
+        text, ran = self.ends(file)
+        self.assertEqual(text, f"error: {file} is no folder\nhint: --out FOLDER, which is made anew")
+        self.assertEqual((ran, file.read_text()), (False, "mine"))
+
+    def test_the_folder_that_it_runs_in_is_refused(self):
+        self.addCleanup(os.chdir, os.getcwd())
+        os.chdir(self.folder)
+        (self.folder / ".rslad-demo").touch()
+        for out in (".", "..", self.folder):
+            text, ran = self.ends(out)
+            self.assertIn("is the folder that this runs in, or one around it\nhint: ", text)
+            self.assertFalse(ran)
+
+    def test_ctrl_c_ends_with_the_code_of_the_signal(self):
+        self.assertEqual(self.ends(self.folder / "out", KeyboardInterrupt), (130, True))
+
+
+if __name__ == "__main__":
+    unittest.main()
