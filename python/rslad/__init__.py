@@ -10,7 +10,10 @@ __all__ = ["Augmentation", "LabelSet", "LabelSetError", "image_hashes", "load", 
 
 
 def load(path):
-    """A student that `distill` wrote (`student.safetensors`, `best.safetensors`), as a PyTorch module in evaluation mode."""
+    """A student that `distill` wrote (`student.safetensors`, `best.safetensors`), as a PyTorch module in evaluation mode.
+
+    Refuses a student of an ONNX graph: `rslad.zoo` has no such module.
+    """
     import json
 
     from safetensors import safe_open
@@ -19,6 +22,9 @@ def load(path):
 
     with safe_open(path, framework="pt") as file:
         said = json.loads((file.metadata() or {}).get("rslad", "null"))
+        if "graph" in (said or {}):
+            raise ValueError(f"{path}: a student of an ONNX graph, {said['architecture']}, of which there is no module here\n"
+                             "hint: `distill export RUN --to torch` writes one")
         values = {name: file.get_tensor(name) for name in file.keys()}
     if said is None:
         raise ValueError(f"{path}: does not say its architecture\nhint: zoo.build(NAME).load_state_dict(..) loads it")

@@ -20,7 +20,7 @@ try:
     import torch
     from pyarrow import parquet
     from PIL import Image
-    from safetensors.torch import load_file
+    from safetensors.torch import load_file, save_file
 
     import rslad
     from rslad.torch import Views, rslad_attack, rslad_loss
@@ -98,6 +98,19 @@ class Training(unittest.TestCase):
         self.assertEqual((len(views.held_out), len(views.sampler)), (100, IMAGES - 100))
         whole = [p for p in Views(self.folder / "labels", digits(IMAGES), 7, holdout=0).sampler if p not in views.held_out]
         self.assertEqual(list(views.sampler), whole)
+
+
+class Students(unittest.TestCase):
+    def test_a_student_of_an_onnx_graph_is_refused_with_what_gives_its_module(self):
+        said = {"architecture": "onnx:30eeb702915c", "input": [1, 28, 28], "classes": 10, "graph": {}}
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "student.safetensors"
+            save_file({"fc.weight": torch.zeros(10, 784)}, file, {"rslad": json.dumps(said)})
+            with self.assertRaises(ValueError) as refused:
+                rslad.load(file)
+        text = str(refused.exception)
+        self.assertTrue(text.startswith(f"{file}: a student of an ONNX graph, onnx:30eeb702915c"), text)
+        self.assertTrue(text.endswith("hint: `distill export RUN --to torch` writes one"), text)
 
 
 if __name__ == "__main__":
