@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use cli::{MachineArgs, Stop, note, warn, whole};
+use data::DatasetSpec;
 use method::attack;
 
 use self::measure::{Measured, Measuring};
@@ -138,9 +139,9 @@ fn measured(
     }
 }
 
-/// A data set of the same kind in another place.
+/// How a data set of the same kind is named.
 fn example(data: &str) -> String {
-    data.split_once(':').map_or_else(|| data.to_owned(), |(kind, _)| format!("{kind}:FOLDER"))
+    data.parse::<DatasetSpec>().map_or_else(|_| data.to_owned(), |spec| spec.row().form.to_owned())
 }
 
 fn refuse_place(path: &Path) -> Result<(), RunError> {
@@ -152,4 +153,22 @@ fn refuse_place(path: &Path) -> Result<(), RunError> {
         "--out {}: there is a file that is no report\nhint: name another file, or move what is there",
         path.display()
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_data_set_elsewhere_is_named_as_its_table_does() {
+        for (data, form) in [
+            ("npz:a/digits.npz", "npz:FILE"),
+            ("cifar10-c:a/b/fog@3", "cifar10-c:FOLDER/fog@S"),
+            ("imagefolder:signs@32", "imagefolder:DIR@N"),
+            ("cifar10:C", "cifar10:FOLDER"),
+            ("sample", "sample"),
+        ] {
+            assert_eq!(example(data), form);
+        }
+    }
 }

@@ -149,11 +149,9 @@ fn images_that_are_gone_leave_a_page_and_another_file_is_not_written_over() {
     let said = scene.run(&["report", "run"]).succeeds();
     assert!(said.stderr.contains("not measured"), "{}", said.stderr);
     let page = page(&scene, "run/report.html");
-    assert!(
-        texts(&page, "code").contains(&"distill report run --data npz:FOLDER"),
-        "{:?}",
-        texts(&page, "code")
-    );
+    let form = data::DATASETS.iter().find(|row| row.name == "npz").unwrap().form;
+    let command = format!("distill report run --data {form}");
+    assert!(texts(&page, "code").contains(&command.as_str()), "{:?}", texts(&page, "code"));
     std::fs::write(scene.path("thesis.html"), "<p>mine").unwrap();
     scene.run(&["report", "run", "--out", "thesis.html"]).refused(2, &["thesis.html", "no report", "hint:"]);
     scene.run(&["report", "run", "--attack", "paper"]).refused(2, &["--attack paper", "one attack", "hint:"]);
