@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use method::eval::{Evidence, Report};
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::figure::{Against, Figure};
 use crate::error::RunError;
@@ -15,6 +16,8 @@ pub struct Judgements {
     pub evaluations: Vec<Evaluation>,
     /// Evaluations in the run's folder that are of other weights: of another epoch, or of what lay here before.
     pub of_others: Vec<PathBuf>,
+    /// Evaluations of that student that are cut short or otherwise not to be read.
+    pub damaged: Vec<PathBuf>,
 }
 
 /// An evaluation, and where it was read.
@@ -36,7 +39,7 @@ enum Written {
 
 impl Judgements {
     /// Looks for JSON files of evaluations in the folder, in the folders in it, and beside it. Parts of an evaluation are
-    /// none; what is no evaluation is passed over.
+    /// none; what is no evaluation is passed over, and what was one is said to be damaged.
     pub fn find(folder: &Path, student: &str) -> Result<Self, RunError> {
         let mut found = Self::default();
         let inside = json_files(folder);
@@ -64,7 +67,12 @@ impl Judgements {
         let reports = match serde_json::from_slice(text) {
             Ok(Written::One(report)) => vec![*report],
             Ok(Written::Several { reports }) => reports,
-            Err(_) => return Ok(true),
+            Err(_) => {
+                if is_damaged(text, student) {
+                    self.damaged.push(file.into());
+                }
+                return Ok(true);
+            }
         };
         let mut is_of_student = false;
         for evidence in reports.into_iter().filter(|evidence| evidence.setting.weights_blake3 == student) {
@@ -98,6 +106,14 @@ impl Judgements {
         let is_other = |figure: &Figure| figure.against.as_ref().is_some_and(|against| against != own);
         figures.sort_by_key(|figure| (figure.against.is_some(), figure.is_upper_bound, is_other(figure)));
         figures
+    }
+}
+
+/// Whether text that is no evaluation was one of this student: other programs' files do not say its digest so.
+fn is_damaged(text: &[u8], student: &str) -> bool {
+    match serde_json::from_slice::<Value>(text) {
+        Ok(value) => value["weights_blake3"] == student,
+        Err(_) => text.windows(student.len()).any(|part| part == student.as_bytes()),
     }
 }
 

@@ -137,6 +137,25 @@ fn evaluations_of_other_weights_are_left_out_and_damaged_ones_refused() {
 }
 
 #[test]
+fn an_evaluation_cut_short_is_said_to_be_left_out() {
+    let scene = scene();
+    for file in ["runs/sat/pgd.json", "runs/plain.json"] {
+        let whole = std::fs::read_to_string(scene.path(file)).unwrap();
+        let weights = whole.find("weights_blake3").unwrap();
+        std::fs::write(scene.path(file), &whole[..weights + 100]).unwrap();
+    }
+    let compared = compared(&scene);
+    let notes = compared["notes"].to_string();
+    for note in ["sat: runs/sat/pgd.json: a damaged", "plain: runs/plain.json: a damaged"] {
+        assert!(notes.contains(&format!("{note} evaluation, left out")), "{notes}");
+    }
+    assert_eq!(compared["notes"].as_array().unwrap().len(), 2, "each is of its own run alone");
+    scene.run(&["report", "runs/sat", "--images", "0"]).succeeds();
+    let page = std::fs::read_to_string(scene.path("runs/sat/report.html")).unwrap();
+    assert!(page.contains("runs/sat/pgd.json: a damaged evaluation, left out."));
+}
+
+#[test]
 fn a_run_that_is_not_judged_or_not_done_is_shown_with_what_to_run() {
     let scene = Scene::new();
     scene.train("<script>", &["--epochs", "1"]).succeeds();

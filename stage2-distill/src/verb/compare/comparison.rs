@@ -166,6 +166,9 @@ fn notes(accounts: &[&Account], runs: &[Side], attacks: &[Column]) -> Vec<String
         if let Some(other) = account.judgements.of_others.first() {
             notes.push(format!("{name}: {} is of other weights and left out", other.display()));
         }
+        for file in &account.judgements.damaged {
+            notes.push(format!("{name}: {}: a damaged evaluation, left out", file.display()));
+        }
     }
     for column in attacks {
         let found: Vec<&Found> = runs.iter().filter_map(|run| run.figure(column)).collect();

@@ -24,13 +24,17 @@ fn evaluation(told: &Told) -> Html {
     let account = &told.account;
     let mut part = tables::evaluation(told);
     if part.is_empty() {
-        return Html::missing("Nobody has judged this student yet.", account.judge_command());
+        part = Html::missing("Nobody has judged this student yet.", account.judge_command());
+    } else {
+        part.push(Html::remark(
+            "Intervals are Wilson's of 95 %: what so many images can tell of endless ones. Robust accuracy is what the standard evaluation leaves; every other attack is an upper bound of it.",
+        ));
     }
-    part.push(Html::remark(
-        "Intervals are Wilson's of 95 %: what so many images can tell of endless ones. Robust accuracy is what the standard evaluation leaves; every other attack is an upper bound of it.",
-    ));
     for file in &account.judgements.of_others {
         part.push(Html::remark(format!("{} is of other weights and left out.", file.display())));
+    }
+    for file in &account.judgements.damaged {
+        part.push(Html::remark(format!("{}: a damaged evaluation, left out.", file.display())));
     }
     part
 }
