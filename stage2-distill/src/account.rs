@@ -109,14 +109,35 @@ impl Account {
         self.judgements.figures(&self.ball())
     }
 
-    /// Whether its log has its last epoch.
-    pub fn is_done(&self) -> bool {
-        self.log.epochs_done() == self.config.epochs
+    /// How many epochs were done. None where lines of its log could not be read, or where there is a student and no log:
+    /// unless its last epoch is there.
+    pub fn epochs_done(&self) -> Option<usize> {
+        let done = self.log.epochs_done();
+        let is_lost = self.log.unreadable > 0 || (self.log.is_empty() && self.student.is_some());
+        (done == self.config.epochs || !is_lost).then_some(done)
     }
 
     /// Epochs done of those asked for, as `3 of 4`.
     pub fn progress(&self) -> String {
-        format!("{} of {}", self.log.epochs_done(), self.config.epochs)
+        let done = self.epochs_done().map_or_else(|| "an unknown number".into(), |done| done.to_string());
+        format!("{done} of {}", self.config.epochs)
+    }
+
+    /// What its log does not say: a sentence; none of a run whose log is whole to its last epoch.
+    pub fn lacks(&self) -> Option<String> {
+        let lost = match self.log.unreadable {
+            0 => None,
+            1 => Some("1 line of metrics.jsonl could not be read".to_owned()),
+            count => Some(format!("{count} lines of metrics.jsonl could not be read")),
+        };
+        match self.epochs_done() {
+            Some(done) if done == self.config.epochs => lost,
+            Some(_) => Some(format!("{} epochs done; its figures are not its last", self.progress())),
+            None => {
+                let why = lost.unwrap_or_else(|| "its log is gone".into());
+                Some(format!("{why}: how far it came is not known"))
+            }
+        }
     }
 
     /// The command that measures what is to be published as robust accuracy, and leaves it where it is found.

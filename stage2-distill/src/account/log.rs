@@ -69,6 +69,11 @@ impl Log {
         log
     }
 
+    /// Whether no line of it could be read.
+    pub fn is_empty(&self) -> bool {
+        self.epochs.is_empty() && self.steps.is_empty()
+    }
+
     /// How many epochs were done.
     pub fn epochs_done(&self) -> usize {
         self.epochs.last().map_or(0, |line| line.epoch)

@@ -156,6 +156,33 @@ fn an_evaluation_cut_short_is_said_to_be_left_out() {
 }
 
 #[test]
+fn a_run_whose_log_is_gone_or_damaged_is_not_called_unfinished() {
+    let scene = Scene::new();
+    scene.train("run", &["--epochs", "1"]).succeeds();
+    let notes = || {
+        let said = scene.run(&["compare", "run", "--json"]).succeeds().stdout;
+        let compared: Value = serde_json::from_str(&said).unwrap();
+        (compared["runs"][0]["epochs"].clone(), compared["notes"].clone())
+    };
+    let log = scene.path("run/metrics.jsonl");
+    let whole = std::fs::read_to_string(&log).unwrap();
+    assert_eq!(notes(), (json!(1), json!([])));
+    std::fs::write(&log, format!("{{\"lo\n{whole}")).unwrap();
+    assert_eq!(notes(), (json!(1), json!(["run: 1 line of metrics.jsonl could not be read"])));
+    std::fs::write(&log, "{\"epoch\":1,\"loss\":null,\"step\":3}\n{\"lo").unwrap();
+    let unread = "run: 2 lines of metrics.jsonl could not be read: how far it came is not known";
+    assert_eq!(notes(), (Value::Null, json!([unread])));
+    let gone = "run: its log is gone: how far it came is not known";
+    std::fs::write(&log, "").unwrap();
+    assert_eq!(notes(), (Value::Null, json!([gone])));
+    std::fs::remove_file(&log).unwrap();
+    assert_eq!(notes(), (Value::Null, json!([gone])));
+    scene.run(&["report", "run", "--images", "0"]).succeeds();
+    let page = std::fs::read_to_string(scene.path("run/report.html")).unwrap();
+    assert!(page.contains(gone) && !page.contains("No step was logged yet"));
+}
+
+#[test]
 fn a_run_that_is_not_judged_or_not_done_is_shown_with_what_to_run() {
     let scene = Scene::new();
     scene.train("<script>", &["--epochs", "1"]).succeeds();

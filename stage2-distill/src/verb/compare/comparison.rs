@@ -39,8 +39,8 @@ pub struct Side {
     pub folder: String,
     /// What was asked of it.
     pub settings: Config,
-    /// Epochs done.
-    pub epochs: usize,
+    /// Epochs done; none where its log does not say.
+    pub epochs: Option<usize>,
     /// Epoch losses, the last one.
     pub loss: Option<f64>,
     /// Minutes of training steps.
@@ -101,7 +101,7 @@ impl Side {
             name: account.name.clone(),
             folder: account.folder.display().to_string(),
             settings: account.config.clone(),
-            epochs: account.log.epochs_done(),
+            epochs: account.epochs_done(),
             loss: account.log.epochs.last().map(|line| line.loss),
             minutes: account.log.seconds() / 60.0,
             student_blake3: account.student.as_ref().map(|student| student.blake3.clone()),
@@ -157,9 +157,7 @@ fn notes(accounts: &[&Account], runs: &[Side], attacks: &[Column]) -> Vec<String
     let mut notes = Vec::new();
     for account in accounts {
         let name = &account.name;
-        if !account.is_done() {
-            notes.push(format!("{name}: {} epochs done; its figures are not its last", account.progress()));
-        }
+        notes.extend(account.lacks().map(|what| format!("{name}: {what}")));
         if account.student.is_none() {
             notes.push(format!("{name}: no student yet; one is there after the first epoch"));
         }

@@ -56,7 +56,12 @@ fn against_eps(told: &Told) -> Html {
 
 fn training(told: &Told) -> Html {
     let account = &told.account;
-    if account.log.epochs.is_empty() && account.log.steps.is_empty() {
+    if account.log.is_empty() {
+        if account.epochs_done().is_none() {
+            return Html::paragraph(
+                account.lacks().map_or_else(String::new, |what| format!("{}: {what}.", account.name)),
+            );
+        }
         let run = cli::quoted(&account.folder.display().to_string());
         let command = format!("distill train --config {run}/config.toml --out {run}");
         return Html::missing("No step was logged yet.", command);
