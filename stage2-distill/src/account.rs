@@ -47,6 +47,8 @@ pub struct Student {
     pub file: PathBuf,
     /// Its BLAKE3, by which evaluations are known to be of it.
     pub blake3: String,
+    /// What is wrong with the file, where something is: nothing can be run with it.
+    pub damage: Option<String>,
 }
 
 impl Account {
@@ -140,6 +142,11 @@ impl Account {
         }
     }
 
+    /// What is wrong with its student's file, where something is.
+    pub fn damage(&self) -> Option<&str> {
+        self.student.as_ref()?.damage.as_deref()
+    }
+
     /// The command that measures what is to be published as robust accuracy, and leaves it where it is found.
     pub fn judge_command(&self) -> String {
         let file = self.folder.join("autoattack.json");
@@ -152,7 +159,12 @@ impl Student {
     fn of(folder: &Path) -> Result<Self, RunError> {
         let file = trained::find(folder)?.student;
         let bytes = std::fs::read(&file).map_err(cli::Error::io("read", &file))?;
-        Ok(Self { blake3: blake3::hash(&bytes).to_string(), file })
+        let problem = weights::Checkpoint::open(&bytes).err().map(|problem| problem.to_string());
+        let damage = problem.map(|text| {
+            let what = text.lines().next().unwrap_or_default();
+            format!("{} is damaged: {what}", file.display())
+        });
+        Ok(Self { blake3: blake3::hash(&bytes).to_string(), file, damage })
     }
 }
 

@@ -183,6 +183,28 @@ fn a_run_whose_log_is_gone_or_damaged_is_not_called_unfinished() {
 }
 
 #[test]
+fn a_student_cut_short_is_said_to_be_damaged_and_not_to_be_judged() {
+    let scene = Scene::new();
+    scene.train("run", &["--epochs", "1", "--holdout", "0"]).succeeds();
+    let student = scene.student("run");
+    for kept in [student.len() - 1, 100, 0] {
+        std::fs::write(scene.path("run/student.safetensors"), &student[..kept]).unwrap();
+        let compared: Value =
+            serde_json::from_str(&scene.run(&["compare", "run", "--json"]).succeeds().stdout).unwrap();
+        let notes = compared["notes"].as_array().unwrap();
+        assert_eq!(notes.len(), 1, "{notes:?}");
+        assert!(
+            notes[0].as_str().unwrap().starts_with("run: run/student.safetensors is damaged: "),
+            "{notes:?}"
+        );
+        assert_eq!(compared["runs"][0]["to_judge"], Value::Null);
+    }
+    scene.run(&["report", "run", "--images", "0"]).succeeds();
+    let page = std::fs::read_to_string(scene.path("run/report.html")).unwrap();
+    assert!(page.contains("run/student.safetensors is damaged: "));
+}
+
+#[test]
 fn a_run_that_is_not_judged_or_not_done_is_shown_with_what_to_run() {
     let scene = Scene::new();
     scene.train("<script>", &["--epochs", "1"]).succeeds();

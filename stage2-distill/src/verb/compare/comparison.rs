@@ -49,7 +49,7 @@ pub struct Side {
     pub student_blake3: Option<String>,
     /// Its figures.
     pub figures: Vec<Found>,
-    /// The command that would measure its robust accuracy; none where that is known.
+    /// The command that would measure its robust accuracy; none where that is known, or where its student cannot be read.
     pub to_judge: Option<String>,
 }
 
@@ -96,6 +96,7 @@ impl Column {
 impl Side {
     fn of(account: &Account) -> Self {
         let figures = account.figures();
+        let is_whole = account.student.is_some() && account.damage().is_none();
         let is_judged = figures.iter().any(Figure::is_publishable);
         Self {
             name: account.name.clone(),
@@ -106,7 +107,7 @@ impl Side {
             minutes: account.log.seconds() / 60.0,
             student_blake3: account.student.as_ref().map(|student| student.blake3.clone()),
             figures: figures.iter().map(Found::of).collect(),
-            to_judge: (account.student.is_some() && !is_judged).then(|| account.judge_command()),
+            to_judge: (is_whole && !is_judged).then(|| account.judge_command()),
         }
     }
 
@@ -161,6 +162,7 @@ fn notes(accounts: &[&Account], runs: &[Side], attacks: &[Column]) -> Vec<String
         if account.student.is_none() {
             notes.push(format!("{name}: no student yet; one is there after the first epoch"));
         }
+        notes.extend(account.damage().map(|damage| format!("{name}: {damage}")));
         if let Some(other) = account.judgements.of_others.first() {
             notes.push(format!("{name}: {} is of other weights and left out", other.display()));
         }

@@ -37,6 +37,10 @@ pub(super) fn of(told: &Told) -> Html {
     if account.student.is_none() {
         return lead;
     }
+    if let Some(damage) = account.damage() {
+        lead.push(Html::element("p", &[("class", "finding")], format!("{damage}.")));
+        return lead;
+    }
     if published(told, &figures).is_none() {
         lead.push(Html::missing(
             "Robust accuracy is what AutoAttack leaves, and no evaluation says it. Figures of other attacks only bound it from above.",
