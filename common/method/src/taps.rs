@@ -64,8 +64,15 @@ fn one(network: &Network, name: &str) -> Result<NodeId, TapError> {
     let architecture = || network.architecture().to_owned();
     let Some(node) = network.module(name) else {
         let stages = network.stages();
-        let known = if stages.len() < 2 { blocks(network) } else { stages };
-        let hint = Unknown::new("module", name, known.iter().copied()).hint().into();
+        let mut known = if stages.len() < 2 { blocks(network) } else { stages };
+        if known.is_empty() {
+            known = maps(network);
+        }
+        let hint = if known.is_empty() {
+            "hint: none of its modules gives a map: choose another network".into()
+        } else {
+            Unknown::new("module", name, known.iter().copied()).hint().into()
+        };
         return Err(TapError::Unknown { architecture: architecture(), name: name.into(), hint });
     };
     match network.node(node).shape {
@@ -83,6 +90,21 @@ fn blocks(network: &Network) -> Vec<&str> {
         let Some((end, _)) = node.name.match_indices('.').nth(1) else { continue };
         if !found.contains(&&node.name[..end]) {
             found.push(&node.name[..end]);
+        }
+    }
+    found
+}
+
+/// The modules one name deep that give maps, as `conv2`: what a network without blocks has.
+fn maps(network: &Network) -> Vec<&str> {
+    let mut found = Vec::new();
+    let gives_a_map = |name: &str| {
+        network.module(name).is_some_and(|id| matches!(network.node(id).shape, Shape::Map { .. }))
+    };
+    for node in network.nodes().iter().filter(|node| !node.inputs.is_empty()) {
+        let name = node.name.split('.').next().unwrap_or_default();
+        if !found.contains(&name) && gives_a_map(name) {
+            found.push(name);
         }
     }
     found
@@ -137,6 +159,10 @@ mod tests {
         assert!(error.starts_with("resnet8 has no module `layer4`") && error.contains("layer3"), "{error}");
         let error = find(&network("mobilenet-v2"), ["layers.17"]).unwrap_err().to_string();
         assert!(error.contains("did you mean `layers.1") && error.lines().count() == 2, "{error}");
+        let error = find(&network("tiny-cnn"), ["nosuch"]).unwrap_err().to_string();
+        assert!(error.contains("hint: known: conv1, ") && error.contains("conv2"), "{error}");
+        let error = find(&network("fc"), ["nosuch"]).unwrap_err().to_string();
+        assert!(error.ends_with("hint: none of its modules gives a map: choose another network"), "{error}");
         let error = find(&network("resnet8"), ["linear"]).unwrap_err().to_string();
         assert!(error.contains("10 features and no map\nhint: tap what comes before"), "{error}");
     }
