@@ -41,6 +41,13 @@ pub(super) fn choose(
             taps.teacher.len()
         )));
     }
+    let pair = |place: usize| (taps.student[place], taps.teacher[place]);
+    if (0..taps.student.len()).any(|place| (0..place).any(|before| pair(before) == pair(place))) {
+        let twice = given.iter().filter_map(|(names, _)| names.as_deref()).collect::<Vec<_>>().join(" and ");
+        return Err(RunError::Refused(format!(
+            "taps: {twice} compares the same two maps twice\nhint: name each module once"
+        )));
+    }
     Ok(taps)
 }
 
@@ -106,6 +113,12 @@ mod tests {
         assert!(text.starts_with("teacher-taps: wrn-10-1 has no module `layer3`"), "{text}");
         let text = refused([Some("layer3"), Some("layer3,layer2")], "resnet8", "resnet8");
         assert!(text.contains("1 modules of the student and 2 of the teacher\u{20}"), "{text}");
+        for twice in [Some("layer3,layer3"), Some("layer3, layer2,layer3")] {
+            let text = refused([twice, None], "resnet8", "resnet20");
+            assert!(text.contains("compares the same two maps twice\nhint: name each module once"), "{text}");
+        }
+        // One map of the student may learn from two of the teacher's.
+        assert!(chosen([Some("layer3,layer3"), Some("layer3,layer2")], "resnet8", "resnet20").is_ok());
         let config = Config { objective: "rslad".into(), taps: Some("layer3".into()), ..Config::default() };
         let error = choose(&config, &Needs::cached_labels(), &network("resnet8"), None).unwrap_err();
         let text = error.to_string();
