@@ -129,6 +129,8 @@ pub fn shapes(network: &Network, taps: &[NodeId]) -> Vec<MapShape> {
 
 #[cfg(test)]
 mod tests {
+    use engine::graph::{Builder, Op};
+
     use super::*;
     use crate::model::{self, Task};
 
@@ -161,7 +163,10 @@ mod tests {
         assert!(error.contains("did you mean `layers.1") && error.lines().count() == 2, "{error}");
         let error = find(&network("tiny-cnn"), ["nosuch"]).unwrap_err().to_string();
         assert!(error.contains("hint: known: conv1, ") && error.contains("conv2"), "{error}");
-        let error = find(&network("fc"), ["nosuch"]).unwrap_err().to_string();
+        let (mut b, x) = Builder::new([3, 32, 32]);
+        let x = b.node("flatten", Op::Flatten, &[x]).unwrap();
+        b.linear("linear", 10, x).unwrap();
+        let error = find(&b.finish("flat").unwrap(), ["nosuch"]).unwrap_err().to_string();
         assert!(error.ends_with("hint: none of its modules gives a map: choose another network"), "{error}");
         let error = find(&network("resnet8"), ["linear"]).unwrap_err().to_string();
         assert!(error.contains("10 features and no map\nhint: tap what comes before"), "{error}");
