@@ -143,12 +143,14 @@ fn dpk_on_kd_trains_resnet8_and_its_heads_as_in_pytorch() {
 }
 
 #[test]
+#[ignore = "minutes: `cargo test --workspace --test golden_trajectories -- --ignored`"]
 fn dpk_on_rslad_trains_resnet8_and_its_heads_as_in_pytorch() {
     follow_in("dpk", "rslad+dpk", "resnet8");
 }
 
 /// Its clean forward is there for the maps alone, and moves the running statistics after the adversarial one.
 #[test]
+#[ignore = "minutes: `cargo test --workspace --test golden_trajectories -- --ignored`"]
 fn dpk_on_sat_trains_resnet8_and_its_heads_as_in_pytorch() {
     follow_in("dpk", "sat+dpk", "resnet8");
 }
