@@ -33,7 +33,9 @@
 //! assert_eq!(pass.logits.to_vec2::<f32>()?, [[6.25]]);
 //! let seed = Tensor::ones((1, 1), candle_core::DType::F32, &Device::Cpu)?;
 //! let gradient = engine.backward(pass.tape, &[Some(seed)], None)?.expect("it was asked for");
-//! assert_eq!(gradient.flatten_all()?.to_vec1::<f32>()?[..2], [0.25, 0.375]);
+//! let gradient = gradient.flatten_all()?.to_vec1::<f32>()?;
+//! // A corner is in four windows of sixteen, its neighbour in six. Fast convolutions round.
+//! assert!((gradient[0] - 0.25).abs() < 1e-6 && (gradient[1] - 0.375).abs() < 1e-6);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
