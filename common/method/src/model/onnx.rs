@@ -17,6 +17,7 @@ mod error;
 mod evaluate;
 mod joining;
 mod linear;
+mod outline;
 mod pooling;
 mod quantise;
 mod shaping;
