@@ -191,7 +191,8 @@ pub fn bench(bench: &Bench) -> Result<Timing, RunError> {
     cli::refuse_too_large(bench.engine, &[(&network, work)], bench.batch)?;
     // What a card's units could do is not measured here.
     let on_processor = bench.engine.hardware().room.is_none();
-    let peak_gflops = on_processor.then(|| engine::peak_gflops(bench.threads));
+    let isa = bench.engine.name().strip_prefix("cpu-").and_then(|set| set.parse().ok());
+    let peak_gflops = on_processor.then(|| engine::peak_gflops(bench.threads, isa));
     let params = model::initialise(&network, row.init, 0, Precision::F32);
     let macs = cost::network(&network).macs as f64 * bench.batch as f64;
     let mut gathering = Vec::new();

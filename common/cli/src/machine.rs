@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use clap::Args;
-use engine::{Engine, EngineError, Kind, Network, Start, Storage, Work};
+use engine::{Engine, EngineError, InstructionSet, Kind, Network, Start, Storage, Work};
 
 use crate::{note, warn, whole};
 
@@ -23,6 +23,9 @@ pub struct MachineArgs {
     /// What runs the networks: cpu, cuda (an NVIDIA GPU; cuda:1 is the second), auto [default: cpu]
     #[arg(long = "device", global = true, display_order = 901, value_name = "NAME", alias = "engine")]
     pub engine: Option<Kind>,
+    /// The processor's instruction set, for tests and comparisons: avx512, avx2, neon or portable
+    #[arg(long, global = true, hide = true, value_name = "NAME")]
+    pub isa: Option<InstructionSet>,
     /// How a GPU labels (default f32), or attacks and trains (default bf16): f32, tf32, bf16, f16. Verdicts stay f32
     #[arg(long, global = true, display_order = 902, value_name = "NAME")]
     pub precision: Option<Storage>,
@@ -49,7 +52,7 @@ impl MachineArgs {
     /// The machine, with the usual engine where none was asked for.
     pub fn machine(&self) -> Machine {
         let engine = self.engine.unwrap_or_default();
-        Machine { engine, threads: self.threads(), precision: self.precision }
+        Machine { engine, threads: self.threads(), isa: self.isa, precision: self.precision }
     }
 }
 
@@ -60,6 +63,8 @@ pub struct Machine {
     pub engine: Kind,
     /// Its threads; no result depends on them.
     pub threads: usize,
+    /// The processor's instruction set, where somebody chose.
+    pub isa: Option<InstructionSet>,
     /// How a GPU computes, where somebody chose.
     pub precision: Option<Storage>,
 }
@@ -77,12 +82,12 @@ impl Machine {
     }
 
     fn started(self, exact_conv: bool, answers: bool) -> Result<Box<dyn Engine>, EngineError> {
-        let Self { threads, precision, .. } = self;
+        let Self { threads, isa, precision, .. } = self;
         let (engine, why) = self.engine.choose();
         if let Some(why) = why {
             note(format_args!("--device auto is {why}"));
         }
-        let engine = engine.start(&Start { threads, exact_conv, answers, precision, ordinal: 0 })?;
+        let engine = engine.start(&Start { threads, exact_conv, answers, isa, precision, ordinal: 0 })?;
         let hardware = engine.hardware();
         if precision.is_none() && hardware.precision != Storage::F32.name() {
             warn(format_args!(

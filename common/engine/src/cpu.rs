@@ -1,4 +1,4 @@
-//! The fast CPU engine: any network, f32, on AVX-512, AVX2 or plain Rust, whatever the machine has.
+//! The fast CPU engine: any network, f32, on AVX-512, AVX2, NEON or plain Rust, whatever the machine has.
 //!
 //! A [`plan`](crate::plan) of instructions over slots of memory gets its kernels ([`planned`]), and a thread takes a few
 //! images at a time through as many instructions as it can ([`run`]). Convolutions are Winograd's where they
@@ -36,9 +36,10 @@ use crate::graph::{Network, NodeId};
 use crate::images::Images;
 use crate::params::{Arena, Layout, Params, Precision, Role, Values};
 pub use peak::peak_gflops;
+pub use vector::simd::InstructionSet;
 
 use crate::plan::{Moments, Norm as NormStep, Plan, Program};
-use kernel::choice::Precise;
+use kernel::choice::{FEW_IMAGES, Precise};
 use pack::{NormState, Packed};
 use planned::Planned;
 use run::{Caller, Run, Workspace};
@@ -49,7 +50,13 @@ use vector::simd::Isa;
 pub(crate) static ROW: EngineRow = EngineRow {
     name: "cpu",
     summary: "the fast one, in f32, with AVX-512 or AVX2 where the machine has them",
-    start: |start| Ok(Box::new(Cpu::new(start.threads)?.exact_conv(start.exact_conv))),
+    start: |start| {
+        let engine = match start.isa {
+            Some(set) => Cpu::of(set, start.threads)?,
+            None => Cpu::new(start.threads)?,
+        };
+        Ok(Box::new(engine.exact_conv(start.exact_conv)))
+    },
 };
 
 /// The fast CPU engine. Holds a thread pool, the plans of the networks it has seen, their packed weights and the
@@ -128,6 +135,11 @@ impl Cpu {
     /// An engine that runs on this many threads.
     pub fn new(threads: usize) -> Result<Self, EngineError> {
         Self::on(Isa::detect(), threads)
+    }
+
+    /// The same with the kernels of one instruction set, for tests and comparisons; refused where the machine lacks it.
+    pub fn of(set: InstructionSet, threads: usize) -> Result<Self, EngineError> {
+        Self::on(Isa::of(set).ok_or(EngineError::InstructionSet { set: set.name() })?, threads)
     }
 
     fn on(isa: Isa, threads: usize) -> Result<Self, EngineError> {
@@ -221,6 +233,8 @@ impl Cpu {
         taps: &[NodeId],
     ) -> Result<Pass, EngineError> {
         let count = check_forward(network, params, images, norm, taps)?;
+        let few = norm == Norm::Batch && count <= FEW_IMAGES && precise == Precise::No;
+        let precise = if few { Precise::NoForFew } else { precise };
         if params.precision() != Precision::F32 {
             return Err(EngineError::NotInPrecision { engine: self.name(), precision: "f64" });
         }

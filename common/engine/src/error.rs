@@ -37,6 +37,8 @@ pub enum EngineError {
         "precision {precision} is for GPUs, and the device is {engine}\nhint: leave it out (a file's too), or choose --device cuda"
     )]
     Precisions { engine: &'static str, precision: &'static str },
+    #[error("this processor has no {set}\nhint: leave --isa out: the best that it has is taken")]
+    InstructionSet { set: &'static str },
     #[error(transparent)]
     Device(Box<crate::cuda::DeviceError>),
     #[error(transparent)]

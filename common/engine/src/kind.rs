@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use names::{Table, Unknown};
 
+use crate::cpu::InstructionSet;
 use crate::cuda::{self, DeviceError, Storage};
 use crate::engine::{Engine, EngineRow};
 use crate::error::EngineError;
@@ -36,6 +37,8 @@ pub struct Start {
     pub exact_conv: bool,
     /// Whether it is started for answers alone, forwards that keep nothing: labels.
     pub answers: bool,
+    /// Whose kernels the processor runs, where somebody chose; else the best that it has.
+    pub isa: Option<InstructionSet>,
     /// How a GPU stores maps, where somebody chose: in attacks and training, or in `answers`. What is judged by stays f32.
     pub precision: Option<Storage>,
     /// Which GPU, counted from 0.
@@ -130,7 +133,8 @@ impl From<DeviceError> for EngineError {
 mod tests {
     use super::*;
 
-    const START: Start = Start { threads: 1, exact_conv: false, answers: false, precision: None, ordinal: 0 };
+    const START: Start =
+        Start { threads: 1, exact_conv: false, answers: false, isa: None, precision: None, ordinal: 0 };
 
     #[test]
     fn every_engine_is_found_by_its_name_and_starts_or_says_that_there_is_no_gpu() {

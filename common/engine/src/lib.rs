@@ -53,7 +53,7 @@ mod plan;
 pub mod process;
 pub mod reference;
 
-pub use cpu::{Cpu, peak_gflops};
+pub use cpu::{Cpu, InstructionSet, peak_gflops};
 pub use cuda::{Cuda, Demand, DeviceError, Footprint, Room, Storage, Work};
 pub use engine::{
     Ascent, AttackLoss, BatchStats, Descent, Engine, EngineRow, Hardware, Keep, Norm, Pass, Tape,

@@ -5,6 +5,7 @@ mod attacks;
 mod elsewhere;
 mod gradients;
 mod independence;
+mod registers;
 mod small;
 mod statistics;
 mod steps;

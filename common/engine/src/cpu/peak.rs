@@ -4,11 +4,12 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 
-use super::vector::simd::{Isa, Kernel, LANES, Simd};
+use super::vector::simd::{InstructionSet, Isa, Kernel, Simd};
 
-/// GFLOP/s (two per multiply-add) that this many threads reach together on registers alone, measured now.
-pub fn peak_gflops(threads: usize) -> f64 {
-    let isa = Isa::detect();
+/// GFLOP/s (two per multiply-add) that this many threads reach together on registers alone, measured now, with the best
+/// instruction set there is or the one that somebody chose and the machine has.
+pub fn peak_gflops(threads: usize, set: Option<InstructionSet>) -> f64 {
+    let isa = set.and_then(Isa::of).unwrap_or_else(Isa::detect);
     let each = |_| isa.run(Chains);
     match crate::process::pool(threads) {
         // Two rounds: the first wakes the cores.
@@ -27,8 +28,7 @@ impl Kernel for Chains {
 
     #[inline(always)]
     fn run<S: Simd>(self) -> f64 {
-        // Under AVX2 a vector is two of 16 registers: half as many vectors are as many chains.
-        if S::PANEL > 2 { gflops::<S, 12>() } else { gflops::<S, 6>() }
+        gflops::<S, 12>()
     }
 }
 
@@ -45,5 +45,5 @@ fn gflops<S: Simd, const CHAINS: usize>() -> f64 {
     }
     let seconds = began.elapsed().as_secs_f64();
     std::hint::black_box(&mut sums);
-    (ROUNDS * CHAINS * LANES * 2) as f64 / seconds / 1e9
+    (ROUNDS * CHAINS * S::LANES * 2) as f64 / seconds / 1e9
 }

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::kernel::norm;
 use super::pack::{NormState, Packed};
 use super::planned::Planned;
-use super::vector::memory::{Buffer, Shared};
+use super::vector::memory::{Buffer, Elastic, Shared};
 use super::vector::simd::{Isa, padded};
 use crate::graph::NodeId;
 use crate::params::{Layout, Role};
@@ -28,19 +28,32 @@ const FEWEST_PARTS: usize = 8;
 /// f32 that the parts of a segment's weight gradients may take altogether, or there are fewer parts.
 const PARTS_LEN: usize = 6 << 20;
 
+/// Programs after which memory that none of them needed is given back: more than a training step has, so that it does not
+/// come and go with every step.
+pub(super) const PATIENCE: usize = 512;
+
 /// Memory that one program after the other uses.
 #[derive(Default)]
 pub(crate) struct Workspace {
-    batch: Option<Buffer>,
-    threads: Option<Buffer>,
-    parts: Option<Buffer>,
+    batch: Elastic,
+    threads: Elastic,
+    parts: Elastic,
     sums: Vec<f64>,
+    programs: usize,
 }
 
 impl Workspace {
     /// f32 of all buffers.
     pub(crate) fn len(&self) -> usize {
-        [&self.batch, &self.threads, &self.parts].into_iter().flatten().map(Buffer::len).sum()
+        [&self.batch, &self.threads, &self.parts].map(Elastic::len).iter().sum()
+    }
+
+    /// Counts a program that is done.
+    fn done(&mut self) {
+        self.programs += 1;
+        if self.programs.is_multiple_of(PATIENCE) {
+            [&mut self.batch, &mut self.threads, &mut self.parts].into_iter().for_each(Elastic::settle);
+        }
     }
 }
 
@@ -78,7 +91,7 @@ impl Run<'_> {
         if self.images == 0 {
             return;
         }
-        grow(&mut self.workspace.batch, program.batch_len * self.images);
+        self.workspace.batch.grow(program.batch_len * self.images);
         let (mut per_thread, mut shared) = (0, 0);
         for segment in &program.segments {
             if segment.cooperative {
@@ -87,10 +100,11 @@ impl Run<'_> {
                 per_thread = per_thread.max(self.thread_len(program, segment));
             }
         }
-        grow(&mut self.workspace.threads, shared.max(per_thread * self.threads));
+        self.workspace.threads.grow(shared.max(per_thread * self.threads));
         for segment in &program.segments {
             self.segment(program, segment, per_thread);
         }
+        self.workspace.done();
     }
 
     /// f32 of a thread's own memory for a segment: its slots, then the kernels' scratch.
@@ -128,7 +142,7 @@ impl Run<'_> {
             floats += sum.floats * parts;
             doubles += sum.doubles * parts;
         }
-        grow(&mut self.workspace.parts, floats);
+        self.workspace.parts.grow(floats);
         if self.workspace.sums.len() < doubles {
             self.workspace.sums.resize(doubles, 0.0);
         }
@@ -197,8 +211,8 @@ impl Run<'_> {
             images: self.images,
             chunk,
             tape: Shared::new(self.tape),
-            batch: Shared::of(&mut workspace.batch),
-            threads: Shared::of(&mut workspace.threads),
+            batch: Shared::new(&mut workspace.batch),
+            threads: Shared::new(&mut workspace.threads),
             per_thread,
         };
         View {
@@ -212,7 +226,7 @@ impl Run<'_> {
             slots,
             norms: self.norms,
             sums,
-            part_floats: Shared::of(&mut workspace.parts),
+            part_floats: Shared::new(&mut workspace.parts),
             part_doubles: Shared::new(&mut workspace.sums),
             source: self.caller.images,
             outputs: self.caller.outputs.iter_mut().map(|output| Shared::new(output)).collect(),
@@ -247,8 +261,7 @@ impl Run<'_> {
                 let node = self.planned.plan.steps.convs[weight.conv].node;
                 let Some((grads, layout)) = &mut self.caller.grads else { return };
                 let entry = layout.find(node, Role::Weight).expect("a convolution has a weight");
-                let all = self.workspace.parts.as_deref().expect("grown for this segment");
-                let all = &all[sum.start..][..parts * sum.floats];
+                let all = &self.workspace.parts[sum.start..][..parts * sum.floats];
                 weight.kernel.finish(all, &mut grads[entry.range.clone()]);
             }
         }
@@ -347,14 +360,5 @@ impl View<'_> {
         let start = if sum.doubles > 0 { sum.start + part * sum.doubles } else { 0 };
         // SAFETY: as above.
         unsafe { self.part_doubles.slice(start..start + sum.doubles) }
-    }
-}
-
-/// Makes sure that a buffer has at least this length; what it held is lost when it grows.
-fn grow(buffer: &mut Option<Buffer>, len: usize) {
-    if buffer.as_ref().is_none_or(|buffer| buffer.len() < len) {
-        // The old one goes first: both at once would double the peak.
-        *buffer = None;
-        *buffer = Some(Buffer::zeros(len));
     }
 }

@@ -3,7 +3,7 @@
 use candle_core::{Device, Tensor};
 
 use super::run::Caller;
-use super::vector::simd::Set;
+use super::vector::simd::InstructionSet;
 use super::{Cpu, Kept, values_of};
 use crate::cuda::Demand;
 use crate::engine::{Ascent, AttackLoss, BatchStats, Descent, Engine, Hardware, Keep, Norm, Pass};
@@ -16,9 +16,10 @@ use crate::params::{Arena, Grads, Params, Values};
 impl Engine for Cpu {
     fn name(&self) -> &'static str {
         match self.isa.set() {
-            Set::Avx512 => "cpu-avx512",
-            Set::Avx2 => "cpu-avx2",
-            Set::Portable => "cpu-portable",
+            InstructionSet::Avx512 => "cpu-avx512",
+            InstructionSet::Avx2 => "cpu-avx2",
+            InstructionSet::Neon => "cpu-neon",
+            InstructionSet::Portable => "cpu-portable",
         }
     }
 

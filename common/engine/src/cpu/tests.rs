@@ -2,8 +2,9 @@
 
 use candle_core::{DType, Device, Tensor};
 
-use super::Cpu;
+use super::vector::memory::locked;
 use super::vector::simd::Isa;
+use super::{Cpu, run};
 use crate::engine::{Engine, Keep, Norm};
 use crate::graph::{Builder, Conv2d, GraphError, Network, Op};
 use crate::images::Images;
@@ -130,4 +131,25 @@ fn a_query_is_rounded_as_an_attacks_forward_and_as_a_judges_where_convolutions_a
     let exact = Cpu::new(1).unwrap().exact_conv(true);
     let judged = bits(exact.logits(&network, &params, &images).unwrap());
     assert_eq!(judged, bits(exact.query(&network, &params, &images).unwrap()));
+}
+
+#[test]
+fn memory_of_a_large_batch_goes_when_it_is_long_not_needed() {
+    let network = network().unwrap();
+    let params = values(&network).to_precision(Precision::F32);
+    let engine = Cpu::new(1).unwrap();
+    let ask = |count: usize| {
+        let images: Images = (tensor(&[count, 3, 14, 11], 7, DType::F32) + 0.5).unwrap().into();
+        engine.query(&network, &params, &images).unwrap();
+    };
+    let held = || locked(&engine.workspace).as_ref().expect("a workspace is kept").len();
+    ask(1);
+    let small = held();
+    ask(48);
+    let large = held();
+    assert!(large > 2 * small, "{large} values beside {small}");
+    for _ in 0..2 * run::PATIENCE {
+        ask(1);
+    }
+    assert!(held() <= small, "{} values are kept of {large}, {small} are needed", held());
 }

@@ -21,7 +21,7 @@ use std::ops::Range;
 use super::conv::{Job, MapProduct};
 use crate::cpu::vector::axis::Axis;
 use crate::cpu::vector::epilogue::Epilogue;
-use crate::cpu::vector::simd::{Isa, Kernel, LANES, Simd};
+use crate::cpu::vector::simd::{BLOCK, Isa, Kernel, Simd};
 use crate::plan::ConvShape;
 
 /// A depthwise convolution, or its image gradient: a weighted sum over the places that a window meets, forwards or
@@ -204,9 +204,9 @@ struct Line {
 #[inline(always)]
 fn slices(pixel: usize, pixels: usize) -> impl Iterator<Item = Range<usize>> {
     const CACHED: usize = 6 << 10;
-    let vectors = pixel / LANES;
-    let widest = (CACHED / (pixels * LANES)).clamp(1, vectors);
+    let vectors = pixel / BLOCK;
+    let widest = (CACHED / (pixels * BLOCK)).clamp(1, vectors);
     // Of equal width where possible: a narrow rest would cost a whole sweep.
-    let step = vectors.div_ceil(vectors.div_ceil(widest)) * LANES;
+    let step = vectors.div_ceil(vectors.div_ceil(widest)) * BLOCK;
     (0..pixel).step_by(step).map(move |from| from..(from + step).min(pixel))
 }

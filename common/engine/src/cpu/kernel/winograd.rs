@@ -23,7 +23,7 @@ use product::Product;
 pub(crate) use weight::WinogradWeightGradient;
 
 use super::conv::{Job, MapProduct};
-use crate::cpu::vector::simd::{Isa, LANES};
+use crate::cpu::vector::simd::{BLOCK, Isa};
 use crate::cpu::vector::tile::Panels;
 use crate::plan::ConvShape;
 
@@ -60,7 +60,7 @@ const fn is_large(channels: usize, out: usize) -> bool {
 /// f32 from one frequency to the next where each has `values`: a vector more, lest all frequencies of a value share
 /// a set of the cache (five times slower transforms of weights).
 const fn apart(values: usize) -> usize {
-    values + LANES
+    values + BLOCK
 }
 
 /// Whether a convolution is one of those this module computes.

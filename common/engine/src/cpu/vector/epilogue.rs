@@ -1,13 +1,13 @@
 //! What happens to a value between the accumulators and memory, so that no map is read again for it.
 
 use super::memory::Shared;
-use super::simd::{LANES, Simd};
+use super::simd::{BLOCK, Simd};
 use crate::plan::Activation;
 
 /// In this order: bias, residual, what the destination held, activation, its bits out, a gate's bits in.
 ///
 /// Offsets are those of the destination; residual and bits are laid out like it, bits one per value, packed in u16
-/// per vector. A kernel asks once per call whether they are long enough ([`check`](Self::check)); threads that share an
+/// per block of channels. A kernel asks once per call whether they are long enough ([`check`](Self::check)); threads that share an
 /// epilogue write disjoint parts of the destination, so of the bits.
 #[derive(Clone, Copy)]
 pub(crate) struct Epilogue<'a> {
@@ -80,11 +80,11 @@ impl<'a> Epilogue<'a> {
     pub(crate) fn check(&self, len: usize, pixel: usize) {
         assert!(self.bias.is_none_or(|bias| bias.len() >= pixel), "a bias is shorter than {pixel} channels");
         assert!(self.residual.is_none_or(|map| map.len() >= len), "a residual is shorter than {len} values");
-        let vectors = len.div_ceil(LANES);
+        let blocks = len.div_ceil(BLOCK);
         assert!(
-            self.bits_in.is_none_or(|bits| bits.len() >= vectors)
-                && self.bits_out.is_none_or(|bits| bits.len() >= vectors),
-            "bits are shorter than {vectors} vectors"
+            self.bits_in.is_none_or(|bits| bits.len() >= blocks)
+                && self.bits_out.is_none_or(|bits| bits.len() >= blocks),
+            "bits are shorter than {blocks} blocks"
         );
     }
 
@@ -112,20 +112,20 @@ impl<'a> Epilogue<'a> {
                 Activation::None => {}
                 Activation::Relu => {
                     if let Some(bits) = self.bits_out {
-                        *bits.start().add(offset / LANES) = S::less(S::zero(), v);
+                        S::store_bits(bits.start(), offset, S::less(S::zero(), v));
                     }
                     v = S::relu(v);
                 }
                 Activation::Relu6 => {
                     let six = S::splat(6.0);
                     if let Some(bits) = self.bits_out {
-                        *bits.start().add(offset / LANES) = S::less(S::zero(), v) & S::less(v, six);
+                        S::store_bits(bits.start(), offset, S::less(S::zero(), v) & S::less(v, six));
                     }
                     v = S::at_most(S::relu(v), six);
                 }
             }
             if let Some(bits) = self.bits_in {
-                v = S::keep(v, *bits.as_ptr().add(offset / LANES));
+                v = S::keep(v, S::load_bits(bits.as_ptr(), offset));
             }
             S::store(to.add(offset), v);
         }

@@ -117,6 +117,50 @@ impl Spare {
     }
 }
 
+/// A buffer that grows when more is asked for, and goes when for long less than half of it was.
+#[derive(Default)]
+pub(crate) struct Elastic {
+    buffer: Option<Buffer>,
+    /// The most that was asked for since the last [`settle`](Self::settle).
+    asked: usize,
+}
+
+impl Elastic {
+    /// Makes sure that it has at least this length; what it held is lost when it grows.
+    pub(crate) fn grow(&mut self, len: usize) {
+        self.asked = self.asked.max(len);
+        if self.len() < len {
+            // The old one goes first: both at once would double the peak.
+            self.buffer = None;
+            self.buffer = Some(Buffer::zeros(len));
+        }
+    }
+
+    /// Gives its memory back where less than half of it was asked for since the last time.
+    pub(crate) fn settle(&mut self) {
+        if 2 * std::mem::take(&mut self.asked) < self.len() {
+            self.buffer = None;
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.buffer.as_ref().map_or(0, Buffer::len)
+    }
+}
+
+impl std::ops::Deref for Elastic {
+    type Target = [f32];
+    fn deref(&self) -> &[f32] {
+        self.buffer.as_deref().unwrap_or_default()
+    }
+}
+
+impl std::ops::DerefMut for Elastic {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        self.buffer.as_deref_mut().unwrap_or_default()
+    }
+}
+
 /// Memory that several threads write at places of their own.
 #[derive(Clone, Copy)]
 pub(crate) struct Shared<'a, T> {
@@ -173,11 +217,6 @@ impl<'a> Shared<'a, f32> {
     /// The same memory as u16.
     pub(crate) fn halves(self) -> Shared<'a, u16> {
         Shared { start: self.start.cast(), len: 2 * self.len, borrow: PhantomData }
-    }
-
-    /// A buffer that may not be there yet, as nothing was asked of it.
-    pub(crate) fn of(buffer: &'a mut Option<Buffer>) -> Self {
-        Self::new(buffer.as_deref_mut().unwrap_or_default())
     }
 }
 

@@ -4,7 +4,7 @@
 #![allow(clippy::inline_always)]
 
 use super::epilogue::Epilogue;
-use super::simd::{Isa, Kernel, LANES, Simd};
+use super::simd::{BLOCK, Isa, Kernel, Simd};
 
 /// The place of one vector.
 #[derive(Clone, Copy)]
@@ -64,7 +64,7 @@ pub(crate) unsafe fn fill_at(
     epilogue: &Epilogue<'_>,
 ) {
     let Sizes { pixel, image } = sizes;
-    assert!(pixel.is_multiple_of(LANES) && pixel > 0, "a pixel of {pixel} values is not whole vectors");
+    assert!(pixel.is_multiple_of(BLOCK) && pixel > 0, "a pixel of {pixel} values is not whole vectors");
     assert!(
         image.is_multiple_of(pixel) && to.1.is_multiple_of(image),
         "{} values are not whole images",
@@ -93,7 +93,7 @@ impl<P: Pointwise> Kernel for Fill<'_, P> {
         while offset < len {
             let end = offset + sizes.image;
             while offset < end {
-                for channel in (0..sizes.pixel).step_by(LANES) {
+                for channel in (0..sizes.pixel).step_by(S::LANES) {
                     let at = At { image, channel, offset: offset + channel };
                     // SAFETY: the caller's promise; images and pixels are whole.
                     unsafe { epilogue.finish::<S>(of.value::<S>(at), channel, to, at.offset) };

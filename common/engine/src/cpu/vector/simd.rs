@@ -1,4 +1,4 @@
-//! Sixteen f32 at a time, on three instruction sets, so that every kernel is written once.
+//! A vector of f32 at a time, on several instruction sets, so that every kernel is written once.
 //!
 //! A kernel is a [`Kernel`]: plain generic code over [`Simd`]. [`Isa::run`] picks the instruction set once per call
 //! and compiles the kernel's whole body with it. Everything inside must be `#[inline(always)]`, closures included:
@@ -17,31 +17,35 @@ macro_rules! of_registers {
     )*};
 }
 
+use std::str::FromStr;
+
 mod avx2;
 mod avx512;
+mod neon;
 mod portable;
 
 use avx2::Avx2;
 use avx512::Avx512;
+use neon::Neon;
 use portable::Portable;
 
-use crate::plan::BLOCK;
-pub(crate) use crate::plan::padded;
+/// Channels that lie side by side in every map, equal on all machines, so that only the kernels know which one they run
+/// on; a vector is a block, or half of one.
+pub(crate) use crate::plan::{BLOCK, padded};
 
-/// Lanes of a vector: a block of channels, equal on all machines, so that only the kernels know which one they run on.
-pub(crate) const LANES: usize = BLOCK;
-
-/// The arithmetic of sixteen f32, safe because nobody but [`Isa::run`] can name a type that has it: a kernel gets one
+/// The arithmetic of a vector, safe because nobody but [`Isa::run`] can name a type that has it: a kernel gets one
 /// where the machine has the instruction set, or not at all. Only memory is left to promise.
 pub(crate) trait Simd: Copy + Send + Sync + 'static {
-    /// Sixteen f32.
+    /// So many f32, in one register where the machine has such.
     type V: Copy;
-    /// Vectors in the widest panel of output channels that the registers hold beside enough rows.
+    /// Lanes of a vector: 8 or [`BLOCK`].
+    const LANES: usize;
+    /// Blocks in the widest panel of output channels that the registers hold beside enough rows.
     const PANEL: usize;
 
     /// # Safety
     ///
-    /// The pointer is valid for sixteen f32; no alignment is asked for.
+    /// The pointer is valid for a vector; no alignment is asked for.
     unsafe fn load(from: *const f32) -> Self::V;
     /// # Safety
     ///
@@ -66,23 +70,45 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn relu(v: Self::V) -> Self::V;
     /// `min(v, limit)`; likewise.
     fn at_most(v: Self::V, limit: Self::V) -> Self::V;
-    /// One bit per lane: `a < b`.
+    /// One bit per lane, the first one lowest: `a < b`.
     fn less(a: Self::V, b: Self::V) -> u16;
     /// Lanes whose bit is set; zero elsewhere.
     fn keep(v: Self::V, bits: u16) -> Self::V;
 
-    /// The vector of these lanes.
+    /// The bits of the vector at `place`, of one bit a value, those of a block in a u16.
+    ///
+    /// # Safety
+    ///
+    /// The pointer is valid for the bits of that place, which is a multiple of the lanes.
     #[inline(always)]
-    fn of(lanes: &[f32; LANES]) -> Self::V {
-        // SAFETY: an array of sixteen.
-        unsafe { Self::load(lanes.as_ptr()) }
+    unsafe fn load_bits(from: *const u16, place: usize) -> u16 {
+        let within = place % BLOCK;
+        // SAFETY: the caller's promise.
+        unsafe { *from.add(place / BLOCK) >> within }
     }
 
-    /// The lanes of a vector.
+    /// The other way round.
+    ///
+    /// # Safety
+    ///
+    /// As for [`load_bits`](Self::load_bits); nobody else writes bits of that block.
     #[inline(always)]
-    fn lanes(v: Self::V) -> [f32; LANES] {
-        let mut lanes = [0.0; LANES];
-        // SAFETY: an array of sixteen.
+    unsafe fn store_bits(to: *mut u16, place: usize, bits: u16) {
+        // SAFETY: the caller's promise. A half block's bits are a byte, the lower half's first on every machine below.
+        unsafe {
+            if Self::LANES == BLOCK {
+                *to.add(place / BLOCK) = bits;
+            } else {
+                *to.cast::<u8>().add(place / 8) = bits as u8;
+            }
+        }
+    }
+
+    /// The lanes of a vector; what is beyond them is zero.
+    #[inline(always)]
+    fn lanes(v: Self::V) -> [f32; BLOCK] {
+        let mut lanes = [0.0; BLOCK];
+        // SAFETY: an array of a block.
         unsafe { Self::store(lanes.as_mut_ptr(), v) }
         lanes
     }
@@ -90,8 +116,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// The vector at a place of a slice, which must have it.
     #[inline(always)]
     fn at(from: &[f32], place: usize) -> Self::V {
-        // SAFETY: a slice of sixteen.
-        unsafe { Self::load(from[place..place + LANES].as_ptr()) }
+        // SAFETY: a slice of a vector.
+        unsafe { Self::load(from[place..place + Self::LANES].as_ptr()) }
     }
 }
 
@@ -105,50 +131,88 @@ pub(crate) trait Kernel {
 
 /// An instruction set that this machine has: no value can be made where it does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Isa(Set);
+pub(crate) struct Isa(InstructionSet);
 
-/// The instruction sets that there are kernels for.
+/// The instruction sets that the processor's engine has kernels for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Set {
+pub enum InstructionSet {
     /// 32 registers of sixteen lanes.
     Avx512,
     /// 16 registers of eight lanes, with fused multiply-add.
     Avx2,
+    /// 32 registers of four lanes, part of every aarch64.
+    Neon,
     /// Whatever the compiler's baseline is.
     Portable,
 }
 
-impl Isa {
-    /// The best that this machine has.
-    pub(crate) fn detect() -> Self {
-        #[cfg(target_arch = "x86_64")]
-        {
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                return Self(if is_x86_feature_detected!("avx512f") { Set::Avx512 } else { Set::Avx2 });
-            }
+impl InstructionSet {
+    /// All of them, best first.
+    pub const ALL: [Self; 4] = [Self::Avx512, Self::Avx2, Self::Neon, Self::Portable];
+
+    /// The name that command lines take; `cpu-` before it is the engine's.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Avx512 => "avx512",
+            Self::Avx2 => "avx2",
+            Self::Neon => "neon",
+            Self::Portable => "portable",
         }
-        Self(Set::Portable)
+    }
+}
+
+impl FromStr for InstructionSet {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|set| set.name() == names::plain(text));
+        found.ok_or_else(|| {
+            format!("unknown instruction set `{text}`\nhint: known: {}", Self::ALL.map(Self::name).join(", "))
+        })
+    }
+}
+
+impl Isa {
+    /// This one, where the machine can run it.
+    pub(crate) fn of(set: InstructionSet) -> Option<Self> {
+        #[cfg(target_arch = "x86_64")]
+        let narrow = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+        let has = match set {
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx512 => narrow && is_x86_feature_detected!("avx512f"),
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx2 => narrow,
+            #[cfg(target_arch = "aarch64")]
+            InstructionSet::Neon => true,
+            InstructionSet::Portable => true,
+            #[allow(unreachable_patterns)]
+            _ => false,
+        };
+        has.then_some(Self(set))
     }
 
-    /// Every set that this machine can run, best first: what tests go through.
-    #[cfg(test)]
-    pub(crate) fn available() -> Vec<Self> {
-        let all = [Set::Avx512, Set::Avx2, Set::Portable];
-        let best = Self::detect().0;
-        all.into_iter().skip_while(|&set| set != best).map(Self).collect()
+    /// Every set that this machine can run, best first.
+    pub(crate) fn available() -> impl Iterator<Item = Self> {
+        InstructionSet::ALL.into_iter().filter_map(Self::of)
+    }
+
+    /// The best that this machine has.
+    pub(crate) fn detect() -> Self {
+        Self::available().next().expect("every machine runs plain Rust")
     }
 
     /// Which one it is.
-    pub(crate) const fn set(self) -> Set {
+    pub(crate) const fn set(self) -> InstructionSet {
         self.0
     }
 
-    /// Vectors in the widest panel of output channels: see [`Simd::PANEL`].
+    /// Blocks in the widest panel of output channels: see [`Simd::PANEL`].
     pub(crate) const fn panel(self) -> usize {
         match self.0 {
-            Set::Avx512 => Avx512::PANEL,
-            Set::Avx2 => Avx2::PANEL,
-            Set::Portable => Portable::PANEL,
+            InstructionSet::Avx512 => Avx512::PANEL,
+            InstructionSet::Avx2 => Avx2::PANEL,
+            InstructionSet::Neon => Neon::PANEL,
+            InstructionSet::Portable => Portable::PANEL,
         }
     }
 
@@ -157,10 +221,13 @@ impl Isa {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: the machine has the set, or the value would not exist.
-            Set::Avx512 => unsafe { avx512::run(kernel) },
+            InstructionSet::Avx512 => unsafe { avx512::run(kernel) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
-            Set::Avx2 => unsafe { avx2::run(kernel) },
+            InstructionSet::Avx2 => unsafe { avx2::run(kernel) },
+            #[cfg(target_arch = "aarch64")]
+            // SAFETY: as above.
+            InstructionSet::Neon => unsafe { neon::run(kernel) },
             _ => kernel.run::<Portable>(),
         }
     }

@@ -1,10 +1,13 @@
 //! The register tile at the heart of every dense kernel: a few rows times a panel of output channels.
 //!
-//! A panel is [`Panel::vectors`] vectors of output channels, its weights packed `[k][width]` so that one pass over k
+//! A panel is [`Panel::blocks`] blocks of output channels, its weights packed `[k][width]` so that one pass over k
 //! reads them in order. Each value is one chain of multiply-adds in the order of k, whatever the tile's height: a
 //! row's result does not depend on which rows share its tile.
+//!
+//! The loops work on a copy of their sums and count by themselves: over a range and through the reference, the compiler keeps
+//! two sets of them alive and lets some of both go to the stack. A test reads the machine code for that.
 
-use super::simd::{Isa, LANES, Set, Simd, padded};
+use super::simd::{BLOCK, InstructionSet, Isa, Simd, padded};
 
 /// The largest number of rows of any tile.
 pub(crate) const MAX_ROWS: usize = 14;
@@ -13,9 +16,9 @@ pub(crate) const MAX_ROWS: usize = 14;
 /// panel at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Panels {
-    /// Vectors of output channels altogether.
-    vectors: usize,
-    /// Vectors of every panel but possibly the last.
+    /// Blocks of output channels altogether.
+    blocks: usize,
+    /// Blocks of every panel but possibly the last.
     widest: usize,
 }
 
@@ -24,29 +27,29 @@ pub(crate) struct Panels {
 pub(crate) struct Panel {
     /// Its first output channel.
     pub(crate) channel: usize,
-    /// Its vectors, 1 to 4.
-    pub(crate) vectors: usize,
+    /// Its blocks, 1 to 4.
+    pub(crate) blocks: usize,
 }
 
 impl Panels {
     pub(crate) fn new(isa: Isa, channels: usize) -> Self {
-        let vectors = padded(channels) / LANES;
-        let widest = (1..=isa.panel()).rev().find(|&w| w >= 3 && vectors.is_multiple_of(w));
-        Self { vectors, widest: widest.unwrap_or(isa.panel()).min(vectors) }
+        let blocks = padded(channels) / BLOCK;
+        let widest = (1..=isa.panel()).rev().find(|&w| w >= 3 && blocks.is_multiple_of(w));
+        Self { blocks, widest: widest.unwrap_or(isa.panel()).min(blocks) }
     }
 
     /// Output channels altogether, padded.
     pub(crate) fn channels(self) -> usize {
-        self.vectors * LANES
+        self.blocks * BLOCK
     }
 
     pub(crate) fn len(self) -> usize {
-        self.vectors.div_ceil(self.widest)
+        self.blocks.div_ceil(self.widest)
     }
 
     pub(crate) fn get(self, index: usize) -> Panel {
         let first = index * self.widest;
-        Panel { channel: first * LANES, vectors: self.widest.min(self.vectors - first) }
+        Panel { channel: first * BLOCK, blocks: self.widest.min(self.blocks - first) }
     }
 
     /// Rows of the tile that fills the registers beside the widest panel.
@@ -59,18 +62,18 @@ impl Panels {
     }
 }
 
-/// Rows of a full tile beside a panel of this many vectors. Widths and heights that do not occur on a machine give
+/// Rows of a full tile beside a panel of this many blocks. Widths and heights that do not occur on a machine give
 /// its nearest.
-pub(crate) const fn rows(isa: Isa, vectors: usize) -> usize {
+pub(crate) const fn rows(isa: Isa, blocks: usize) -> usize {
     match isa.set() {
-        Set::Avx512 => match vectors {
+        InstructionSet::Avx512 => match blocks {
             4 => 6,
             3 => 8,
             2 => 12,
             _ => MAX_ROWS,
         },
-        Set::Avx2 => 6,
-        Set::Portable => 4,
+        InstructionSet::Avx2 | InstructionSet::Neon => 6,
+        InstructionSet::Portable => 4,
     }
 }
 
@@ -89,19 +92,23 @@ pub(crate) unsafe fn rows_by_panel<S: Simd, const R: usize, const W: usize>(
 ) {
     // SAFETY: the caller's promise.
     unsafe {
-        for i in 0..k {
+        let mut sums = *acc;
+        let mut i = 0;
+        while i < k {
             let mut weights = [S::zero(); W];
             for (j, weights) in weights.iter_mut().enumerate() {
-                *weights = S::load(panel.add(j * LANES));
+                *weights = S::load(panel.add(j * S::LANES));
             }
             for r in 0..R {
                 let x = S::splat(*rows[r].add(i));
                 for j in 0..W {
-                    acc[r][j] = S::fma(x, weights[j], acc[r][j]);
+                    sums[r][j] = S::fma(x, weights[j], sums[r][j]);
                 }
             }
-            panel = panel.add(W * LANES);
+            panel = panel.add(W * S::LANES);
+            i += 1;
         }
+        *acc = sums;
     }
 }
 
@@ -120,20 +127,24 @@ pub(crate) unsafe fn columns_by_panel<S: Simd, const R: usize, const W: usize>(
 ) {
     // SAFETY: the caller's promise.
     unsafe {
-        for _ in 0..k {
+        let mut sums = *acc;
+        let mut left = k;
+        while left > 0 {
             let mut right = [S::zero(); W];
             for (j, right) in right.iter_mut().enumerate() {
-                *right = S::load(b.add(j * LANES));
+                *right = S::load(b.add(j * S::LANES));
             }
             for r in 0..R {
                 let x = S::splat(*a.add(r));
                 for j in 0..W {
-                    acc[r][j] = S::fma(x, right[j], acc[r][j]);
+                    sums[r][j] = S::fma(x, right[j], sums[r][j]);
                 }
             }
             a = a.add(a_stride);
             b = b.add(b_stride);
+            left -= 1;
         }
+        *acc = sums;
     }
 }
 
@@ -141,11 +152,11 @@ pub(crate) unsafe fn columns_by_panel<S: Simd, const R: usize, const W: usize>(
 ///
 /// Heights above what a width has registers for cannot occur: [`rows`] bounds them.
 macro_rules! with_tile {
-    ($rows:expr, $vectors:expr, $f:ident::<$s:ident>($($arg:expr),* $(,)?)) => {
-        if $s::PANEL == 1 {
-            with_tile!(@match $rows, 1, $f::<$s>($($arg),*), [1: 1 2 3 4 5 6])
+    ($rows:expr, $blocks:expr, $f:ident::<$s:ident>($($arg:expr),* $(,)?)) => {
+        if $s::LANES < $crate::cpu::vector::simd::BLOCK {
+            with_tile!(@match $rows, 2 * $blocks, $f::<$s>($($arg),*), [2: 1 2 3 4 5 6])
         } else {
-            with_tile!(@match $rows, $vectors, $f::<$s>($($arg),*),
+            with_tile!(@match $rows, $blocks, $f::<$s>($($arg),*),
                 [4: 1 2 3 4 5 6] [3: 1 2 3 4 5 6 7 8] [2: 1 2 3 4 5 6 7 8 9 10 11 12]
                 [1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14])
         }
@@ -170,7 +181,7 @@ mod tests {
     /// Runs a tile of the given size over rows, and gives the accumulators.
     struct Product<'a> {
         rows: usize,
-        vectors: usize,
+        blocks: usize,
         k: usize,
         x: &'a [f32],
         panel: &'a [f32],
@@ -180,11 +191,11 @@ mod tests {
         type Output = Vec<f32>;
         #[inline(always)]
         fn run<S: Simd>(self) -> Vec<f32> {
-            let mut y = vec![0.0; self.rows * self.vectors * LANES];
+            let mut y = vec![0.0; self.rows * self.blocks * BLOCK];
             // SAFETY: the test's slices have these sizes.
             #[allow(unsafe_code)]
             unsafe {
-                with_tile!(self.rows, self.vectors, tile::<S>(self.k, self.x, self.panel, &mut y));
+                with_tile!(self.rows, self.blocks, tile::<S>(self.k, self.x, self.panel, &mut y));
             }
             y
         }
@@ -208,7 +219,7 @@ mod tests {
             rows_by_panel::<S, R, W>(k, rows, panel.as_ptr(), &mut acc);
             for r in 0..R {
                 for j in 0..W {
-                    S::store(y.as_mut_ptr().add((r * W + j) * LANES), acc[r][j]);
+                    S::store(y.as_mut_ptr().add((r * W + j) * S::LANES), acc[r][j]);
                 }
             }
         }
@@ -217,18 +228,18 @@ mod tests {
     #[test]
     fn every_tile_multiplies_small_integers_exactly() {
         for isa in Isa::available() {
-            for vectors in 1..=isa.panel() {
-                for rows in 1..=rows(isa, vectors) {
-                    let (k, width) = (5, vectors * LANES);
+            for blocks in 1..=isa.panel() {
+                for rows in 1..=rows(isa, blocks) {
+                    let (k, width) = (5, blocks * BLOCK);
                     let x: Vec<f32> = (0..rows * k).map(|i| (i % 7) as f32 - 3.0).collect();
                     let panel: Vec<f32> = (0..k * width).map(|i| (i % 5) as f32 - 2.0).collect();
-                    let y = isa.run(Product { rows, vectors, k, x: &x, panel: &panel });
+                    let y = isa.run(Product { rows, blocks, k, x: &x, panel: &panel });
                     for r in 0..rows {
                         for j in 0..width {
                             let wanted: f32 = (0..k).map(|i| x[r * k + i] * panel[i * width + j]).sum();
                             assert!(
                                 y[r * width + j].to_bits() == wanted.to_bits(),
-                                "{isa:?} {rows}x{vectors}"
+                                "{isa:?} {rows}x{blocks}"
                             );
                         }
                     }
@@ -244,8 +255,8 @@ mod tests {
                 let mut next = 0;
                 for panel in Panels::new(isa, channels).iter() {
                     assert_eq!(panel.channel, next);
-                    assert!(panel.vectors >= 1 && panel.vectors <= isa.panel());
-                    next += panel.vectors * LANES;
+                    assert!(panel.blocks >= 1 && panel.blocks <= isa.panel());
+                    next += panel.blocks * BLOCK;
                 }
                 assert_eq!(next, padded(channels));
             }

@@ -2,10 +2,10 @@
 
 use super::{Line, Maps};
 use crate::cpu::vector::axis::Meeting;
-use crate::cpu::vector::simd::{LANES, Simd};
+use crate::cpu::vector::simd::Simd;
 
 /// Neighbours that share the loads of their weights where they meet the same taps.
-const BLOCK: usize = 4;
+const NEIGHBOURS: usize = 4;
 
 /// One row.
 ///
@@ -23,9 +23,9 @@ pub(super) unsafe fn line<S: Simd>(call: &Maps<'_>, line: &Line) {
         let alike = |run: Meeting| run.tap == first.tap && run.count == first.count;
         // SAFETY: the caller's promise.
         unsafe {
-            if x + BLOCK <= width && (1..BLOCK).all(|i| alike(gather.columns.run(x + i))) {
-                values::<S, BLOCK>(call, line, rows, first, x);
-                x += BLOCK;
+            if x + NEIGHBOURS <= width && (1..NEIGHBOURS).all(|i| alike(gather.columns.run(x + i))) {
+                values::<S, NEIGHBOURS>(call, line, rows, first, x);
+                x += NEIGHBOURS;
             } else {
                 values::<S, 1>(call, line, rows, first, x);
                 x += 1;
@@ -59,7 +59,7 @@ unsafe fn values<S: Simd, const N: usize>(
     }
     // SAFETY: the caller's promise; runs name only what is inside.
     unsafe {
-        for channel in line.channels.clone().step_by(LANES) {
+        for channel in line.channels.clone().step_by(S::LANES) {
             let mut sums = [S::zero(); N];
             for i in 0..rows.count {
                 let row = (rows.tap + i * gather.rows.tap_step()) * gather.taps[1];

@@ -5,7 +5,7 @@
 
 use super::{Line, Maps};
 use crate::cpu::vector::axis::Meeting;
-use crate::cpu::vector::simd::{LANES, Simd};
+use crate::cpu::vector::simd::Simd;
 
 /// A block: where it begins, and which of its loads hang over the sides.
 #[derive(Clone, Copy)]
@@ -36,10 +36,7 @@ macro_rules! with_block {
 }
 
 /// Neighbours that the registers hold beside the weights.
-#[inline(always)]
-fn widest<S: Simd>() -> usize {
-    if S::PANEL > 1 { 8 } else { 4 }
-}
+const WIDEST: usize = 8;
 
 /// A row with stride 1; the taps in their order, or against it.
 ///
@@ -53,7 +50,7 @@ pub(super) unsafe fn slide<S: Simd>(call: &Maps<'_>, line: &Line, before: usize,
     unsafe {
         let mut x = 0;
         while x < call.gather.to[1] {
-            let n = (call.gather.to[1] - x).min(widest::<S>());
+            let n = (call.gather.to[1] - x).min(WIDEST);
             let block = block(call, line, x, x as isize - before as isize, n + 2);
             let order = if flipped { [2, 1, 0] } else { [0, 1, 2] };
             with_block!(n, window::<S, 1>(call, line, block, order));
@@ -74,7 +71,7 @@ pub(super) unsafe fn skip<S: Simd>(call: &Maps<'_>, line: &Line, before: usize) 
     unsafe {
         let mut x = 0;
         while x < call.gather.to[1] {
-            let n = (call.gather.to[1] - x).min(widest::<S>());
+            let n = (call.gather.to[1] - x).min(WIDEST);
             let block = block(call, line, x, 2 * x as isize - before as isize, 2 * n + 1);
             with_block!(n, window::<S, 2>(call, line, block, [0, 1, 2]));
             x += n;
@@ -95,7 +92,7 @@ pub(super) unsafe fn spread<S: Simd>(call: &Maps<'_>, line: &Line) {
     unsafe {
         let mut x = 0;
         while x < width.div_ceil(2) {
-            let n = (width.div_ceil(2) - x).min(widest::<S>() / 2);
+            let n = (width.div_ceil(2) - x).min(WIDEST / 2);
             let block = block(call, line, 2 * x, x as isize, n + 1);
             with_block!(n, pairs::<S>(call, line, block, 2 * (x + n) > width));
             x += n;
@@ -137,7 +134,7 @@ unsafe fn window<S: Simd, const N: usize, const STRIDE: usize>(
     let tap_step = gather.rows.tap_step() * 3 * pixel;
     // SAFETY: the caller's promise.
     unsafe {
-        for channel in line.channels.clone().step_by(LANES) {
+        for channel in line.channels.clone().step_by(S::LANES) {
             let mut sums = [S::zero(); N];
             let mut from = call.from.wrapping_offset(block.from).wrapping_add(channel);
             let mut weights = call.weights.wrapping_add(block.rows.tap * 3 * pixel + channel);
@@ -181,7 +178,7 @@ unsafe fn pairs<S: Simd, const N: usize>(call: &Maps<'_>, line: &Line, block: Bl
     let tap_step = gather.rows.tap_step() * 3 * pixel;
     // SAFETY: the caller's promise.
     unsafe {
-        for channel in line.channels.clone().step_by(LANES) {
+        for channel in line.channels.clone().step_by(S::LANES) {
             let (mut even, mut odd) = ([S::zero(); N], [S::zero(); N]);
             let mut from = call.from.wrapping_offset(block.from).wrapping_add(channel);
             let mut weights = call.weights.wrapping_add(block.rows.tap * 3 * pixel + channel);

@@ -179,7 +179,7 @@ fn scale_bias_residual_and_relu_are_applied_in_place_of_later_passes() {
         let mut packed = vec![0.0; kernel.packed_len()];
         kernel.pack(&as_f32(&truth.weight), Some(&scale), &mut packed);
         let mut to = vec![0.0; 2 * shape.output_len()];
-        let mut bits = vec![0; to.len() / LANES];
+        let mut bits = vec![0; to.len() / BLOCK];
         let epilogue =
             Epilogue::new().bias(&bias).residual(&residual).activation(Activation::Relu).bits_out(&mut bits);
         let from = &maps(&truth.input, shape.input);
@@ -195,7 +195,7 @@ fn scale_bias_residual_and_relu_are_applied_in_place_of_later_passes() {
             .collect();
         assert!(relative_rms(&images(&to, shape.output), &wanted) < TOLERANCE, "{isa:?}");
         for (i, &value) in to.iter().enumerate() {
-            assert_eq!(bits[i / LANES] >> (i % LANES) & 1 == 1, value > 0.0);
+            assert_eq!(bits[i / BLOCK] >> (i % BLOCK) & 1 == 1, value > 0.0);
         }
     }
 }
@@ -235,8 +235,8 @@ fn speed() {
         let (packed, part, scratch) = (take(), take(), take());
         forward.pack(&as_f32(&normals(shape.weight_len(), 3)), None, packed);
         let bias = vec![0.1; shape.output_pixel()];
-        let mut bits = vec![0; output.len() / LANES];
-        let gate = vec![0x5a5a; input_gradient.len() / LANES];
+        let mut bits = vec![0; output.len() / BLOCK];
+        let gate = vec![0x5a5a; input_gradient.len() / BLOCK];
         let rate = |seconds: f64| flops / seconds / 1e9;
         let plain = seconds(|| {
             let epilogue = Epilogue::new();

@@ -6,7 +6,7 @@
 use super::{assert_depthwise, slices};
 use crate::cpu::kernel::conv::{Part, WeightGradient};
 use crate::cpu::vector::axis::Axis;
-use crate::cpu::vector::simd::{Isa, Kernel, LANES, Simd};
+use crate::cpu::vector::simd::{Isa, Kernel, Simd};
 use crate::plan::ConvShape;
 
 /// The weight gradient; a part is `[tap][padded channels]`.
@@ -103,7 +103,7 @@ impl Kernel for Call<'_> {
                 for channels in slices(pixel, (shape.kernel[0] + 1) * shape.input[2]) {
                     for y in 0..shape.output[1] {
                         let gradient = gradient.add(y * shape.output[2] * pixel);
-                        for channel in channels.clone().step_by(LANES) {
+                        for channel in channels.clone().step_by(S::LANES) {
                             let place =
                                 (input.add(channel), gradient.add(channel), sums.as_mut_ptr().add(channel));
                             line::<S>(&of, y, place);

@@ -5,7 +5,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::phases::{Phase, Phases};
-use crate::cpu::vector::simd::LANES;
+use crate::cpu::vector::simd::BLOCK;
 use crate::cpu::vector::tile::{Panel, Panels};
 use crate::plan::ConvShape;
 
@@ -64,7 +64,7 @@ impl Weight<'_> {
         let mut parts = Vec::new();
         for phase in &phases.all {
             for panel in panels.iter() {
-                let (part, rest) = into.split_at_mut(phase.depth() * panel.vectors * LANES);
+                let (part, rest) = into.split_at_mut(phase.depth() * panel.blocks * BLOCK);
                 parts.push((phase, panel, part));
                 into = rest;
             }
@@ -81,7 +81,7 @@ impl Weight<'_> {
         if phase.taps.is_empty() {
             return;
         }
-        let (channels, width) = (phases.source.channels, panel.vectors * LANES);
+        let (channels, width) = (phases.source.channels, panel.blocks * BLOCK);
         for first in (0..channels).step_by(CHANNELS) {
             let block = first..channels.min(first + CHANNELS);
             for lane in 0..width {

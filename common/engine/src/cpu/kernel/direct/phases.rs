@@ -6,12 +6,12 @@
 //! `i + (p + before - k) / s`. Two axes give the product of their rules.
 
 use super::source::Source;
-use crate::cpu::vector::simd::{LANES, padded};
+use crate::cpu::vector::simd::{BLOCK, padded};
 use crate::plan::ConvShape;
 
 /// Products of a weight slice held in the second cache while all places pass by: also where long sums are cut, so
 /// that their rounding errors do not pile up.
-const BLOCK: usize = 1024;
+const PRODUCTS: usize = 1024;
 
 /// What is read, what is written, and which weights meet.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ pub(super) struct Phase {
     pub(super) taps: Vec<usize>,
     /// The values that one place reads, in the order of the packed weights.
     pub(super) runs: Vec<Stretch>,
-    /// The runs once more, cut so that each block's weights are at most [`BLOCK`] products; at least one block.
+    /// The runs once more, cut so that each block's weights are at most [`PRODUCTS`] products; at least one block.
     pub(super) blocks: Vec<Vec<Stretch>>,
 }
 
@@ -197,12 +197,12 @@ impl Phase {
     }
 }
 
-/// Cuts runs into the fewest blocks of at most [`BLOCK`] products, all but equally long.
+/// Cuts runs into the fewest blocks of at most [`PRODUCTS`] products, all but equally long.
 fn blocks(runs: &[Stretch]) -> Vec<Vec<Stretch>> {
     let depth: usize = runs.iter().map(|run| run.len).sum();
-    let count = depth.div_ceil(BLOCK).max(1);
+    let count = depth.div_ceil(PRODUCTS).max(1);
     // Whole vectors, so that no block begins in the middle of a cache line.
-    let size = depth.div_ceil(count).next_multiple_of(LANES);
+    let size = depth.div_ceil(count).next_multiple_of(BLOCK);
     let (mut blocks, mut room) = (vec![Vec::new()], size);
     for &(mut run) in runs {
         while run.len > 0 {

@@ -7,7 +7,7 @@
 use super::phases::{Phase, Phases, Place, Stretch};
 use crate::cpu::kernel::conv::Job;
 use crate::cpu::vector::epilogue::Epilogue;
-use crate::cpu::vector::simd::{Isa, Kernel, LANES, Simd};
+use crate::cpu::vector::simd::{BLOCK, Isa, Kernel, Simd};
 use crate::cpu::vector::tile::{MAX_ROWS, Panel, Panels, rows, rows_by_panel, with_tile};
 
 /// f32 of source that a group of images may have, beside small and large weights: large ones are worth being read
@@ -49,7 +49,7 @@ impl Product {
     fn sums_len(&self, group: usize) -> usize {
         let blocks = self.phases.all.iter().map(|phase| phase.blocks.len()).max();
         if blocks > Some(1) {
-            group * self.phases.most_places() * self.panels.get(0).vectors * LANES
+            group * self.phases.most_places() * self.panels.get(0).blocks * BLOCK
         } else {
             0
         }
@@ -97,7 +97,7 @@ impl Kernel for Call<'_> {
             let mut packed = self.packed;
             for phase in &phases.all {
                 for panel in panels.iter() {
-                    let (weights, rest) = packed.split_at(phase.depth() * panel.vectors * LANES);
+                    let (weights, rest) = packed.split_at(phase.depth() * panel.blocks * BLOCK);
                     packed = rest;
                     let sweep = Sweep {
                         isa: *isa,
@@ -133,9 +133,9 @@ impl Sweep<'_> {
     #[inline(always)]
     fn run<S: Simd>(&self, mut weights: &[f32], to: &mut [f32], sums: &mut [f32]) {
         let places = self.images * self.phase.places.len();
-        let tiles = places.div_ceil(rows(self.isa, self.panel.vectors));
+        let tiles = places.div_ceil(rows(self.isa, self.panel.blocks));
         let (height, taller) = (places / tiles, places % tiles);
-        let width = self.panel.vectors * LANES;
+        let width = self.panel.blocks * BLOCK;
         let last = self.phase.blocks.len() - 1;
         for (b, runs) in self.phase.blocks.iter().enumerate() {
             let mut cursor = Cursor { places: &self.phase.places, next: 0, read: 0, write: self.write };
@@ -162,7 +162,7 @@ impl Sweep<'_> {
                 // sums hold `width` values for every row of their block and every place.
                 #[allow(unsafe_code)]
                 unsafe {
-                    with_tile!(height, self.panel.vectors, multiply::<S>(&tile));
+                    with_tile!(height, self.panel.blocks, multiply::<S>(&tile));
                 }
                 sums = sums.wrapping_add(height * width);
             }
@@ -230,12 +230,12 @@ unsafe fn multiply<S: Simd, const R: usize, const W: usize>(tile: &Tile<'_>) {
                 *read = tile.reads[r].add(run.offset);
             }
             rows_by_panel::<S, R, W>(run.len, reads, weights, &mut acc);
-            weights = weights.add(run.len * W * LANES);
+            weights = weights.add(run.len * W * S::LANES);
         }
         if !tile.first {
             for r in 0..R {
                 for j in 0..W {
-                    acc[r][j] = S::add(S::load(tile.sums.add((r * W + j) * LANES)), acc[r][j]);
+                    acc[r][j] = S::add(S::load(tile.sums.add((r * W + j) * S::LANES)), acc[r][j]);
                 }
             }
         }
@@ -243,7 +243,7 @@ unsafe fn multiply<S: Simd, const R: usize, const W: usize>(tile: &Tile<'_>) {
             Some(epilogue) => {
                 for r in 0..R {
                     for j in 0..W {
-                        let (channel, offset) = (tile.channel + j * LANES, tile.writes[r] + j * LANES);
+                        let (channel, offset) = (tile.channel + j * S::LANES, tile.writes[r] + j * S::LANES);
                         epilogue.finish::<S>(acc[r][j], channel, tile.to, offset);
                     }
                 }
@@ -251,7 +251,7 @@ unsafe fn multiply<S: Simd, const R: usize, const W: usize>(tile: &Tile<'_>) {
             None => {
                 for r in 0..R {
                     for j in 0..W {
-                        S::store(tile.sums.add((r * W + j) * LANES), acc[r][j]);
+                        S::store(tile.sums.add((r * W + j) * S::LANES), acc[r][j]);
                     }
                 }
             }

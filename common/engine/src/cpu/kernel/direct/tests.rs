@@ -5,7 +5,7 @@ use super::*;
 use crate::cpu::kernel::conv::{Part, WeightGradient};
 use crate::cpu::oracle::{channels_first, channels_last, each_product, normals, relative_rms};
 use crate::cpu::vector::epilogue::Epilogue;
-use crate::cpu::vector::simd::{LANES, padded};
+use crate::cpu::vector::simd::{BLOCK, padded};
 use crate::graph::{Conv2d, Padding};
 use crate::plan::Activation;
 
@@ -250,7 +250,7 @@ fn epilogue_holds(
     let len = pixel * map[1] * map[2];
     let values = |seed| -> Vec<f32> { normals(images * len, seed).iter().map(|&x| x as f32).collect() };
     let (held, residual, bias) = (values(1), values(2), &values(3)[..pixel]);
-    let gate: Vec<u16> = (0..images * len / LANES).map(|i| (i * 40_503) as u16).collect();
+    let gate: Vec<u16> = (0..images * len / BLOCK).map(|i| (i * 40_503) as u16).collect();
     let mut bits = vec![0u16; gate.len()];
     let mut to = held.clone();
     let epilogue = Epilogue::new().bias(bias).residual(&residual).accumulate(true);
@@ -266,8 +266,8 @@ fn epilogue_holds(
         for (p, product) in product.into_iter().enumerate().filter(|(p, _)| p % pixel < map[0]) {
             let at = i * len + p;
             let wanted = product + bias[p % pixel] + residual[at] + held[at];
-            let open = gate[at / LANES] >> (at % LANES) & 1 == 1;
-            let bit = bits[at / LANES] >> (at % LANES) & 1 == 1;
+            let open = gate[at / BLOCK] >> (at % BLOCK) & 1 == 1;
+            let bit = bits[at / BLOCK] >> (at % BLOCK) & 1 == 1;
             if wanted.abs() > 1e-4 {
                 assert_eq!(bit, wanted > 0.0, "bit {p} of image {i}");
             }

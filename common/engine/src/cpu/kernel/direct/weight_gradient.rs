@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use super::phases::{Phases, Stretch};
 use crate::cpu::kernel::conv::{Part, WeightGradient};
-use crate::cpu::vector::simd::{Isa, Kernel, LANES, Simd};
+use crate::cpu::vector::simd::{BLOCK, Isa, Kernel, Simd};
 use crate::cpu::vector::tile::{MAX_ROWS, Panel, Panels, columns_by_panel, rows, with_tile};
 use crate::plan::ConvShape;
 
@@ -75,16 +75,16 @@ impl DirectWeightGradient {
 
     /// Where a part holds a panel's sums for one of a place's values.
     fn offset(&self, panel: Panel, value: usize) -> usize {
-        panel.channel * self.phases.depth() + value * panel.vectors * LANES
+        panel.channel * self.phases.depth() + value * panel.blocks * BLOCK
     }
 
     /// The sum over all parts of a vector of output channels, for one of a place's values.
-    fn sum(&self, parts: &[f32], value: usize, channel: usize) -> [f32; LANES] {
-        let mut sum = [0.0; LANES];
-        let panel = self.panels.get(channel / (self.panels.get(0).vectors * LANES));
+    fn sum(&self, parts: &[f32], value: usize, channel: usize) -> [f32; BLOCK] {
+        let mut sum = [0.0; BLOCK];
+        let panel = self.panels.get(channel / (self.panels.get(0).blocks * BLOCK));
         let offset = self.offset(panel, value) + channel - panel.channel;
         for part in parts.chunks_exact(self.part_len()) {
-            let lanes = &part[offset..][..LANES];
+            let lanes = &part[offset..][..BLOCK];
             for (sum, &lane) in sum.iter_mut().zip(lanes) {
                 *sum += f64::from(lane);
             }
@@ -92,17 +92,17 @@ impl DirectWeightGradient {
         sum.map(|sum| sum as f32)
     }
 
-    /// Finishes LANES output channels from `first` on: their slice of PyTorch's gradient.
+    /// Finishes BLOCK output channels from `first` on: their slice of PyTorch's gradient.
     fn finish_channels(&self, parts: &[f32], first: usize, gradient: &mut [f32]) {
         let channels = self.shape.input[0];
         let taps = &self.phases.all[0].taps;
         let in_group = channels / self.shape.groups;
         let out_group = self.shape.output[0] / self.shape.groups;
         // A block of channels at a time, so that what is read and what is written stay in the first cache.
-        for begin in (0..channels).step_by(LANES) {
-            let block = begin..channels.min(begin + LANES);
+        for begin in (0..channels).step_by(BLOCK) {
+            let block = begin..channels.min(begin + BLOCK);
             for (t, &tap) in taps.iter().enumerate() {
-                let mut sums = [[0.0; LANES]; LANES];
+                let mut sums = [[0.0; BLOCK]; BLOCK];
                 for (sums, c) in sums.iter_mut().zip(block.clone()) {
                     *sums = self.sum(parts, t * channels + c, first);
                 }
@@ -173,11 +173,11 @@ impl WeightGradient for DirectWeightGradient {
 
     fn finish(&self, parts: &[f32], gradient: &mut [f32]) {
         let per_channel = self.shape.weight_len() / self.shape.output[0];
-        let finish = |(i, gradient): (usize, &mut [f32])| self.finish_channels(parts, i * LANES, gradient);
+        let finish = |(i, gradient): (usize, &mut [f32])| self.finish_channels(parts, i * BLOCK, gradient);
         if gradient.len() < PARALLEL {
-            gradient.chunks_mut(LANES * per_channel).enumerate().for_each(finish);
+            gradient.chunks_mut(BLOCK * per_channel).enumerate().for_each(finish);
         } else {
-            gradient.par_chunks_mut(LANES * per_channel).enumerate().for_each(finish);
+            gradient.par_chunks_mut(BLOCK * per_channel).enumerate().for_each(finish);
         }
     }
 }
@@ -240,7 +240,7 @@ impl DirectWeightGradient {
         for panel in self.panels.iter() {
             let mut value = 0;
             for run in self.runs() {
-                let tiles = run.len.div_ceil(rows(self.isa, panel.vectors));
+                let tiles = run.len.div_ceil(rows(self.isa, panel.blocks));
                 let (height, taller) = (run.len / tiles, run.len % tiles);
                 let mut offset = run.offset;
                 for t in 0..tiles {
@@ -251,7 +251,7 @@ impl DirectWeightGradient {
                     // the panel for each value.
                     #[allow(unsafe_code)]
                     unsafe {
-                        with_tile!(height, panel.vectors, multiply::<S>(&tile, part));
+                        with_tile!(height, panel.blocks, multiply::<S>(&tile, part));
                     }
                     value += height;
                     offset += height;
@@ -291,7 +291,7 @@ unsafe fn multiply<S: Simd, const R: usize, const W: usize>(tile: &Tile<'_>, par
         if goes_on && *begun {
             for r in 0..R {
                 for j in 0..W {
-                    acc[r][j] = S::load(part.add((r * W + j) * LANES));
+                    acc[r][j] = S::load(part.add((r * W + j) * S::LANES));
                 }
             }
         }
@@ -308,7 +308,7 @@ unsafe fn multiply<S: Simd, const R: usize, const W: usize>(tile: &Tile<'_>, par
         }
         for r in 0..R {
             for j in 0..W {
-                let to = part.add((r * W + j) * LANES);
+                let to = part.add((r * W + j) * S::LANES);
                 let sum = if goes_on || !begun { acc[r][j] } else { S::add(S::load(to), acc[r][j]) };
                 S::store(to, sum);
             }

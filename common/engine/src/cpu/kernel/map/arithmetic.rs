@@ -2,7 +2,7 @@
 
 use crate::cpu::vector::epilogue::Epilogue;
 use crate::cpu::vector::pointwise::{At, Pointwise, Sizes, fill, fill_at};
-use crate::cpu::vector::simd::{Isa, Kernel, LANES, Simd};
+use crate::cpu::vector::simd::{BLOCK, Isa, Kernel, Simd};
 
 /// A copy of a map, finished: a sum of two with the epilogue's residual, added to the destination with its
 /// accumulation, an activation, a gate.
@@ -108,7 +108,7 @@ pub(crate) fn channel_products(
     to: &mut [f32],
     epilogue: &Epilogue<'_>,
 ) {
-    assert!(pixel.is_multiple_of(LANES) && to.len() * positions == map.len(), "maps differ in length");
+    assert!(pixel.is_multiple_of(BLOCK) && to.len() * positions == map.len(), "maps differ in length");
     assert!(to.len().is_multiple_of(pixel) && other.is_none_or(|other| other.len() == map.len()));
     epilogue.check(to.len(), pixel);
     isa.run(ChannelProducts { map, other, factor, positions, pixel, to, epilogue });
@@ -131,17 +131,17 @@ impl Kernel for ChannelProducts<'_> {
     #[allow(unsafe_code)]
     fn run<S: Simd>(self) {
         /// Terms of the innermost sum: sums of sums lose fewer digits.
-        const BLOCK: usize = 32;
+        const TERMS: usize = 32;
         let Self { map, other, factor, positions, pixel, to, epilogue } = self;
-        for offset in (0..to.len()).step_by(LANES) {
+        for offset in (0..to.len()).step_by(S::LANES) {
             let (image, channel) = (offset / pixel, offset % pixel);
             let at = |position: usize| (image * positions + position) * pixel + channel;
             // SAFETY: the lengths were checked.
             unsafe {
                 let mut total = S::zero();
-                for first in (0..positions).step_by(BLOCK) {
+                for first in (0..positions).step_by(TERMS) {
                     let mut sum = S::zero();
-                    for position in first..positions.min(first + BLOCK) {
+                    for position in first..positions.min(first + TERMS) {
                         let x = S::load(map.as_ptr().add(at(position)));
                         sum = match other {
                             Some(other) => S::fma(x, S::load(other.as_ptr().add(at(position))), sum),

@@ -1,7 +1,7 @@
 //! Channels joined and parted, maps as vectors in PyTorch's order.
 
 use crate::cpu::vector::epilogue::Epilogue;
-use crate::cpu::vector::simd::{Isa, Kernel, LANES, Simd, padded};
+use crate::cpu::vector::simd::{BLOCK, Isa, Kernel, Simd, padded};
 
 /// Writes a map's channels into a wider one from its channel `first` on: one part of a concatenation. What remains of
 /// the last vector becomes zero; parts come in the order of their channels.
@@ -80,10 +80,10 @@ pub(crate) fn features_to_map(
     isa.run(Gathered { to, pixel, epilogue, of: Features { from, vector: features, positions, channels } });
 }
 
-/// Where the lanes of a vector come from.
+/// Where a block of channels comes from.
 trait Lanes: Copy {
-    /// The vector of the pixel number `place`, from `channel` on; zeros in the padding.
-    fn lanes(self, place: usize, channel: usize) -> [f32; LANES];
+    /// The channels of the pixel number `place` from `channel` on, a block of them; zeros in the padding.
+    fn lanes(self, place: usize, channel: usize) -> [f32; BLOCK];
 }
 
 #[derive(Clone, Copy)]
@@ -96,9 +96,9 @@ struct Slice<'a> {
 
 impl Lanes for Slice<'_> {
     #[inline(always)]
-    fn lanes(self, place: usize, channel: usize) -> [f32; LANES] {
-        let mut lanes = [0.0; LANES];
-        let count = LANES.min(self.channels - channel);
+    fn lanes(self, place: usize, channel: usize) -> [f32; BLOCK] {
+        let mut lanes = [0.0; BLOCK];
+        let count = BLOCK.min(self.channels - channel);
         let at = place * self.from_pixel + self.first + channel;
         lanes[..count].copy_from_slice(&self.from[at..at + count]);
         lanes
@@ -116,8 +116,8 @@ struct Features<'a> {
 
 impl Lanes for Features<'_> {
     #[inline(always)]
-    fn lanes(self, place: usize, channel: usize) -> [f32; LANES] {
-        let mut lanes = [0.0; LANES];
+    fn lanes(self, place: usize, channel: usize) -> [f32; BLOCK] {
+        let mut lanes = [0.0; BLOCK];
         let (image, position) = (place / self.positions, place % self.positions);
         for (lane, c) in lanes.iter_mut().zip(channel..self.channels) {
             *lane = self.from[image * self.vector + c * self.positions + position];
@@ -141,10 +141,15 @@ impl<L: Lanes> Kernel for Gathered<'_, L> {
     fn run<S: Simd>(self) {
         let Self { of, pixel, to, epilogue } = self;
         epilogue.check(to.len(), pixel);
-        for offset in (0..to.len() / pixel * pixel).step_by(LANES) {
-            let vector = S::of(&of.lanes(offset / pixel, offset % pixel));
-            // SAFETY: the offset is inside the destination.
-            unsafe { epilogue.finish::<S>(vector, offset % pixel, to.as_mut_ptr(), offset) };
+        for block in (0..to.len() / pixel * pixel).step_by(BLOCK) {
+            let lanes = of.lanes(block / pixel, block % pixel);
+            for lane in (0..BLOCK).step_by(S::LANES) {
+                let offset = block + lane;
+                // SAFETY: the offset is inside the destination.
+                unsafe {
+                    epilogue.finish::<S>(S::at(&lanes, lane), offset % pixel, to.as_mut_ptr(), offset);
+                }
+            }
         }
     }
 }

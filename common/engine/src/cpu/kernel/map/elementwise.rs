@@ -2,7 +2,7 @@
 //!
 //! Their backward is a product of the gradient with the slope that the forward keeps ([`multiply`](super::multiply)).
 
-use crate::cpu::vector::simd::{Isa, Kernel, LANES, Simd};
+use crate::cpu::vector::simd::{BLOCK, Isa, Kernel, Simd};
 use crate::graph::Elementwise;
 
 /// A function of each value, and its slope where a backward will want it.
@@ -68,19 +68,19 @@ impl<F: Fn(f32) -> [f32; 2]> Kernel for Each<'_, F> {
     #[inline(always)]
     fn run<S: Simd>(self) {
         let Self { of, from, to, slope } = self;
-        assert!(from.len() == to.len() && from.len().is_multiple_of(LANES), "maps differ in length");
+        assert!(from.len() == to.len() && from.len().is_multiple_of(BLOCK), "maps differ in length");
         assert!(slope.as_ref().is_none_or(|slope| slope.len() == to.len()), "one slope per value");
-        let from = from.chunks_exact(LANES);
+        let from = from.chunks_exact(BLOCK);
         if let Some(slope) = slope {
-            for ((from, to), slope) in from.zip(to.chunks_exact_mut(LANES)).zip(slope.chunks_exact_mut(LANES))
+            for ((from, to), slope) in from.zip(to.chunks_exact_mut(BLOCK)).zip(slope.chunks_exact_mut(BLOCK))
             {
-                for lane in 0..LANES {
+                for lane in 0..BLOCK {
                     [to[lane], slope[lane]] = of(from[lane]);
                 }
             }
         } else {
-            for (from, to) in from.zip(to.chunks_exact_mut(LANES)) {
-                for lane in 0..LANES {
+            for (from, to) in from.zip(to.chunks_exact_mut(BLOCK)) {
+                for lane in 0..BLOCK {
                     to[lane] = of(from[lane])[0];
                 }
             }

@@ -1,6 +1,6 @@
 //! Values near their channel's mean become it.
 
-use crate::cpu::vector::simd::{Isa, Kernel, LANES, Simd};
+use crate::cpu::vector::simd::{BLOCK, Isa, Kernel, Simd};
 
 /// Replaces each value within the half width of its channel's mean by that mean; writes the slope, 0 where it did and 1
 /// elsewhere, where a backward will want it ([`multiply`](super::multiply)).
@@ -15,7 +15,7 @@ pub(crate) fn mean_sparse(
     assert!(mean.len() == pixel && width.len() == pixel, "a mean and a width per channel");
     assert!(from.len() == to.len() && from.len().is_multiple_of(pixel), "maps differ in length");
     assert!(slope.as_ref().is_none_or(|slope| slope.len() == to.len()), "one slope per value");
-    assert!(pixel.is_multiple_of(LANES), "a pixel of {pixel} values is not whole vectors");
+    assert!(pixel.is_multiple_of(BLOCK), "a pixel of {pixel} values is not whole vectors");
     isa.run(Band { from, mean, width, to, slope });
 }
 

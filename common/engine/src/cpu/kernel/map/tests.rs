@@ -5,7 +5,7 @@
 use super::*;
 use crate::cpu::oracle::{aligned, channels_first, channels_last, normals, relative_rms, seconds};
 use crate::cpu::vector::epilogue::Epilogue;
-use crate::cpu::vector::simd::{Isa, LANES, padded};
+use crate::cpu::vector::simd::{BLOCK, Isa, padded};
 use crate::graph::Elementwise;
 use crate::plan::Activation;
 
@@ -192,7 +192,7 @@ fn maps_are_copied_added_multiplied_and_gated() {
         assert!((0..len).all(|i| to[i] == a[i] * b[i]));
         for (activation, limit) in [(Activation::Relu, f32::INFINITY), (Activation::Relu6, 6.0)] {
             let mut map: Vec<f32> = a.iter().map(|v| v * 5.0).collect();
-            let mut bits = vec![0; len / LANES];
+            let mut bits = vec![0; len / BLOCK];
             let open = |i: usize| a[i] * 5.0 > 0.0 && a[i] * 5.0 < limit;
             rework(isa, &mut map, pixel, &Epilogue::new().activation(activation).bits_out(&mut bits));
             assert!((0..len).all(|i| map[i] == (a[i] * 5.0).clamp(0.0, limit)));
@@ -291,10 +291,10 @@ fn values_near_their_mean_become_it_and_the_edge_does_not() {
 #[test]
 fn what_is_not_a_number_stays_so() {
     for isa in Isa::available() {
-        let (mut to, mut slope) = (vec![0.0; LANES], vec![0.0; LANES]);
-        elementwise(isa, Elementwise::Silu, &[f32::NAN; LANES], &mut to, Some(&mut slope));
+        let (mut to, mut slope) = (vec![0.0; BLOCK], vec![0.0; BLOCK]);
+        elementwise(isa, Elementwise::Silu, &[f32::NAN; BLOCK], &mut to, Some(&mut slope));
         assert!(to.iter().chain(&slope).all(|v| v.is_nan()));
-        elementwise(isa, Elementwise::Sigmoid, &[f32::NAN; LANES], &mut to, Some(&mut slope));
+        elementwise(isa, Elementwise::Sigmoid, &[f32::NAN; BLOCK], &mut to, Some(&mut slope));
         assert!(to.iter().chain(&slope).all(|v| v.is_nan()));
     }
 }

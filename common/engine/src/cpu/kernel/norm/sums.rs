@@ -1,9 +1,9 @@
 //! Sums per channel of a chunk: in f32 over a block of positions, in f64 over blocks.
 
-use crate::cpu::vector::simd::{Isa, Kernel, LANES, Simd};
+use crate::cpu::vector::simd::{BLOCK, Isa, Kernel, Simd};
 
 /// Positions whose sum is formed in f32.
-const BLOCK: usize = 128;
+const POSITIONS: usize = 128;
 
 /// Adds each channel's sum and sum of squares to `sums`, `[2][pixel]`.
 ///
@@ -30,7 +30,7 @@ pub(crate) fn channel_gradient_sums(
 }
 
 fn check(map: &[f32], pixel: usize, sums: &[f64]) {
-    assert!(pixel.is_multiple_of(LANES) && pixel > 0, "a pixel of {pixel} values is not whole vectors");
+    assert!(pixel.is_multiple_of(BLOCK) && pixel > 0, "a pixel of {pixel} values is not whole vectors");
     assert!(
         map.len().is_multiple_of(pixel) && sums.len() == 2 * pixel,
         "{} values, {} sums",
@@ -141,16 +141,16 @@ impl<T: Terms> Kernel for Chunk<'_, T> {
     fn run<S: Simd>(self) {
         let Self { of, len, pixel, sums } = self;
         let positions = len / pixel;
-        for first in (0..positions).step_by(BLOCK) {
-            let count = BLOCK.min(positions - first);
+        for first in (0..positions).step_by(POSITIONS) {
+            let count = POSITIONS.min(positions - first);
             let mut channel = 0;
             while channel < pixel {
                 let place = Place { offset: first * pixel + channel, count, pixel, channel };
                 // SAFETY: the place is inside the maps, whose lengths were checked.
                 // Four chains at a time, whatever the number of channels: additions take a few cycles.
-                channel += LANES
+                channel += S::LANES
                     * unsafe {
-                        match (pixel - channel) / LANES {
+                        match (pixel - channel) / S::LANES {
                             4.. => block::<S, T, 4, 1>(of, place, sums),
                             2 | 3 => block::<S, T, 2, 2>(of, place, sums),
                             _ => block::<S, T, 1, 4>(of, place, sums),
@@ -187,14 +187,14 @@ unsafe fn block<S: Simd, T: Terms, const W: usize, const U: usize>(
     unsafe {
         let mut centres = [S::zero(); W];
         for (w, centre) in centres.iter_mut().enumerate() {
-            *centre = of.centre::<S>(offset + w * LANES, count, pixel, channel + w * LANES);
+            *centre = of.centre::<S>(offset + w * S::LANES, count, pixel, channel + w * S::LANES);
         }
         let mut sums = [[[S::zero(); 2]; W]; U];
         let mut position = 0;
         while position < count {
             for (u, sums) in sums.iter_mut().enumerate().take(count - position) {
                 for (w, sums) in sums.iter_mut().enumerate() {
-                    let at = offset + (position + u) * pixel + w * LANES;
+                    let at = offset + (position + u) * pixel + w * S::LANES;
                     *sums = of.add::<S>(*sums, centres[w], at);
                 }
             }
@@ -207,11 +207,11 @@ unsafe fn block<S: Simd, T: Terms, const W: usize, const U: usize>(
             }
             let (values, centre) = (total.map(S::lanes), S::lanes(centres[w]));
             let (first, second) = into.split_at_mut(pixel);
-            for lane in 0..LANES {
+            for lane in 0..S::LANES {
                 let sums = [f64::from(values[0][lane]), f64::from(values[1][lane])];
                 let [sum, other] = of.widen(sums, f64::from(centre[lane]), count as f64);
-                first[channel + w * LANES + lane] += sum;
-                second[channel + w * LANES + lane] += other;
+                first[channel + w * S::LANES + lane] += sum;
+                second[channel + w * S::LANES + lane] += other;
             }
         }
     }

@@ -4,7 +4,7 @@
 
 use super::*;
 use crate::cpu::oracle::{aligned, normals, relative_rms, seconds};
-use crate::cpu::vector::simd::{LANES, padded};
+use crate::cpu::vector::simd::{BLOCK, padded};
 use crate::plan::Activation;
 
 const TOLERANCE: f64 = 2e-6;
@@ -216,16 +216,16 @@ fn ten_thousand_random_batches_agree_with_f64() {
 
 #[test]
 fn a_single_value_normalises_to_beta_and_keeps_its_biased_variance() {
-    let mut sums = vec![0.0; 2 * LANES];
+    let mut sums = vec![0.0; 2 * BLOCK];
     let mut moments = BatchMoments::default();
-    let map: Vec<f32> = (0..LANES).map(|c| c as f32 * 3.0).collect();
-    channel_sums(Isa::detect(), &map, LANES, &mut sums);
+    let map: Vec<f32> = (0..BLOCK).map(|c| c as f32 * 3.0).collect();
+    channel_sums(Isa::detect(), &map, BLOCK, &mut sums);
     moments.of_batch(&sums, 1, 5);
     assert_eq!((moments.mean.len(), moments.unbiased.as_slice()), (5, [0.0; 5].as_slice()));
     let (gamma, beta) = (vec![2.0; 5], vec![0.25; 5]);
-    let mut coefficients = vec![0.0; coefficients_len(LANES)];
+    let mut coefficients = vec![0.0; coefficients_len(BLOCK)];
     moments.coefficients(Learned { gamma: &gamma, beta: &beta, eps: 1e-5 }, &mut coefficients);
-    let mut output = vec![f32::NAN; LANES];
+    let mut output = vec![f32::NAN; BLOCK];
     affine(Isa::detect(), &map, &coefficients, &mut output, &Epilogue::new());
     assert_eq!(output[..5], beta);
 }
@@ -241,13 +241,13 @@ fn relu_and_residual_ride_along() {
     for isa in Isa::available() {
         let mut plain = vec![0.0; batch.input.len()];
         affine(isa, &batch.input, &coefficients, &mut plain, &Epilogue::new());
-        let (mut fused, mut bits) = (vec![0.0; batch.input.len()], vec![0; batch.input.len() / LANES]);
+        let (mut fused, mut bits) = (vec![0.0; batch.input.len()], vec![0; batch.input.len() / BLOCK]);
         let epilogue =
             Epilogue::new().residual(&batch.gradient).activation(Activation::Relu).bits_out(&mut bits);
         affine(isa, &batch.input, &coefficients, &mut fused, &epilogue);
         for i in 0..plain.len() {
             assert_eq!(fused[i], (plain[i] + batch.gradient[i]).max(0.0));
-            assert_eq!(bits[i / LANES] >> (i % LANES) & 1 == 1, fused[i] > 0.0);
+            assert_eq!(bits[i / BLOCK] >> (i % BLOCK) & 1 == 1, fused[i] > 0.0);
         }
     }
 }
@@ -266,7 +266,7 @@ fn speed() {
         let gradient = &*aligned(&batch.gradient, gradient);
         let output = aligned(&batch.input, output);
         let coefficients = &*aligned(&vec![0.5; 4 * pixel], coefficients);
-        let mut bits = vec![0; batch.input.len() / LANES];
+        let mut bits = vec![0; batch.input.len() / BLOCK];
         let values = batch.input.len() as f64 / 1e9;
         let rates = [
             seconds(|| channel_sums(isa, input, pixel, &mut sums)),

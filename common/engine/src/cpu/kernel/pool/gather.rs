@@ -3,7 +3,7 @@
 use super::PoolShape;
 use crate::cpu::vector::axis::Axis;
 use crate::cpu::vector::epilogue::Epilogue;
-use crate::cpu::vector::simd::{Isa, Kernel, LANES, Simd};
+use crate::cpu::vector::simd::{BLOCK, Isa, Kernel, Simd};
 
 /// The mean of each window.
 pub(crate) fn average_pool(
@@ -94,12 +94,13 @@ struct Chosen<'a> {
 impl Taps for Chosen<'_> {
     #[inline(always)]
     fn add<S: Simd>(self, sum: S::V, offset: usize, tap: usize) -> S::V {
-        let mut kept = [0.0; LANES];
-        let (gradient, taps) = (&self.gradient[offset..offset + LANES], &self.taps[offset..offset + LANES]);
-        for lane in 0..LANES {
+        let mut kept = [0.0; BLOCK];
+        let (gradient, taps) =
+            (&self.gradient[offset..offset + S::LANES], &self.taps[offset..offset + S::LANES]);
+        for lane in 0..S::LANES {
             kept[lane] = if usize::from(taps[lane]) == tap { gradient[lane] } else { 0.0 };
         }
-        S::add(sum, S::of(&kept))
+        S::add(sum, S::at(&kept, 0))
     }
 
     #[inline(always)]
@@ -136,7 +137,7 @@ impl<T: Taps> Kernel for Gather<'_, T> {
             let (image, y, x) = (place / (size[0] * size[1]), place / size[1] % size[0], place % size[1]);
             let (down, across) = (rows.run(y), columns.run(x));
             let first = (image * source[0] + down.source) * source[1] + across.source;
-            for channel in (0..pixel).step_by(LANES) {
+            for channel in (0..pixel).step_by(S::LANES) {
                 let mut sum = S::zero();
                 for i in 0..down.count {
                     let tap = (down.tap + i * rows.tap_step()) * shape.kernel[1] + across.tap;

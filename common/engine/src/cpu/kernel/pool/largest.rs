@@ -1,7 +1,7 @@
 //! Max pooling forwards.
 
 use super::PoolShape;
-use crate::cpu::vector::simd::{Isa, Kernel, LANES, Simd};
+use crate::cpu::vector::simd::{Isa, Kernel, Simd};
 
 /// The largest value of each window, and through which tap it was seen where a backward will want to know.
 ///
@@ -40,17 +40,18 @@ impl Kernel for Largest<'_> {
             let row = line / height * shape.input[1] + line % height * shape.stride[0];
             for x in 0..width {
                 let first = (row * shape.input[2] + x * shape.stride[1]) * pixel;
-                for channel in (0..pixel).step_by(LANES) {
+                for channel in (0..pixel).step_by(S::LANES) {
                     let from = &from[first + channel..];
                     if let Some(taps) = &mut taps {
                         let (largest, chosen) = window::<S, true>(shape, from);
-                        to[offset..offset + LANES].copy_from_slice(&S::lanes(largest));
-                        taps[offset..offset + LANES].copy_from_slice(&S::lanes(chosen).map(number));
+                        to[offset..offset + S::LANES].copy_from_slice(&S::lanes(largest)[..S::LANES]);
+                        taps[offset..offset + S::LANES]
+                            .copy_from_slice(&S::lanes(chosen).map(number)[..S::LANES]);
                     } else {
                         let (largest, _) = window::<S, false>(shape, from);
-                        to[offset..offset + LANES].copy_from_slice(&S::lanes(largest));
+                        to[offset..offset + S::LANES].copy_from_slice(&S::lanes(largest)[..S::LANES]);
                     }
-                    offset += LANES;
+                    offset += S::LANES;
                 }
             }
         }

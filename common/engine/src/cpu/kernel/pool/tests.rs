@@ -5,7 +5,7 @@
 use super::*;
 use crate::cpu::oracle::{channels_first, channels_last, normals, relative_rms};
 use crate::cpu::vector::epilogue::Epilogue;
-use crate::cpu::vector::simd::{Isa, LANES};
+use crate::cpu::vector::simd::{BLOCK, Isa};
 
 const TOLERANCE: f64 = 2e-6;
 
@@ -134,13 +134,13 @@ fn the_first_of_equals_is_chosen_and_the_last_that_is_not_a_number_wins() {
     let nan = f32::NAN;
     let rows = [[5.0, 5.0, nan, 9.0, nan, 1.0], [5.0, 5.0, 3.0, 9.0, nan, f32::INFINITY]];
     for (position, value) in rows.into_iter().flatten().enumerate() {
-        map[position * LANES] = value;
+        map[position * BLOCK] = value;
     }
     for isa in Isa::available() {
         let (mut to, mut taps) = (vec![0.0; shape.output_len()], vec![9; shape.output_len()]);
         max_pool(isa, &shape, 1, &map, &mut to, Some(&mut taps));
-        assert!(to[0] == 5.0 && to[LANES].is_nan() && to[2 * LANES].is_nan());
-        assert_eq!([taps[0], taps[LANES], taps[2 * LANES]], [0, 0, 2], "{isa:?}");
+        assert!(to[0] == 5.0 && to[BLOCK].is_nan() && to[2 * BLOCK].is_nan());
+        assert_eq!([taps[0], taps[BLOCK], taps[2 * BLOCK]], [0, 0, 2], "{isa:?}");
     }
 }
 

@@ -10,13 +10,13 @@ use rayon::prelude::*;
 use super::Tile;
 use super::line::{Grid, Line, Planes, Taps, square};
 use crate::cpu::vector::memory::Shared;
-use crate::cpu::vector::simd::{Isa, Kernel, LANES, Simd, padded};
+use crate::cpu::vector::simd::{BLOCK, Isa, Kernel, Simd, padded};
 
 /// Input channels of one task, and those whose taps it holds at once.
 const CHUNK: usize = 16;
 const HELD: usize = 4;
-/// Vectors of output channels of one task.
-const VECTORS: usize = 4;
+/// Blocks of output channels of one task.
+const BLOCKS: usize = 4;
 /// Below this many weights per tap, a task for another thread costs more than it saves.
 const SMALL: usize = 64 * 64;
 
@@ -27,14 +27,14 @@ pub(super) fn run(isa: Isa, tile: Tile, channels: [usize; 2], parts: &[f32], gra
     assert_eq!(gradient.len(), out * inputs * 9, "a gradient of another shape");
     let to = Shared::new(gradient);
     let chunks = inputs.div_ceil(CHUNK);
-    let vectors = padded(out) / LANES;
+    let blocks = padded(out) / BLOCK;
     let task = |task: usize| {
-        let (input, vector) = (task % chunks * CHUNK, task / chunks * VECTORS);
-        let vectors = vector..(vector + VECTORS).min(vectors);
+        let (input, block) = (task % chunks * CHUNK, task / chunks * BLOCKS);
+        let blocks = block..(block + BLOCKS).min(blocks);
         let inputs = input..(input + CHUNK).min(inputs);
-        isa.run(Chunk { tile, channels, parts, to: to.start(), vectors, inputs });
+        isa.run(Chunk { tile, channels, parts, to: to.start(), blocks, inputs });
     };
-    let tasks = chunks * vectors.div_ceil(VECTORS);
+    let tasks = chunks * blocks.div_ceil(BLOCKS);
     if inputs * out <= SMALL {
         (0..tasks).for_each(task);
     } else {
@@ -48,7 +48,7 @@ struct Chunk<'a> {
     channels: [usize; 2],
     parts: &'a [f32],
     to: *mut f32,
-    vectors: Range<usize>,
+    blocks: Range<usize>,
     inputs: Range<usize>,
 }
 
@@ -79,10 +79,10 @@ impl Chunk<'_> {
         let plane = super::apart(self.channels[0] * padded(self.channels[1]));
         for first in self.inputs.clone().step_by(HELD) {
             let inputs = first..(first + HELD).min(self.inputs.end);
-            let mut taps = [[[[0.0; LANES]; 9]; VECTORS]; HELD];
+            let mut taps = [[[[0.0; BLOCK]; 9]; BLOCKS]; HELD];
             for (taps, input) in taps.iter_mut().zip(inputs.clone()) {
-                for (taps, vector) in taps.iter_mut().zip(self.vectors.clone()) {
-                    let from = input * padded(self.channels[1]) + vector * LANES;
+                for (taps, block) in taps.iter_mut().zip(self.blocks.clone()) {
+                    let from = input * padded(self.channels[1]) + block * BLOCK;
                     // SAFETY: the caller's promise; every part holds `N * N` planes of these channels.
                     unsafe { self.sum::<S, N>(plane, from, taps) }
                 }
@@ -92,29 +92,32 @@ impl Chunk<'_> {
         }
     }
 
-    /// The taps of one input channel and a vector of output channels, `from` f32 into each plane.
+    /// The taps of one input channel and a block of output channels, `from` f32 into each plane.
     ///
     /// # Safety
     ///
-    /// Every part holds `N * N` planes that have a vector there.
+    /// Every part holds `N * N` planes that have a block there.
     #[inline(always)]
-    unsafe fn sum<S: Simd, const N: usize>(&self, plane: usize, from: usize, taps: &mut [[f32; LANES]; 9])
+    unsafe fn sum<S: Simd, const N: usize>(&self, plane: usize, from: usize, taps: &mut [[f32; BLOCK]; 9])
     where
         Taps: Line<N, 3>,
     {
-        let mut sums = [[[0.0f32; LANES]; N]; N];
-        // SAFETY: the caller's promise; sums and taps are squares of vectors.
+        let mut sums = [[[0.0f32; BLOCK]; N]; N];
+        // SAFETY: the caller's promise; sums and taps are squares of blocks.
         unsafe {
-            for (frequency, sum) in sums.as_flattened_mut().iter_mut().enumerate() {
-                let mut total = S::zero();
-                for part in self.parts.chunks_exact(N * N * plane) {
-                    total = S::add(total, S::load(part.as_ptr().add(frequency * plane + from)));
+            for lane in (0..BLOCK).step_by(S::LANES) {
+                for (frequency, sum) in sums.as_flattened_mut().iter_mut().enumerate() {
+                    let mut total = S::zero();
+                    for part in self.parts.chunks_exact(N * N * plane) {
+                        total = S::add(total, S::load(part.as_ptr().add(frequency * plane + from + lane)));
+                    }
+                    S::store(sum.as_mut_ptr().add(lane), total);
                 }
-                S::store(sum.as_mut_ptr(), total);
+                let base = sums.as_ptr().cast::<f32>().wrapping_add(lane);
+                let source = Grid { base, row: N * BLOCK, column: BLOCK };
+                let to = taps.as_mut_ptr().cast::<f32>().wrapping_add(lane);
+                square::<S, Taps, N, 3>(&source, &Planes::<3, false> { to, stride: BLOCK });
             }
-            let source = Grid { base: sums.as_ptr().cast(), row: N * LANES, column: LANES };
-            let sink = Planes::<3, false> { to: taps.as_mut_ptr().cast(), stride: LANES };
-            square::<S, Taps, N, 3>(&source, &sink);
         }
     }
 
@@ -124,15 +127,15 @@ impl Chunk<'_> {
     ///
     /// The gradient has its size; nobody else touches it between these channels.
     #[inline(always)]
-    unsafe fn add(&self, inputs: Range<usize>, taps: &[[[[f32; LANES]; 9]; VECTORS]; HELD]) {
-        let first = self.vectors.start * LANES;
-        let lanes = (self.vectors.len() * LANES).min(self.channels[1] - first);
+    unsafe fn add(&self, inputs: Range<usize>, taps: &[[[[f32; BLOCK]; 9]; BLOCKS]; HELD]) {
+        let first = self.blocks.start * BLOCK;
+        let lanes = (self.blocks.len() * BLOCK).min(self.channels[1] - first);
         for lane in 0..lanes {
             for (taps, input) in taps.iter().zip(inputs.clone()) {
                 let to = self.to.wrapping_add(((first + lane) * self.channels[0] + input) * 9);
-                for (tap, values) in taps[lane / LANES].iter().enumerate() {
+                for (tap, values) in taps[lane / BLOCK].iter().enumerate() {
                     // SAFETY: a tap between two of these channels.
-                    unsafe { *to.wrapping_add(tap) += values[lane % LANES] }
+                    unsafe { *to.wrapping_add(tap) += values[lane % BLOCK] }
                 }
             }
         }

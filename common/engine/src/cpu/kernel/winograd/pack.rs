@@ -11,21 +11,21 @@ use rayon::prelude::*;
 use super::Tile;
 use super::line::{Grid, Line, Planes, Weight, square};
 use crate::cpu::vector::memory::Shared;
-use crate::cpu::vector::simd::{Isa, Kernel, LANES, Simd};
+use crate::cpu::vector::simd::{BLOCK, Isa, Kernel, Simd};
 use crate::cpu::vector::tile::{Panel, Panels};
 
 /// Input channels of one task, and those whose taps it gathers at once.
 const CHUNK: usize = 16;
 const GATHER: usize = 4;
-/// Vectors of the widest panel of any instruction set.
+/// Blocks of the widest panel of any instruction set.
 const WIDEST: usize = 4;
 /// From this many weights per tap on, the result does not fit the caches of a core.
 const LARGE: usize = 256 * 256;
 /// Below this many, a task for another thread costs more than it saves.
 const SMALL: usize = 64 * 64;
 
-/// Taps of a few input channels, `[input channel][panel's vector][tap][lane]`.
-type Block = [[[[f32; LANES]; 9]; WIDEST]; GATHER];
+/// Taps of a few input channels, `[input channel][panel's block][tap][output channel of the block]`.
+type Block = [[[[f32; BLOCK]; 9]; WIDEST]; GATHER];
 
 /// How the weights of one product are transformed.
 pub(super) struct Weights {
@@ -103,17 +103,17 @@ impl Chunk<'_> {
     /// Gathers the taps of a few input channels; zeros for output channels that do not exist.
     #[inline(always)]
     fn taps(&self, channels: Range<usize>) -> Block {
-        let mut block = [[[[0.0; LANES]; 9]; WIDEST]; GATHER];
+        let mut block = [[[[0.0; BLOCK]; 9]; WIDEST]; GATHER];
         let Weights { out, transposed, channels: all, .. } = *self.weights;
         for (block, channel) in block.iter_mut().zip(channels) {
-            for lane in 0..(self.panel.vectors * LANES).min(out - self.panel.channel) {
+            for lane in 0..(self.panel.blocks * BLOCK).min(out - self.panel.channel) {
                 let o = self.panel.channel + lane;
                 let from = if transposed { channel * out + o } else { o * all + channel };
                 let from: &[f32; 9] = self.weight[from * 9..][..9].try_into().expect("nine taps");
                 let scale = self.scale.map_or(1.0, |scale| scale[if transposed { channel } else { o }]);
-                let to = &mut block[lane / LANES];
+                let to = &mut block[lane / BLOCK];
                 for tap in 0..9 {
-                    to[tap][lane % LANES] = scale * from[if transposed { 8 - tap } else { tap }];
+                    to[tap][lane % BLOCK] = scale * from[if transposed { 8 - tap } else { tap }];
                 }
             }
         }
@@ -136,12 +136,15 @@ impl Chunk<'_> {
             let channels = first..(first + GATHER).min(self.channels.end);
             let taps = self.taps(channels.clone());
             for (taps, channel) in taps.iter().zip(channels) {
-                for (vector, taps) in taps[..self.panel.vectors].iter().enumerate() {
-                    let place = (channel * self.panel.vectors + vector) * LANES;
-                    let source = Grid { base: taps.as_ptr().cast(), row: 3 * LANES, column: LANES };
-                    let sink = Planes::<N, STREAM> { to: to.wrapping_add(place), stride };
-                    // SAFETY: the source is nine vectors; the sink is inside `to` by the layout.
-                    unsafe { square::<S, Weight, 3, N>(&source, &sink) }
+                for (block, taps) in taps[..self.panel.blocks].iter().enumerate() {
+                    let place = (channel * self.panel.blocks + block) * BLOCK;
+                    for lane in (0..BLOCK).step_by(S::LANES) {
+                        let base = taps.as_ptr().cast::<f32>().wrapping_add(lane);
+                        let source = Grid { base, row: 3 * BLOCK, column: BLOCK };
+                        let sink = Planes::<N, STREAM> { to: to.wrapping_add(place + lane), stride };
+                        // SAFETY: the source is nine blocks; the sink is inside `to` by the layout.
+                        unsafe { square::<S, Weight, 3, N>(&source, &sink) }
+                    }
                 }
             }
         }

@@ -17,7 +17,7 @@ use super::{SCRATCH, Tile};
 use crate::cpu::kernel::conv::Job;
 use crate::cpu::vector::epilogue::Epilogue;
 use crate::cpu::vector::memory::Shared;
-use crate::cpu::vector::simd::{Isa, Kernel, LANES, Simd};
+use crate::cpu::vector::simd::{Isa, Kernel, Simd};
 use crate::cpu::vector::tile::{Panels, rows_by_panel, with_tile};
 
 /// A 3x3 product of maps with transformed weights.
@@ -223,7 +223,7 @@ impl Kernel for Products<'_> {
                     // SAFETY: `Product::run` checked the sizes; each piece of `m` is written once.
                     unsafe {
                         let tiles = self.0.tiles(group).len();
-                        with_tile!(tiles, panel.vectors, multiply::<S>(*channels, v, weights, m));
+                        with_tile!(tiles, panel.blocks, multiply::<S>(*channels, v, weights, m));
                     }
                 }
             }
@@ -253,7 +253,7 @@ unsafe fn multiply<S: Simd, const R: usize, const W: usize>(
         rows_by_panel::<S, R, W>(k, rows, panel, &mut acc);
         for (i, acc) in acc.into_iter().enumerate() {
             for (j, acc) in acc.into_iter().enumerate() {
-                S::store(m.add(i * m_row + j * LANES), acc);
+                S::store(m.add(i * m_row + j * S::LANES), acc);
             }
         }
     }
@@ -295,7 +295,7 @@ impl Backwards<'_> {
                 let place = tiling.place(tile);
                 let [y, x] = place.output;
                 let offset = place.image * map.image() + y * map.row() + x * map.pixel;
-                for channel in (0..map.pixel).step_by(LANES) {
+                for channel in (0..map.pixel).step_by(S::LANES) {
                     let base = from.wrapping_add(row * map.pixel + channel);
                     let source = Grid { base, row: N * stride, column: stride };
                     let sink = Pixels {

@@ -4,7 +4,7 @@ use super::*;
 use crate::cpu::kernel::conv::{Part, WeightGradient};
 use crate::cpu::oracle::{channels_first, channels_last, each_product, normals, relative_rms};
 use crate::cpu::vector::epilogue::Epilogue;
-use crate::cpu::vector::simd::{LANES, padded};
+use crate::cpu::vector::simd::{BLOCK, padded};
 use crate::graph::Padding;
 use crate::plan::Activation;
 
@@ -271,7 +271,7 @@ fn an_image_gradient_of_dense_channels_is_padded() {
     for isa in Isa::available() {
         for tile in TILES {
             let image = image_gradient(isa, tile, &case, 2);
-            assert_eq!(image.len(), 2 * 9 * 10 * LANES);
+            assert_eq!(image.len(), 2 * 9 * 10 * BLOCK);
             assert!(relative_rms(&unmap(&image, shape.input), &case.image_gradient()) <= bound(tile));
         }
     }
@@ -303,14 +303,14 @@ fn the_epilogue_sees_every_value_once_at_its_place() {
 
             let bias: Vec<f32> = (0..padded(40)).map(|c| c as f32 / 8.0 - 2.0).collect();
             let residual: Vec<f32> = normals(plain.len(), 5).into_iter().map(|x| x as f32).collect();
-            let mut bits = vec![0; plain.len() / LANES];
+            let mut bits = vec![0; plain.len() / BLOCK];
             let mut found = vec![0.0; plain.len()];
             let epilogue = Epilogue::new().bias(&bias).residual(&residual).activation(Activation::Relu);
             run(&mut found, epilogue.bits_out(&mut bits));
             for (i, &plain) in plain.iter().enumerate() {
                 let wanted = plain + bias[i % padded(40)] + residual[i];
                 assert_eq!(found[i].to_bits(), wanted.max(0.0).to_bits(), "{isa:?} {tile:?} {i}");
-                assert_eq!(bits[i / LANES] >> (i % LANES) & 1 == 1, wanted > 0.0, "{isa:?} {tile:?} {i}");
+                assert_eq!(bits[i / BLOCK] >> (i % BLOCK) & 1 == 1, wanted > 0.0, "{isa:?} {tile:?} {i}");
             }
         }
     }

@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use super::line::{Grid, Line, Planes, Scattered, square};
-use crate::cpu::vector::simd::{LANES, Simd, padded};
+use crate::cpu::vector::simd::{Simd, padded};
 
 /// A channels-last map, `[image][row][column][pixel]`.
 #[derive(Clone, Copy)]
@@ -50,7 +50,7 @@ impl Map {
         // SAFETY: the caller's promise; every pointer is inside the image or at the zeros.
         unsafe {
             if y >= 0 && x >= 0 && y + end <= height && x + end <= width {
-                for channel in (0..self.pixel).step_by(LANES) {
+                for channel in (0..self.pixel).step_by(S::LANES) {
                     let source = Grid { base: start.add(channel), row: self.row(), column: self.pixel };
                     square::<S, L, A, N>(&source, &Planes::<N, false> { to: to.channel(channel), stride });
                 }
@@ -66,7 +66,7 @@ impl Map {
                     }
                 }
             }
-            for channel in (0..self.pixel).step_by(LANES) {
+            for channel in (0..self.pixel).step_by(S::LANES) {
                 let source = Scattered { pixels: &pixels, channel };
                 square::<S, L, A, N>(&source, &Planes::<N, false> { to: to.channel(channel), stride });
             }

@@ -15,7 +15,7 @@ use super::tiling::{Destination, Map, Tiling};
 use super::{SCRATCH, Tile, finish};
 use crate::cpu::kernel::conv::{Part, WeightGradient};
 use crate::cpu::vector::memory::Shared;
-use crate::cpu::vector::simd::{Isa, Kernel, LANES, Simd};
+use crate::cpu::vector::simd::{BLOCK, Isa, Kernel, Simd};
 use crate::cpu::vector::tile::{Panel, Panels, columns_by_panel, rows, with_tile};
 use crate::plan::ConvShape;
 
@@ -55,7 +55,7 @@ impl WinogradWeightGradient {
         let (input, output) = (Map::new(shape.input), Map::new(shape.output));
         let tiling = Tiling::new(tile.side(), &output, [shape.padding.top, shape.padding.left]);
         // Patches a large power of two apart would share few sets of the cache.
-        let patch = if input.pixel.is_multiple_of(256) { input.pixel + LANES } else { input.pixel };
+        let patch = if input.pixel.is_multiple_of(256) { input.pixel + BLOCK } else { input.pixel };
         let panels = Panels::new(isa, shape.output[0]);
         let cooperative = super::is_large(shape.input[0], shape.output[0]);
         let chain = if input.pixel + output.pixel <= 128 { 64 } else { 32 };
@@ -68,7 +68,7 @@ impl WinogradWeightGradient {
             channels: [shape.input[0], shape.output[0]],
             panels,
             plane: super::apart(shape.input[0] * output.pixel),
-            panel: panels.get(0).vectors * LANES,
+            panel: panels.get(0).blocks * BLOCK,
             patch,
             block: if cooperative { most.max(chain) } else { chain },
             chain: (tiling.per_image >= MANY_TILES).then_some(chain),
@@ -81,7 +81,7 @@ impl WinogradWeightGradient {
     /// f32 from one frequency to the next of transformed patches and gradients; a vector more than they fill, so
     /// that frequencies do not share sets of the cache.
     fn planes(&self, tiles: usize) -> [usize; 2] {
-        [self.patch, self.output.pixel].map(|pixel| tiles * pixel + LANES)
+        [self.patch, self.output.pixel].map(|pixel| tiles * pixel + BLOCK)
     }
 
     /// Tiles that a call of `images` holds at once, at most.
@@ -249,7 +249,7 @@ impl Destination for InPanels<'_> {
     #[inline(always)]
     fn channel(&self, channel: usize) -> *mut f32 {
         let panel = self.block.layer.panels.get(channel / self.block.layer.panel);
-        let within = self.tile * panel.vectors * LANES + channel - panel.channel;
+        let within = self.tile * panel.blocks * BLOCK + channel - panel.channel;
         self.to.wrapping_add(self.block.before(panel) + within)
     }
 }
@@ -264,9 +264,9 @@ impl Kernel for Products<'_> {
     fn run<S: Simd>(self) {
         let Block { layer, sums, begun, v, y, planes, first, end, .. } = *self.0;
         let panel = layer.panels.get(self.2);
-        let (width, pixel) = (panel.vectors * LANES, layer.output.pixel);
+        let (width, pixel) = (panel.blocks * BLOCK, layer.output.pixel);
         let channels = layer.channels[0];
-        let strips = channels.div_ceil(rows(layer.isa, panel.vectors));
+        let strips = channels.div_ceil(rows(layer.isa, panel.blocks));
         for frequency in self.1 {
             let v = v.start().wrapping_add(frequency * planes[0]).cast_const();
             let y = y.start().wrapping_add(frequency * planes[1] + self.0.before(panel)).cast_const();
@@ -288,7 +288,7 @@ impl Kernel for Products<'_> {
                     // SAFETY: `run` checked the sizes; each piece of the part is this task's alone.
                     unsafe {
                         let tiles = next - tile;
-                        with_tile!(to - from, panel.vectors, accumulate::<S>(tiles, left, right, sums, onto));
+                        with_tile!(to - from, panel.blocks, accumulate::<S>(tiles, left, right, sums, onto));
                     }
                     tile = next;
                 }
@@ -324,7 +324,7 @@ unsafe fn accumulate<S: Simd, const R: usize, const W: usize>(
 ) {
     // SAFETY: the caller's promise.
     unsafe {
-        let at = |i: usize, j: usize| sums.wrapping_add(i * stride + j * LANES);
+        let at = |i: usize, j: usize| sums.wrapping_add(i * stride + j * S::LANES);
         let mut acc = [[S::zero(); W]; R];
         if onto == Onto::Chain {
             for (i, acc) in acc.iter_mut().enumerate() {

@@ -25,6 +25,7 @@ mod x86 {
     #[allow(clippy::undocumented_unsafe_blocks)]
     impl Simd for Avx512 {
         type V = __m512;
+        const LANES: usize = 16;
         const PANEL: usize = 4;
 
         #[inline(always)]

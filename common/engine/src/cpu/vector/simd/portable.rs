@@ -1,9 +1,12 @@
 //! Plain Rust over arrays, for the compiler to vectorise as the baseline machine allows.
 
-use super::{LANES, Simd};
+use super::Simd;
 
 #[derive(Clone, Copy)]
 pub(super) struct Portable;
+
+/// As many as two registers of most machines hold.
+const LANES: usize = 8;
 
 type V = [f32; LANES];
 
@@ -28,6 +31,7 @@ fn zip(mut a: V, b: V, f: impl Fn(f32, f32) -> f32) -> V {
 #[allow(clippy::undocumented_unsafe_blocks)]
 impl Simd for Portable {
     type V = V;
+    const LANES: usize = LANES;
     const PANEL: usize = 1;
 
     #[inline(always)]

@@ -10,7 +10,7 @@ struct Aligned(Vec<f32>, usize, usize);
 
 impl Aligned {
     fn new(len: usize) -> Self {
-        let values = vec![0.5; len + LANES];
+        let values = vec![0.5; len + BLOCK];
         let skip = values.as_ptr().align_offset(64);
         Self(values, skip, len)
     }
@@ -97,7 +97,7 @@ fn speeds_of_the_shape_classes() {
         (32, ConvShape::linear(512, 512)),
         (32, ConvShape::linear(1280, 100)),
     ];
-    let peak = 2e-9 * (PEAK_ROUNDS * 24 * LANES) as f64 / fastest(|| isa.run(Peak));
+    let peak = 2e-9 * (PEAK_ROUNDS * 24 * BLOCK) as f64 / fastest(|| isa.run(Peak));
     println!("{isa:?}, {peak:.1} GFLOP/s in registers");
     println!("GFLOP/s forward, image gradient, weight gradient; ms to pack twice and to finish a part");
     for (images, shape) in table {
