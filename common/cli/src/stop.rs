@@ -7,8 +7,8 @@ use std::thread;
 use candle_core::Tensor;
 use engine::params::Values;
 use engine::{
-    Ascent, AttackLoss, BatchStats, Demand, Descent, Engine, EngineError, Grads, Hardware, Images, Keep,
-    Network, NodeId, Norm, Params, Pass, Tape,
+    Ascent, AttackLoss, BatchStats, Climbed, Climbers, Demand, Descent, Engine, EngineError, Grads, Hardware,
+    Images, Keep, Network, NodeId, Norm, Params, Pass, Stride, Tape,
 };
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -163,6 +163,22 @@ impl Engine for Interruptible<'_> {
         // Without a step it refuses what it cannot run, and gives the start.
         let start = attack(start, 0)?;
         (0..by.steps).try_fold(start, |adversarial, _| attack(&adversarial, 1))
+    }
+
+    fn climb(
+        &self,
+        tape: Tape,
+        slopes: &Tensor,
+        from: &Climbers,
+        by: &[Stride],
+    ) -> Result<Climbed, EngineError> {
+        self.go_on()?;
+        self.engine.climb(tape, slopes, from, by)
+    }
+
+    fn gather(&self, rows: &[(&Images, usize)]) -> Result<Images, EngineError> {
+        self.go_on()?;
+        self.engine.gather(rows)
     }
 
     fn clear(&self, grads: &mut Grads) -> Result<(), EngineError> {

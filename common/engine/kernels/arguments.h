@@ -227,6 +227,26 @@ struct Slope {
     float weight;
     int images, classes, pixel;
 };
+// climb: a step that the host chose, of `size` values an image, from one copy of the state to another. `way`: 1 the point is
+// the best so far, 2 the step goes on from the best, 4 the ball is l2's. `steepest` is the gradient's largest finite value.
+struct Stride {
+    double eps;
+    float length, share;
+    float unscale;  // what undoes the scale of the image's gradient
+    int way;
+};
+struct Climb {
+    const float *clean, *point, *before, *best, *best_gradient, *gradient;
+    const Stride* strides;
+    float *to_point, *to_before, *to_best, *to_best_gradient, *steepest;
+    int size;
+};
+// gather: `count` rows of `size` values, wherever each lies.
+struct Gather {
+    const float* const* rows;
+    float* to;
+    int count, size;
+};
 // pgd_step: x += step * sign(gradient), then into clean +- eps, then into [0, 1]. x and clean are float [image][channel]
 // [place], the gradient a map. sign(0) = 0. Where `map` is not null it becomes what import_images makes of the new x.
 struct PgdStep {

@@ -1,7 +1,10 @@
 // What an attack does besides the network: the slope of its loss by the logits, its step, and views cut out of images.
+// `climb` is the step of an attack that goes by what it has met (Auto-PGD): the host decides, the pixels are here.
 //
 //   slope_target slope_margin slope_dlr  256 threads, a warp an image: grid (images / 8 rounded up)
 //   pgd_step                             256 threads, a place each: count * places
+//   climb                                a block of 256 threads an image; shared memory 2048 bytes
+//   gather                               256 threads, a value of `to` each: count * size
 //   cut                                  256 threads, a value of `to` each: count * channels * height * width
 #pragma once
 #include "each.cu"
@@ -97,6 +100,95 @@ KERNEL(pgd_step, PgdStep, 256) {
         }
         if (a.map) write_chunk(a.map + place * a.pixel + start, made);
     }
+}
+
+// What all threads of a block bring, joined in the same order always, and given to each of them.
+template <class Join> DEVICE double of_block(double v, Join join) {
+    double* lines = (double*)shared_memory();
+    barrier();
+    lines[threadIdx.x] = v;
+#pragma unroll 1
+    for (u32 half = 128; half; half /= 2) {
+        barrier();
+        if (threadIdx.x < half) lines[threadIdx.x] = join(lines[threadIdx.x], lines[threadIdx.x + half]);
+    }
+    barrier();
+    return lines[0];
+}
+struct Sum { DEVICE_MEMBER double operator()(double a, double b) const { return a + b; } };
+struct Largest { DEVICE_MEMBER double operator()(double a, double b) const { return a < b ? b : a; } };
+DEVICE float cut_to_range(float x) { return x < 0 ? 0 : x > 1 ? 1 : x; }
+
+// Brings a block's image into its ball, then into the range. In l2 the way from the clean image is shortened.
+DEVICE void confine(const Climb& a, const Stride& by, u64 first) {
+    if (!(by.way & 4)) {
+        const float eps = (float)by.eps;
+#pragma unroll 1
+        for (u32 i = threadIdx.x; i < (u32)a.size; i += 256) {
+            const float clean = a.clean[first + i], least = clean - eps, most = clean + eps;
+            float x = a.to_point[first + i];
+            x = x < least ? least : x;
+            a.to_point[first + i] = cut_to_range(x > most ? most : x);
+        }
+        return;
+    }
+    double squares = 0;
+#pragma unroll 1
+    for (u32 i = threadIdx.x; i < (u32)a.size; i += 256) {
+        const float apart = a.to_point[first + i] - a.clean[first + i];
+        squares += (double)apart * apart;
+    }
+    const double length = sqrt(of_block(squares, Sum()));
+    const float share = length > by.eps ? (float)(by.eps / length) : 1;
+#pragma unroll 1
+    for (u32 i = threadIdx.x; i < (u32)a.size; i += 256) {
+        const float clean = a.clean[first + i];
+        a.to_point[first + i] = cut_to_range(clean + share * (a.to_point[first + i] - clean));
+    }
+}
+// A thread reads and writes the same pixels all along: only sums want a barrier.
+BLOCK_KERNEL(climb, Climb, 256, 1) {
+    const Stride by = a.strides[blockIdx.x];
+    const u64 first = (u64)blockIdx.x * a.size;
+    double steepest = 0, squares = 0;
+#pragma unroll 1
+    for (u32 i = threadIdx.x; i < (u32)a.size; i += 256) {
+        const u64 at = first + i;
+        const float gradient = a.gradient[at] * by.unscale, steep = gradient < 0 ? -gradient : gradient;
+        // Neither what is not a number nor what is infinite.
+        if (steep <= 3.402823466e38f) steepest = Largest()(steepest, steep);
+        const float best = by.way & 1 ? a.point[at] : a.best[at], slope = by.way & 1 ? gradient : a.best_gradient[at];
+        const float along = by.way & 2 ? slope : gradient;
+        squares += (double)along * along;
+        a.to_best[at] = best;
+        a.to_best_gradient[at] = slope;
+        a.to_before[at] = by.way & 2 ? best : a.point[at];
+    }
+    steepest = of_block(steepest, Largest());
+    if (threadIdx.x == 0) a.steepest[blockIdx.x] = (float)steepest;
+    const double steepness = by.way & 4 ? sqrt(of_block(squares, Sum())) : 0;
+    // Without a slope, or with one that is no number, l2's scale leads nowhere.
+    const double scale = steepness > 0 && steepness <= 1.7976931348623157e308 ? by.length / steepness : 0;
+#pragma unroll 1
+    for (u32 i = threadIdx.x; i < (u32)a.size; i += 256) {
+        const u64 at = first + i;
+        const float along = by.way & 2 ? a.to_best_gradient[at] : a.gradient[at] * by.unscale;
+        float move = (float)((along > 0) - (along < 0)) * by.length;
+        if (by.way & 4) move = scale > 0 ? (float)(scale * along) : 0;
+        a.to_point[at] = a.to_before[at] + move;
+    }
+    confine(a, by, first);
+#pragma unroll 1
+    for (u32 i = threadIdx.x; i < (u32)a.size; i += 256) {
+        const u64 at = first + i;
+        const float now = a.to_before[at];
+        a.to_point[at] = now + by.share * (a.to_point[at] - now) + (1 - by.share) * (now - a.before[at]);
+    }
+    confine(a, by, first);
+}
+KERNEL(gather, Gather, 256) {
+    const u32 i = thread_number();
+    if (i < (u32)a.count * a.size) a.to[i] = a.rows[i / a.size][i % a.size];
 }
 
 KERNEL(cut, Cut, 256) {

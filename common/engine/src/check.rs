@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
+use crate::climb::{Climbers, Stride};
 use crate::engine::{AttackLoss, Keep, Norm};
 use crate::error::EngineError;
 use crate::graph::{Layout, Network, NodeId, Shape};
@@ -72,6 +73,36 @@ pub(crate) fn check_attack(
     }
     fits("start", clean.shape().to_vec(), start.shape())?;
     check_forward(network, params, start, Norm::Running, &[])
+}
+
+/// Refuses climbers that are not those of a gradient `(N, C, H, W)`, and strides that are not theirs.
+pub(crate) fn check_climb(gradient: &[usize], from: &Climbers, by: &[Stride]) -> Result<(), EngineError> {
+    let fits = |what, wanted: &[usize], found: &[usize]| {
+        let (wanted, found) = (wanted.to_vec(), found.to_vec());
+        if found == wanted { Ok(()) } else { Err(EngineError::Attack { what, wanted, found }) }
+    };
+    fits("number of strides", &gradient[..1], &[by.len()])?;
+    for images in from.all() {
+        fits("state of its images", gradient, images.shape())?;
+        if images.dtype() != DType::F32 {
+            return Err(EngineError::NotF32 { found: format!("{:?}", images.dtype()).to_lowercase() });
+        }
+    }
+    Ok(())
+}
+
+/// Refuses rows that no batch can be made of.
+pub(crate) fn check_rows(rows: &[(&Images, usize)]) -> Result<(), EngineError> {
+    let (first, _) = rows.first().ok_or(EngineError::NoRows)?;
+    let stray = rows.iter().find(|(images, row)| {
+        *row >= images.len()
+            || images.shape().get(1..) != first.shape().get(1..)
+            || images.dtype() != first.dtype()
+    });
+    stray.map_or(Ok(()), |(images, row)| {
+        let (wanted, found) = (first.shape()[1..].to_vec(), images.shape().to_vec());
+        Err(EngineError::Row { row: *row, wanted, found })
+    })
 }
 
 /// Refuses what [`Engine::descend`](crate::Engine::descend) cannot move.

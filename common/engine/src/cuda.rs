@@ -10,8 +10,10 @@
 //! equal bits from run to run on chips of one kind.
 
 mod arguments;
+mod backward;
 mod buffer;
 mod card;
+mod climb;
 mod conv;
 mod demand;
 mod device;

@@ -6,6 +6,7 @@ use std::any::Any;
 use candle_core::Tensor;
 use names::Row;
 
+use crate::climb::{Climbed, Climbers, Stride};
 use crate::cuda::{Demand, Room};
 use crate::error::EngineError;
 use crate::graph::{Network, NodeId};
@@ -212,6 +213,20 @@ pub trait Engine: Send + Sync {
         loss: AttackLoss<'_>,
         by: Ascent,
     ) -> Result<Images, EngineError>;
+
+    /// Goes back from the logits' slopes `(N, K)` to the gradient of the images of a forward that kept it, and moves each
+    /// climber by its own [`Stride`]. Refuses climbers and strides that are not as many as the images, or of another shape.
+    fn climb(
+        &self,
+        tape: Tape,
+        slopes: &Tensor,
+        from: &Climbers,
+        by: &[Stride],
+    ) -> Result<Climbed, EngineError>;
+
+    /// A batch of rows of other batches, in this order, where the engine computes. Refuses none at all, rows that are not
+    /// there, and images of different shapes.
+    fn gather(&self, rows: &[(&Images, usize)]) -> Result<Images, EngineError>;
 
     /// Sets every gradient to zero, for the next step.
     fn clear(&self, grads: &mut Grads) -> Result<(), EngineError>;

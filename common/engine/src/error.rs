@@ -24,6 +24,12 @@ pub enum EngineError {
     Seeds { wanted: usize, found: usize },
     #[error("the attack's {what} is {found:?}; wanted {wanted:?}")]
     Attack { what: &'static str, wanted: Vec<usize>, found: Vec<usize> },
+    #[error("row {row} of images {found:?}; wanted a row of a batch of images {wanted:?}")]
+    Row { row: usize, wanted: Vec<usize>, found: Vec<usize> },
+    #[error("the state of an attack's images is {found}; wanted f32")]
+    NotF32 { found: String },
+    #[error("images were to be gathered, and none is named")]
+    NoRows,
     #[error("image {image} of an attack has label {label}; there are {classes} classes, from 0")]
     Label { image: usize, label: usize, classes: usize },
     #[error("the {what}: {found}; the parameters that they go with: {wanted}")]

@@ -5,11 +5,13 @@
 
 mod ascent;
 mod attack;
+mod climb;
 mod slope;
 mod train;
 
 pub use ascent::ascend;
 pub use attack::attack;
+pub use climb::{climb, gather};
 pub use train::{clear, descend, follow, move_statistics};
 
 use candle_core::Tensor;

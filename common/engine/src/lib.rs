@@ -40,6 +40,7 @@
 //! ```
 
 mod check;
+mod climb;
 mod cpu;
 mod cuda;
 mod engine;
@@ -53,6 +54,7 @@ mod plan;
 pub mod process;
 pub mod reference;
 
+pub use climb::{Ball, Climbed, Climbers, Standing, Stride};
 pub use cpu::{Cpu, InstructionSet, peak_gflops};
 pub use cuda::{Cuda, Demand, DeviceError, Footprint, Room, Storage, Work};
 pub use engine::{

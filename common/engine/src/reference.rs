@@ -15,6 +15,7 @@ use candle_core::{Device, Tensor, Var};
 use rayon::prelude::*;
 
 use crate::check::{Origin, check_forward};
+use crate::climb::{Climbed, Climbers, Stride};
 use crate::cuda::Demand;
 use crate::engine::{Ascent, AttackLoss, BatchStats, Descent, Engine, EngineRow, Hardware, Keep, Norm, Pass};
 use crate::error::EngineError;
@@ -221,6 +222,20 @@ impl Engine for Reference {
         by: Ascent,
     ) -> Result<Images, EngineError> {
         host::attack(self, network, params, clean, start, loss, by)
+    }
+
+    fn climb(
+        &self,
+        tape: crate::Tape,
+        slopes: &Tensor,
+        from: &Climbers,
+        by: &[Stride],
+    ) -> Result<Climbed, EngineError> {
+        host::climb(self, tape, slopes, from, by)
+    }
+
+    fn gather(&self, rows: &[(&Images, usize)]) -> Result<Images, EngineError> {
+        host::gather(rows)
     }
 
     fn clear(&self, grads: &mut Grads) -> Result<(), EngineError> {

@@ -9,6 +9,7 @@ mod fab;
 mod field;
 #[cfg(test)]
 mod known;
+mod lead;
 mod margin;
 mod pgd;
 mod pool;
@@ -23,6 +24,7 @@ mod walk;
 mod word;
 
 pub use field::{Answers, At, Field};
+pub use lead::Stand;
 pub use pgd::{Pgd, Start};
 pub use pool::{Asked, End, Pool, Saved};
 pub use row::{Attack, Row};

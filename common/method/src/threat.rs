@@ -122,21 +122,12 @@ impl Threat {
 
     /// As [`Threat::project`], for one image's pixels in place.
     pub fn confine(&self, image: &[f32], point: &mut [f32]) {
-        match self.norm {
-            Norm::Linf => {
-                let eps = self.eps as f32;
-                for (point, image) in point.iter_mut().zip(image) {
-                    *point = point.max(image - eps).min(image + eps).clamp(0.0, 1.0);
-                }
-            }
-            Norm::L2 => {
-                let length = self.norm.between(image, point);
-                let share = if length > self.eps { (self.eps / length) as f32 } else { 1.0 };
-                for (point, image) in point.iter_mut().zip(image) {
-                    *point = (image + share * (*point - image)).clamp(0.0, 1.0);
-                }
-            }
-        }
+        self.ball().confine(image, point);
+    }
+
+    /// The same, as an engine knows it.
+    pub fn ball(&self) -> engine::Ball {
+        self.norm.ball(self.eps)
     }
 }
 

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use engine::params::{Arena, Precision, Remote, Values};
 use engine::{
-    Ascent, AttackLoss, BatchStats, Demand, Descent, Engine, EngineError, Grads, Hardware, Images, Keep,
-    Network, NodeId, Norm, Params, Pass, Reference, Tape,
+    Ascent, AttackLoss, BatchStats, Climbed, Climbers, Demand, Descent, Engine, EngineError, Grads, Hardware,
+    Images, Keep, Network, NodeId, Norm, Params, Pass, Reference, Stride, Tape,
 };
-use method::attack::Victim;
+use method::attack::{Pool, Subject, Victim, find};
 use method::average::Average;
 use method::awp::Awp;
 use method::objective::{Epoch, Forward, OBJECTIVES, Objective, Options, Trades};
@@ -107,13 +107,20 @@ impl Elsewhere {
             images.keep_remote(self.far(arena.clone()));
             arena
         };
-        Tensor::from_vec(arena.to_f64(0..arena.len()), images.shape(), &Device::Cpu).unwrap().into()
+        let pixels = Tensor::from_vec(arena.to_f64(0..arena.len()), images.shape(), &Device::Cpu).unwrap();
+        pixels.to_dtype(images.dtype()).unwrap().into()
     }
 
     fn leave(&self, images: &Images) -> Images {
         let shape = images.shape().try_into().unwrap();
-        let arena = Arena::F64(values(images.tensor().unwrap()));
-        Images::elsewhere(self.far(arena), shape, Precision::F64)
+        let precision = if images.dtype() == DType::F32 { Precision::F32 } else { Precision::F64 };
+        let arena = Arena::F64(values(images.tensor().unwrap())).to_precision(precision);
+        Images::elsewhere(self.far(arena), shape, precision)
+    }
+
+    fn climbers(climbers: &Climbers, each: impl Fn(&Images) -> Images) -> Climbers {
+        let [clean, point, before, best, best_gradient] = climbers.all().map(each);
+        Climbers { clean, point, before, best, best_gradient }
     }
 }
 
@@ -180,6 +187,25 @@ impl Engine for Elsewhere {
     ) -> Result<Images, EngineError> {
         let (params, clean, start) = (self.params(params), self.images(clean), self.images(start));
         Ok(self.leave(&self.engine.attack(network, &params, &clean, &start, loss, by)?))
+    }
+
+    fn climb(
+        &self,
+        tape: Tape,
+        slopes: &Tensor,
+        from: &Climbers,
+        by: &[Stride],
+    ) -> Result<Climbed, EngineError> {
+        let inside = Self::climbers(from, |images| self.images(images));
+        let Climbed { to, steepest } = self.engine.climb(tape, slopes, &inside, by)?;
+        let to = Self::climbers(&to, |images| self.leave(images));
+        Ok(Climbed { to: Climbers { clean: from.clean.clone(), ..to }, steepest })
+    }
+
+    fn gather(&self, rows: &[(&Images, usize)]) -> Result<Images, EngineError> {
+        let inside: Vec<_> = rows.iter().map(|(images, row)| (self.images(images), *row)).collect();
+        let inside: Vec<_> = inside.iter().map(|(images, row)| (images, *row)).collect();
+        Ok(self.leave(&self.engine.gather(&inside)?))
     }
 
     fn clear(&self, grads: &mut Grads) -> Result<(), EngineError> {
@@ -337,4 +363,46 @@ fn perturbed_weights_and_the_mean_of_epochs_are_the_same_bits_where_memory_is_el
         arenas.into_iter().flat_map(|arena| arena.to_f64(0..arena.len())).collect::<Vec<_>>()
     };
     assert!(trained(&Elsewhere::new()) == trained(&reference(2)));
+}
+
+/// Each step of Auto-PGD sends nothing but what the host decides: pixels go when a search begins, and come when it falls.
+#[test]
+fn steps_of_an_ascent_move_no_pixels_between_the_memories() {
+    let small = network("tiny-cnn", [3, 16, 16], Precision::F32);
+    let (here, elsewhere) = (reference(2), Elsewhere::new());
+    let attack = find("apgd-t:targets=2:steps=6").unwrap();
+    let subject = |place: usize| Subject {
+        image: uniform(place, 768).into_iter().map(|pixel| pixel as f32).collect(),
+        shape: [3, 16, 16],
+        label: 0,
+        threat: Threat::linf(1e-4),
+        step_size: 0.0,
+        seed: 1,
+        restart: 0,
+        place,
+    };
+    let searched = |engine: &dyn Engine, traffic: Option<&Traffic>| {
+        let mut pool = Pool::new(&*attack, Victim::new(engine, &small.network, &small.params));
+        let (mut ends, mut crossed) = (Vec::new(), Vec::new());
+        // Labels that the network gives, so that some stand; the last image falls.
+        for place in IDS {
+            let images = small.images(&[place]).into();
+            let logits = values(&engine.logits(&small.network, &small.params, &images).unwrap());
+            let class =
+                (0..10).fold(0, |best, class| if logits[class] > logits[best] { class } else { best });
+            pool.admit(place, Subject { label: class, ..subject(place) });
+        }
+        traffic.map(Traffic::since);
+        while !pool.is_empty() {
+            ends.extend(pool.ask().unwrap());
+            crossed.extend(traffic.map(Traffic::since));
+        }
+        (ends, crossed)
+    };
+    let (ends, crossed) = searched(&elsewhere, Some(&elsewhere.traffic));
+    // A batch of queries; then for each of two ascents the images and their starts, and six steps.
+    let ascent = [(2, 0), (0, 0), (0, 0), (0, 0), (0, 0), (0, 0), (0, 0)];
+    assert_eq!(crossed, [&[(1, 0)][..], &ascent, &ascent].concat());
+    assert_eq!(ends, searched(&here, None).0);
+    assert!(ends.iter().all(|end| end.point.is_none()), "all stand");
 }

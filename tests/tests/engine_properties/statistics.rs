@@ -5,8 +5,8 @@ use std::sync::Mutex;
 use candle_core::{Device, Tensor};
 use engine::params::{Precision, Values};
 use engine::{
-    Ascent, AttackLoss, BatchStats, Demand, Descent, Engine, EngineError, Grads, Hardware, Images, Keep,
-    Network, NodeId, Norm, Params, Pass, Reference, Tape,
+    Ascent, AttackLoss, BatchStats, Climbed, Climbers, Demand, Descent, Engine, EngineError, Grads, Hardware,
+    Images, Keep, Network, NodeId, Norm, Params, Pass, Reference, Stride, Tape,
 };
 use method::attack::Victim;
 use method::average::Average;
@@ -343,6 +343,20 @@ impl Engine for Watching {
         by: Ascent,
     ) -> Result<Images, EngineError> {
         self.engine.attack(network, params, clean, start, loss, by)
+    }
+
+    fn climb(
+        &self,
+        tape: Tape,
+        slopes: &Tensor,
+        from: &Climbers,
+        by: &[Stride],
+    ) -> Result<Climbed, EngineError> {
+        self.engine.climb(tape, slopes, from, by)
+    }
+
+    fn gather(&self, rows: &[(&Images, usize)]) -> Result<Images, EngineError> {
+        self.engine.gather(rows)
     }
 
     fn clear(&self, grads: &mut Grads) -> Result<(), EngineError> {

@@ -27,13 +27,13 @@ const MODES: [(Norm, Keep); 3] =
 
 const STORAGES: [Storage; 3] = [Storage::F32, Storage::Bf16, Storage::F16];
 
-fn small(name: &str, input: [usize; 3]) -> (Network, Params) {
+pub fn small(name: &str, input: [usize; 3]) -> (Network, Params) {
     let (_, network) = model::build(name, Task { input, classes: 10 }).unwrap();
     let params = drawn(&network).to_precision(Precision::F32);
     (network, params)
 }
 
-fn cuda(storage: Storage) -> Cuda {
+pub fn cuda(storage: Storage) -> Cuda {
     Cuda::new(0, storage, storage).unwrap()
 }
 

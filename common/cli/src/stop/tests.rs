@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use candle_core::Device;
 use engine::graph::{Builder, Op};
 use engine::params::Precision;
-use engine::{Demand, Reference};
+use engine::{Ball, Demand, Reference};
 
 use super::*;
 
@@ -86,6 +86,20 @@ impl Engine for Listening {
         self.hear("attack").attack(network, params, clean, start, loss, by)
     }
 
+    fn climb(
+        &self,
+        tape: Tape,
+        slopes: &Tensor,
+        from: &Climbers,
+        by: &[Stride],
+    ) -> Result<Climbed, EngineError> {
+        self.hear("climb").climb(tape, slopes, from, by)
+    }
+
+    fn gather(&self, rows: &[(&Images, usize)]) -> Result<Images, EngineError> {
+        self.hear("gather").gather(rows)
+    }
+
     fn clear(&self, grads: &mut Grads) -> Result<(), EngineError> {
         self.hear("clear").clear(grads)
     }
@@ -146,21 +160,26 @@ impl Scene {
     }
 
     /// Asks everything once; the attack has two steps.
-    fn ask(&self, engine: &dyn Engine, tape: Tape) -> Vec<Result<(), EngineError>> {
+    fn ask(&self, engine: &dyn Engine, [tape, other]: [Tape; 2]) -> Vec<Result<(), EngineError>> {
         let Self { network, params, images, .. } = self;
         let (mut own, mut average) = (params.clone(), params.clone());
         let mut grads = Grads::zeros(network.layout(), Precision::F64);
         let mut velocity = Values::zeros(network.layout().trainable_len(), Precision::F64);
         let pass = engine.forward(network, params, images, Norm::Batch, Keep::ForImage, &[]);
         let seed = Tensor::ones((3, 2), candle_core::DType::F64, &Device::Cpu).unwrap();
+        let single = Images::from(images.tensor().unwrap().to_dtype(candle_core::DType::F32).unwrap());
+        let [clean, point, before, best, best_gradient] = [(); 5].map(|()| single.clone());
+        let from = Climbers { clean, point, before, best, best_gradient };
         let stats = Reference::new(1).unwrap();
         let stats = stats.forward(network, params, images, Norm::Batch, Keep::Nothing, &[]).unwrap().stats;
         vec![
             pass.map(drop),
-            engine.backward(tape, &[Some(seed)], None).map(drop),
+            engine.backward(tape, &[Some(seed.clone())], None).map(drop),
             engine.logits(network, params, images).map(drop),
             engine.query(network, params, images).map(drop),
             self.attack(engine, 2).map(drop),
+            engine.climb(other, &seed, &from, &[Stride::none(Ball::L2(0.5)); 3]).map(drop),
+            engine.gather(&[(images, 1)]).map(drop),
             engine.clear(&mut grads),
             engine.descend(
                 &mut own,
@@ -173,9 +192,11 @@ impl Scene {
         ]
     }
 
-    fn tape(&self, engine: &Reference) -> Tape {
+    fn tapes(&self, engine: &Reference) -> [Tape; 2] {
         let Self { network, params, images, .. } = self;
-        engine.forward(network, params, images, Norm::Running, Keep::ForImage, &[]).unwrap().tape
+        [(); 2].map(|()| {
+            engine.forward(network, params, images, Norm::Running, Keep::ForImage, &[]).unwrap().tape
+        })
     }
 }
 
@@ -183,7 +204,7 @@ impl Scene {
 fn whatever_is_asked_reaches_the_engine_within_and_nothing_does_after_a_stop() {
     let (scene, within) = (Scene::new(), Listening::new(usize::MAX));
     let engine = Interruptible::new(&within, &within.stop);
-    let answers = scene.ask(&engine, scene.tape(&within.engine));
+    let answers = scene.ask(&engine, scene.tapes(&within.engine));
     assert!(answers.iter().all(Result::is_ok));
     // An attack is asked for without a step, then step by step.
     let all = [
@@ -194,6 +215,8 @@ fn whatever_is_asked_reaches_the_engine_within_and_nothing_does_after_a_stop() {
         "attack",
         "attack",
         "attack",
+        "climb",
+        "gather",
         "clear",
         "descend",
         "move_statistics",
@@ -202,7 +225,7 @@ fn whatever_is_asked_reaches_the_engine_within_and_nothing_does_after_a_stop() {
     assert_eq!(*within.heard.lock().unwrap(), all);
     assert_eq!((engine.name(), engine.hardware().device.as_str()), ("listening", "cpu"));
     within.stop.asked.store(true, Ordering::SeqCst);
-    let answers = scene.ask(&engine, scene.tape(&within.engine));
+    let answers = scene.ask(&engine, scene.tapes(&within.engine));
     assert_eq!(answers.len(), all.len() - 2, "every method but the name, once");
     assert!(answers.iter().all(|answer| matches!(answer, Err(EngineError::Interrupted))));
     assert_eq!(within.heard.lock().unwrap().len(), all.len());

@@ -1,4 +1,4 @@
-// The slopes of attacks' losses, PGD's step, views, and the optimiser.
+// The slopes of attacks' losses, the steps of PGD and Auto-PGD, views, and the optimiser.
 #pragma once
 #include "finish.h"
 
@@ -73,6 +73,83 @@ static std::string test_pgd_step(int c, bool mapped, bool normal) {
     check(!mapped || map.data == imported.data, "pgd_step", "the map is not what is imported");
     return bits_of_memory(x) + bits_of_memory(map.data);
 }
+// An image's step as its authors wrote it down (arXiv:2003.01690, section 4.1), in double: into `point` and `before`.
+static void plain_step(bool l2, double eps, double step, double share, const std::vector<double>& clean, const std::vector<double>& along, std::vector<double>& point, std::vector<double>& before) {
+    auto project = [&](std::vector<double>& x) {
+        double squares = 0;
+        for (size_t i = 0; i < x.size(); i++) squares += (x[i] - clean[i]) * (x[i] - clean[i]);
+        const double shrink = min(1.0, eps / sqrt(squares));
+        for (size_t i = 0; i < x.size(); i++) {
+            x[i] = l2 ? clean[i] + shrink * (x[i] - clean[i]) : min(max(x[i], clean[i] - eps), clean[i] + eps);
+            x[i] = min(max(x[i], 0.0), 1.0);
+        }
+    };
+    double steepness = 0;
+    for (double slope : along) steepness += slope * slope;
+    std::vector<double> z = point;
+    for (size_t i = 0; i < z.size(); i++) {
+        const double sign = along[i] > 0 ? 1 : along[i] < 0 ? -1 : 0;
+        z[i] += step * (!l2 ? sign : steepness > 0 ? along[i] / sqrt(steepness) : 0);
+    }
+    project(z);
+    for (size_t i = 0; i < z.size(); i++) z[i] = point[i] + share * (z[i] - point[i]) + (1 - share) * (point[i] - before[i]);
+    project(z);
+    before = point;
+    point = z;
+}
+// Images with every way of a step; the last but one has no slope, the last one that is no number and one that is infinite.
+static std::string test_climb(bool l2, int size) {
+    const int n = 10;
+    const float unscale = 0.25f;
+    const double eps = l2 ? 0.05 * sqrt(size) : 0.06;
+    Floats clean(n * size), point(clean.size), before(clean.size), best(clean.size), slope(clean.size), gradient(clean.size), steepest(n);
+    Floats to_point(clean.size), to_before(clean.size), to_best(clean.size), to_slope(clean.size);
+    Device<Stride> strides(n);
+    clean.fill([](size_t) { return (uniform() + 1) / 2; });
+    for (Floats* f : {&point, &before, &best}) f->fill([&](size_t i) { return min(max(clean.p[i] + uniform() * 0.05f, 0.0f), 1.0f); });
+    randomise(slope), randomise(gradient, 1e-3f);
+    for (int i = 0; i < size; i++) gradient.p[(n - 2) * size + i] = 0;
+    gradient.p[(n - 1) * size] = float_of(0x7fc00000);
+    if (size > 1) gradient.p[(n - 1) * size + 1] = float_of(0x7f800000);
+    strides.fill([&](size_t i) { return Stride{eps, (float)(i % 3 ? eps * 2 : eps / 2), (i + i / 4) % 2 ? 0.75f : 1.0f, unscale, (int)(i % 4) | (l2 ? 4 : 0)}; });
+    run("climb", {(u32)n, 1, 1}, {256, 1, 1}, 2048, Climb{clean, point, before, best, slope, gradient, strides, to_point, to_before, to_best, to_slope, steepest, size});
+    std::vector<double> found, wanted;
+    for (int image = 0; image < n; image++) {
+        auto row = [&](const Floats& f, double factor = 1) {
+            std::vector<double> values(size);
+            for (int i = 0; i < size; i++) values[i] = f.p[image * size + i] * factor;
+            return values;
+        };
+        const Stride by = strides.p[image];
+        const std::vector<double> here = row(gradient, unscale);
+        const std::vector<double> at_best = by.way & 1 ? row(point) : row(best), up = by.way & 1 ? here : row(slope);
+        double largest = 0;
+        bool numbers = true;
+        for (double v : here) std::isfinite(v) ? largest = max(largest, fabs(v)) : numbers = false;
+        check(steepest.p[image] == (float)largest, "climb", "the steepest slope is wrong");
+        check(row(to_best) == at_best, "climb", "the best point is not kept");
+        check(!numbers || row(to_slope) == up, "climb", "the best point's gradient is not kept");
+        std::vector<double> along = by.way & 2 ? up : here, from = by.way & 2 ? at_best : row(point), behind = row(before);
+        // In l2 a length that is no number leads nowhere; in linf such a slope alone.
+        if (!numbers) for (double& v : along) v = l2 || v != v ? 0 : v;
+        plain_step(l2, eps, by.length, by.share, row(clean), along, from, behind);
+        check(row(to_before) == behind, "climb", "the point before is wrong");
+        for (double v : row(to_point)) found.push_back(v);
+        for (double v : from) wanted.push_back(v);
+    }
+    agree("climb", found, wanted, FLOAT, (l2 ? "l2 of " : "linf of ") + std::to_string(size));
+    return bits_of_memory(to_point) + bits_of_memory(to_best) + bits_of_memory(to_slope) + bits_of_memory(steepest);
+}
+static std::string test_gather() {
+    const int n = 7, size = 75;
+    Floats one(3 * size), other(5 * size), to(n * size);
+    randomise(one), randomise(other);
+    Device<const float*> rows(n);
+    rows.fill([&](size_t i) { return (const float*)(i % 2 ? one.p + i / 2 * size : other.p + (4 - i / 2) * size); });
+    run_each("gather", to.size, Gather{rows, to, n, size});
+    for (int i = 0; i < n; i++) check(!memcmp(to.p + i * size, rows.p[i], size * sizeof(float)), "gather", "a row is another's");
+    return bits_of_memory(to);
+}
 static std::string test_cut() {
     const int n = 9, held = 4, c = 3, h = 5, w = 6;
     Device<u8> images(held * c * h * w);
@@ -137,6 +214,10 @@ static void test_attack() {
     for (int c : {1, 3, 20})
         for (bool mapped : {false, true})
             if (wanted("pgd_step")) in_every_mode("pgd_step", "", [&] { return test_pgd_step(c, mapped, mapped && c > 1); });
+    for (int size : {1, 6, 3 * 32 * 32, 777})
+        for (bool l2 : {false, true})
+            if (wanted("climb")) in_every_mode("climb", "", [&] { return test_climb(l2, size); });
+    if (wanted("gather")) in_every_mode("gather", "", test_gather);
     if (wanted("cut")) in_every_mode("cut", "", test_cut);
     if (wanted("sgd") || wanted("average") || wanted("statistics")) in_every_mode("sgd", "", test_optimiser);
 }

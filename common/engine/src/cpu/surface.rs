@@ -5,6 +5,7 @@ use candle_core::{Device, Tensor};
 use super::run::Caller;
 use super::vector::simd::InstructionSet;
 use super::{Cpu, Kept, values_of};
+use crate::climb::{Climbed, Climbers, Stride};
 use crate::cuda::Demand;
 use crate::engine::{Ascent, AttackLoss, BatchStats, Descent, Engine, Hardware, Keep, Norm, Pass};
 use crate::error::EngineError;
@@ -89,6 +90,20 @@ impl Engine for Cpu {
         by: Ascent,
     ) -> Result<Images, EngineError> {
         host::attack(self, network, params, clean, start, loss, by)
+    }
+
+    fn climb(
+        &self,
+        tape: crate::Tape,
+        slopes: &Tensor,
+        from: &Climbers,
+        by: &[Stride],
+    ) -> Result<Climbed, EngineError> {
+        host::climb(self, tape, slopes, from, by)
+    }
+
+    fn gather(&self, rows: &[(&Images, usize)]) -> Result<Images, EngineError> {
+        host::gather(rows)
     }
 
     fn clear(&self, grads: &mut Grads) -> Result<(), EngineError> {

@@ -53,6 +53,17 @@ impl Taps {
     }
 }
 
+/// What the host decides of an image's step.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, bytemuck::NoUninit)]
+pub(super) struct Stride {
+    pub(super) eps: f64,
+    pub(super) length: f32,
+    pub(super) share: f32,
+    pub(super) unscale: f32,
+    pub(super) way: i32,
+}
+
 arguments! {
     Finish {
         residual: Address,
@@ -313,6 +324,27 @@ arguments! {
         images: i32,
         classes: i32,
         pixel: i32,
+    }
+    Climb {
+        clean: Address,
+        point: Address,
+        before: Address,
+        best: Address,
+        best_gradient: Address,
+        gradient: Address,
+        strides: Address,
+        to_point: Address,
+        to_before: Address,
+        to_best: Address,
+        to_best_gradient: Address,
+        steepest: Address,
+        size: i32,
+    }
+    Gather {
+        rows: Address,
+        to: Address,
+        count: i32,
+        size: i32,
     }
     PgdStep {
         x: Address,

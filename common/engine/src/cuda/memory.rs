@@ -83,8 +83,8 @@ impl Footprint {
         let query = need(self.working, Norm::Running, Keep::Nothing);
         let climb = need(self.working, Norm::Running, Keep::ForImage);
         let evaluation = forward + query.packed + climb.packed;
-        // Images, their gradient and what comes back of it.
-        let attacked = judge.pass.max(query.pass).max(2 * pixels + climb.tape + climb.pass);
+        // Climbers before a step, those that come to them and both together, and the gradient: each five times the images.
+        let attacked = judge.pass.max(query.pass).max(16 * pixels + climb.tape + climb.pass);
         if work == Work::Attack {
             return evaluation + attacked;
         }

@@ -4,17 +4,17 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device as Host, Tensor};
 
-use super::buffer::Buffer;
+use super::backward::multiply;
+use super::climb;
 use super::conv::int;
 use super::demand::{self, Demand};
 use super::device::locked;
 use super::graph::{Attack, Raised};
-use super::held::{self, Held};
-use super::pack::Values;
-use super::run::{Caller, Run, Seed};
+use super::held;
 use super::train::{self, Momenta};
-use super::{Cuda, Kept, Key, Left, MOST_ATTACKS, MOST_PLANS, Storage, memory, refuse_f64};
+use super::{Cuda, Key, MOST_ATTACKS, MOST_PLANS, Storage, refuse_f64};
 use crate::check::{check_attack, check_descend, check_follow, check_statistics};
+use crate::climb::{Climbed, Climbers, Stride};
 use crate::engine::{Ascent, AttackLoss, BatchStats, Descent, Engine, Hardware, Keep, Norm, Pass};
 use crate::error::EngineError;
 use crate::graph::{Network, NodeId};
@@ -63,76 +63,13 @@ impl Engine for Cuda {
         seeds: &[Option<Tensor>],
         grads: Option<&mut Grads>,
     ) -> Result<Option<Tensor>, EngineError> {
-        let mut kept: Kept = tape.into();
-        kept.origin.check_backward(seeds, grads.as_deref())?;
-        let mut state = self.state();
-        let (device, planned, count) = (&kept.device, &kept.planned, kept.images);
-        let kernels = device.kernels(planned.storage);
-        let values =
-            seeds.iter().map(|seed| seed.as_ref().map(|seed| seed.flatten_all()?.to_vec1()).transpose());
-        let mut values: Vec<Option<Vec<f32>>> = values.collect::<candle_core::Result<_>>()?;
-        // An image by itself has a scale of its own; images that meet in a sum have one together.
-        let together = grads.is_some() || planned.has_batch_moments();
-        let scales = scales(planned.storage, &values, count, together);
-        for values in values.iter_mut().flatten() {
-            multiply(values, &scales, |value, scale| value * scale);
-        }
-        let len = grads.as_ref().map_or(0, |grads| grads.held().len());
-        let gradients = grads.map(|grads| held::write(device, grads.held_mut())).transpose()?;
-        let shape = planned.plan.steps.values[0].shape;
-        let pixels = count * shape.iter().product::<usize>();
-        let answer = |image: Option<&Buffer>| {
-            let Some(image) = image else { return Ok(None) };
-            let mut values: Vec<f32> = device.download(image, pixels)?;
-            multiply(&mut values, &scales, |value, scale| value / scale);
-            let [channels, height, width] = shape;
-            Ok(Some(Tensor::from_vec(values, (count, channels, height, width), &Host::Cpu)?))
-        };
-        let (tape, norms) = match &mut kept.left {
-            Left::Captured(passage) => {
-                return answer(passage.backward(&values, gradients.unwrap_or_default())?);
-            }
-            Left::Alone { tape, norms } => (&*tape, &*norms),
-        };
-        let upload =
-            |values: &Option<Vec<f32>>| values.as_ref().map(|values| device.upload(values)).transpose();
-        let given = values.iter().map(upload).collect::<Result<Vec<_>, _>>()?;
-        let scale = scales.first().copied().unwrap_or(1.0);
-        let seeds: Vec<Seed> = given
-            .iter()
-            .map(|seed| seed.as_ref().map_or(Seed::None, |seed| Seed::Given(seed.address())))
-            .collect();
-        // Scaled gradients are summed beside the caller's, and added to them at their own size.
-        let is_scaled = planned.storage == Storage::F16 && gradients.is_some();
-        let scaled = is_scaled.then(|| Held::zeros(device, len)).transpose()?;
-        let sums = scaled.as_ref().map(Held::address).or(gradients);
-        let image = kept.origin.keep.image().then(|| device.take(pixels * size_of::<f32>())).transpose()?;
-        let scratch = state.scratch(device, planned, count, kept.origin.keep)?;
-        if count > 0 {
-            let run = Run {
-                kernels,
-                planned,
-                packed: &kept.packed,
-                values: Values {
-                    layout: &kept.layout,
-                    trainable: kept.trainable.address(),
-                    statistics: kept.statistics.address(),
-                },
-                images: count,
-                memory: memory(tape, norms, &scratch),
-                caller: Caller {
-                    seeds: &seeds,
-                    image_gradient: image.as_ref().map_or(0, Buffer::address),
-                    gradients: sums.unwrap_or_default(),
-                    ..Caller::default()
-                },
-            };
-            run.program(&planned.plan.backward)?;
-            if let (Some(from), Some(to)) = (&scaled, gradients) {
-                train::add(kernels, from.address(), to, 1.0 / scale, len)?;
-            }
-        }
-        answer(image.as_ref())
+        self.back(tape, seeds, grads, |back| {
+            let Some(image) = back.image else { return Ok(None) };
+            let [channels, height, width] = back.shape;
+            let mut values: Vec<f32> = back.device.download(image, back.count * channels * height * width)?;
+            multiply(&mut values, back.scales, |value, scale| value / scale);
+            Ok(Some(Tensor::from_vec(values, (back.count, channels, height, width), &Host::Cpu)?))
+        })
     }
 
     fn logits(&self, network: &Network, params: &Params, images: &Images) -> Result<Tensor, EngineError> {
@@ -200,6 +137,20 @@ impl Engine for Cuda {
         Ok(Images::elsewhere(Arc::new(result?), shape, Precision::F32))
     }
 
+    fn climb(
+        &self,
+        tape: crate::Tape,
+        slopes: &Tensor,
+        from: &Climbers,
+        by: &[Stride],
+    ) -> Result<Climbed, EngineError> {
+        self.back(tape, &[Some(slopes.clone())], None, |back| climb::climb(&back, from, by))
+    }
+
+    fn gather(&self, rows: &[(&Images, usize)]) -> Result<Images, EngineError> {
+        climb::gather(&self.device, self.working, rows)
+    }
+
     fn clear(&self, grads: &mut Grads) -> Result<(), EngineError> {
         if grads.held().precision() != Precision::F32 {
             host::clear(grads);
@@ -258,30 +209,5 @@ impl Engine for Cuda {
         train::follow(device, storage, average.held_statistics_mut(), student.held_statistics(), decay)?;
         average.batches_tracked_mut().copy_from_slice(student.batches_tracked());
         Ok(())
-    }
-}
-
-/// What each image's gradients are multiplied by on their way.
-fn scales(storage: Storage, seeds: &[Option<Vec<f32>>], images: usize, together: bool) -> Vec<f32> {
-    let mut largest = vec![0.0f32; images];
-    for values in seeds.iter().flatten() {
-        for (largest, row) in largest.iter_mut().zip(values.chunks((values.len() / images.max(1)).max(1))) {
-            *largest = row.iter().fold(*largest, |largest, value| largest.max(value.abs()));
-        }
-    }
-    if together {
-        let all = largest.iter().copied().fold(0.0, f32::max);
-        largest.fill(all);
-    }
-    largest.into_iter().map(|largest| storage.gradient_scale(largest)).collect()
-}
-
-/// Every image's values by its scale.
-fn multiply(values: &mut [f32], scales: &[f32], by: impl Fn(f32, f32) -> f32) {
-    let each = (values.len() / scales.len().max(1)).max(1);
-    for (row, &scale) in values.chunks_mut(each).zip(scales) {
-        for value in row {
-            *value = by(*value, scale);
-        }
     }
 }

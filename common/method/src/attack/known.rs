@@ -1,7 +1,10 @@
 //! Small networks written out, on which other programs have answered, and the way an attack goes on them.
 
+use engine::{Standing, Stride};
+
+use super::lead::Stand;
 use super::row::Attack;
-use super::search::{Next, Subject};
+use super::search::{Next, Search, Subject};
 use crate::threat::Threat;
 
 /// What a network says at a point: its logits, and the slope of each by the pixels.
@@ -53,15 +56,41 @@ pub(super) fn ended(
 ) -> Option<Vec<f32>> {
     let mut search = attack.begin(subject);
     loop {
-        let (logits, slopes) = network(search.point());
-        let mut slope = vec![0.0; logits.len()];
-        search.slope(&logits, &mut slope);
-        let climbs = attack.climbs() && !search.is_query();
-        let gradient = if climbs { gradient(&slope, &slopes) } else { Vec::new() };
-        match search.learn(&logits, &gradient) {
+        match asked(&mut *search, attack.climbs(), network) {
             Next::Ask => {}
             Next::Judge => return Some(search.point().to_vec()),
             Next::Exhausted => return None,
         }
     }
+}
+
+/// Asks the network at a search's point, and lets it go on.
+pub(super) fn asked(search: &mut dyn Search, climbs: bool, network: &dyn Fn(&[f32]) -> Said) -> Next {
+    let (logits, slopes) = network(search.point());
+    let mut slope = vec![0.0; logits.len()];
+    if !search.is_led() {
+        search.slope(&logits, &mut slope);
+        let climbs = climbs && !search.is_query();
+        let gradient = if climbs { gradient(&slope, &slopes) } else { Vec::new() };
+        return search.learn(&logits, &gradient);
+    }
+    let (image, mut stand) = search.depart().expect("it comes home after each step");
+    let image = image.to_vec();
+    let (next, stride) = search.lead(&logits, &mut slope);
+    if next == Next::Judge {
+        return search.arrive(&stand.point);
+    }
+    // Who begins anew has a point of its own.
+    if search.point().is_empty() {
+        walk(&stride, &image, &gradient(&slope, &slopes), &mut stand);
+        search.settle(stand);
+    }
+    next
+}
+
+/// Takes a step of one image as an engine does.
+pub(super) fn walk(stride: &Stride, image: &[f32], gradient: &[f32], stand: &mut Stand) {
+    let Stand { point, before, best, best_gradient } = stand;
+    best_gradient.resize(gradient.len(), 0.0);
+    stride.take(image, gradient, Standing { point, before, best, best_gradient });
 }

@@ -1,9 +1,10 @@
 //! Many searches together, in batches that stay full.
 
 use candle_core::{DType, Device, Storage, Tensor};
-use engine::{EngineError, Images};
+use engine::{Climbers, EngineError, Images};
 use rayon::prelude::*;
 
+use super::lead::{call_home, lead};
 use super::row::Attack;
 use super::search::{Next, Search, Subject, Unreadable};
 use super::victim::Victim;
@@ -16,6 +17,8 @@ pub struct Pool<'a> {
     attack: &'a dyn Attack,
     victim: Victim<'a>,
     slots: Vec<Slot>,
+    /// The pixels of those that the engine leads.
+    party: Option<Climbers>,
 }
 
 /// A search under way, and what it said last.
@@ -24,6 +27,8 @@ pub(super) struct Slot {
     pub(super) search: Box<dyn Search>,
     pub(super) next: Next,
     pub(super) asked: Asked,
+    /// Its row in the pool's party; none where its pixels are its own.
+    pub(super) row: Option<usize>,
 }
 
 /// What a search asked of the network.
@@ -80,7 +85,7 @@ pub(crate) const VANISHED: f32 = 1e-30;
 impl<'a> Pool<'a> {
     /// An empty one, of searches on `victim`.
     pub fn new(attack: &'a dyn Attack, victim: Victim<'a>) -> Self {
-        Self { attack, victim, slots: Vec::new() }
+        Self { attack, victim, slots: Vec::new(), party: None }
     }
 
     /// Searches under way.
@@ -101,21 +106,25 @@ impl<'a> Pool<'a> {
     /// Begins the search on a subject.
     pub fn admit(&mut self, index: usize, subject: Subject) {
         let search = self.attack.begin(subject);
-        self.slots.push(Slot { index, search, next: Next::Ask, asked: Asked::default() });
+        self.slots.push(Slot { index, search, next: Next::Ask, asked: Asked::default(), row: None });
     }
 
     /// Goes on with a search that was saved.
     pub fn readmit(&mut self, saved: &Saved, subject: Subject) -> Result<(), Unreadable> {
         let mut search = self.attack.begin(subject);
         search.restore(&saved.state)?;
-        self.slots.push(Slot { index: saved.index, search, next: Next::Ask, asked: saved.asked });
+        let Saved { index, asked, .. } = *saved;
+        self.slots.push(Slot { index, search, next: Next::Ask, asked, row: None });
         Ok(())
     }
 
-    /// All searches under way.
-    pub fn save(&self) -> Vec<Saved> {
+    /// All searches under way. Those that the engine leads come home for it.
+    pub fn save(&mut self) -> Result<Vec<Saved>, EngineError> {
+        if let Some(party) = self.party.take() {
+            call_home(&party, &mut self.slots)?;
+        }
         let save = |slot: &Slot| Saved { index: slot.index, asked: slot.asked, state: slot.search.save() };
-        self.slots.iter().map(save).collect()
+        Ok(self.slots.iter().map(save).collect())
     }
 
     /// Tells each search what the network says at its point; those that ended leave.
@@ -130,7 +139,9 @@ impl<'a> Pool<'a> {
         for walk in walks {
             go(&self.victim, walk)?;
         }
+        let (led, climbs): (Vec<_>, Vec<_>) = climbs.into_iter().partition(|slot| slot.search.is_led());
         differentiate(&self.victim, climbs)?;
+        self.party = lead(&self.victim, self.party.take(), led)?;
         let ended = self.slots.extract_if(.., |slot| slot.next != Next::Ask);
         let end = |slot: Slot| End {
             index: slot.index,
@@ -152,7 +163,7 @@ pub(super) fn points(victim: &Victim, slots: &mut [&mut Slot]) -> Result<Images,
     Ok(images.to_dtype(precision(victim))?.into())
 }
 
-fn precision(victim: &Victim) -> DType {
+pub(super) fn precision(victim: &Victim) -> DType {
     victim.params.precision().dtype()
 }
 
@@ -202,6 +213,6 @@ fn differentiate(victim: &Victim, mut slots: Vec<&mut Slot>) -> Result<(), Engin
     Ok(())
 }
 
-fn flat(tensor: &Tensor) -> Result<Vec<f32>, EngineError> {
+pub(super) fn flat(tensor: &Tensor) -> Result<Vec<f32>, EngineError> {
     Ok(tensor.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?)
 }

@@ -5,10 +5,11 @@
 //! image, and by the attack ([`Subject::draws`]; the kinds of PGD share their starts), and no engine lets images of a
 //! batch meet. It can be saved at any step and go on in another process.
 
-use engine::Ascent;
+use engine::{Ascent, Stride};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::lead::Stand;
 use super::margin::Loss;
 use crate::rng::{Purpose, Stream};
 use crate::threat::Threat;
@@ -94,9 +95,32 @@ pub trait Search: Send {
         None
     }
 
-    /// Takes the end of its [`way`](Self::way).
+    /// Takes the end of its [`way`](Self::way), or the point that it was led to and wants to be judged by.
     fn arrive(&mut self, _end: &[f32]) -> Next {
-        unreachable!("only who names a way comes to its end")
+        unreachable!("only who names a way, or is led, comes to its end")
+    }
+
+    /// Whether the engine takes its steps from here: it is then told logits by [`lead`](Self::lead), and nothing by `slope`
+    /// and `learn`.
+    fn is_led(&self) -> bool {
+        false
+    }
+
+    /// Hands over its image and where it stands, to be led; none where it is on its way already. Until it is given back
+    /// ([`settle`](Self::settle), or [`arrive`](Self::arrive) at the end) it has no point.
+    fn depart(&mut self) -> Option<(&[f32], Stand)> {
+        None
+    }
+
+    /// As `slope` and `learn`, of a search that is led: what it wants next, and the step that takes it there. Where it wants
+    /// to be judged, that is by the point at which these logits were said.
+    fn lead(&mut self, _logits: &[f32], _slope: &mut [f32]) -> (Next, Stride) {
+        unreachable!("only who departs is led")
+    }
+
+    /// Takes back where it stands.
+    fn settle(&mut self, _stand: Stand) {
+        unreachable!("only who departs comes back")
     }
 
     /// How much of what it will try at most is done, from 0 to 1.

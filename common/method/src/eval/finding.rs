@@ -136,8 +136,8 @@ mod tests {
     use engine::graph::{Builder, Elementwise, Op};
     use engine::params::{Precision, Values};
     use engine::{
-        Ascent, AttackLoss, BatchStats, Demand, Descent, Engine, EngineError, Grads, Hardware, Images, Keep,
-        Network, NodeId, Norm, Params, Pass, Reference, Tape,
+        Ascent, AttackLoss, BatchStats, Climbed, Climbers, Demand, Descent, Engine, EngineError, Grads,
+        Hardware, Images, Keep, Network, NodeId, Norm, Params, Pass, Reference, Stride, Tape,
     };
 
     use super::super::tests::Pixels;
@@ -312,6 +312,20 @@ mod tests {
             by: Ascent,
         ) -> Result<Images, EngineError> {
             self.0.attack(network, params, clean, start, loss, by)
+        }
+
+        fn climb(
+            &self,
+            tape: Tape,
+            slopes: &Tensor,
+            from: &Climbers,
+            by: &[Stride],
+        ) -> Result<Climbed, EngineError> {
+            self.0.climb(tape, slopes, from, by)
+        }
+
+        fn gather(&self, rows: &[(&Images, usize)]) -> Result<Images, EngineError> {
+            self.0.gather(rows)
         }
 
         fn clear(&self, grads: &mut Grads) -> Result<(), EngineError> {

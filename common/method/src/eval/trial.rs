@@ -178,7 +178,7 @@ impl Trial<'_> {
                 since = Instant::now();
             }
             if order != Order::Go {
-                run.under_way = pool.save();
+                run.under_way = pool.save()?;
                 stage.run = Some(run);
                 watch.keep(stage)?;
                 run = stage.run.take().expect("it was put there");

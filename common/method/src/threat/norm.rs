@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use engine::Ball;
 use names::{Table, Unknown};
 
 /// A way of measuring how far an image moved.
@@ -38,27 +39,18 @@ impl Norm {
         self.length(image.iter().zip(other).map(|(a, b)| f64::from(b - a)))
     }
 
-    /// Moves a point by a length to where a function with this gradient rises most: every pixel by the sign of its slope in
-    /// linf, along the gradient in l2. A slope of zero, or one that is not a number, moves nothing.
-    ///
-    /// The code of arXiv:2003.01690 adds 1e-12 to the length of an l2 gradient, and so stands still where that is tiny.
-    pub fn climb(self, length: f32, gradient: &[f32], point: &mut [f32]) {
+    /// What lies within this radius.
+    pub fn ball(self, eps: f64) -> Ball {
         match self {
-            Self::Linf => {
-                for (point, &slope) in point.iter_mut().zip(gradient) {
-                    *point += length * f32::from(i8::from(slope > 0.0) - i8::from(slope < 0.0));
-                }
-            }
-            Self::L2 => {
-                let steepness = self.steepness(gradient);
-                if steepness > 0.0 && steepness.is_finite() {
-                    let scale = f64::from(length) / steepness;
-                    for (point, &slope) in point.iter_mut().zip(gradient) {
-                        *point += (scale * f64::from(slope)) as f32;
-                    }
-                }
-            }
+            Self::Linf => Ball::Linf(eps),
+            Self::L2 => Ball::L2(eps),
         }
+    }
+
+    /// Moves a point by a length to where a function with this gradient rises most, as [`Ball::climb`] does.
+    pub fn climb(self, length: f32, gradient: &[f32], point: &mut [f32]) {
+        // Only the norm counts here.
+        self.ball(0.0).climb(length, gradient, point);
     }
 
     /// How much a linear function with this gradient gains at most on a move of length 1: the dual norm.

@@ -1,9 +1,10 @@
 //! One ascent of Auto-PGD and its step size.
 
+use engine::{Ball, Stride};
 use serde::{Deserialize, Serialize};
 
 use super::Apgd;
-use crate::attack::search::Subject;
+use crate::attack::lead::Stand;
 
 /// One ascent from one start.
 #[derive(Serialize, Deserialize)]
@@ -12,10 +13,8 @@ pub(super) struct Ascent {
     rho: f32,
     /// Steps taken.
     pub taken: usize,
-    pub point: Vec<f32>,
-    before: Vec<f32>,
-    best: Vec<f32>,
-    best_gradient: Vec<f32>,
+    /// Its pixels, unless they are where an engine computes.
+    pub stand: Stand,
     best_loss: f32,
     last_loss: f32,
     step_size: f32,
@@ -34,10 +33,12 @@ impl Ascent {
             steps: attack.steps,
             rho: attack.rho,
             taken: 0,
-            before: start.clone(),
-            best: start.clone(),
-            best_gradient: Vec::new(),
-            point: start,
+            stand: Stand {
+                before: start.clone(),
+                best: start.clone(),
+                best_gradient: Vec::new(),
+                point: start,
+            },
             best_loss: f32::NEG_INFINITY,
             last_loss: f32::INFINITY,
             step_size: 2.0 * eps,
@@ -49,13 +50,13 @@ impl Ascent {
         }
     }
 
-    /// Takes loss and gradient at the point and moves it; false at the end.
-    pub fn step(&mut self, subject: &Subject, loss: f32, gradient: &[f32]) -> bool {
-        let is_start = self.best_gradient.is_empty();
-        if loss > self.best_loss || is_start {
+    /// Takes the loss at the point, and says how it moves; none at the end.
+    pub fn step(&mut self, ball: Ball, loss: f32) -> Option<Stride> {
+        // After a loss was taken both are that one.
+        let is_start = self.best_loss == f32::NEG_INFINITY && self.last_loss == f32::INFINITY;
+        let is_best = loss > self.best_loss || is_start;
+        if is_best {
             self.best_loss = loss;
-            self.best.copy_from_slice(&self.point);
-            gradient.clone_into(&mut self.best_gradient);
         }
         if is_start {
             self.best_then = loss;
@@ -66,18 +67,14 @@ impl Ascent {
         }
         self.last_loss = loss;
         if self.taken == self.steps {
-            return false;
+            return None;
         }
-        if self.since_checkpoint == self.period && self.halves() {
+        let returns = self.since_checkpoint == self.period && self.halves();
+        if returns {
             self.step_size /= 2.0;
-            self.point.copy_from_slice(&self.best);
-            let gradient = std::mem::take(&mut self.best_gradient);
-            self.walk(subject, &gradient);
-            self.best_gradient = gradient;
-        } else {
-            self.walk(subject, gradient);
         }
-        true
+        let share = if self.taken == 0 { 1.0 } else { 0.75 };
+        Some(Stride { ball, is_best, returns, length: self.step_size, share })
     }
 
     /// What a checkpoint decides: the step is too long where it raised the loss too seldom, or where the best has not
@@ -92,21 +89,6 @@ impl Ascent {
         (self.since_checkpoint, self.raised) = (0, 0);
         self.halved_then
     }
-
-    /// The longest climb of its length, then a share of it together with the last move.
-    fn walk(&mut self, subject: &Subject, gradient: &[f32]) {
-        let Subject { image, threat, .. } = subject;
-        let share = if self.taken == 0 { 1.0 } else { 0.75 };
-        let mut next = self.point.clone();
-        threat.norm.climb(self.step_size, gradient, &mut next);
-        threat.confine(image, &mut next);
-        for (next, (&now, before)) in next.iter_mut().zip(self.point.iter().zip(&self.before)) {
-            *next = now + share * (*next - now) + (1.0 - share) * (now - before);
-        }
-        threat.confine(image, &mut next);
-        std::mem::swap(&mut self.before, &mut self.point);
-        self.point = next;
-    }
 }
 
 #[cfg(test)]
@@ -116,10 +98,21 @@ mod tests {
     use crate::attack::known::{self, POINT};
     use crate::attack::margin::Loss;
     use crate::attack::row::Attack;
+    use crate::attack::search::Subject;
     use crate::threat::{Norm, Threat};
 
     fn standard(loss: Loss) -> Apgd {
         Apgd { name: "apgd-ce".into(), climbs: Climbs::One(loss), steps: 100, rho: 0.75 }
+    }
+
+    /// Lets an ascent take its step; false at the end.
+    fn walked(ascent: &mut Ascent, subject: &Subject, loss: f32, gradient: &[f32]) -> bool {
+        // Where it ends the last point is judged too: its best is kept by a step that goes nowhere.
+        let better = loss > ascent.best_loss;
+        let stride = ascent.step(subject.threat.ball(), loss);
+        let last = Stride { is_best: better, ..Stride::none(subject.threat.ball()) };
+        known::walk(&stride.unwrap_or(last), &subject.image, gradient, &mut ascent.stand);
+        stride.is_some()
     }
 
     fn subject(image: &[f32]) -> Subject {
@@ -135,7 +128,7 @@ mod tests {
         let mut ascent = Ascent::new(&attack, subject.image.clone(), 0.1);
         let (mut halved, mut step_size) = (Vec::new(), ascent.step_size);
         let mut calls = 0;
-        while ascent.step(&subject, 1.0, &[1.0, -1.0, 0.0, 1.0]) {
+        while walked(&mut ascent, &subject, 1.0, &[1.0, -1.0, 0.0, 1.0]) {
             if ascent.step_size < step_size {
                 halved.push(calls);
                 step_size = ascent.step_size;
@@ -156,11 +149,15 @@ mod tests {
         assert!((moved.iter().copied().fold(0.0, f32::max) - 0.1).abs() < 1e-6, "{moved:?}");
         let mut ascent = Ascent::new(&attack, subject.image.clone(), 0.1);
         for loss in 0..100 {
-            ascent.step(&subject, loss as f32, &[1.0, -1.0, 1.0, 0.0]);
+            walked(&mut ascent, &subject, loss as f32, &[1.0, -1.0, 1.0, 0.0]);
         }
         assert!((ascent.step_size - 0.2).abs() < 1e-6);
         let reached = [0.6, 0.1, 1.0, 0.6];
-        assert!(ascent.point.iter().zip(reached).all(|(a, b)| (a - b).abs() < 1e-6), "{:?}", ascent.point);
+        assert!(
+            ascent.stand.point.iter().zip(reached).all(|(a, b)| (a - b).abs() < 1e-6),
+            "{:?}",
+            ascent.stand.point
+        );
     }
 
     /// Where an ascent of 50 steps on the parabola ends: its best point and loss.
@@ -172,11 +169,11 @@ mod tests {
         let attack = Apgd { steps: 50, ..standard(loss) };
         let mut ascent = Ascent::new(&attack, start, threat.eps as f32);
         loop {
-            let (logits, slopes) = known::parabola(&ascent.point);
+            let (logits, slopes) = known::parabola(&ascent.stand.point);
             let mut by_logits = [0.0; 4];
             let value = loss.at(&logits, 1, &mut by_logits);
-            if !ascent.step(&subject, value, &known::gradient(&by_logits, &slopes)) {
-                return (ascent.best, ascent.best_loss);
+            if !walked(&mut ascent, &subject, value, &known::gradient(&by_logits, &slopes)) {
+                return (ascent.stand.best, ascent.best_loss);
             }
         }
     }
@@ -227,8 +224,17 @@ mod tests {
         assert!((Norm::L2.between(&subject.image, &start) - 0.25).abs() < 1e-6, "{start:?}");
         let mut ascent = Ascent::new(&attack, start, 0.25);
         let gradient = [3e-20, -4e-20, 0.0];
-        while ascent.step(&subject, 3.0 * ascent.point[0] - 4.0 * ascent.point[1], &gradient) {}
+        loop {
+            let loss = 3.0 * ascent.stand.point[0] - 4.0 * ascent.stand.point[1];
+            if !walked(&mut ascent, &subject, loss, &gradient) {
+                break;
+            }
+        }
         let reached = [0.65, 0.3, 0.5];
-        assert!(ascent.best.iter().zip(reached).all(|(a, b)| (a - b).abs() < 1e-5), "{:?}", ascent.best);
+        assert!(
+            ascent.stand.best.iter().zip(reached).all(|(a, b)| (a - b).abs() < 1e-5),
+            "{:?}",
+            ascent.stand.best
+        );
     }
 }

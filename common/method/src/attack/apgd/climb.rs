@@ -1,9 +1,11 @@
 //! All ascents of Auto-PGD on one image, one after the other.
 
+use engine::Stride;
 use serde::{Deserialize, Serialize};
 
 use super::ascent::Ascent;
 use super::{Apgd, Climbs};
+use crate::attack::lead::Stand;
 use crate::attack::margin::{Loss, targets};
 use crate::attack::search::{Next, Search, Subject, Unreadable, restored, saved};
 use crate::rng::Purpose;
@@ -45,6 +47,15 @@ impl Climb {
         climb
     }
 
+    /// Begins the ascent on `losses[at]`, if there is one.
+    fn go_on(&mut self) -> Next {
+        if self.state.at == self.state.losses.len() {
+            return Next::Exhausted;
+        }
+        self.restart();
+        Next::Ask
+    }
+
     /// Begins the ascent on `losses[at]` at a random point on the edge of the ball.
     fn restart(&mut self) {
         let Subject { image, threat, .. } = &self.subject;
@@ -70,7 +81,7 @@ impl Climb {
 
 impl Search for Climb {
     fn point(&self) -> &[f32] {
-        &self.state.ascent.point
+        &self.state.ascent.stand.point
     }
 
     /// At the image itself only which classes are near is wanted.
@@ -81,9 +92,7 @@ impl Search for Climb {
     fn slope(&mut self, logits: &[f32], slope: &mut [f32]) {
         let label = self.subject.label;
         let state = &mut self.state;
-        if let Some(loss) = state.losses.get(state.at) {
-            state.value = loss.at(logits, label, slope);
-        } else if let Climbs::Nearest { candidates, .. } = self.attack.climbs {
+        if let Climbs::Nearest { candidates, .. } = self.attack.climbs {
             if state.candidates.is_empty() {
                 state.candidates = targets(logits, label, candidates);
             }
@@ -98,12 +107,7 @@ impl Search for Climb {
             return Next::Judge;
         }
         let state = &mut self.state;
-        if !state.losses.is_empty() {
-            if state.ascent.step(&self.subject, state.value, gradient) {
-                return Next::Ask;
-            }
-            state.at += 1;
-        } else if let Climbs::Nearest { targets, .. } = self.attack.climbs {
+        if let Climbs::Nearest { targets, .. } = self.attack.climbs {
             // Without any slope the boundary is nowhere near.
             let steepness = self.subject.threat.norm.steepness(gradient);
             let distance = if steepness > 0.0 { f64::from(state.value) / steepness } else { f64::INFINITY };
@@ -116,11 +120,39 @@ impl Search for Climb {
             let others = targets(logits, self.subject.label, count);
             state.losses = others.into_iter().map(Loss::DlrTowards).collect();
         }
-        if state.at == state.losses.len() {
-            return Next::Exhausted;
+        self.go_on()
+    }
+
+    fn is_led(&self) -> bool {
+        !self.state.losses.is_empty()
+    }
+
+    fn depart(&mut self) -> Option<(&[f32], Stand)> {
+        let stand = std::mem::take(&mut self.state.ascent.stand);
+        (!stand.point.is_empty()).then_some((&self.subject.image, stand))
+    }
+
+    fn lead(&mut self, logits: &[f32], slope: &mut [f32]) -> (Next, Stride) {
+        let state = &mut self.state;
+        let ball = self.subject.threat.ball();
+        state.value = state.losses[state.at].at(logits, self.subject.label, slope);
+        if self.subject.is_wrong(logits) {
+            return (Next::Judge, Stride::none(ball));
         }
-        self.restart();
-        Next::Ask
+        if let Some(stride) = state.ascent.step(ball, state.value) {
+            return (Next::Ask, stride);
+        }
+        state.at += 1;
+        (self.go_on(), Stride::none(ball))
+    }
+
+    fn settle(&mut self, stand: Stand) {
+        self.state.ascent.stand = stand;
+    }
+
+    fn arrive(&mut self, end: &[f32]) -> Next {
+        self.state.ascent.stand.point = end.to_vec();
+        Next::Judge
     }
 
     fn share(&self) -> f64 {
@@ -187,10 +219,7 @@ mod tests {
         let mut asked = Vec::new();
         loop {
             asked.push(search.point().to_vec());
-            let (logits, slopes) = known::parabola(search.point());
-            let mut slope = [0.0; 4];
-            search.slope(&logits, &mut slope);
-            if search.learn(&logits, &known::gradient(&slope, &slopes)) != Next::Ask {
+            if known::asked(&mut *search, true, &known::parabola) != Next::Ask {
                 break;
             }
         }
@@ -208,9 +237,7 @@ mod tests {
         let start = |name: &str| {
             let mut search = find(name).unwrap().begin(known::subject(&POINT, 1, Threat::linf(1e-3)));
             while search.point()[..] == POINT[..] {
-                let (logits, slopes) = known::parabola(search.point());
-                search.slope(&logits, &mut [0.0; 4]);
-                search.learn(&logits, &slopes[3]);
+                known::asked(&mut *search, true, &known::parabola);
             }
             search.point().iter().map(|pixel| pixel.to_bits()).collect::<Vec<_>>()
         };
