@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use cli::Machine;
 use data::DatasetSpec;
+use engine::Engine;
 use half::f16;
 use labels::{Dtype, Hex, LabelSet, Wanted};
 use method::model::{Foreign, Inputs, Normalisation};
@@ -88,16 +88,14 @@ pub struct Request<'a> {
     pub said: &'a Foreign,
     /// The labelled dataset.
     pub data: &'a DatasetSpec,
-    /// What runs the teacher.
-    pub machine: Machine,
 }
 
-/// Runs the teacher on rows of the label set that its content hash draws.
+/// Runs the teacher, on this engine, on rows of the label set that its content hash draws.
 ///
 /// Weights other than those that the manifest records are refused before anything in them is read, or run, a dataset other than
 /// the labelled one before anything is run. A stored logit may differ by 1e-3 of its row's largest |logit| plus one unit
 /// of the stored type; by 0.4 % where tf32 or f16 computed, then or now, and by 3 % where bf16 did.
-pub fn recompute(set: &LabelSet, request: &Request) -> Result<Recomputed> {
+pub fn recompute(set: &LabelSet, request: &Request, engine: Box<dyn Engine>) -> Result<Recomputed> {
     let manifest = set.manifest();
     let weights = WeightsFile::read(request.weights)?;
     if let Some(wanted) = manifest.teacher.weights_blake3 {
@@ -110,7 +108,7 @@ pub fn recompute(set: &LabelSet, request: &Request) -> Result<Recomputed> {
     let dataset = cli::images(request.data, manifest.dataset.split.parse()?)?.limit(set.images());
     set.check_against(&Wanted { dataset: &dataset.record(), augment: None, plan: None })?;
     let said = as_recorded(request.said, &manifest.teacher);
-    let teacher = Teacher::from_file(&weights, &said, task(&dataset), request.machine)?;
+    let teacher = Teacher::from_file(&weights, &said, task(&dataset), engine)?;
 
     let now = teacher.record("");
     let mut result = Recomputed {

@@ -30,14 +30,24 @@ pub struct Teacher {
 impl Teacher {
     /// Loads f32 weights for `task`. `said` is what the file does not say of itself.
     pub fn load(path: &Path, said: &Foreign, task: Task, machine: Machine) -> Result<Self> {
-        Self::from_file(&WeightsFile::read(path)?, said, task, machine)
+        let loaded = Self::read(&WeightsFile::read(path)?, said, task)?;
+        Ok(Self { engine: started(machine)?, loaded })
     }
 
-    /// [`Teacher::load`] from a file that was read already.
-    pub fn from_file(file: &WeightsFile, said: &Foreign, task: Task, machine: Machine) -> Result<Self> {
+    /// [`Teacher::load`] from a file that was read already, on an engine that was started.
+    pub fn from_file(
+        file: &WeightsFile,
+        said: &Foreign,
+        task: Task,
+        engine: Box<dyn Engine>,
+    ) -> Result<Self> {
+        Ok(Self { loaded: Self::read(file, said, task)?, engine })
+    }
+
+    fn read(file: &WeightsFile, said: &Foreign, task: Task) -> Result<Loaded> {
         let loaded = model::load_from(file, said, task, Precision::F32)?;
         cli::say_notes(Path::new(file.path()), &loaded.notes);
-        Ok(Self { engine: machine.start_for_answers().map_err(stopped)?, loaded })
+        Ok(loaded)
     }
 
     /// Its architecture, as the zoo spells it.
@@ -96,6 +106,11 @@ impl Teacher {
         };
         answer().map_err(stopped)
     }
+}
+
+/// Starts the engine that a teacher is to answer on.
+pub fn started(machine: Machine) -> Result<Box<dyn Engine>> {
+    machine.start_for_answers().map_err(stopped)
 }
 
 /// A device that is not there or too small is no fault of ours; what else stops an engine is.

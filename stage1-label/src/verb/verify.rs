@@ -10,6 +10,7 @@ use data::DatasetSpec;
 use labels::{Check, Kind, LabelSet, Report};
 
 use crate::recompute::{Recomputed, Request, recompute};
+use crate::teacher::started;
 use crate::{Error, Result};
 
 /// Flags of `label verify`.
@@ -79,6 +80,8 @@ fn check(args: &VerifyArgs, machine: Machine, findings: &mut Findings) -> Result
             hint: "add --recompute N with --teacher and --data, or drop it".into(),
         });
     }
+    // The device first: to hash every byte may take minutes, and it may not be there.
+    let engine = args.recompute.map(|_| started(machine)).transpose()?;
     let mut report = labels::verify(&args.dir)?;
     describe(&report, &mut findings.checked);
     findings.notes = report.notes.iter().map(ToString::to_string).collect();
@@ -93,13 +96,15 @@ fn check(args: &VerifyArgs, machine: Machine, findings: &mut Findings) -> Result
     if !report.is_sound() {
         return Err(Error::Damaged { dir: args.dir.clone(), problems: report.problems.len() });
     }
-    let (Some(rows), Some(weights), Some(data)) = (args.recompute, &args.teacher, &args.data) else {
+    let (Some(engine), Some(rows), Some(weights), Some(data)) =
+        (engine, args.recompute, &args.teacher, &args.data)
+    else {
         return Ok(());
     };
     let data = &data.clone().sized(args.size)?;
     let set = LabelSet::open(&args.dir, Check::Sizes)?;
     let said = args.network.foreign()?;
-    let result = recompute(&set, &Request { rows: rows.get(), weights, said: &said, data, machine })?;
+    let result = recompute(&set, &Request { rows: rows.get(), weights, said: &said, data }, engine)?;
     describe_recomputed(&report, &result, &mut findings.checked);
     match result.worst {
         None => Ok(()),

@@ -181,6 +181,31 @@ fn without_a_driver_cuda_is_refused_and_auto_says_why_it_is_the_processor() {
     assert!(said.starts_with("--device auto is cuda, since there is emulated GPU 0"), "{said}");
 }
 
+/// Its bytes are damaged, which would be found and said before.
+#[test]
+fn verify_looks_for_the_device_before_it_hashes_a_byte() {
+    let place = Place::new();
+    let out = place.path("labels");
+    digits(&out).succeeds();
+    let shard = tree(&out).into_keys().find(|name| name.to_string_lossy().contains("-of-")).unwrap();
+    let shard = shard.to_str().unwrap();
+    let path = out.join(shard);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let nothing = without_driver(&place);
+    let verify = |device: &str| {
+        let verify = label().arg("verify").arg(&out).args(["--recompute", "4", "--data", "sample"]);
+        let verify = verify.arg("--teacher").arg(sample_teacher()).args(["--device", device]);
+        verify.env("LD_LIBRARY_PATH", nothing.to_str().unwrap())
+    };
+    let refused = verify("cuda").fails(2, &["no NVIDIA driver", "--device cpu"]);
+    assert!(refused.stdout.is_empty(), "{}", refused.stdout);
+    let found = verify("cpu").ends();
+    assert!(found.stderr.contains(shard), "the damage is seen where there is a device: {}", found.stderr);
+}
+
 /// Runs on an emulated GPU with so many bytes.
 fn with_memory(run: Label, driver: &Path, bytes: usize) -> Label {
     let run = run.args(["--device", "cuda"]).env("LD_LIBRARY_PATH", driver);
