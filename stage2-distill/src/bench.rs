@@ -286,6 +286,7 @@ fn step(
         views: 1,
         strong: false,
         taps: Taps::default(),
+        shelf: engine::Shelf::default(),
     };
     let objective = method::objective::Rslad::default();
     let step = TrainStep {

@@ -7,13 +7,13 @@ mod teacher;
 
 use candle_core::{Device, Tensor};
 use data::{Dataset, DatasetSpec};
-use engine::{Engine, Images, Network};
+use engine::{Album, Cutting, Engine, Images, Network, Shelf};
 use method::model::Task;
 use method::objective::{Epoch, Forward, Needs, Objective, UNLABELLED};
 use method::rng::{Purpose, Stream};
 use method::taps::{MapShapes, Taps, shapes};
 use method::transform::Transforms;
-use method::view::{Augment, ViewPlan};
+use method::view::{Augment, View, ViewPlan};
 
 use crate::config::Config;
 use crate::course::Visit;
@@ -42,6 +42,8 @@ pub struct Supply {
     pub strong: bool,
     /// Where the student and the teacher give feature maps.
     pub taps: Taps,
+    /// Where an engine keeps the images that views are cut out of.
+    pub shelf: Shelf,
 }
 
 impl Supply {
@@ -75,7 +77,7 @@ impl Supply {
         let network = teacher.teacher.network.as_ref().map(|loaded| &loaded.network);
         let taps = taps::choose(config, &needs, student, network)?;
         let (teacher, second) = (teacher.teacher, second.teacher);
-        Ok(Self { teacher, second, plan, needs, transforms, views, strong, taps })
+        Ok(Self { teacher, second, plan, needs, transforms, views, strong, taps, shelf: Shelf::default() })
     }
 
     /// The shapes of the feature maps that the student and the teacher give.
@@ -105,6 +107,22 @@ impl Supply {
         epoch: Epoch,
     ) -> Result<Images, RunError> {
         let (values, shape) = dataset.views::<f32>(self.plan.augment, &self.rows(visits, seed, epoch, 0));
+        Ok(pixels(values, shape)?)
+    }
+
+    /// Views of images, cut where the engine computes if it keeps the data set's, and here if not: the same bits.
+    fn cut(&self, engine: &dyn Engine, dataset: &Dataset, rows: &[(usize, u16)]) -> Result<Images, RunError> {
+        let augment = self.plan.augment;
+        let album = Album { pixels: dataset.images(), shape: dataset.shape().input(), shelf: &self.shelf };
+        let moved = |crop: u16| crop as i16 - augment.pad as i16;
+        let cutting = |&(image, id): &(usize, u16)| {
+            let View { crop_y, crop_x, flip } = augment.view(id).expect("rows hold the augmentation's views");
+            Cutting { image, down: moved(crop_y), right: moved(crop_x), mirrored: flip }
+        };
+        if let Some(images) = engine.cut(&album, &rows.iter().map(cutting).collect::<Vec<_>>())? {
+            return Ok(images);
+        }
+        let (values, shape) = dataset.views::<f32>(augment, rows);
         Ok(pixels(values, shape)?)
     }
 
@@ -148,8 +166,7 @@ impl Supply {
     ) -> Result<Batch, RunError> {
         let seen = |number| -> Result<Seen, RunError> {
             let rows = self.rows(visits, seed, epoch, number);
-            let (values, shape) = dataset.views::<f32>(self.plan.augment, &rows);
-            let images = pixels(values, shape)?;
+            let images = self.cut(engine, dataset, &rows)?;
             let Needs { teacher, second, .. } = &self.needs;
             let forward = if number == 0 { Forward::Clean } else { Forward::Further(number) };
             let taps = teacher.maps.contains(&forward).then_some(self.taps.teacher.as_slice());
@@ -201,6 +218,7 @@ mod tests {
             views: 3,
             strong: true,
             taps: Taps::default(),
+            shelf: Shelf::default(),
         };
         let epoch = Epoch { number: 5, of: 9, schedule: Schedule::Cosine };
         let engine = engine::Reference::new(1).unwrap();
@@ -239,6 +257,7 @@ mod tests {
             views: 1,
             strong: true,
             taps: Taps::default(),
+            shelf: Shelf::default(),
         };
         let epoch = Epoch { number: 5, of: 9, schedule: Schedule::Cosine };
         let engine = engine::Reference::new(1).unwrap();

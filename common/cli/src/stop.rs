@@ -7,8 +7,8 @@ use std::thread;
 use candle_core::Tensor;
 use engine::params::Values;
 use engine::{
-    Ascent, AttackLoss, BatchStats, Climbed, Climbers, Demand, Descent, Engine, EngineError, Grads, Hardware,
-    Images, Keep, Network, NodeId, Norm, Params, Pass, Stride, Tape,
+    Album, Ascent, AttackLoss, BatchStats, Climbed, Climbers, Cutting, Demand, Descent, Engine, EngineError,
+    Grads, Hardware, Images, Keep, Network, NodeId, Norm, Params, Pass, Stride, Tape,
 };
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -179,6 +179,16 @@ impl Engine for Interruptible<'_> {
     fn gather(&self, rows: &[(&Images, usize)]) -> Result<Images, EngineError> {
         self.go_on()?;
         self.engine.gather(rows)
+    }
+
+    fn cut(&self, album: &Album<'_>, views: &[Cutting]) -> Result<Option<Images>, EngineError> {
+        self.go_on()?;
+        self.engine.cut(album, views)
+    }
+
+    fn shift(&self, images: &Images, offsets: &Tensor, by: f64) -> Result<Images, EngineError> {
+        self.go_on()?;
+        self.engine.shift(images, offsets, by)
     }
 
     fn clear(&self, grads: &mut Grads) -> Result<(), EngineError> {

@@ -287,8 +287,8 @@ struct Statistics {
     const double* momentum;
     int count;
 };
-// cut: views of resident images: u8 [image][channel][row][column] to float of the same order over 255, each image from
-// `source`, moved by (dy, dx) with zeros from outside, and mirrored.
+// cut: views of resident images: u8 [image][row][column][channel] to float [image][channel][row][column] over 255, each
+// image from `source`, moved by (dy, dx) with zeros from outside, and mirrored.
 struct View { int source; short dy, dx; int mirrored; };
 struct Cut {
     const u8* images;

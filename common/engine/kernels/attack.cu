@@ -198,7 +198,7 @@ KERNEL(cut, Cut, 256) {
     const int column = i % a.width, y = (int)(line % a.height) + view.dy;
     const int x = (view.mirrored ? a.width - 1 - column : column) + view.dx;
     // All images of a data set may be more than 2^32 values.
-    const u64 from = (u64)view.source * a.channels + plane % a.channels;
+    const u64 first = (u64)view.source * a.height * a.width * a.channels + plane % a.channels;
     const bool inside = y >= 0 && y < a.height && x >= 0 && x < a.width;
-    a.to[i] = inside ? a.images[(from * a.height + y) * a.width + x] / 255.0f : 0;
+    a.to[i] = inside ? a.images[first + (u32)(y * a.width + x) * a.channels] / 255.0f : 0;
 }

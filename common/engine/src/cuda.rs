@@ -9,6 +9,7 @@
 //! and training in 16 bits ([`Storage`]). Sums are f32, in an order that depends on the sizes alone: no atomics, and
 //! equal bits from run to run on chips of one kind.
 
+mod album;
 mod arguments;
 mod backward;
 mod buffer;

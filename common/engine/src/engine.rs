@@ -6,6 +6,7 @@ use std::any::Any;
 use candle_core::Tensor;
 use names::Row;
 
+use crate::album::{Album, Cutting};
 use crate::climb::{Climbed, Climbers, Stride};
 use crate::cuda::{Demand, Room};
 use crate::error::EngineError;
@@ -227,6 +228,14 @@ pub trait Engine: Send + Sync {
     /// A batch of rows of other batches, in this order, where the engine computes. Refuses none at all, rows that are not
     /// there, and images of different shapes.
     fn gather(&self, rows: &[(&Images, usize)]) -> Result<Images, EngineError>;
+
+    /// Views `(N, C, H, W)` in f32, cut where the engine computes; none where it keeps no such album, and whoever asks cuts
+    /// them. Refuses views of images that the album does not have.
+    fn cut(&self, album: &Album<'_>, views: &[Cutting]) -> Result<Option<Images>, EngineError>;
+
+    /// `images + by * offsets`, each operation rounded by itself: where an attack starts. Offsets have the images' shape and
+    /// precision.
+    fn shift(&self, images: &Images, offsets: &Tensor, by: f64) -> Result<Images, EngineError>;
 
     /// Sets every gradient to zero, for the next step.
     fn clear(&self, grads: &mut Grads) -> Result<(), EngineError>;

@@ -22,6 +22,11 @@ use crate::graph::Network;
 use crate::images::Images;
 use crate::params::Params;
 
+/// [`Engine::shift`] on the host.
+pub fn shift(images: &Images, offsets: &Tensor, by: f64) -> Result<Images, EngineError> {
+    Ok((images.tensor()? + (offsets * by)?)?.into())
+}
+
 /// [`Engine::logits`] by a forward that keeps nothing.
 pub fn logits(
     engine: &dyn Engine,

@@ -39,6 +39,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod album;
 mod check;
 mod climb;
 mod cpu;
@@ -54,6 +55,7 @@ mod plan;
 pub mod process;
 pub mod reference;
 
+pub use album::{Album, Cutting, Shelf};
 pub use climb::{Ball, Climbed, Climbers, Standing, Stride};
 pub use cpu::{Cpu, InstructionSet, peak_gflops};
 pub use cuda::{Cuda, Demand, DeviceError, Footprint, Room, Storage, Work};

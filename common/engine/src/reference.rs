@@ -14,6 +14,7 @@ mod window;
 use candle_core::{Device, Tensor, Var};
 use rayon::prelude::*;
 
+use crate::album::{Album, Cutting};
 use crate::check::{Origin, check_forward};
 use crate::climb::{Climbed, Climbers, Stride};
 use crate::cuda::Demand;
@@ -236,6 +237,14 @@ impl Engine for Reference {
 
     fn gather(&self, rows: &[(&Images, usize)]) -> Result<Images, EngineError> {
         host::gather(rows)
+    }
+
+    fn cut(&self, _: &Album<'_>, _: &[Cutting]) -> Result<Option<Images>, EngineError> {
+        Ok(None)
+    }
+
+    fn shift(&self, images: &Images, offsets: &Tensor, by: f64) -> Result<Images, EngineError> {
+        host::shift(images, offsets, by)
     }
 
     fn clear(&self, grads: &mut Grads) -> Result<(), EngineError> {

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use candle_core::{DType, Device, Tensor};
 use engine::params::{Arena, Precision, Remote, Values};
 use engine::{
-    Ascent, AttackLoss, BatchStats, Climbed, Climbers, Demand, Descent, Engine, EngineError, Grads, Hardware,
-    Images, Keep, Network, NodeId, Norm, Params, Pass, Reference, Stride, Tape,
+    Album, Ascent, AttackLoss, BatchStats, Climbed, Climbers, Cutting, Demand, Descent, Engine, EngineError,
+    Grads, Hardware, Images, Keep, Network, NodeId, Norm, Params, Pass, Reference, Stride, Tape,
 };
 use method::attack::{Pool, Subject, Victim, find};
 use method::average::Average;
@@ -206,6 +206,16 @@ impl Engine for Elsewhere {
         let inside: Vec<_> = rows.iter().map(|(images, row)| (self.images(images), *row)).collect();
         let inside: Vec<_> = inside.iter().map(|(images, row)| (images, *row)).collect();
         Ok(self.leave(&self.engine.gather(&inside)?))
+    }
+
+    /// Cuts nothing: what it is sent can be counted.
+    fn cut(&self, album: &Album<'_>, views: &[Cutting]) -> Result<Option<Images>, EngineError> {
+        self.engine.cut(album, views)
+    }
+
+    fn shift(&self, images: &Images, offsets: &Tensor, by: f64) -> Result<Images, EngineError> {
+        self.traffic.sent.fetch_add(1, Ordering::SeqCst);
+        Ok(self.leave(&self.engine.shift(&self.images(images), offsets, by)?))
     }
 
     fn clear(&self, grads: &mut Grads) -> Result<(), EngineError> {

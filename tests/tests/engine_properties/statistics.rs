@@ -5,8 +5,8 @@ use std::sync::Mutex;
 use candle_core::{Device, Tensor};
 use engine::params::{Precision, Values};
 use engine::{
-    Ascent, AttackLoss, BatchStats, Climbed, Climbers, Demand, Descent, Engine, EngineError, Grads, Hardware,
-    Images, Keep, Network, NodeId, Norm, Params, Pass, Reference, Stride, Tape,
+    Album, Ascent, AttackLoss, BatchStats, Climbed, Climbers, Cutting, Demand, Descent, Engine, EngineError,
+    Grads, Hardware, Images, Keep, Network, NodeId, Norm, Params, Pass, Reference, Stride, Tape,
 };
 use method::attack::Victim;
 use method::average::Average;
@@ -357,6 +357,14 @@ impl Engine for Watching {
 
     fn gather(&self, rows: &[(&Images, usize)]) -> Result<Images, EngineError> {
         self.engine.gather(rows)
+    }
+
+    fn cut(&self, album: &Album<'_>, views: &[Cutting]) -> Result<Option<Images>, EngineError> {
+        self.engine.cut(album, views)
+    }
+
+    fn shift(&self, images: &Images, offsets: &Tensor, by: f64) -> Result<Images, EngineError> {
+        self.engine.shift(images, offsets, by)
     }
 
     fn clear(&self, grads: &mut Grads) -> Result<(), EngineError> {

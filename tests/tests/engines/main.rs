@@ -2,6 +2,7 @@
 //!
 //! What whole architectures round to is tested beside PyTorch's own rounding, in `golden_networks`.
 
+mod album;
 mod climb;
 mod gpu;
 mod independence;

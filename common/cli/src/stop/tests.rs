@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use candle_core::Device;
 use engine::graph::{Builder, Op};
 use engine::params::Precision;
-use engine::{Ball, Demand, Reference};
+use engine::{Ball, Demand, Reference, Shelf};
 
 use super::*;
 
@@ -100,6 +100,14 @@ impl Engine for Listening {
         self.hear("gather").gather(rows)
     }
 
+    fn cut(&self, album: &Album<'_>, views: &[Cutting]) -> Result<Option<Images>, EngineError> {
+        self.hear("cut").cut(album, views)
+    }
+
+    fn shift(&self, images: &Images, offsets: &Tensor, by: f64) -> Result<Images, EngineError> {
+        self.hear("shift").shift(images, offsets, by)
+    }
+
     fn clear(&self, grads: &mut Grads) -> Result<(), EngineError> {
         self.hear("clear").clear(grads)
     }
@@ -169,6 +177,8 @@ impl Scene {
         let seed = Tensor::ones((3, 2), candle_core::DType::F64, &Device::Cpu).unwrap();
         let single = Images::from(images.tensor().unwrap().to_dtype(candle_core::DType::F32).unwrap());
         let [clean, point, before, best, best_gradient] = [(); 5].map(|()| single.clone());
+        let shelf = Shelf::default();
+        let album = Album { pixels: &[0; 4], shape: [1, 2, 2], shelf: &shelf };
         let from = Climbers { clean, point, before, best, best_gradient };
         let stats = Reference::new(1).unwrap();
         let stats = stats.forward(network, params, images, Norm::Batch, Keep::Nothing, &[]).unwrap().stats;
@@ -180,6 +190,8 @@ impl Scene {
             self.attack(engine, 2).map(drop),
             engine.climb(other, &seed, &from, &[Stride::none(Ball::L2(0.5)); 3]).map(drop),
             engine.gather(&[(images, 1)]).map(drop),
+            engine.cut(&album, &[]).map(drop),
+            engine.shift(images, images.tensor().unwrap(), 0.5).map(drop),
             engine.clear(&mut grads),
             engine.descend(
                 &mut own,
@@ -217,6 +229,8 @@ fn whatever_is_asked_reaches_the_engine_within_and_nothing_does_after_a_stop() {
         "attack",
         "climb",
         "gather",
+        "cut",
+        "shift",
         "clear",
         "descend",
         "move_statistics",

@@ -162,7 +162,7 @@ static std::string test_cut() {
         const View v = views.p[i / (c * h * w)];
         const int column = i % w, y = i / w % h + v.dy, x = (v.mirrored ? w - 1 - column : column) + v.dx, channel = i / (h * w) % c;
         const bool inside = y >= 0 && y < h && x >= 0 && x < w;
-        check(to.p[i] == (inside ? single(images.p[((v.source * c + channel) * h + y) * w + x] / 255.0f) : 0), "cut", "a pixel is wrong");
+        check(to.p[i] == (inside ? single(images.p[((v.source * h + y) * w + x) * c + channel] / 255.0f) : 0), "cut", "a pixel is wrong");
     }
     return bits_of_memory(to);
 }

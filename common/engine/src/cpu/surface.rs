@@ -5,6 +5,7 @@ use candle_core::{Device, Tensor};
 use super::run::Caller;
 use super::vector::simd::InstructionSet;
 use super::{Cpu, Kept, values_of};
+use crate::album::{Album, Cutting};
 use crate::climb::{Climbed, Climbers, Stride};
 use crate::cuda::Demand;
 use crate::engine::{Ascent, AttackLoss, BatchStats, Descent, Engine, Hardware, Keep, Norm, Pass};
@@ -104,6 +105,14 @@ impl Engine for Cpu {
 
     fn gather(&self, rows: &[(&Images, usize)]) -> Result<Images, EngineError> {
         host::gather(rows)
+    }
+
+    fn cut(&self, _: &Album<'_>, _: &[Cutting]) -> Result<Option<Images>, EngineError> {
+        Ok(None)
+    }
+
+    fn shift(&self, images: &Images, offsets: &Tensor, by: f64) -> Result<Images, EngineError> {
+        host::shift(images, offsets, by)
     }
 
     fn clear(&self, grads: &mut Grads) -> Result<(), EngineError> {

@@ -64,6 +64,16 @@ pub(super) struct Stride {
     pub(super) way: i32,
 }
 
+/// Which image a view is of, and where it lies in it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, bytemuck::NoUninit)]
+pub(super) struct View {
+    pub(super) source: i32,
+    pub(super) dy: i16,
+    pub(super) dx: i16,
+    pub(super) mirrored: i32,
+}
+
 arguments! {
     Finish {
         residual: Address,
@@ -339,6 +349,15 @@ arguments! {
         to_best_gradient: Address,
         steepest: Address,
         size: i32,
+    }
+    Cut {
+        images: Address,
+        views: Address,
+        to: Address,
+        count: i32,
+        channels: i32,
+        height: i32,
+        width: i32,
     }
     Gather {
         rows: Address,

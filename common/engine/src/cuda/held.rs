@@ -2,13 +2,18 @@
 
 use std::sync::Arc;
 
+use candle_core::{DType, Tensor};
+
 use super::arguments::Address;
 use super::buffer::Buffer;
 use super::device::Device;
 use super::error::DeviceError;
+use super::precision::Storage;
+use super::train;
 use crate::error::EngineError;
+use crate::host;
 use crate::images::Images;
-use crate::params::{Arena, Remote, Values};
+use crate::params::{Arena, Precision, Remote, Values};
 
 /// f32 on a device.
 pub(super) struct Held {
@@ -100,6 +105,26 @@ pub(super) fn images(device: &Arc<Device>, images: &Images) -> Result<Reading, E
     let reading = Reading::of(Arc::new(Held::upload(device, &values)?));
     images.keep_remote(reading.held.clone());
     Ok(reading)
+}
+
+/// Images and so much of these offsets, which go there already multiplied: the host's two roundings.
+pub(super) fn shift(
+    device: &Arc<Device>,
+    storage: Storage,
+    from: &Images,
+    offsets: &Tensor,
+    by: f64,
+) -> Result<Images, EngineError> {
+    let &[count, channels, height, width] = from.shape() else { return host::shift(from, offsets, by) };
+    // What does not fit together, or is f64, is the host's to refuse or to do.
+    if from.dtype() != DType::F32 || offsets.dtype() != DType::F32 || offsets.dims() != from.shape() {
+        return host::shift(from, offsets, by);
+    }
+    let (from, values) = (images(device, from)?, (offsets * by)?.flatten_all()?.to_vec1::<f32>()?);
+    let (offsets, to) = (device.upload(&values)?, Held::room(device, values.len())?);
+    device.copy_floats(from.address(), to.address(), values.len())?;
+    train::add(device.kernels(storage), offsets.address(), to.address(), 1.0, values.len())?;
+    Ok(Images::elsewhere(Arc::new(to), [count, channels, height, width], Precision::F32))
 }
 
 /// Where values lie on the device, to change them there, which nobody else sees: who shares them keeps the old ones.

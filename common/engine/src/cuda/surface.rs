@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device as Host, Tensor};
 
+use super::album;
 use super::backward::multiply;
 use super::climb;
 use super::conv::int;
@@ -13,6 +14,7 @@ use super::graph::{Attack, Raised};
 use super::held;
 use super::train::{self, Momenta};
 use super::{Cuda, Key, MOST_ATTACKS, MOST_PLANS, Storage, refuse_f64};
+use crate::album::{Album, Cutting};
 use crate::check::{check_attack, check_descend, check_follow, check_statistics};
 use crate::climb::{Climbed, Climbers, Stride};
 use crate::engine::{Ascent, AttackLoss, BatchStats, Descent, Engine, Hardware, Keep, Norm, Pass};
@@ -149,6 +151,14 @@ impl Engine for Cuda {
 
     fn gather(&self, rows: &[(&Images, usize)]) -> Result<Images, EngineError> {
         climb::gather(&self.device, self.working, rows)
+    }
+
+    fn cut(&self, album: &Album<'_>, views: &[Cutting]) -> Result<Option<Images>, EngineError> {
+        album::cut(&self.device, self.working, album, views)
+    }
+
+    fn shift(&self, images: &Images, offsets: &Tensor, by: f64) -> Result<Images, EngineError> {
+        held::shift(&self.device, self.working, images, offsets, by)
     }
 
     fn clear(&self, grads: &mut Grads) -> Result<(), EngineError> {

@@ -49,7 +49,8 @@ impl Pgd {
         images: &Images,
         starts: &Starts,
     ) -> Result<Images, EngineError> {
-        let start = self.start(images, starts)?;
+        let shift = |offsets: &Tensor, by| student.engine.shift(images, offsets, by);
+        let start = self.start(images, starts, shift)?;
         student.engine.attack(student.network, student.params, images, &start, loss.into(), self.ascent())
     }
 
@@ -64,7 +65,9 @@ impl Pgd {
         starts: &Starts,
         watch: &mut dyn FnMut(&At) -> candle_core::Result<()>,
     ) -> Result<Images, EngineError> {
-        let mut adversarial = self.start(images, starts)?;
+        // Each step reads it on the host.
+        let shift = |offsets: &Tensor, by| host::shift(images, offsets, by);
+        let mut adversarial = self.start(images, starts, shift)?;
         for _ in 0..self.steps {
             let at = field.at(&adversarial)?;
             watch(&at)?;
@@ -74,12 +77,17 @@ impl Pgd {
         Ok(adversarial)
     }
 
-    fn start(&self, images: &Images, starts: &Starts) -> Result<Images, EngineError> {
-        let offset = |offsets: Tensor, by: f64| Ok((images.tensor()? + (offsets * by)?)?.into());
+    /// Where it starts; `shift` gives the images and so much of these offsets.
+    fn start(
+        &self,
+        images: &Images,
+        starts: &Starts,
+        shift: impl Fn(&Tensor, f64) -> Result<Images, EngineError>,
+    ) -> Result<Images, EngineError> {
         match self.start {
             Start::Image => Ok(images.clone()),
-            Start::Uniform => offset(starts.uniform(images.tensor()?)?, self.threat.eps),
-            Start::Gaussian { sigma } => offset(starts.normal(images.tensor()?)?, sigma),
+            Start::Uniform => shift(&starts.uniform(images)?, self.threat.eps),
+            Start::Gaussian { sigma } => shift(&starts.normal(images)?, sigma),
         }
     }
 

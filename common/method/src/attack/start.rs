@@ -1,6 +1,7 @@
 //! Where attacks start: random offsets that depend on (seed, epoch, image) and on nothing else.
 
 use candle_core::{DType, Device, Result, Tensor};
+use engine::Images;
 use rayon::prelude::*;
 
 use crate::rng::{Purpose, Stream};
@@ -20,12 +21,12 @@ pub struct Starts<'a> {
 
 impl Starts<'_> {
     /// Standard normals in the shape and precision of `like` `(N, C, H, W)`; values in (channel, row, column) order.
-    pub fn normal(&self, like: &Tensor) -> Result<Tensor> {
+    pub fn normal(&self, like: &Images) -> Result<Tensor> {
         self.fill(like, Stream::normals)
     }
 
     /// Uniform values in [-1, 1), likewise.
-    pub fn uniform(&self, like: &Tensor) -> Result<Tensor> {
+    pub fn uniform(&self, like: &Images) -> Result<Tensor> {
         self.fill(like, |stream, values| {
             stream.uniforms(values);
             for value in values {
@@ -34,9 +35,10 @@ impl Starts<'_> {
         })
     }
 
-    fn fill(&self, like: &Tensor, draw: impl Fn(&Stream, &mut [f64]) + Sync) -> Result<Tensor> {
-        let per_image = like.elem_count() / like.dim(0)?.max(1);
-        let mut values = vec![0.0f64; like.elem_count()];
+    fn fill(&self, like: &Images, draw: impl Fn(&Stream, &mut [f64]) + Sync) -> Result<Tensor> {
+        let count = like.shape().iter().product();
+        let per_image = count / like.len().max(1);
+        let mut values = vec![0.0f64; count];
         values.par_chunks_mut(per_image.max(1)).zip(self.images).for_each(|(values, &image)| {
             draw(&Stream::new(self.seed, self.purpose, self.epoch, image), values);
         });

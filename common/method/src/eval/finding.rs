@@ -136,8 +136,9 @@ mod tests {
     use engine::graph::{Builder, Elementwise, Op};
     use engine::params::{Precision, Values};
     use engine::{
-        Ascent, AttackLoss, BatchStats, Climbed, Climbers, Demand, Descent, Engine, EngineError, Grads,
-        Hardware, Images, Keep, Network, NodeId, Norm, Params, Pass, Reference, Stride, Tape,
+        Album, Ascent, AttackLoss, BatchStats, Climbed, Climbers, Cutting, Demand, Descent, Engine,
+        EngineError, Grads, Hardware, Images, Keep, Network, NodeId, Norm, Params, Pass, Reference, Stride,
+        Tape,
     };
 
     use super::super::tests::Pixels;
@@ -326,6 +327,14 @@ mod tests {
 
         fn gather(&self, rows: &[(&Images, usize)]) -> Result<Images, EngineError> {
             self.0.gather(rows)
+        }
+
+        fn cut(&self, album: &Album<'_>, views: &[Cutting]) -> Result<Option<Images>, EngineError> {
+            self.0.cut(album, views)
+        }
+
+        fn shift(&self, images: &Images, offsets: &Tensor, by: f64) -> Result<Images, EngineError> {
+            self.0.shift(images, offsets, by)
         }
 
         fn clear(&self, grads: &mut Grads) -> Result<(), EngineError> {
