@@ -54,7 +54,8 @@ class LabelSet:
     before. Only the safetensors form is read, or the Parquet form, with pyarrow, where the other is absent.
 
     Arrays: `labels` (images,) i4, `image_hash` (images, 16) u1; for every row, sorted by image, then view: `image`,
-    `view`, `logits` (rows, classes) f2 or f4. The latter are read where they lie on the disk.
+    `view`, `logits` (rows, classes) f2 or f4. The latter are read where they lie on the disk. `maps` has the shape (channels,
+    height, width) of each feature map that the set holds beside the logits, by its module; `features` gives them.
     """
 
     def __init__(self, folder, check="hashes"):
@@ -66,6 +67,8 @@ class LabelSet:
         self.augmentation = Augmentation(self.manifest["augment"])
         self.classes, self.images = data["classes"], data["images"]
         self.shape = (data["height"], data["width"], data["channels"])
+        held = self.manifest.get("features", {"maps": []})["maps"]
+        self.maps = {one["module"]: tuple(one["shape"]) for one in held}
         shards = [self._checked(file, check) for file in self._files()]
         shards = [_parquet(path) if path.suffix == ".parquet" else _safetensors(path) for path in shards]
         self._starts = np.cumsum([0] + [len(shard["label"]) for shard in shards])
@@ -105,7 +108,23 @@ class LabelSet:
     def answers(self, images, views):
         """Logits (N, classes) f32 of these views of these images."""
         out = np.empty((len(images), self.classes), np.float32)
-        for row, (image, view) in enumerate(zip(images, views)):
+        for row, (shard, found) in enumerate(self._rows(images, views)):
+            out[row] = shard["logits"][found]
+        return out
+
+    def features(self, images, views):
+        """The teacher's feature maps of these views of these images, by module: (N, channels, height, width) f32."""
+        if not self.maps:
+            raise LabelSetError(f"{self.folder}: holds no feature maps\nhint: label with --taps, which names the teacher's modules")
+        values = np.empty((len(images), sum(np.prod(shape) for shape in self.maps.values())), np.float32)
+        for row, (shard, found) in enumerate(self._rows(images, views)):
+            values[row] = shard["features"][found]
+        parts = np.split(values, np.cumsum([np.prod(shape) for shape in self.maps.values()])[:-1], 1)
+        return {module: part.reshape(-1, *shape) for (module, shape), part in zip(self.maps.items(), parts)}
+
+    def _rows(self, images, views):
+        """Shard and row of each of these views."""
+        for image, view in zip(images, views):
             shard, at = self._place(image)
             first, end = shard["offset"][at], shard["offset"][at + 1]
             found = first + np.searchsorted(shard["view"][first:end], view)
@@ -114,8 +133,7 @@ class LabelSet:
                     f"{self.folder}: no row for image {image}, view {view}\n"
                     "hint: label with --views all, or with a plan for this seed and at least as many epochs"
                 )
-            out[row] = shard["logits"][found]
-        return out
+            yield shard, found
 
     def drawn(self, seed, epoch, images):
         """The view of each image that a run with `seed` sees in `epoch`, as `distill` draws it."""
@@ -200,8 +218,8 @@ def _manifest(folder):
         raise LabelSetError(f"{folder}: not a label set: manifest.json: {error.strerror}\nhint: `label run` writes one") from error
     manifest = json.loads(text)
     kind = (manifest.get("format"), manifest.get("format_version"))
-    if kind != ("rslad-labels", 1):
-        raise LabelSetError(f"{folder}: format {kind[0]} {kind[1]}; this reads rslad-labels 1\nhint: pip install --upgrade rslad")
+    if kind not in (("rslad-labels", 1), ("rslad-labels", 2)):
+        raise LabelSetError(f"{folder}: format {kind[0]} {kind[1]}; this reads rslad-labels 1 and 2\nhint: pip install --upgrade rslad")
     if hash_bytes(text.replace(manifest["id"].encode(), b"0" * 64)) != manifest["id"]:
         raise LabelSetError(f"{folder}: manifest.json was changed: its id is not its own\nhint: copy it again")
     for file in manifest["files"]:
@@ -240,16 +258,18 @@ def _parquet(path):
     from pyarrow import parquet
 
     table = parquet.read_table(path)
-    column = {name: table[name].combine_chunks() for name in ("image", "view", "label", "logits", "image_hash")}
+    column = {name: table[name].combine_chunks() for name in table.column_names}
     image = column["image"].to_numpy()
     _, first = np.unique(image, return_index=True)
-    logits = column["logits"]
-    values = logits.flatten().to_numpy(zero_copy_only=False).reshape(len(image), logits.type.list_size)
     hashes = np.frombuffer(b"".join(column["image_hash"].take(first).to_pylist()), np.uint8)
     return {
         "offset": np.append(first, len(image)),
         "view": column["view"].to_numpy(),
         "label": column["label"].to_numpy()[first],
-        "logits": values,
+        **{name: _lists(column[name]) for name in ("logits", "features") if name in column},
         "image_hash": hashes.reshape(-1, 16),
     }
+
+
+def _lists(column):
+    return column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), column.type.list_size)

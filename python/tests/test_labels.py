@@ -20,6 +20,7 @@ from rslad import Augmentation, LabelSet, LabelSetError, draws, image_hashes  # 
 from rslad.blake3 import hash_bytes, hash_rows  # noqa: E402
 from specification import page_code  # noqa: E402
 
+KEPT = ROOT / "common" / "labels" / "tests"
 LABELS = Path(os.environ.get("RSLAD_LABELS", ROOT / "runs" / "quickstart" / "labels"))
 NUMBERS = json.loads((ROOT / "tests" / "golden" / "rng.json").read_text())
 
@@ -84,6 +85,30 @@ class Held(unittest.TestCase):
         for epoch in (0, 3):
             wanted = [page["picked"](5, 9, image, 50)[page["draw"](7, 2, epoch, image) * 5 >> 64] for image in range(40)]
             self.assertEqual(found.drawn(7, epoch, range(40)).tolist(), wanted)
+
+
+class Maps(unittest.TestCase):
+    """On the kept label sets of both formats, the second of which has feature maps."""
+
+    def test_maps_are_those_of_a_reader_written_after_the_format(self):
+        manifest, (image, view, _, logits, _, features) = page_code()["read"](KEPT / "format-2")
+        with tempfile.TemporaryDirectory() as folder:
+            parquet = Path(folder) / "labels"
+            shutil.copytree(KEPT / "format-2", parquet, ignore=shutil.ignore_patterns("shards"))
+            for found in (LabelSet(KEPT / "format-2"), LabelSet(parquet)):
+                shapes = [tuple(map["shape"]) for map in manifest["features"]["maps"]]
+                self.assertEqual(found.maps, {"layer2": shapes[0], "layer1": shapes[1]})
+                order = np.random.default_rng(4).permutation(len(image))
+                maps = found.features(image[order], view[order])
+                self.assertEqual([maps[name].shape[1:] for name in ("layer2", "layer1")], shapes)
+                joined = np.concatenate([map.reshape(len(image), -1) for map in maps.values()], 1)
+                np.testing.assert_array_equal(joined, features[order].astype(np.float32))
+                np.testing.assert_array_equal(found.answers(image, view), logits)
+
+    def test_a_set_without_maps_says_so(self):
+        found = LabelSet(KEPT / "format-1")
+        self.assertEqual(found.maps, {})
+        self.assertRaisesRegex(LabelSetError, "no feature maps\nhint: label with --taps", found.features, [0], [0])
 
 
 @unittest.skipUnless(LABELS.exists(), f"{LABELS} is not there: run ./quickstart.sh, or set RSLAD_LABELS")

@@ -56,8 +56,8 @@ pub(crate) struct Order<'a> {
 
 /// Writes the shards that are not there yet and publishes the label set.
 ///
-/// `answer` gives the (rows, K) logits of some rows, the first of which has this place among all. Its answers are kept
-/// as they come: one that dies, or is asked to stop, goes on where it was.
+/// `answer` gives the (rows, K + F) answers to some rows, logits and then feature maps where the spec has some; the first of
+/// the rows has this place among all. Its answers are kept as they come: one that dies, or is asked to stop, goes on where it was.
 pub(crate) fn label_set(
     order: Order,
     progress: &mut Progress,
@@ -104,7 +104,7 @@ pub(crate) fn label_set(
             done += next.len();
             progress.add(next.len() as u64);
         }
-        session.write(job, answers.logits())?;
+        session.write(job, answers.values())?;
     }
     if let Some(measure) = robust {
         // The rows are done, and what comes has a progress of its own.

@@ -61,12 +61,18 @@ def check_cuts(page):
 
 def check_rows(page, folder, arrow):
     """Every value of a label set, as the page's reader and as pyarrow read it; then its hashes and its plan."""
-    manifest, (image, view, label, logits, image_hash) = page["read"](folder)
+    manifest, (image, view, label, logits, image_hash, features) = page["read"](folder)
     assert len(image) == manifest["rows"] == arrow.num_rows
     for name, found in (("image", image), ("view", view), ("label", label)):
         assert np.array_equal(found, arrow[name].to_numpy()), name
-    theirs = arrow["logits"].combine_chunks().flatten().to_numpy().reshape(logits.shape)
-    assert theirs.dtype == logits.dtype and np.array_equal(theirs, logits), "logits"
+    lists = {"logits": logits}
+    if "features" in manifest:
+        assert features.shape[1] == sum(np.prod(map["shape"]) for map in manifest["features"]["maps"])
+        lists["features"] = features
+    assert ("features" in arrow.column_names) == ("features" in manifest)
+    for name, found in lists.items():
+        theirs = arrow[name].combine_chunks().flatten().to_numpy().reshape(found.shape)
+        assert theirs.dtype == found.dtype and np.array_equal(theirs, found), name
     assert [row.tobytes() for row in image_hash] == arrow["image_hash"].to_pylist(), "image_hash"
 
     pad, flips, views = augmentation(manifest["augment"])
@@ -77,7 +83,7 @@ def check_rows(page, folder, arrow):
     assert flip.tolist() == arrow["flip"].to_pylist(), "flip"
     assert np.array_equal(logits.argmax(1), arrow["teacher_pred"].to_numpy()), "teacher_pred"
 
-    assert page["content_hash"](manifest, image, view, label, logits) == manifest["content_hash"]
+    assert page["content_hash"](manifest, image, view, label, logits, features) == manifest["content_hash"]
     assert page["dataset_hash"](image, label, image_hash) == manifest["dataset"]["hash"]
     file = (pathlib.Path(folder) / "manifest.json").read_bytes()
     assert page["manifest_id"](file, manifest) == manifest["id"]

@@ -4,6 +4,8 @@ use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::row::features::Features;
+
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -67,6 +69,14 @@ pub enum Error {
         "teacher's logits of image {image}, view {view}: class {class} is {value}, beyond the largest f16, 65504\nhint: store them with --dtype f32"
     )]
     TooLargeForF16 { image: u64, view: u16, class: usize, value: f32 },
+    #[error(
+        "teacher's map at module `{module}` of image {image}, view {view}: value {place} is {value}, wanted a finite number\nhint: check the teacher's weights and the input's range"
+    )]
+    TeacherMapNotFinite { image: u64, view: u16, module: String, place: usize, value: f32 },
+    #[error(
+        "teacher's map at module `{module}` of image {image}, view {view}: value {place} is {value}, beyond the largest f16, 65504\nhint: store it with --dtype f32 --tap-dtype f32, or tap another module"
+    )]
+    MapTooLargeForF16 { image: u64, view: u16, module: String, place: usize, value: f32 },
 
     // The folder and its manifest.
     #[error("folder {} is not a label set: it has no manifest.json\nhint: pass {}", dir.display(), inside.as_ref().map_or("the folder that `label run` wrote".into(), |inside| inside.display().to_string()))]
@@ -107,6 +117,8 @@ pub enum Error {
     Decode { path: PathBuf, detail: String },
     #[error("shard {}: logit {class} of image {image}, view {view} is {found}, wanted a finite number\nhint: this label set cannot be trained on; label again", path.display())]
     NotFinite { path: PathBuf, image: u64, view: u16, class: usize, found: f32 },
+    #[error("shard {}: value {place} of the map at module `{module}` of image {image}, view {view} is {found}, wanted a finite number\nhint: this label set cannot be trained on; label again", path.display())]
+    MapNotFinite { path: PathBuf, image: u64, view: u16, module: String, place: usize, found: f32 },
     #[error("label set {}: {rows} rows hash to content_hash {found}, manifest says {wanted}\nhint: these are other rows than the manifest's; fetch the label set again", dir.display())]
     ContentHash { dir: PathBuf, rows: &'static str, wanted: String, found: String },
 
@@ -147,6 +159,8 @@ impl Error {
             | Error::Unusable { .. }
             | Error::TeacherNotFinite { .. }
             | Error::TooLargeForF16 { .. }
+            | Error::TeacherMapNotFinite { .. }
+            | Error::MapTooLargeForF16 { .. }
             | Error::NotALabelSet { .. }
             | Error::Unfinished { .. }
             | Error::UnknownVersion { .. }
@@ -159,6 +173,27 @@ impl Error {
             | Error::WrongClasses { .. }
             | Error::WrongPlan { .. } => Kind::Input,
             _ => Kind::Damage,
+        }
+    }
+
+    /// Why a teacher's answer to a row cannot be stored, its value at this place being infinite, no number, or too large for
+    /// f16. `place` is among the row's K logits and then its feature maps.
+    pub fn of_answer(
+        features: Option<&Features>,
+        classes: usize,
+        place: usize,
+        image: u64,
+        view: u16,
+        value: f32,
+    ) -> Error {
+        let map = place.checked_sub(classes).and_then(|value| Some(features?.locate(value)));
+        match (map, value.is_finite()) {
+            (None, true) => Error::TooLargeForF16 { image, view, class: place, value },
+            (None, false) => Error::TeacherNotFinite { image, view, class: place, value },
+            (Some((module, place)), true) => Error::MapTooLargeForF16 { image, view, module, place, value },
+            (Some((module, place)), false) => {
+                Error::TeacherMapNotFinite { image, view, module, place, value }
+            }
         }
     }
 

@@ -1,7 +1,8 @@
-//! Label sets, format 1: the logits of a teacher on views of images, on disk, verified and memory-mapped.
+//! Label sets, formats 1 and 2: the logits of a teacher on views of images, and its feature maps where they are wanted, on
+//! disk, verified and memory-mapped.
 //!
 //! This crate is where the two stages meet. Stage one opens a [`Session`], asks it which shards are pending, and hands it
-//! the logits of one shard at a time; `finish` publishes the folder. Stage two opens the folder as a [`LabelSet`],
+//! the answers of one shard at a time; `finish` publishes the folder. Stage two opens the folder as a [`LabelSet`],
 //! checks it against the images it is about to train on ([`LabelSet::check_against`]), and looks rows up by (image, view).
 //! The crate knows nothing of networks or tensors, so third parties and fuzzers can build it alone.
 //!
@@ -59,7 +60,8 @@ pub use read::verify::{Report, verify};
 pub use row::augment::{Augment, View};
 pub use row::dataset::{Dataset, ImageHash, image_hash};
 pub use row::digest::Hex;
-pub use row::dtype::{Dtype, Form, Logits};
+pub use row::dtype::{Dtype, Form, Stored};
+pub use row::features::{FeatureMap, Features};
 pub use row::table::RowTable;
 pub use row::views::Views;
 pub use write::answers::Answers;

@@ -6,5 +6,6 @@ pub(crate) mod column;
 pub(crate) mod dataset;
 pub(crate) mod digest;
 pub(crate) mod dtype;
+pub(crate) mod features;
 pub(crate) mod table;
 pub(crate) mod views;

@@ -3,7 +3,7 @@
 mod fixture;
 
 use fixture::{CLASSES, FORMS, IMAGES, PARQUET, dataset, logit, logits, sparse, spec, tree, write};
-use labels::{Check, Dtype, Form, LabelSet, Logits, Session, verify};
+use labels::{Check, Dtype, Form, LabelSet, Session, Stored, verify};
 use std::fs;
 use std::process::Command;
 
@@ -28,7 +28,7 @@ fn every_row_reads_back_in_every_form_and_dtype() {
                             "{form} {dtype} {image} {view}"
                         );
                         assert_eq!(
-                            matches!(set.logits(image, view), Some(Logits::F16(_))),
+                            matches!(set.logits(image, view), Some(Stored::F16(_))),
                             dtype == Dtype::F16
                         );
                     }
@@ -181,6 +181,6 @@ fn the_folder_holds_the_documented_files() {
 #[test]
 fn shards_have_about_64_mib_by_default() {
     // CIFAR-10: 162 rows of 10 halves and a view, an offset, a label, a hash: 3,592 bytes per image.
-    assert_eq!(labels::default_shard_images(162, 10, Dtype::F16), 67_108_864 / 3_592);
-    assert_eq!(labels::default_shard_images(usize::MAX, 10, Dtype::F32), 1);
+    assert_eq!(labels::default_shard_images(162, 20), 67_108_864 / 3_592);
+    assert_eq!(labels::default_shard_images(usize::MAX, 40), 1);
 }

@@ -29,13 +29,13 @@ fn answer(dir: &Path, rows_at_once: usize, mut between: impl FnMut()) {
     for job in session.pending() {
         let all = logits(session.spec(), &job);
         let mut answers = session.answers(&job).unwrap();
-        assert_eq!(answers.logits(), &all[..answers.rows() * CLASSES]);
+        assert_eq!(answers.values(), &all[..answers.rows() * CLASSES]);
         while answers.rows() < job.rows.len() {
             let rest = &all[answers.rows() * CLASSES..];
             answers.add(&rest[..rest.len().min(rows_at_once * CLASSES)]).unwrap();
             between();
         }
-        session.write(&job, answers.logits()).unwrap();
+        session.write(&job, answers.values()).unwrap();
     }
     session.finish().unwrap();
 }
@@ -101,7 +101,7 @@ fn answers_that_are_kept_need_no_teacher_again_whatever_the_number_of_rows_at_on
         // A shard whose answers were left behind by a kill after its record.
         let left = fs::read(dir.path().join(".work/answers-00001")).unwrap();
         answers.add(&logits(session.spec(), &job)[first * CLASSES..]).unwrap();
-        session.write(&job, answers.logits()).unwrap();
+        session.write(&job, answers.values()).unwrap();
         assert!(!dir.path().join(".work/answers-00001").exists());
         fs::write(dir.path().join(".work/answers-00001"), left).unwrap();
         drop(session);

@@ -315,7 +315,7 @@ fn images_and_task(args: &EstimateArgs) -> Result<(usize, Task)> {
 fn sizes(images: u64, rows: u64, classes: usize, dtype: Dtype) -> FormSizes {
     const HEADER: u64 = 4096;
     let rows_per_image = rows.div_ceil(images.max(1)).max(1) as usize;
-    let shards = images.div_ceil(default_shard_images(rows_per_image, classes, dtype) as u64);
+    let shards = images.div_ceil(default_shard_images(rows_per_image, classes * dtype.size()) as u64);
     let logits = rows * (classes * dtype.size()) as u64;
     // Header, view, and per image an offset, a label and a hash.
     let safetensors = shards * (HEADER + 8) + logits + 2 * rows + (8 + 4 + 16) * images;

@@ -84,6 +84,10 @@ fn describe(card: &mut String, manifest: &Manifest) -> std::fmt::Result {
     line("views", format!("`{}`", manifest.views))?;
     line("rows", manifest.rows.to_string())?;
     line("logits", manifest.dtype.to_string())?;
+    if let Some(features) = &manifest.features {
+        let maps = plain(&features.to_string());
+        line("feature maps", format!("{maps}; {}, {} values a row", features.dtype, features.values()))?;
+    }
     let weights = teacher.weights_blake3.map_or("not recorded".into(), |hash| format!("`{hash}`"));
     line("teacher", plain(&teacher.architecture))?;
     line("teacher's weights, BLAKE3", weights)?;
@@ -149,6 +153,15 @@ fn loading(card: &mut String, manifest: &Manifest) -> std::fmt::Result {
              shard = safetensors.numpy.load_file(\"{first}\")\n\
              # Views of image i of the shard: shard[\"view\"][a:b], their logits: shard[\"logits\"][a:b], with a, b = shard[\"offset\"][i:i+2]"
         )?;
+        for (number, map) in manifest.features.iter().flat_map(|all| all.maps.iter().enumerate()) {
+            let places = manifest.features.as_ref().map(|all| all.places(number)).unwrap_or_default();
+            let ([channels, height, width], module) = (map.shape, plain(&map.module));
+            let (from, to) = (places.start, places.end);
+            writeln!(
+                card,
+                "# Their maps at {module}: shard[\"features\"][a:b, {from}:{to}].reshape(-1, {channels}, {height}, {width})"
+            )?;
+        }
     }
     writeln!(card, "```\n\n`sha256sum -c SHA256SUMS` checks every file; `label verify` checks every row too.")
 }

@@ -7,6 +7,7 @@ use crate::folder::teacher::Teacher;
 use crate::row::augment::Augment;
 use crate::row::digest::Hex;
 use crate::row::dtype::{Dtype, Form};
+use crate::row::features::Features;
 use crate::row::views::Views;
 use crate::shard::layout::Layout;
 
@@ -16,11 +17,12 @@ use crate::shard::layout::Layout;
 pub struct Manifest {
     /// Always `rslad-labels`.
     pub format: String,
-    /// Always 1.
+    /// 1; 2 where the set has feature maps.
     pub format_version: u32,
     /// BLAKE3 of the file's own bytes with these 64 digits as zeros.
     pub id: Hex,
-    /// BLAKE3 over the rows, the same for both forms: `rslad-labels-1`, dtype, K, then image, view, label and logits of each row.
+    /// BLAKE3 over the rows, the same for both forms: `rslad-labels-1`, dtype, K, then image, view, label and logits of each row;
+    /// with feature maps `rslad-labels-2`, and they are hashed, too.
     pub content_hash: Hex,
     /// The labelled images.
     pub dataset: DatasetRecord,
@@ -32,6 +34,9 @@ pub struct Manifest {
     pub rows: u64,
     /// Stored type of the logits.
     pub dtype: Dtype,
+    /// The feature maps of each row; none where the set holds logits alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub features: Option<Features>,
     /// Which files hold the rows.
     pub form: Form,
     /// Images of every shard but the last, which may have fewer.
@@ -76,12 +81,8 @@ impl Manifest {
     /// First image and layout of a shard's record.
     pub(crate) fn layout(&self, record: &FileRecord) -> (u64, Layout) {
         let [first, end] = record.images.expect("validated: shards have images");
-        let layout = Layout {
-            images: (end - first) as usize,
-            rows: record.rows.expect("validated: shards have rows") as usize,
-            classes: self.dataset.classes,
-            dtype: self.dtype,
-        };
-        (first, layout)
+        let rows = record.rows.expect("validated: shards have rows") as usize;
+        let sizes = [(end - first) as usize, rows];
+        (first, Layout::new(sizes, self.dataset.classes, self.dtype, self.features.as_ref()))
     }
 }

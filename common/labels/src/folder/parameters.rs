@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 use crate::folder::manifest::Manifest;
@@ -12,6 +12,7 @@ use crate::folder::teacher::Teacher;
 use crate::row::augment::Augment;
 use crate::row::digest::Hex;
 use crate::row::dtype::{Dtype, Form};
+use crate::row::features::Features;
 use crate::row::views::Views;
 
 /// Everything that decides the bytes of a label set, but the logits.
@@ -25,6 +26,8 @@ pub(crate) struct Parameters {
     /// Tells apart lists of views of equal length; a manifest does not keep it.
     pub list_of_views: Option<Hex>,
     pub dtype: Dtype,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub features: Option<Features>,
     pub form: Form,
     pub shard_images: u64,
     pub teacher: Teacher,
@@ -41,6 +44,7 @@ impl Parameters {
             rows: manifest.rows,
             list_of_views: None,
             dtype: manifest.dtype,
+            features: manifest.features.clone(),
             form: manifest.form,
             shard_images: manifest.shard_images,
             teacher: manifest.teacher.clone(),
@@ -78,12 +82,14 @@ fn without_derived(parameters: &Value) -> Value {
     parameters
 }
 
-/// Name and both values of the first leaf that differs.
+/// Name and both values of the first leaf that differs. A key that one of the two leaves out is null there.
 fn difference(name: &str, wanted: &Value, found: &Value) -> Option<(String, String, String)> {
     if let (Value::Object(wanted), Value::Object(found)) = (wanted, found) {
-        return wanted.iter().find_map(|(key, value)| {
+        let more = found.keys().filter(|key| !wanted.contains_key(*key));
+        return wanted.keys().chain(more).find_map(|key| {
             let name = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
-            difference(&name, value, found.get(key).unwrap_or(&Value::Null))
+            let of = |values: &Map<String, Value>| values.get(key).cloned().unwrap_or_default();
+            difference(&name, &of(wanted), &of(found))
         });
     }
     (wanted != found).then(|| (name.into(), wanted.to_string(), found.to_string()))

@@ -7,9 +7,11 @@ use serde::Deserialize;
 use crate::error::{Error, Result};
 use crate::folder::manifest::Manifest;
 use crate::row::digest::Hex;
+use crate::shard::layout::version;
 
 const FORMAT: &str = "rslad-labels";
-const VERSION: u32 = 1;
+/// The versions that are read. What is written has the lowest that says what it holds.
+const VERSIONS: [u32; 2] = [1, 2];
 
 /// The keys that are read before anything else is believed.
 #[derive(Deserialize)]
@@ -20,8 +22,9 @@ struct Head {
 }
 
 impl Manifest {
-    pub(crate) fn format() -> (String, u32) {
-        (FORMAT.into(), VERSION)
+    /// What a label set says it is, with feature maps or without.
+    pub(crate) fn format(has_features: bool) -> (String, u32) {
+        (FORMAT.into(), version(has_features))
     }
 
     /// The file's bytes. `id` is computed, whatever it was.
@@ -47,10 +50,10 @@ impl Manifest {
             let found = shown(head.format);
             return Err(syntax(format!("wanted format \"{FORMAT}\", found {found}")));
         }
-        if head.format_version != Some(VERSION.into()) {
+        if !VERSIONS.iter().any(|&version| head.format_version == Some(version.into())) {
             return Err(Error::UnknownVersion {
                 path: path.into(),
-                wanted: VERSION.to_string(),
+                wanted: VERSIONS.map(|version| version.to_string()).join(" or "),
                 found: shown(head.format_version),
             });
         }

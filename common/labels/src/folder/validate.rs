@@ -8,6 +8,7 @@ use crate::folder::names::{CARD, shard_path};
 use crate::folder::records::{ClassCount, FileRecord};
 use crate::row::dataset::is_split_name;
 use crate::row::dtype::Form;
+use crate::shard::layout::version;
 
 impl Manifest {
     /// Refuses a manifest that contradicts itself or names files by other paths than the format's.
@@ -19,6 +20,7 @@ impl Manifest {
             }
         }
         self.validate_dataset(&check)?;
+        self.validate_features(&check)?;
         self.validate_files(&check)?;
         self.validate_right(&check)
     }
@@ -32,6 +34,13 @@ impl Manifest {
         let complete = names == 0 || names == data.classes;
         check.that(complete, "number of dataset.class_names", data.classes, names)?;
         check.that(self.shard_images > 0, "shard_images", "at least 1", self.shard_images)
+    }
+
+    fn validate_features(&self, check: &Checker) -> Result<()> {
+        let wanted = version(self.features.is_some());
+        check.that(self.format_version == wanted, "format_version", wanted, self.format_version)?;
+        let problem = self.features.as_ref().and_then(|features| features.problem(self.dtype));
+        problem.map_or(Ok(()), |[field, wanted, found]| check.that(false, &field, wanted, found))
     }
 
     fn validate_files(&self, check: &Checker) -> Result<()> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::folder::manifest::Manifest;
 use crate::read::note::Note;
 use crate::row::dataset::ImageHash;
-use crate::row::dtype::Logits;
+use crate::row::dtype::Stored;
 use crate::shard::rows::Shard;
 
 /// A published label set, checked and open. Lookups take no lock and allocate nothing.
@@ -30,7 +30,7 @@ pub struct Row<'a> {
     /// Label of the image.
     pub label: i32,
     /// The K logits.
-    pub logits: Logits<'a>,
+    pub logits: Stored<'a>,
 }
 
 impl LabelSet {
@@ -74,7 +74,20 @@ impl LabelSet {
 
     /// Logits of one view of an image; `None` where the set does not hold that row. A read of one cache line or two.
     #[inline]
-    pub fn logits(&self, image: usize, view: u16) -> Option<Logits<'_>> {
+    pub fn logits(&self, image: usize, view: u16) -> Option<Stored<'_>> {
+        let (shard, row) = self.row(image, view)?;
+        Some(shard.logits(row..row + 1))
+    }
+
+    /// The F values of the feature maps of one view of an image, which [`Features`](crate::Features) takes apart; `None`
+    /// where the set does not hold that row, or holds no maps.
+    pub fn features(&self, image: usize, view: u16) -> Option<Stored<'_>> {
+        let (shard, row) = self.row(image, view)?;
+        self.manifest.features.is_some().then(|| shard.features(row..row + 1))
+    }
+
+    #[inline]
+    fn row(&self, image: usize, view: u16) -> Option<(&Shard, usize)> {
         if image >= self.images {
             return None;
         }
@@ -86,7 +99,7 @@ impl LabelSet {
         } else {
             shard.views()[start..end].binary_search(&view).ok().map(|place| start + place)
         }?;
-        Some(shard.logits(row..row + 1))
+        Some((shard, row))
     }
 
     /// Writes the K logits of a row into `out` as f32; `false`, with `out` as it was, where the set does not hold the row.

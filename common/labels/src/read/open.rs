@@ -28,7 +28,7 @@ const LARGEST_MANIFEST: u64 = 256 << 20;
 /// How much [`LabelSet::open`] checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Check {
-    /// Every byte of the manifest and of every shard, and every logit for NaN and infinities. The default: neither
+    /// Every byte of the manifest and of every shard, and every logit and feature for NaN and infinities. The default: neither
     /// safetensors nor Parquet notices a flipped bit.
     Hashes,
     /// Names and lengths of the files, and the structure of the rows; logits are not looked at.
@@ -60,7 +60,7 @@ impl LabelSet {
                 if read {
                     let shard = read_shard(dir, &manifest, form, file, storage)?;
                     if hashed {
-                        shard.check_finite(&dir.join(&file.path))?;
+                        shard.check_finite(&dir.join(&file.path), manifest.features.as_ref())?;
                     }
                     shards.push(shard);
                 }
@@ -174,7 +174,8 @@ pub(crate) fn check_dataset(dir: &Path, manifest: &Manifest, shards: &[Shard]) -
 
 /// The content hash of all shards, in order.
 pub(crate) fn content_hash(manifest: &Manifest, shards: &[Shard]) -> Hex {
-    let mut content = ContentHasher::new(manifest.dtype, manifest.dataset.classes);
+    let mut content =
+        ContentHasher::new(manifest.dtype, manifest.dataset.classes, manifest.features.as_ref());
     for shard in shards {
         content.add(shard);
     }

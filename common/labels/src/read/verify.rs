@@ -67,7 +67,7 @@ pub fn verify(dir: &Path) -> Result<Report> {
             (files, bytes) = (files + 1, bytes + file.bytes);
             digests.push((file.path.clone(), digest));
             let shard = read_shard(dir, &manifest, form, file, storage).and_then(|shard| {
-                shard.check_finite(&dir.join(&file.path))?;
+                shard.check_finite(&dir.join(&file.path), manifest.features.as_ref())?;
                 Ok(shard)
             });
             match shard {

@@ -6,7 +6,7 @@
 use half::f16;
 
 use crate::row::augment::View;
-use crate::row::dtype::Dtype;
+use crate::row::dtype::{Dtype, Floats};
 
 /// What one column is and where it is held.
 #[derive(Debug)]
@@ -29,8 +29,15 @@ pub(crate) enum Element {
     I16,
     I32,
     U64,
-    /// A float of this type; of the label set's own where none is named.
-    Float(Option<Dtype>),
+    /// A float of the type that the label set has for these.
+    Float(Float),
+}
+
+/// Which floats: each sort has a type of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Float {
+    Logits,
+    Features,
 }
 
 /// How many values one entry has.
@@ -40,6 +47,8 @@ pub(crate) enum Width {
     Fixed(usize),
     /// K, the number of classes.
     Classes,
+    /// F, the values of a row's feature maps. A set without any does not have the column.
+    Features,
 }
 
 /// What has an entry of its own in a safetensors shard.
@@ -99,7 +108,7 @@ pub(crate) const VIEW: Column = Column {
     name: "view",
     element: Element::U16,
     width: Width::One,
-    source: Source::Stored { place: 3, per: Per::Row, hashed: true },
+    source: Source::Stored { place: 4, per: Per::Row, hashed: true },
     parquet: Parquet::Ranged,
     card: true,
 };
@@ -131,25 +140,36 @@ const TEACHER_PRED: Column = Column { name: "teacher_pred", source: Source::Answ
 
 pub(crate) const LOGITS: Column = Column {
     name: "logits",
-    element: Element::Float(None),
+    element: Element::Float(Float::Logits),
     width: Width::Classes,
     source: Source::Stored { place: 2, per: Per::Row, hashed: true },
     parquet: Parquet::Plain,
     card: true,
 };
 
+/// A row's feature maps, one after the other, each channel by channel, row by row. Behind the logits, whose type is no
+/// narrower.
+pub(crate) const FEATURES: Column = Column {
+    name: "features",
+    element: Element::Float(Float::Features),
+    width: Width::Features,
+    source: Source::Stored { place: 3, per: Per::Row, hashed: true },
+    parquet: Parquet::Plain,
+    card: false,
+};
+
 pub(crate) const IMAGE_HASH: Column = Column {
     name: "image_hash",
     element: Element::U8,
     width: Width::Fixed(16),
-    source: Source::Stored { place: 4, per: Per::Image, hashed: false },
+    source: Source::Stored { place: 5, per: Per::Image, hashed: false },
     parquet: Parquet::Plain,
     card: false,
 };
 
 /// Every column, in the order of the Parquet form.
-pub(crate) const COLUMNS: [&Column; 10] =
-    [&IMAGE, &OFFSET, &VIEW, &CROP_Y, &CROP_X, &FLIP, &LABEL, &TEACHER_PRED, &LOGITS, &IMAGE_HASH];
+pub(crate) const COLUMNS: [&Column; 11] =
+    [&IMAGE, &OFFSET, &VIEW, &CROP_Y, &CROP_X, &FLIP, &LABEL, &TEACHER_PRED, &LOGITS, &FEATURES, &IMAGE_HASH];
 
 /// Number of tensors of a safetensors shard.
 pub(crate) const TENSORS: usize = {
@@ -184,19 +204,19 @@ impl Column {
 }
 
 impl Element {
-    /// Bytes of one value in a label set of this type.
-    pub fn size(self, dtype: Dtype) -> usize {
+    /// Bytes of one value in a label set of these types.
+    pub fn size(self, floats: Floats) -> usize {
         match self {
             Element::Bool | Element::U8 => 1,
             Element::U16 | Element::I16 => 2,
             Element::I32 => 4,
             Element::U64 => 8,
-            Element::Float(own) => own.unwrap_or(dtype).size(),
+            Element::Float(which) => which.dtype(floats).size(),
         }
     }
 
     /// A value's bytes as text, for messages.
-    pub fn text(self, dtype: Dtype, bytes: &[u8]) -> String {
+    pub fn text(self, floats: Floats, bytes: &[u8]) -> String {
         match self {
             Element::Bool => (bytes != [0]).to_string(),
             Element::U8 => number(bytes, u8::from_le_bytes),
@@ -204,10 +224,20 @@ impl Element {
             Element::I16 => number(bytes, i16::from_le_bytes),
             Element::I32 => number(bytes, i32::from_le_bytes),
             Element::U64 => number(bytes, u64::from_le_bytes),
-            Element::Float(own) => match own.unwrap_or(dtype) {
+            Element::Float(which) => match which.dtype(floats) {
                 Dtype::F16 => number(bytes, f16::from_le_bytes),
                 Dtype::F32 => number(bytes, f32::from_le_bytes),
             },
+        }
+    }
+}
+
+impl Float {
+    /// The type that a label set of these types has for them.
+    pub fn dtype(self, floats: Floats) -> Dtype {
+        match self {
+            Float::Logits => floats.logits,
+            Float::Features => floats.features,
         }
     }
 }
@@ -222,8 +252,10 @@ mod tests {
 
     #[test]
     fn tensors_have_each_place_once_and_start_aligned() {
-        for dtype in [Dtype::F16, Dtype::F32] {
-            let sizes = tensors().map(|(column, _)| column.element.size(dtype));
+        use Dtype::{F16, F32};
+        // Features are never wider than logits: `Features::validate`.
+        for (logits, features) in [(F16, F16), (F32, F16), (F32, F32)] {
+            let sizes = tensors().map(|(column, _)| column.element.size(Floats { logits, features }));
             assert!(sizes.is_sorted_by(|a, b| a >= b), "a larger element after a smaller one: {sizes:?}");
         }
         for (place, (column, _)) in tensors().into_iter().enumerate() {
@@ -242,11 +274,12 @@ mod tests {
 
     #[test]
     fn values_are_shown_as_numbers() {
-        let shown = |element: Element, bytes: &[u8]| element.text(Dtype::F16, bytes);
+        let floats = Floats { logits: Dtype::F16, features: Dtype::F32 };
+        let shown = |element: Element, bytes: &[u8]| element.text(floats, bytes);
         assert_eq!(shown(Element::I16, &[0xfe, 0xff]), "-2");
         assert_eq!(shown(Element::Bool, &[1]), "true");
-        assert_eq!(shown(Element::Float(None), &[0x00, 0x3c]), "1");
-        assert_eq!(shown(Element::Float(Some(Dtype::F32)), &[0, 0, 0x20, 0xc1]), "-10");
+        assert_eq!(shown(Element::Float(Float::Logits), &[0x00, 0x3c]), "1");
+        assert_eq!(shown(Element::Float(Float::Features), &[0, 0, 0x20, 0xc1]), "-10");
         assert_eq!(shown(Element::U64, &[0, 1, 0, 0, 0, 0, 0, 0]), "256");
     }
 
@@ -256,6 +289,7 @@ mod tests {
             Width::One => String::new(),
             Width::Fixed(values) => format!(", {values}"),
             Width::Classes => ", K".into(),
+            Width::Features => ", F".into(),
         };
         let (tensor, arrow) = match column.element {
             Element::Bool => ("BOOL", "bool"),
@@ -264,9 +298,7 @@ mod tests {
             Element::I16 => ("I16", "int16"),
             Element::I32 => ("I32", "int32"),
             Element::U64 => ("U64", "uint64"),
-            Element::Float(None) => ("F16 or F32", "float16 or float32"),
-            Element::Float(Some(Dtype::F16)) => ("F16", "float16"),
-            Element::Float(Some(Dtype::F32)) => ("F32", "float32"),
+            Element::Float(_) => ("F16 or F32", "float16 or float32"),
         };
         let (safetensors, hashed) = match column.source {
             Source::Stored { per: Per::Row, hashed, .. } => (format!("{tensor} [rows{width}]"), hashed),

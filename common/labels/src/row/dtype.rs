@@ -1,6 +1,7 @@
-//! The stored type of logits, the forms a label set comes in, and a borrowed row of logits.
+//! The stored types of floats, the forms a label set comes in, and a borrowed row of numbers.
 
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 
 use half::f16;
@@ -27,7 +28,7 @@ macro_rules! serde_as_name {
 }
 pub(crate) use serde_as_name;
 
-/// Stored type of logits, named `f16` and `f32`.
+/// Stored type of logits or of feature maps, named `f16` and `f32`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Dtype {
     /// IEEE binary16, rounded to nearest, ties to even.
@@ -36,8 +37,16 @@ pub enum Dtype {
     F32,
 }
 
+/// The stored types of a label set's floats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Floats {
+    pub logits: Dtype,
+    /// Of the feature maps; where there are none, that of the logits.
+    pub features: Dtype,
+}
+
 impl Dtype {
-    /// Bytes per logit.
+    /// Bytes per value.
     pub fn size(self) -> usize {
         match self {
             Dtype::F16 => 2,
@@ -128,21 +137,21 @@ impl FromStr for Form {
 
 serde_as_name!(Form);
 
-/// Logits of one row or several, borrowed from a label set in their stored type.
+/// Logits or feature maps of one row or several, borrowed from a label set in their stored type.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Logits<'a> {
+pub enum Stored<'a> {
     /// Stored as f16.
     F16(&'a [f16]),
     /// Stored as f32.
     F32(&'a [f32]),
 }
 
-impl Logits<'_> {
-    /// Number of logits.
+impl Stored<'_> {
+    /// Number of values.
     pub fn len(&self) -> usize {
         match self {
-            Logits::F16(values) => values.len(),
-            Logits::F32(values) => values.len(),
+            Stored::F16(values) => values.len(),
+            Stored::F32(values) => values.len(),
         }
     }
 
@@ -151,35 +160,44 @@ impl Logits<'_> {
         self.len() == 0
     }
 
-    /// Widens the logits into `out`, exactly. Panics unless `out` has [`Logits::len`] values.
+    /// Widens the values into `out`, exactly. Panics unless `out` has [`Stored::len`] values.
     #[inline]
     pub fn copy_to(&self, out: &mut [f32]) {
         match self {
-            Logits::F16(values) => values.convert_to_f32_slice(out),
-            Logits::F32(values) => out.copy_from_slice(values),
+            Stored::F16(values) => values.convert_to_f32_slice(out),
+            Stored::F32(values) => out.copy_from_slice(values),
         }
     }
 
-    /// The logits widened to f32.
+    /// The values at these places, such as one [feature map](crate::Features::places) of a row's. Panics where one has none.
+    #[must_use]
+    pub fn part(&self, places: Range<usize>) -> Self {
+        match self {
+            Stored::F16(values) => Stored::F16(&values[places]),
+            Stored::F32(values) => Stored::F32(&values[places]),
+        }
+    }
+
+    /// The values widened to f32.
     pub fn to_vec(&self) -> Vec<f32> {
         let mut out = vec![0.0; self.len()];
         self.copy_to(&mut out);
         out
     }
 
-    /// Index of the first logit that is NaN or infinite.
+    /// Index of the first value that is NaN or infinite.
     pub fn first_non_finite(&self) -> Option<usize> {
         match self {
-            Logits::F16(values) => values.iter().position(|v| !v.is_finite()),
-            Logits::F32(values) => values.iter().position(|v| !v.is_finite()),
+            Stored::F16(values) => values.iter().position(|v| !v.is_finite()),
+            Stored::F32(values) => values.iter().position(|v| !v.is_finite()),
         }
     }
 
-    /// Index of the largest logit, the first of equals: the class the teacher answers.
+    /// Index of the largest value, the first of equals: of logits, the class the teacher answers.
     pub fn argmax(&self) -> usize {
         match self {
-            Logits::F16(values) => argmax(values.iter().map(|v| v.to_f32())),
-            Logits::F32(values) => argmax(values.iter().copied()),
+            Stored::F16(values) => argmax(values.iter().map(|v| v.to_f32())),
+            Stored::F32(values) => argmax(values.iter().copied()),
         }
     }
 }
@@ -200,9 +218,9 @@ mod tests {
 
     #[test]
     fn the_first_of_equal_logits_is_the_answer() {
-        assert_eq!(Logits::F32(&[1.0, 3.0, 3.0, 2.0]).argmax(), 1);
-        assert_eq!(Logits::F32(&[-5.0, -5.0]).argmax(), 0);
-        assert_eq!(Logits::F16(&[f16::from_f32(-1.0), f16::from_f32(-0.5)]).argmax(), 1);
+        assert_eq!(Stored::F32(&[1.0, 3.0, 3.0, 2.0]).argmax(), 1);
+        assert_eq!(Stored::F32(&[-5.0, -5.0]).argmax(), 0);
+        assert_eq!(Stored::F16(&[f16::from_f32(-1.0), f16::from_f32(-0.5)]).argmax(), 1);
     }
 
     #[test]

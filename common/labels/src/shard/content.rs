@@ -3,21 +3,33 @@
 use crate::row::column::{COLUMNS, Column, Per, Source};
 use crate::row::digest::Hex;
 use crate::row::dtype::Dtype;
+use crate::row::features::Features;
+use crate::shard::layout::version;
 use crate::shard::rows::Shard;
 
 /// BLAKE3 of `rslad-labels-1`, the dtype (`F16` or `F32`), K (u32), then per row: image u64, view u16, label i32, logits;
-/// all little-endian, logits in their stored type. Which columns a row brings, the table of columns says.
+/// all little-endian, logits in their stored type. With feature maps it begins with `rslad-labels-2`, after K come their
+/// dtype, their number and their shapes (u32 each), and each row ends with them. Which columns a row brings, the table of
+/// columns says.
 pub(crate) struct ContentHasher(blake3::Hasher);
 
 impl ContentHasher {
-    pub fn new(dtype: Dtype, classes: usize) -> ContentHasher {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(b"rslad-labels-1");
-        hasher.update(match dtype {
+    pub fn new(dtype: Dtype, classes: usize, features: Option<&Features>) -> ContentHasher {
+        let name = |dtype| match dtype {
             Dtype::F16 => b"F16",
             Dtype::F32 => b"F32",
-        });
+        };
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(format!("rslad-labels-{}", version(features.is_some())).as_bytes());
+        hasher.update(name(dtype));
         hasher.update(&(classes as u32).to_le_bytes());
+        if let Some(Features { dtype, maps }) = features {
+            hasher.update(name(*dtype));
+            hasher.update(&(maps.len() as u32).to_le_bytes());
+            for side in maps.iter().flat_map(|map| map.shape) {
+                hasher.update(&side.to_le_bytes());
+            }
+        }
         ContentHasher(hasher)
     }
 

@@ -1,7 +1,8 @@
 //! The sizes of a shard, from which the size of everything in it follows.
 
 use crate::row::column::{self, Column, Per, TENSORS, Width};
-use crate::row::dtype::Dtype;
+use crate::row::dtype::{Dtype, Floats};
+use crate::row::features::{Features, floats};
 
 /// The sizes that fix a shard's bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,10 +10,23 @@ pub(crate) struct Layout {
     pub images: usize,
     pub rows: usize,
     pub classes: usize,
-    pub dtype: Dtype,
+    /// Values of a row's feature maps; 0 where the label set holds none.
+    pub features: usize,
+    pub floats: Floats,
 }
 
 impl Layout {
+    /// Of so many images and rows of a label set with this many classes, logits of this type and these features.
+    pub fn new(
+        [images, rows]: [usize; 2],
+        classes: usize,
+        dtype: Dtype,
+        features: Option<&Features>,
+    ) -> Layout {
+        let floats = floats(dtype, features);
+        Layout { images, rows, classes, features: features.map_or(0, Features::values), floats }
+    }
+
     /// Entries of a column; `None` where that overflows.
     pub fn entries(&self, per: Per) -> Option<usize> {
         match per {
@@ -28,7 +42,25 @@ impl Layout {
             Width::One => None,
             Width::Fixed(values) => Some(values),
             Width::Classes => Some(self.classes),
+            Width::Features => Some(self.features),
         }
+    }
+
+    /// Whether the label set has the column at all. What has no values has no name in either form, so that sets without
+    /// feature maps have the bytes of the format's first version.
+    pub fn holds(&self, column: &Column) -> bool {
+        self.width(column) != Some(0)
+    }
+
+    /// The version of the format that says what is there.
+    pub fn version(&self) -> u32 {
+        version(self.features > 0)
+    }
+
+    /// How many rows to take together: the most, unless their feature maps are more than so many bytes.
+    #[cfg(feature = "parquet")]
+    pub fn together(&self, most: usize, bytes: usize) -> usize {
+        most.min(bytes / self.entry(&column::FEATURES).max(1)).max(1)
     }
 
     /// Bytes of one entry of each tensor, by its column's place.
@@ -38,6 +70,11 @@ impl Layout {
 
     /// Bytes of one entry of a column.
     pub fn entry(&self, column: &Column) -> usize {
-        self.width(column).unwrap_or(1) * column.element.size(self.dtype)
+        self.width(column).unwrap_or(1) * column.element.size(self.floats)
     }
+}
+
+/// The version of the format of a label set: the lowest that has what it holds.
+pub(crate) fn version(has_features: bool) -> u32 {
+    if has_features { 2 } else { 1 }
 }

@@ -27,8 +27,14 @@ use crate::shard::storage::Storage;
 mod cells;
 mod filling;
 
-/// Rows per row group: small enough for readers to go through several at once.
+/// The most rows of a row group: small enough for readers to go through several at once.
 const GROUP_ROWS: usize = 1 << 17;
+/// The most bytes of a row group's feature maps, of which a few rows are as much as many without.
+const GROUP_BYTES: usize = 64 << 20;
+/// The most rows that are decoded together.
+const BATCH_ROWS: usize = 8192;
+/// The most bytes of their feature maps.
+const BATCH_BYTES: usize = 16 << 20;
 
 /// Writes a shard as Parquet: PLAIN, no dictionary, zstd, nothing nullable.
 ///
@@ -39,15 +45,16 @@ pub(crate) fn write<W: Write + Send>(shard: &Shard, augment: Augment, out: W) ->
 
 fn encode<W: Write + Send>(shard: &Shard, augment: Augment, out: W) -> std::result::Result<(), ParquetError> {
     let level = ZstdLevel::try_new(1)?;
+    let group = shard.layout.together(GROUP_ROWS, GROUP_BYTES);
     let mut properties = WriterProperties::builder()
         // The library's own line would carry its version: other bytes for the same rows.
-        .set_created_by("rslad labels-1".into())
+        .set_created_by(format!("rslad labels-{}", shard.layout.version()))
         .set_encoding(Encoding::PLAIN)
         .set_dictionary_enabled(false)
         .set_compression(Compression::ZSTD(level))
         .set_statistics_enabled(EnabledStatistics::None)
-        .set_max_row_group_row_count(Some(GROUP_ROWS));
-    for column in held().filter(|column| column.parquet == Parquet::Ranged) {
+        .set_max_row_group_row_count(Some(group));
+    for column in held(&shard.layout).filter(|column| column.parquet == Parquet::Ranged) {
         properties =
             properties.set_column_statistics_enabled(ColumnPath::from(column.name), EnabledStatistics::Chunk);
     }
@@ -56,7 +63,7 @@ fn encode<W: Write + Send>(shard: &Shard, augment: Augment, out: W) -> std::resu
     let mut rows = shard.rows();
     let mut start = 0;
     while start < shard.layout.rows {
-        let count = GROUP_ROWS.min(shard.layout.rows - start);
+        let count = group.min(shard.layout.rows - start);
         writer.write(&batch(shard, augment, &schema, start, rows.by_ref().take(count))?)?;
         start += count;
     }
@@ -75,14 +82,15 @@ fn io_error(error: ParquetError) -> io::Error {
     }
 }
 
-/// The columns of this form, in their order.
-fn held() -> impl Iterator<Item = &'static Column> {
-    COLUMNS.into_iter().filter(|column| column.parquet != Parquet::Absent)
+/// The columns of this form that a label set has, in their order.
+fn held(layout: &Layout) -> impl Iterator<Item = &'static Column> + use<> {
+    let layout = *layout;
+    COLUMNS.into_iter().filter(move |column| column.parquet != Parquet::Absent && layout.holds(column))
 }
 
 fn schema(layout: &Layout) -> Schema {
     let field = |column: &Column| Field::new(column.name, cells::data_type(column, layout), false);
-    Schema::new(held().map(field).collect::<Vec<_>>())
+    Schema::new(held(layout).map(field).collect::<Vec<_>>())
 }
 
 fn batch(
@@ -127,7 +135,7 @@ fn batch(
         }
         cells::array(column, &shard.layout, out.into())
     };
-    let columns = held().map(column).collect::<std::result::Result<Vec<_>, _>>()?;
+    let columns = held(&shard.layout).map(column).collect::<std::result::Result<Vec<_>, _>>()?;
     Ok(RecordBatch::try_new(schema.clone(), columns)?)
 }
 
@@ -161,10 +169,11 @@ pub(crate) fn read(
         if found != layout.rows as i64 {
             return Err(Error::structure(path, "number of rows", layout.rows, found));
         }
-        let reader = builder.with_batch_size(8192).build().map_err(|error| decode(error.to_string()))?;
+        let rows = layout.together(BATCH_ROWS, BATCH_BYTES);
+        let reader = builder.with_batch_size(rows).build().map_err(|error| decode(error.to_string()))?;
         let mut filling = Filling::new(path, augment, layout, first_image);
         for batch in reader {
-            filling.add(held(), &batch.map_err(|error| decode(error.to_string()))?)?;
+            filling.add(held(&layout), &batch.map_err(|error| decode(error.to_string()))?)?;
         }
         filling.finish()
     }));

@@ -1,16 +1,17 @@
 //! One shard in memory or mapped: a contiguous range of images and their rows. Its bytes are those of the safetensors file.
 
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bytemuck::{AnyBitPattern, Pod};
 use half::f16;
 
 use crate::error::{Error, Result};
 use crate::row::augment::Augment;
-use crate::row::column::{Column, IMAGE_HASH, LABEL, LOGITS, OFFSET, TENSORS, VIEW};
+use crate::row::column::{Column, FEATURES, IMAGE_HASH, LABEL, LOGITS, OFFSET, TENSORS, VIEW};
 use crate::row::dataset::{ImageHash, is_label};
-use crate::row::dtype::{Dtype, Logits};
+use crate::row::dtype::{Dtype, Stored};
+use crate::row::features::Features;
 use crate::row::table::{problem_with, rows_allowed};
 use crate::row::views::Views;
 use crate::shard::layout::Layout;
@@ -118,39 +119,74 @@ impl Shard {
 
     /// The logits of some rows, in their stored type.
     #[inline]
-    pub fn logits(&self, rows: Range<usize>) -> Logits<'_> {
-        let size = self.sizes[const { LOGITS.place() }];
-        let bytes = &self.tensor(const { LOGITS.place() })[rows.start * size..rows.end * size];
-        match self.layout.dtype {
-            Dtype::F16 => Logits::F16(bytemuck::cast_slice(bytes)),
-            Dtype::F32 => Logits::F32(bytemuck::cast_slice(bytes)),
+    pub fn logits(&self, rows: Range<usize>) -> Stored<'_> {
+        self.floats(const { LOGITS.place() }, self.layout.floats.logits, rows)
+    }
+
+    /// The feature maps of some rows, in their stored type; no values where the label set holds none.
+    #[inline]
+    pub fn features(&self, rows: Range<usize>) -> Stored<'_> {
+        self.floats(const { FEATURES.place() }, self.layout.floats.features, rows)
+    }
+
+    #[inline]
+    fn floats(&self, place: usize, dtype: Dtype, rows: Range<usize>) -> Stored<'_> {
+        let size = self.sizes[place];
+        let bytes = &self.tensor(place)[rows.start * size..rows.end * size];
+        match dtype {
+            Dtype::F16 => Stored::F16(bytemuck::cast_slice(bytes)),
+            Dtype::F32 => Stored::F32(bytemuck::cast_slice(bytes)),
         }
     }
 
-    /// Stores f32 logits, rounding to f16 where that is the stored type; refuses NaN, infinities and what f16 cannot hold.
-    pub fn fill_logits(&mut self, logits: &[f32]) -> Result<()> {
-        let bad = match self.layout.dtype {
+    /// Stores f32 answers (rows, K + F), each row's logits, then its feature maps, rounding to f16 where that is the stored
+    /// type; refuses NaN, infinities and what f16 cannot hold. `features` says what the maps are.
+    pub fn fill(&mut self, answers: &[f32], features: Option<&Features>) -> Result<()> {
+        let Layout { classes, features: values, floats, .. } = self.layout;
+        let width = classes + values;
+        let bad = [
+            self.store(const { LOGITS.place() }, floats.logits, answers, width, 0..classes),
+            self.store(const { FEATURES.place() }, floats.features, answers, width, classes..width),
+        ];
+        let Some(index) = bad.into_iter().flatten().min() else { return Ok(()) };
+        let (row, place, value) = (index / width, index % width, answers[index]);
+        let (image, view) = (self.image_of(row), self.views()[row]);
+        Err(Error::of_answer(features, classes, place, image, view, value))
+    }
+
+    /// Stores these places of each row; gives the first of the answers that the type cannot hold.
+    fn store(
+        &mut self,
+        place: usize,
+        dtype: Dtype,
+        answers: &[f32],
+        width: usize,
+        places: Range<usize>,
+    ) -> Option<usize> {
+        if places.is_empty() {
+            return None;
+        }
+        let of_row = places.len();
+        let rows = answers.chunks_exact(width).map(|row| &row[places.clone()]);
+        let bad = match dtype {
             Dtype::F32 => {
-                let stored: &mut [f32] = self.values_mut(const { LOGITS.place() });
-                stored.copy_from_slice(logits);
-                logits.iter().position(|logit| !logit.is_finite())
+                let stored: &mut [f32] = self.values_mut(place);
+                for (stored, row) in stored.chunks_exact_mut(of_row).zip(rows) {
+                    stored.copy_from_slice(row);
+                }
+                stored.iter().position(|value| !value.is_finite())
             }
             Dtype::F16 => {
-                let stored: &mut [f16] = self.values_mut(const { LOGITS.place() });
-                for (stored, &logit) in stored.iter_mut().zip(logits) {
-                    *stored = f16::from_f32(logit);
+                let stored: &mut [f16] = self.values_mut(place);
+                for (stored, row) in stored.chunks_exact_mut(of_row).zip(rows) {
+                    for (stored, &value) in stored.iter_mut().zip(row) {
+                        *stored = f16::from_f32(value);
+                    }
                 }
-                stored.iter().position(|logit| !logit.is_finite())
+                stored.iter().position(|value| !value.is_finite())
             }
-        };
-        let Some(index) = bad else { return Ok(()) };
-        let (row, class, value) = (index / self.layout.classes, index % self.layout.classes, logits[index]);
-        let (image, view) = (self.image_of(row), self.views()[row]);
-        Err(if value.is_finite() {
-            Error::TooLargeForF16 { image, view, class, value }
-        } else {
-            Error::TeacherNotFinite { image, view, class, value }
-        })
+        }?;
+        Some(bad / of_row * width + places.start + bad % of_row)
     }
 
     /// The image (counted in the whole set) of a row (counted in this shard).
@@ -216,20 +252,25 @@ impl Shard {
         Ok(())
     }
 
-    /// Refuses NaN and infinite logits. Call [`Shard::validate`] before.
-    pub fn check_finite(&self, path: &Path) -> Result<()> {
-        let logits = self.logits(0..self.layout.rows);
-        let Some(index) = logits.first_non_finite() else {
-            return Ok(());
+    /// Refuses NaN and infinite logits and feature maps, which are those of `features`. Call [`Shard::validate`] before.
+    pub fn check_finite(&self, path: &Path, features: Option<&Features>) -> Result<()> {
+        let rows = 0..self.layout.rows;
+        let wrong = |index: usize, width: usize| {
+            let row = index / width;
+            (PathBuf::from(path), self.image_of(row), self.views()[row], index % width)
         };
-        let (row, class) = (index / self.layout.classes, index % self.layout.classes);
-        Err(Error::NotFinite {
-            path: path.into(),
-            image: self.image_of(row),
-            view: self.views()[row],
-            class,
-            found: self.logits(row..row + 1).to_vec()[class],
-        })
+        let logits = self.logits(rows.clone());
+        if let Some(index) = logits.first_non_finite() {
+            let (path, image, view, class) = wrong(index, self.layout.classes);
+            let found = logits.part(index..index + 1).to_vec()[0];
+            return Err(Error::NotFinite { path, image, view, class, found });
+        }
+        let (Some(features), maps) = (features, self.features(rows)) else { return Ok(()) };
+        let Some(index) = maps.first_non_finite() else { return Ok(()) };
+        let (path, image, view, value) = wrong(index, self.layout.features);
+        let found = maps.part(index..index + 1).to_vec()[0];
+        let (module, place) = features.locate(value);
+        Err(Error::MapNotFinite { path, image, view, module, place, found })
     }
 }
 
@@ -238,7 +279,7 @@ mod tests {
     use super::*;
 
     fn shard(dtype: Dtype) -> Shard {
-        let layout = Layout { images: 2, rows: 3, classes: 2, dtype };
+        let layout = Layout::new([2, 3], 2, dtype, None);
         let mut shard = Shard::blank(layout, 10);
         shard.offsets_mut().copy_from_slice(&[0, 1, 3]);
         shard.views_mut().copy_from_slice(&[4, 0, 3]);
@@ -250,7 +291,7 @@ mod tests {
         let mut shard = shard(Dtype::F16);
         // 1 + 2^-11 is halfway between 1 and 1 + 2^-10: even is 1. 1 + 3 * 2^-11 is halfway too: even is 1 + 2^-9.
         let logits = [1.0 + 1.0 / 2048.0, 1.0 + 3.0 / 2048.0, 65504.0, 65519.0, 5.960_464_5e-8, -2e-8];
-        shard.fill_logits(&logits).unwrap();
+        shard.fill(&logits, None).unwrap();
         assert_eq!(
             shard.logits(0..3).to_vec(),
             [1.0, 1.0 + 1.0 / 512.0, 65504.0, 65504.0, 5.960_464_5e-8, -0.0]
@@ -260,9 +301,9 @@ mod tests {
     #[test]
     fn logits_that_cannot_be_stored_name_their_row() {
         let mut halves = shard(Dtype::F16);
-        let error = halves.fill_logits(&[0.0, 0.0, 0.0, 0.0, 0.0, 65520.0]).unwrap_err();
+        let error = halves.fill(&[0.0, 0.0, 0.0, 0.0, 0.0, 65520.0], None).unwrap_err();
         assert!(matches!(error, Error::TooLargeForF16 { image: 11, view: 3, class: 1, .. }), "{error}");
-        let error = shard(Dtype::F32).fill_logits(&[0.0, 0.0, f32::NAN, 0.0, 0.0, 0.0]).unwrap_err();
+        let error = shard(Dtype::F32).fill(&[0.0, 0.0, f32::NAN, 0.0, 0.0, 0.0], None).unwrap_err();
         assert!(matches!(error, Error::TeacherNotFinite { image: 11, view: 0, class: 0, .. }), "{error}");
     }
 

@@ -1,7 +1,7 @@
 //! The safetensors form of a shard: which tensors, of which types and shapes, and the header that says so.
 //!
-//! Tensors lie by their columns' places: ever smaller elements, so every tensor is aligned to its element. The header is
-//! padded with spaces so that the data starts on a page.
+//! Tensors lie by their columns' places: ever smaller elements, so every tensor is aligned to its element. A column that
+//! the label set does not hold has no tensor. The header is padded with spaces so that the data starts on a page.
 
 use std::fmt::Write;
 use std::ops::Range;
@@ -11,22 +11,22 @@ use safetensors::tensor::{Dtype as TensorType, Metadata};
 use safetensors::{SafeTensorError, SafeTensors};
 
 use crate::error::{Error, Result};
-use crate::row::column::{self, Element, TENSORS};
-use crate::row::dtype::Dtype;
+use crate::row::column::{self, Column, Element, TENSORS};
+use crate::row::dtype::{Dtype, Floats};
 use crate::shard::layout::Layout;
 
-/// The one entry of `__metadata__`; the format allows text alone.
-const METADATA: (&str, &str) = ("rslad", "labels-1");
+/// The key of the one entry of `__metadata__`; the format allows text alone.
+const METADATA: &str = "rslad";
 /// Tensor data starts at a multiple of this many bytes.
 const PAGE: usize = 4096;
 /// Our headers have under 500 characters; foreign ones may be longer, hostile ones may not.
 const LONGEST_HEADER: u64 = 1 << 20;
 
-/// Where each tensor's bytes lie in the file, by its column's place.
+/// Where each tensor's bytes lie in the file, by its column's place; an empty range where there is no tensor.
 pub(crate) type Sections = [Range<usize>; TENSORS];
 
 struct Tensor {
-    name: &'static str,
+    column: &'static Column,
     dtype: TensorType,
     shape: Vec<usize>,
     bytes: usize,
@@ -40,9 +40,13 @@ impl Layout {
 
     /// The file's bytes up to the tensors: length, JSON, spaces up to a page.
     pub fn header(&self) -> Vec<u8> {
-        let mut json = format!("{{\"__metadata__\":{{\"{}\":\"{}\"}}", METADATA.0, METADATA.1);
+        let mut json = format!("{{\"__metadata__\":{{\"{METADATA}\":\"{}\"}}", self.kind());
         let mut start = 0;
-        for Tensor { name, dtype, shape, bytes } in self.tensors().expect("shards in memory have a size") {
+        let tensors = self.tensors().expect("shards in memory have a size");
+        for Tensor { column, dtype, shape, bytes } in
+            tensors.iter().filter(|tensor| self.holds(tensor.column))
+        {
+            let name = column.name;
             let shape: Vec<String> = shape.iter().map(ToString::to_string).collect();
             let (shape, end) = (shape.join(","), start + bytes);
             write!(
@@ -65,6 +69,9 @@ impl Layout {
         let mut start = header;
         let tensors = self.tensors().expect("shards in memory have a size");
         tensors.map(|tensor| {
+            if !self.holds(tensor.column) {
+                return header..header;
+            }
             let section = start..start + tensor.bytes;
             start = section.end;
             section
@@ -89,24 +96,30 @@ impl Layout {
                 start.to_string(),
             ));
         }
-        check_metadata(path, &metadata)?;
+        check_metadata(path, &self.kind(), &metadata)?;
         let tensors = self.tensors().ok_or_else(|| {
             wrong("number of rows", "a size that fits in memory".into(), self.rows.to_string())
         })?;
         let mut names = metadata.offset_keys();
         names.sort();
-        let mut wanted = tensors.each_ref().map(|tensor| tensor.name);
+        let held = tensors.iter().filter(|tensor| self.holds(tensor.column));
+        let mut wanted: Vec<&str> = held.map(|tensor| tensor.column.name).collect();
         wanted.sort_unstable();
         if names != wanted {
             return Err(wrong("set of tensors", wanted.join(", "), names.join(", ")));
         }
         let mut sections = Vec::with_capacity(tensors.len());
         for tensor in &tensors {
-            let info = metadata.info(tensor.name).expect("the names were compared");
+            if !self.holds(tensor.column) {
+                sections.push(start..start);
+                continue;
+            }
+            let name = tensor.column.name;
+            let info = metadata.info(name).expect("the names were compared");
             if info.dtype != tensor.dtype || info.shape != tensor.shape {
                 let wanted = format!("{} {:?}", tensor.dtype, tensor.shape);
                 return Err(wrong(
-                    &format!("tensor {}", tensor.name),
+                    &format!("tensor {name}"),
                     wanted,
                     format!("{} {:?}", info.dtype, info.shape),
                 ));
@@ -115,27 +128,32 @@ impl Layout {
             let element = tensor.dtype.bitsize() / 8;
             if !begin.is_multiple_of(element) {
                 let wanted = format!("a multiple of {element}");
-                return Err(wrong(&format!("start of tensor {}", tensor.name), wanted, begin.to_string()));
+                return Err(wrong(&format!("start of tensor {name}"), wanted, begin.to_string()));
             }
             sections.push(start + begin..start + end);
         }
         Ok(sections.try_into().expect("every tensor has a section"))
     }
 
-    /// The tensors in their order; `None` where a size overflows.
+    /// What the file says it is.
+    fn kind(&self) -> String {
+        format!("labels-{}", self.version())
+    }
+
+    /// The tensors in their order, those of columns that are not held empty; `None` where a size overflows.
     fn tensors(&self) -> Option<[Tensor; TENSORS]> {
         let tensors = column::tensors().map(|(column, per)| {
             let shape: Vec<usize> = [self.entries(per)?].into_iter().chain(self.width(column)).collect();
             let values = shape.iter().try_fold(1usize, |product, &side| product.checked_mul(side))?;
-            let bytes = values.checked_mul(column.element.size(self.dtype))?;
-            Some(Tensor { name: column.name, dtype: tensor_type(column.element, self.dtype), shape, bytes })
+            let bytes = values.checked_mul(column.element.size(self.floats))?;
+            Some(Tensor { column, dtype: tensor_type(column.element, self.floats), shape, bytes })
         });
         let tensors: Option<Vec<Tensor>> = tensors.into_iter().collect();
         tensors?.try_into().ok()
     }
 }
 
-fn tensor_type(element: Element, dtype: Dtype) -> TensorType {
+fn tensor_type(element: Element, floats: Floats) -> TensorType {
     match element {
         Element::Bool => TensorType::BOOL,
         Element::U8 => TensorType::U8,
@@ -143,24 +161,24 @@ fn tensor_type(element: Element, dtype: Dtype) -> TensorType {
         Element::I16 => TensorType::I16,
         Element::I32 => TensorType::I32,
         Element::U64 => TensorType::U64,
-        Element::Float(own) => match own.unwrap_or(dtype) {
+        Element::Float(which) => match which.dtype(floats) {
             Dtype::F16 => TensorType::F16,
             Dtype::F32 => TensorType::F32,
         },
     }
 }
 
-fn check_metadata(path: &Path, metadata: &Metadata) -> Result<()> {
+fn check_metadata(path: &Path, kind: &str, metadata: &Metadata) -> Result<()> {
     let found = metadata.metadata().as_ref();
-    let ours = found
-        .is_some_and(|map| map.len() == 1 && map.get(METADATA.0).is_some_and(|value| value == METADATA.1));
+    let ours =
+        found.is_some_and(|map| map.len() == 1 && map.get(METADATA).is_some_and(|value| value == kind));
     if ours {
         return Ok(());
     }
     let mut keys: Vec<String> =
         found.into_iter().flatten().map(|(key, value)| format!("{key}={value}")).collect();
     keys.sort();
-    let wanted = format!("{}={} alone", METADATA.0, METADATA.1);
+    let wanted = format!("{METADATA}={kind} alone");
     Err(Error::structure(path, "__metadata__", wanted, format!("[{}]", keys.join(", "))))
 }
 
@@ -172,7 +190,8 @@ fn decode(path: &Path, error: &SafeTensorError) -> Error {
 mod tests {
     use super::*;
 
-    const LAYOUT: Layout = Layout { images: 3, rows: 7, classes: 10, dtype: Dtype::F16 };
+    const HALVES: Floats = Floats { logits: Dtype::F16, features: Dtype::F16 };
+    const LAYOUT: Layout = Layout { images: 3, rows: 7, classes: 10, features: 0, floats: HALVES };
 
     fn file() -> Vec<u8> {
         let mut file = LAYOUT.header();

@@ -2,7 +2,7 @@
 //!
 //! A shard may be hours of a teacher's work, and its file can only be written whole. Until then its answers lie in a
 //! file of records: number of rows (u32), the first 16 bytes of BLAKE3 over the place of the first row (u64), the number
-//! and the logits, then the logits (f32); all little-endian. Reading stops at the first record that does not hold:
+//! and the values, then the values (f32), the logits and feature maps of each row; all little-endian. Reading stops at the first record that does not hold:
 //! whatever a crash left behind it is cut off.
 
 use std::fs::{File, OpenOptions};
@@ -24,56 +24,57 @@ pub struct Answers {
     path: PathBuf,
     /// Made with the first answers.
     file: Option<File>,
-    classes: usize,
+    /// Numbers of a row.
+    width: usize,
     /// Rows of the shard.
     wanted: usize,
-    logits: Vec<f32>,
+    values: Vec<f32>,
     synced: Instant,
 }
 
 impl Answers {
     /// The answers in a file, or none yet where there is no file.
-    pub(crate) fn open(path: PathBuf, wanted: usize, classes: usize) -> Result<Answers> {
-        let (file, logits) = match OpenOptions::new().read(true).write(true).open(&path) {
+    pub(crate) fn open(path: PathBuf, wanted: usize, width: usize) -> Result<Answers> {
+        let (file, values) = match OpenOptions::new().read(true).write(true).open(&path) {
             Ok(mut file) => {
-                let logits = recover(&mut file, wanted, classes).map_err(Error::io("read", &path))?;
-                (Some(file), logits)
+                let values = recover(&mut file, wanted, width).map_err(Error::io("read", &path))?;
+                (Some(file), values)
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => (None, Vec::new()),
             Err(error) => return Err(Error::io("open", &path)(error)),
         };
-        Ok(Answers { path, file, classes, wanted, logits, synced: Instant::now() })
+        Ok(Answers { path, file, width, wanted, values, synced: Instant::now() })
     }
 
     /// Rows that are answered: the first so many of the shard.
     pub fn rows(&self) -> usize {
-        self.logits.len() / self.classes
+        self.values.len() / self.width
     }
 
-    /// The logits so far, (rows, K), row after row.
-    pub fn logits(&self) -> &[f32] {
-        &self.logits
+    /// The answers so far, (rows, K + F), row after row as [`Session::write`](crate::Session::write) takes them.
+    pub fn values(&self) -> &[f32] {
+        &self.values
     }
 
     /// Keeps the answers to the next rows. They survive the process from now on, and a power cut within a minute.
-    pub fn add(&mut self, logits: &[f32]) -> Result<()> {
-        let rows = logits.len() / self.classes;
-        if rows * self.classes != logits.len() || rows > self.wanted - self.rows() {
+    pub fn add(&mut self, values: &[f32]) -> Result<()> {
+        let rows = values.len() / self.width;
+        if rows * self.width != values.len() || rows > self.wanted - self.rows() {
             let wanted =
-                format!("whole rows of {} classes, at most {}", self.classes, self.wanted - self.rows());
-            return Err(Error::unusable("number of logits", wanted, logits.len()));
+                format!("whole rows of {} values, at most {}", self.width, self.wanted - self.rows());
+            return Err(Error::unusable("number of values", wanted, values.len()));
         }
         if rows == 0 {
             return Ok(());
         }
-        let record = record(self.rows(), rows, logits);
+        let record = record(self.rows(), rows, values);
         let io = |error| Error::io("write", &self.path)(error);
         if self.file.is_none() {
             self.file = Some(create(&self.path).map_err(io)?);
         }
         let file = self.file.as_mut().expect("it was made above");
         file.write_all(&record).map_err(io)?;
-        self.logits.extend_from_slice(logits);
+        self.values.extend_from_slice(values);
         if self.synced.elapsed() >= BETWEEN_SYNCS {
             self.sync()?;
         }
@@ -96,50 +97,50 @@ fn create(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-fn record(first: usize, rows: usize, logits: &[f32]) -> Vec<u8> {
-    let logits: &[u8] = bytemuck::cast_slice(logits);
+fn record(first: usize, rows: usize, values: &[f32]) -> Vec<u8> {
+    let values: &[u8] = bytemuck::cast_slice(values);
     let rows = rows as u32;
-    let mut record = Vec::with_capacity(HEAD + logits.len());
+    let mut record = Vec::with_capacity(HEAD + values.len());
     record.extend_from_slice(&rows.to_le_bytes());
-    record.extend_from_slice(&check(first, rows, logits));
-    record.extend_from_slice(logits);
+    record.extend_from_slice(&check(first, rows, values));
+    record.extend_from_slice(values);
     record
 }
 
-fn check(first: usize, rows: u32, logits: &[u8]) -> [u8; 16] {
+fn check(first: usize, rows: u32, values: &[u8]) -> [u8; 16] {
     let mut hasher = blake3::Hasher::new();
-    hasher.update(&(first as u64).to_le_bytes()).update(&rows.to_le_bytes()).update(logits);
+    hasher.update(&(first as u64).to_le_bytes()).update(&rows.to_le_bytes()).update(values);
     let mut check = [0; 16];
     check.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
     check
 }
 
 /// The answers of the records that hold, from the beginning; cuts the file off behind them.
-fn recover(file: &mut File, wanted: usize, classes: usize) -> io::Result<Vec<f32>> {
-    let mut logits: Vec<f32> = Vec::new();
+fn recover(file: &mut File, wanted: usize, width: usize) -> io::Result<Vec<f32>> {
+    let mut values: Vec<f32> = Vec::new();
     let mut whole = 0;
     let length = file.metadata()?.len();
     let mut reader = BufReader::with_capacity(1 << 20, &mut *file);
     loop {
-        let first = logits.len() / classes;
+        let first = values.len() / width;
         let Some(head) = next::<HEAD>(&mut reader)? else { break };
         let rows = u32::from_le_bytes(head[..4].try_into().expect("four bytes"));
-        let bytes = u64::from(rows) * classes as u64 * 4;
+        let bytes = u64::from(rows) * width as u64 * 4;
         let fits = rows > 0 && rows as usize <= wanted - first && whole + HEAD as u64 + bytes <= length;
         if !fits {
             break;
         }
-        let mut answers = vec![0f32; rows as usize * classes];
+        let mut answers = vec![0f32; rows as usize * width];
         reader.read_exact(bytemuck::cast_slice_mut(&mut answers))?;
         if head[4..] != check(first, rows, bytemuck::cast_slice(&answers)) {
             break;
         }
-        logits.extend_from_slice(&answers);
+        values.extend_from_slice(&answers);
         whole += HEAD as u64 + bytes;
     }
     file.set_len(whole)?;
     file.seek(SeekFrom::End(0))?;
-    Ok(logits)
+    Ok(values)
 }
 
 /// The next bytes; none where the file ends before.
@@ -192,10 +193,10 @@ mod tests {
                 let mut answers = Answers::open(path.clone(), ROWS, CLASSES).unwrap();
                 let rows = answers.rows();
                 assert_eq!(rows, whole_rows(length), "{length} bytes and {zeros} zeros");
-                assert_eq!(answers.logits(), &logits[..rows * CLASSES]);
+                assert_eq!(answers.values(), &logits[..rows * CLASSES]);
                 answers.add(&logits[rows * CLASSES..]).unwrap();
                 drop(answers);
-                assert_eq!(Answers::open(path.clone(), ROWS, CLASSES).unwrap().logits(), logits);
+                assert_eq!(Answers::open(path.clone(), ROWS, CLASSES).unwrap().values(), logits);
             }
         }
     }
@@ -211,7 +212,7 @@ mod tests {
             fs::write(&path, flipped).unwrap();
             let answers = Answers::open(path.clone(), ROWS, CLASSES).unwrap();
             assert_eq!(answers.rows(), whole_rows(at), "byte {at}");
-            assert_eq!(answers.logits(), &logits[..answers.logits().len()]);
+            assert_eq!(answers.values(), &logits[..answers.values().len()]);
         }
     }
 

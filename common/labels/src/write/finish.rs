@@ -26,7 +26,7 @@ impl Session {
             return Err(Error::Pending { shards: self.shards(), dir: self.dir, pending });
         }
         let (content_hash, right) = self.read_back()?;
-        let (format, format_version) = Manifest::format();
+        let (format, format_version) = Manifest::format(self.spec.features.is_some());
         let mut manifest = Manifest {
             format,
             format_version,
@@ -37,6 +37,7 @@ impl Session {
             views: self.spec.views,
             rows: self.parameters.rows,
             dtype: self.spec.dtype,
+            features: self.spec.features.clone(),
             form: self.spec.form,
             shard_images: self.shard_images as u64,
             teacher: self.spec.teacher.clone(),
@@ -88,7 +89,7 @@ impl Session {
     /// Reads the rows back from the disk: what is hashed and counted is what was published.
     fn read_back(&self) -> Result<(Hex, RightAnswers)> {
         let spec = &self.spec;
-        let mut content = ContentHasher::new(spec.dtype, spec.dataset.classes);
+        let mut content = ContentHasher::new(spec.dtype, spec.dataset.classes, spec.features.as_ref());
         let mut right = RightAnswers::none(spec.dataset.classes);
         for (&index, record) in &self.done {
             let (inside, digest) = record.files.last().expect("a shard has a file");

@@ -17,7 +17,7 @@ impl Session {
     }
 
     /// The least that the pending shards can take. Safetensors have the size that they have; Parquet is compressed, and
-    /// logits have never been seen to shrink to half. The answers to a shard are kept until it is written.
+    /// logits have never been seen to shrink to half; feature maps may be mostly zeros. The answers to a shard are kept until it is written.
     fn least_bytes(&self) -> u64 {
         let (mut shards, mut answers) = (0u64, 0);
         for job in self.pending() {
@@ -28,9 +28,10 @@ impl Session {
                 shards += (layout.header().len() + tensors) as u64;
             }
             if self.spec.form.has_parquet() {
-                shards += logits * layout.dtype.size() as u64 / 2;
+                shards += logits * layout.floats.logits.size() as u64 / 2;
             }
-            answers = logits.max(answers);
+            let values = (job.rows.len() * self.spec.width()) as u64;
+            answers = values.max(answers);
         }
         shards + 4 * answers
     }

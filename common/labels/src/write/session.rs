@@ -23,7 +23,7 @@ use crate::write::publish::{Out, Publisher, sync_folder};
 use crate::write::spec::Spec;
 use crate::write::work::{ShardRecord, Work, remove_if_there};
 
-/// One shard's work: which images, and how many rows of logits to bring.
+/// One shard's work: which images, and how many rows of answers to bring.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShardJob {
     /// Number of the shard.
@@ -172,7 +172,7 @@ impl Session {
         self.spec.dataset.len().div_ceil(self.shard_images)
     }
 
-    /// The shards that have no logits yet, in order.
+    /// The shards that have no answers yet, in order.
     pub fn pending(&self) -> Vec<ShardJob> {
         if self.is_finished() {
             return Vec::new();
@@ -188,7 +188,7 @@ impl Session {
     /// Answers that are kept survive this process; what is not written as a shard yet is all that a kill may cost.
     pub fn answers(&self, job: &ShardJob) -> Result<Answers> {
         let work = self.work()?;
-        Answers::open(work.answers(job.index), job.rows.len(), self.spec.dataset.classes)
+        Answers::open(work.answers(job.index), job.rows.len(), self.spec.width())
     }
 
     fn work(&self) -> Result<&Work> {
@@ -200,9 +200,10 @@ impl Session {
 
     /// Writes one shard: its safetensors file, its Parquet twin, and the record that lets a resumed run skip it.
     ///
-    /// `logits` are (rows, K), row after row in the order of the row table. Writing a finished shard again does nothing.
+    /// `answers` are (rows, K + F), row after row in the order of the row table: the logits of each, then its feature maps where
+    /// the spec has some, in its order, each channel by channel and row by row. Writing a finished shard again does nothing.
     /// Answers that were kept of its rows go: they are in the shard now.
-    pub fn write(&mut self, job: &ShardJob, logits: &[f32]) -> Result<()> {
+    pub fn write(&mut self, job: &ShardJob, answers: &[f32]) -> Result<()> {
         let work = self.work()?;
         if self.done.contains_key(&job.index) {
             return Ok(());
@@ -210,15 +211,12 @@ impl Session {
         if job.index >= self.shards() || *job != self.job(job.index) {
             return Err(Error::unusable("shard", "one of the session's own jobs", format!("{job:?}")));
         }
-        let wanted = job.rows.len() * self.spec.dataset.classes;
-        if logits.len() != wanted {
-            return Err(Error::unusable(
-                format!("number of logits of shard {}", job.index),
-                wanted,
-                logits.len(),
-            ));
+        let wanted = job.rows.len() * self.spec.width();
+        if answers.len() != wanted {
+            let what = format!("number of values of shard {}", job.index);
+            return Err(Error::unusable(what, wanted, answers.len()));
         }
-        let shard = self.shard(job, logits)?;
+        let shard = self.shard(job, answers)?;
         let publisher = Publisher::new(&self.dir);
         let mut files = Vec::new();
         if self.spec.form.has_parquet() {
@@ -288,15 +286,11 @@ impl Session {
     }
 
     pub(crate) fn layout(&self, job: &ShardJob) -> Layout {
-        Layout {
-            images: job.images.len(),
-            rows: job.rows.len(),
-            classes: self.spec.dataset.classes,
-            dtype: self.spec.dtype,
-        }
+        let (sizes, spec) = ([job.images.len(), job.rows.len()], &self.spec);
+        Layout::new(sizes, spec.dataset.classes, spec.dtype, spec.features.as_ref())
     }
 
-    fn shard(&self, job: &ShardJob, logits: &[f32]) -> Result<Shard> {
+    fn shard(&self, job: &ShardJob, answers: &[f32]) -> Result<Shard> {
         let (dataset, images) = (&self.spec.dataset, job.images.clone());
         let mut shard = Shard::blank(self.layout(job), images.start as u64);
         for (slot, offset) in shard.offsets_mut().iter_mut().zip(self.spec.rows.offsets_in(images.clone())) {
@@ -305,7 +299,7 @@ impl Session {
         shard.labels_mut().copy_from_slice(&dataset.labels[images.clone()]);
         shard.hashes_mut().copy_from_slice(&dataset.hashes[images.clone()]);
         shard.views_mut().copy_from_slice(self.spec.rows.views_in(images));
-        shard.fill_logits(logits)?;
+        shard.fill(answers, self.spec.features.as_ref())?;
         Ok(shard)
     }
 

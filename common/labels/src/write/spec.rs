@@ -7,15 +7,17 @@ use crate::folder::teacher::Teacher;
 use crate::row::augment::Augment;
 use crate::row::dataset::Dataset;
 use crate::row::dtype::{Dtype, Form};
+use crate::row::features::Features;
 use crate::row::table::RowTable;
 use crate::row::views::Views;
 
 /// A shard of this size is quick to write again and large enough to read fast.
 const SHARD_BYTES: usize = 64 << 20;
 
-/// Images per shard where nobody says otherwise: about 64 MiB of rows. A pure function of its arguments.
-pub fn default_shard_images(rows_per_image: usize, classes: usize, dtype: Dtype) -> usize {
-    let row = classes.saturating_mul(dtype.size()).saturating_add(2);
+/// Images per shard where nobody says otherwise: about 64 MiB of rows, each of which has so many bytes of logits and feature
+/// maps. A pure function of its arguments.
+pub fn default_shard_images(rows_per_image: usize, row_bytes: usize) -> usize {
+    let row = row_bytes.saturating_add(2);
     // Per image: an offset, a label and a hash.
     let image = rows_per_image.saturating_mul(row).saturating_add(28);
     (SHARD_BYTES / image).max(1)
@@ -35,6 +37,8 @@ pub struct Spec {
     pub rows: RowTable,
     /// Stored type of the logits.
     pub dtype: Dtype,
+    /// The feature maps that each answer has behind its logits; none for logits alone.
+    pub features: Option<Features>,
     /// Which files to write.
     pub form: Form,
     /// Images per shard; where none, as many as the label set was begun with, and [`default_shard_images`] in a new one.
@@ -59,6 +63,7 @@ impl Spec {
             views,
             rows,
             dtype: Dtype::F16,
+            features: None,
             form: Form::FULLEST,
             shard_images: None,
             teacher,
@@ -69,8 +74,14 @@ impl Spec {
 
     /// Images per shard of this label set.
     pub fn shard_images(&self) -> usize {
-        let default = || default_shard_images(self.rows.rows_per_image(), self.dataset.classes, self.dtype);
-        self.shard_images.unwrap_or_else(default)
+        let logits = self.dataset.classes.saturating_mul(self.dtype.size());
+        let row = logits.saturating_add(self.features.as_ref().map_or(0, Features::row_bytes));
+        self.shard_images.unwrap_or_else(|| default_shard_images(self.rows.rows_per_image(), row))
+    }
+
+    /// Numbers of an answer to a row: K logits, and the F values of its feature maps.
+    pub fn width(&self) -> usize {
+        self.dataset.classes + self.features.as_ref().map_or(0, Features::values)
     }
 
     pub(crate) fn validate(&self) -> Result<()> {
@@ -93,6 +104,9 @@ impl Spec {
         if self.shard_images == Some(0) {
             return Err(Error::unusable("images per shard", "at least 1", 0));
         }
+        if let Some([what, wanted, found]) = self.features.as_ref().and_then(|all| all.problem(self.dtype)) {
+            return Err(Error::unusable(what, wanted, found));
+        }
         self.rows.validate(self.augment, self.views)
     }
 
@@ -104,6 +118,7 @@ impl Spec {
             rows: self.rows.len() as u64,
             list_of_views: Some(self.rows.hash()),
             dtype: self.dtype,
+            features: self.features.clone(),
             form: self.form,
             shard_images: shard_images as u64,
             teacher: self.teacher.clone(),

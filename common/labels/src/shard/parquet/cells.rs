@@ -15,7 +15,7 @@ use crate::shard::layout::Layout;
 
 /// Does the same for every type of number.
 macro_rules! with_primitive {
-    ($element:expr, $dtype:expr, $function:ident($($argument:expr),*)) => {
+    ($element:expr, $floats:expr, $function:ident($($argument:expr),*)) => {
         match $element {
             Element::Bool => unreachable!("bits are no primitive"),
             Element::U8 => $function::<UInt8Type>($($argument),*),
@@ -23,7 +23,7 @@ macro_rules! with_primitive {
             Element::I16 => $function::<Int16Type>($($argument),*),
             Element::I32 => $function::<Int32Type>($($argument),*),
             Element::U64 => $function::<UInt64Type>($($argument),*),
-            Element::Float(own) => match own.unwrap_or($dtype) {
+            Element::Float(which) => match which.dtype($floats) {
                 Dtype::F16 => $function::<Float16Type>($($argument),*),
                 Dtype::F32 => $function::<Float32Type>($($argument),*),
             },
@@ -48,7 +48,7 @@ fn value_type(column: &Column, layout: &Layout) -> DataType {
     if column.element == Element::Bool {
         return DataType::Boolean;
     }
-    with_primitive!(column.element, layout.dtype, of())
+    with_primitive!(column.element, layout.floats, of())
 }
 
 /// The array of a column's entries, given their bytes.
@@ -62,10 +62,10 @@ pub(super) fn array(column: &Column, layout: &Layout, bytes: Buffer) -> Result<A
         }
         DataType::FixedSizeBinary(width) => Ok(Arc::new(FixedSizeBinaryArray::try_new(width, bytes, None)?)),
         DataType::FixedSizeList(element, width) => {
-            let values = with_primitive!(column.element, layout.dtype, of(bytes));
+            let values = with_primitive!(column.element, layout.floats, of(bytes));
             Ok(Arc::new(FixedSizeListArray::try_new(element, width, values, None)?))
         }
-        _ => Ok(with_primitive!(column.element, layout.dtype, of(bytes))),
+        _ => Ok(with_primitive!(column.element, layout.floats, of(bytes))),
     }
 }
 
@@ -87,9 +87,9 @@ pub(super) fn bytes(column: &Column, layout: &Layout, array: &ArrayRef) -> Buffe
         DataType::FixedSizeList(_, width) => {
             let lists = cast::<FixedSizeListArray>(array);
             let values = lists.values().slice(lists.value_offset_at(0), lists.len() * width as usize);
-            with_primitive!(column.element, layout.dtype, of(&values))
+            with_primitive!(column.element, layout.floats, of(&values))
         }
-        _ => with_primitive!(column.element, layout.dtype, of(array)),
+        _ => with_primitive!(column.element, layout.floats, of(array)),
     }
 }
 

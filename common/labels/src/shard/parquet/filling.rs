@@ -165,7 +165,7 @@ impl<'a> Filling<'a> {
     }
 
     fn text(&self, cells: &Cells, index: usize) -> String {
-        cells.column.element.text(self.shard.layout.dtype, cells.at(index))
+        cells.column.element.text(self.shard.layout.floats, cells.at(index))
     }
 
     /// The shard, once all its rows are there.
