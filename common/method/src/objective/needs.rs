@@ -61,7 +61,7 @@ impl Asked {
         self.climbed || self.about.iter().chain(&self.maps).any(|forward| !forward.is_clean())
     }
 
-    /// Whether its feature maps are asked for.
+    /// Whether its feature maps are asked for: a label set answers where it was made with them.
     pub fn wants_maps(&self) -> bool {
         !self.maps.is_empty()
     }
@@ -112,9 +112,10 @@ impl Needs {
         Self { teacher, ..Self::default() }
     }
 
-    /// Whether label sets can answer all that it asks of teachers, and it asks something. Label sets hold no feature maps.
+    /// Whether label sets can answer all that it asks of teachers, and it asks something. Where feature maps are among it,
+    /// these are label sets that [hold them](Asked::wants_maps).
     pub fn is_cached(&self) -> bool {
-        let is_cached = |asked: &Asked| !asked.is_nothing() && !asked.is_live() && !asked.wants_maps();
+        let is_cached = |asked: &Asked| !asked.is_nothing() && !asked.is_live();
         is_cached(&self.teacher) && (self.second.is_nothing() || is_cached(&self.second))
     }
 
@@ -145,7 +146,9 @@ mod tests {
         assert!(!Needs::nothing().is_cached() && Needs::nothing().teacher.is_nothing());
         let maps = Asked::for_maps([Forward::Clean]);
         assert!(!maps.is_nothing() && !maps.is_live() && !maps.wants_clean());
-        assert!(!cached.and(Needs::teacher(maps)).is_cached(), "it holds no feature maps");
+        assert!(cached.and(Needs::teacher(maps)).is_cached(), "it may hold them");
+        let made = Asked::for_maps([Forward::Adversarial]);
+        assert!(made.is_live() && !Needs::teacher(made).is_cached());
     }
 
     #[test]

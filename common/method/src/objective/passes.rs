@@ -16,6 +16,8 @@ pub struct Asks {
     pub climbed: usize,
     /// Of the live ones, those for feature maps of clean views. They give the labels of these, too, where no label set does.
     pub maps: usize,
+    /// Forwards whose feature maps a label set holds; the labels of the same views are among them.
+    pub held: usize,
 }
 
 impl Asks {
@@ -23,20 +25,32 @@ impl Asks {
         let cached = asked.about.iter().filter(|forward| forward.is_clean()).count();
         let climbed = if asked.climbed { attack_steps } else { 0 };
         // Maps of images that are asked about live anyway cost no forward of their own.
-        let asked_live = |forward: &&Forward| !forward.is_clean() && asked.about.contains(*forward);
-        let maps = asked.maps.len() - asked.maps.iter().filter(asked_live).count();
-        Self { cached, live: asked.about.len() - cached + maps, climbed, maps }
+        let costs = |forward: &&Forward| forward.is_clean() || !asked.about.contains(*forward);
+        let costly = asked.maps.iter().filter(costs).count();
+        let maps = asked.maps.iter().filter(|forward| forward.is_clean()).count();
+        Self { cached, live: asked.about.len() - cached + costly, climbed, maps, held: 0 }
+    }
+
+    /// The same where a label set holds the feature maps of clean views.
+    #[must_use]
+    pub fn with_held_maps(self) -> Self {
+        Self { live: self.live - self.maps, maps: 0, held: self.held + self.maps, ..self }
+    }
+
+    /// Forwards that a label set answers: for labels, for feature maps, or for both.
+    pub fn answered(self) -> usize {
+        self.cached.max(self.held)
     }
 
     /// Forwards in all, one with its image gradient counting once: with a label set, and where there is none.
     pub fn forwards(self, has_labels: bool) -> usize {
-        let asked = if has_labels { 0 } else { self.cached.saturating_sub(self.maps) };
+        let asked = if has_labels { 0 } else { self.answered().saturating_sub(self.maps) };
         self.live + self.climbed + asked
     }
 
     /// In teacher forwards, where a forward with its image gradient is two: those of a label set, and the others.
     pub fn cost(self) -> [usize; 2] {
-        [self.cached, self.live + 2 * self.climbed]
+        [self.answered(), self.live + 2 * self.climbed]
     }
 }
 
@@ -77,6 +91,12 @@ impl Passes {
         }
     }
 
+    /// The same where the teachers' label sets hold the feature maps that are asked for.
+    #[must_use]
+    pub fn with_held_maps(self) -> Self {
+        Self { teacher: self.teacher.with_held_maps(), second: self.second.with_held_maps(), ..self }
+    }
+
     /// The student's part in its forwards: an image gradient costs another, all gradients two others. At most: a training
     /// forward that the loss does not read goes without them.
     pub fn student(self) -> usize {
@@ -90,8 +110,11 @@ impl fmt::Display for Passes {
         let mut parts = Vec::new();
         let counted = |count, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
         for (asks, which) in [(self.teacher, ""), (self.second, "second ")] {
-            if asks.cached > 0 {
-                parts.push(format!("{which}cached labels"));
+            let cached = [(asks.cached, "labels"), (asks.held, "feature maps")];
+            let cached: Vec<&str> =
+                cached.into_iter().filter(|(count, _)| *count > 0).map(|(_, what)| what).collect();
+            if !cached.is_empty() {
+                parts.push(format!("{which}cached {}", cached.join(" and ")));
             }
             let mut live = Vec::new();
             if asks.live > 0 {
@@ -132,8 +155,8 @@ mod tests {
     /// maps and logits it reads, is that of `train_cifar_two_epoch` in zongdaoming/dpk: its logits are the cached ones here.
     #[test]
     fn a_steps_passes_are_those_of_the_released_loops() {
-        let asks = |cached, live, climbed| Asks { cached, live, climbed, maps: 0 };
-        let mapped = |cached, live| Asks { cached, live, climbed: 0, maps: 1 };
+        let asks = |cached, live, climbed| Asks { cached, live, climbed, maps: 0, held: 0 };
+        let mapped = |cached, live| Asks { cached, live, climbed: 0, maps: 1, held: 0 };
         let nothing = Asks::default();
         for (name, given, number, student, teacher, second) in [
             ("natural", &[][..], 0, 3, nothing, nothing),
@@ -171,6 +194,28 @@ mod tests {
         assert_eq!(asked(&[]), [0, 1]);
         assert_eq!(asked(&[("dpk", 0.3)]), [1, 1]);
         assert_eq!(asked(&[("igdm", 0.9), ("dpk", 0.3)]), [3, 3]);
+    }
+
+    /// Of the forwards above, the one of zongdaoming/dpk's `train_cifar_two_epoch` is of clean views, and goes; the two of
+    /// IGDM, which are of images that the attack makes, stay.
+    #[test]
+    fn a_label_set_with_feature_maps_leaves_no_forward_about_clean_views() {
+        for (name, given, cost, text) in [
+            ("kd", &[("dpk", 0.3)][..], [1, 0], "cached labels and feature maps"),
+            ("sat", &[("dpk", 0.3)], [1, 0], "cached feature maps"),
+            (
+                "rslad",
+                &[("igdm", 0.9), ("dpk", 0.3)],
+                [1, 2],
+                "cached labels and feature maps; live teacher: 2 forwards a step",
+            ),
+        ] {
+            let live = passes(name, given, 0);
+            let held = live.with_held_maps();
+            assert_eq!((held.teacher.cost(), held.to_string().as_str()), (cost, text), "{name}");
+            let [with, without] = [true, false].map(|has_labels| held.teacher.forwards(has_labels));
+            assert_eq!((with, without), (cost[1], live.teacher.forwards(false)), "{name}");
+        }
     }
 
     #[test]
