@@ -11,6 +11,7 @@ pub mod recompute;
 pub mod robust;
 pub mod rows_file;
 mod squashed;
+pub mod taps;
 pub mod teacher;
 pub mod verb;
 mod write;

@@ -1,16 +1,18 @@
 //! `label verify --recompute`: the teacher answers to some rows again, and its answers are compared with those stored.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::Path;
 
 use data::DatasetSpec;
 use engine::Engine;
 use half::f16;
-use labels::{Dtype, Hex, LabelSet, Wanted};
+use labels::{Dtype, Features, Hex, LabelSet, Manifest, Wanted};
 use method::model::{Foreign, Inputs, Normalisation};
 use weights::WeightsFile;
 
 use crate::args::task;
+use crate::taps::Tapped;
 use crate::teacher::{FOREIGN, RowId, Teacher};
 use crate::{Error, Result};
 
@@ -30,6 +32,8 @@ fn tolerance(precisions: [&str; 2]) -> f64 {
 
 /// Rows run together on a processor.
 const BATCH: usize = 256;
+/// The most values of their answers, where feature maps are among these: 256 MiB.
+const MOST_VALUES: usize = 64 << 20;
 
 /// How the recomputed rows compare.
 #[derive(Debug, Clone, Default)]
@@ -42,14 +46,10 @@ pub struct Recomputed {
     pub beyond: usize,
     /// Rows whose largest logit is of another class now.
     pub turned: usize,
-    /// Largest |difference| over all rows.
-    pub largest_difference: f64,
-    /// Sum of |difference| over all logits of all rows.
-    sum: f64,
-    /// How many logits that were.
-    logits: usize,
-    /// Largest |logit| of all rows.
-    pub largest_logit: f64,
+    /// How far the logits are apart.
+    pub logits: Apart,
+    /// How far the feature maps are, where the label set has some.
+    pub maps: Apart,
     /// The row that exceeds its tolerance most.
     pub worst: Option<Difference>,
     /// Part of a row's largest |logit| that may differ.
@@ -62,13 +62,44 @@ pub struct Recomputed {
     pub device: String,
 }
 
-/// One logit that differs.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// How far stored and recomputed values are apart, over all rows.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Apart {
+    /// Largest |difference|.
+    pub largest_difference: f64,
+    /// Largest |stored value|.
+    pub largest_value: f64,
+    /// Sum of |difference|.
+    sum: f64,
+    /// How many values that were.
+    values: usize,
+}
+
+impl Apart {
+    /// Mean |difference|.
+    pub fn mean_difference(&self) -> f64 {
+        self.sum / self.values.max(1) as f64
+    }
+}
+
+/// What a row stores and what the teacher answers now: its logits, or the feature map of a module.
+#[derive(Debug, Clone, Copy)]
+struct Part<'a> {
+    module: Option<&'a str>,
+    dtype: Dtype,
+    stored: &'a [f32],
+    found: &'a [f32],
+}
+
+/// One value that differs.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Difference {
     /// The row.
     pub row: RowId,
-    /// The logit's class.
-    pub class: usize,
+    /// The module of its map; none for a logit.
+    pub module: Option<String>,
+    /// The logit's class, or the value's place in the map.
+    pub place: usize,
     /// The stored value.
     pub stored: f32,
     /// What the teacher answers now.
@@ -94,7 +125,8 @@ pub struct Request<'a> {
 ///
 /// Weights other than those that the manifest records are refused before anything in them is read, or run, a dataset other than
 /// the labelled one before anything is run. A stored logit may differ by 1e-3 of its row's largest |logit| plus one unit
-/// of the stored type; by 0.4 % where tf32 or f16 computed, then or now, and by 3 % where bf16 did.
+/// of the stored type; by 0.4 % where tf32 or f16 computed, then or now, and by 3 % where bf16 did. Likewise a value of a
+/// feature map, by its row's largest in that map.
 pub fn recompute(set: &LabelSet, request: &Request, engine: Box<dyn Engine>) -> Result<Recomputed> {
     let manifest = set.manifest();
     let weights = WeightsFile::read(request.weights)?;
@@ -109,6 +141,8 @@ pub fn recompute(set: &LabelSet, request: &Request, engine: Box<dyn Engine>) -> 
     set.check_against(&Wanted { dataset: &dataset.record(), augment: None, plan: None })?;
     let said = as_recorded(request.said, &manifest.teacher);
     let teacher = Teacher::from_file(&weights, &said, task(&dataset), engine)?;
+    let features = manifest.features.as_ref();
+    let tapped = features.map(|features| Tapped::of(features, teacher.network())).transpose()?;
 
     let now = teacher.record("");
     let mut result = Recomputed {
@@ -119,16 +153,42 @@ pub fn recompute(set: &LabelSet, request: &Request, engine: Box<dyn Engine>) -> 
         ..Recomputed::default()
     };
     let classes = set.classes();
-    let mut stored = vec![0.0; classes];
-    let batch = teacher.batch(None, BATCH)?;
+    let width = classes + features.map_or(0, Features::values);
+    let mut stored = vec![0.0; width];
+    let batch = teacher.batch(None, BATCH)?.min(MOST_VALUES / width).max(1);
     for rows in drawn_rows(set, request.rows).chunks(batch) {
-        let answers = teacher.logits(&dataset, manifest.augment, rows)?;
-        for (&(image, view), found) in rows.iter().zip(answers.chunks_exact(classes)) {
-            assert!(set.read(image, view, &mut stored), "the rows were listed by the label set");
-            result.compare((image, view), &stored, found, manifest.dtype);
+        let answers = teacher.answers(&dataset, manifest.augment, rows, tapped.as_ref())?;
+        for (&(image, view), found) in rows.iter().zip(answers.chunks_exact(width)) {
+            let (logits, maps) = stored.split_at_mut(classes);
+            assert!(set.read(image, view, logits), "the rows were listed by the label set");
+            if let Some(held) = set.features(image, view) {
+                held.copy_to(maps);
+            }
+            result.compare((image, view), &parts(manifest, &stored, found));
         }
     }
     Ok(result)
+}
+
+/// The logits of a row, then each of its feature maps.
+fn parts<'a>(manifest: &'a Manifest, stored: &'a [f32], found: &'a [f32]) -> Vec<Part<'a>> {
+    let classes = manifest.dataset.classes;
+    let (logits, maps) = (0..classes, classes..stored.len());
+    let part = |module, dtype, places: Range<usize>| Part {
+        module,
+        dtype,
+        stored: &stored[places.clone()],
+        found: &found[places],
+    };
+    let mut all = vec![part(None, manifest.dtype, logits)];
+    if let Some(features) = &manifest.features {
+        all.extend(features.maps.iter().enumerate().map(|(number, map)| {
+            let Range { start, end } = features.places(number);
+            let places = maps.start + start..maps.start + end;
+            part(Some(map.module.as_str()), features.dtype, places)
+        }));
+    }
+    all
 }
 
 /// What is said of the teacher's file, and where nothing is, what the label set records of it.
@@ -155,33 +215,36 @@ impl Recomputed {
         self.equal + self.close + self.beyond
     }
 
-    /// Mean |difference| over all logits of all rows.
-    pub fn mean_difference(&self) -> f64 {
-        self.sum / self.logits.max(1) as f64
-    }
-
-    fn compare(&mut self, row: RowId, stored: &[f32], found: &[f32], dtype: Dtype) {
-        let round = |value: f32| match dtype {
-            Dtype::F16 => f16::from_f32(value).to_f32(),
-            Dtype::F32 => value,
-        };
-        let same = |(stored, found): (&f32, &f32)| stored.to_bits() == round(*found).to_bits();
-        let equal = stored.iter().zip(found).all(same);
-        let largest = stored.iter().fold(0.0, |most: f64, &logit| most.max(f64::from(logit.abs())));
-        self.largest_logit = self.largest_logit.max(largest);
-        self.logits += stored.len();
-        self.turned += usize::from(cli::largest(stored) != cli::largest(found));
-        let mut beyond = false;
-        for (class, (&stored, &found)) in stored.iter().zip(found).enumerate() {
-            let allowed = self.tolerance * largest + unit(stored, dtype);
-            let apart = (f64::from(stored) - f64::from(found)).abs();
-            self.sum += apart;
-            self.largest_difference = self.largest_difference.max(apart);
-            if apart.is_nan() || apart > allowed {
-                beyond = true;
-                let difference = Difference { row, class, stored, found, allowed };
-                if self.worst.is_none_or(|worst| difference.excess() > worst.excess()) {
-                    self.worst = Some(difference);
+    /// Compares all of a row, its logits first.
+    fn compare(&mut self, row: RowId, parts: &[Part]) {
+        let (mut equal, mut beyond) = (true, false);
+        for part in parts {
+            let Part { module, dtype, stored, found } = *part;
+            let round = |value: f32| match dtype {
+                Dtype::F16 => f16::from_f32(value).to_f32(),
+                Dtype::F32 => value,
+            };
+            let same = |(stored, found): (&f32, &f32)| stored.to_bits() == round(*found).to_bits();
+            equal &= stored.iter().zip(found).all(same);
+            let largest = stored.iter().fold(0.0, |most: f64, &value| most.max(f64::from(value.abs())));
+            if module.is_none() {
+                self.turned += usize::from(cli::largest(stored) != cli::largest(found));
+            }
+            let apart = if module.is_some() { &mut self.maps } else { &mut self.logits };
+            apart.largest_value = apart.largest_value.max(largest);
+            apart.values += stored.len();
+            for (place, (&stored, &found)) in stored.iter().zip(found).enumerate() {
+                let allowed = self.tolerance * largest + unit(stored, dtype);
+                let difference = (f64::from(stored) - f64::from(found)).abs();
+                apart.sum += difference;
+                apart.largest_difference = apart.largest_difference.max(difference);
+                if difference.is_nan() || difference > allowed {
+                    beyond = true;
+                    let module = module.map(str::to_owned);
+                    let difference = Difference { row, module, place, stored, found, allowed };
+                    if self.worst.as_ref().is_none_or(|worst| difference.excess() > worst.excess()) {
+                        self.worst = Some(difference);
+                    }
                 }
             }
         }
@@ -203,10 +266,14 @@ impl Difference {
 
 impl std::fmt::Display for Difference {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { row: (image, view), class, stored, found, allowed } = self;
+        let Self { row: (image, view), module, place, stored, found, allowed } = self;
+        let what = match module {
+            None => format!("logit {place}"),
+            Some(module) => format!("value {place} of the map at {module}"),
+        };
         write!(
             f,
-            "image {image}, view {view}: logit {class} is {stored} there, {found} now, wanted at most {allowed:.2e} apart"
+            "image {image}, view {view}: {what} is {stored} there, {found} now, wanted at most {allowed:.2e} apart"
         )
     }
 }
@@ -259,6 +326,10 @@ fn drawn_indices(seed: &[u8; 32], rows: u64, count: u64) -> BTreeSet<u64> {
 mod tests {
     use super::*;
 
+    fn logits<'a>(stored: &'a [f32], found: &'a [f32], dtype: Dtype) -> [Part<'a>; 1] {
+        [Part { module: None, dtype, stored, found }]
+    }
+
     #[test]
     fn a_unit_is_the_gap_of_the_stored_type() {
         // binary16 has 11 significant bits, binary32 24.
@@ -275,17 +346,17 @@ mod tests {
     fn rows_are_equal_close_or_beyond() {
         let mut result = Recomputed { tolerance: TOLERANCE, ..Recomputed::default() };
         // f16 is 2^-8 apart at 5 and 2^-7 at 8: both round to the stored values.
-        result.compare((0, 0), &[8.0, 5.0], &[8.003, 5.001], Dtype::F16);
+        result.compare((0, 0), &logits(&[8.0, 5.0], &[8.003, 5.001], Dtype::F16));
         assert_eq!((result.equal, result.close, result.beyond), (1, 0, 0));
         // Allowed: 0.008 + 2^-8 = 0.0119.
-        result.compare((1, 0), &[8.0, 5.0], &[8.0, 5.0118], Dtype::F16);
+        result.compare((1, 0), &logits(&[8.0, 5.0], &[8.0, 5.0118], Dtype::F16));
         assert_eq!((result.equal, result.close, result.beyond), (1, 1, 0));
-        result.compare((2, 5), &[8.0, 5.0], &[8.0, 5.0122], Dtype::F16);
+        result.compare((2, 5), &logits(&[8.0, 5.0], &[8.0, 5.0122], Dtype::F16));
         assert_eq!((result.equal, result.close, result.beyond), (1, 1, 1));
-        result.compare((3, 0), &[8.0, 5.0], &[f32::NAN, 5.0], Dtype::F32);
+        result.compare((3, 0), &logits(&[8.0, 5.0], &[f32::NAN, 5.0], Dtype::F32));
         assert_eq!((result.equal, result.close, result.beyond), (1, 1, 2));
         let worst = result.worst.unwrap();
-        assert_eq!((worst.row, worst.class), ((3, 0), 0), "what is no number is worse than any");
+        assert_eq!((worst.row, worst.place), ((3, 0), 0), "what is no number is worse than any");
     }
 
     #[test]
@@ -301,13 +372,28 @@ mod tests {
     #[test]
     fn what_a_precision_costs_is_counted_over_all_logits() {
         let mut result = Recomputed { tolerance: 1.0, ..Recomputed::default() };
-        result.compare((0, 0), &[4.0, -8.0], &[4.5, -8.0], Dtype::F32);
-        result.compare((1, 0), &[1.0, 2.0], &[2.5, 2.0], Dtype::F32);
+        result.compare((0, 0), &logits(&[4.0, -8.0], &[4.5, -8.0], Dtype::F32));
+        result.compare((1, 0), &logits(&[1.0, 2.0], &[2.5, 2.0], Dtype::F32));
         assert_eq!(
-            (result.largest_difference, result.mean_difference(), result.largest_logit),
+            (result.logits.largest_difference, result.logits.mean_difference(), result.logits.largest_value),
             (1.5, 0.5, 8.0)
         );
         assert_eq!(result.turned, 1);
+    }
+
+    #[test]
+    fn a_map_is_measured_by_its_own_size_and_makes_its_row_differ() {
+        let mut result = Recomputed { tolerance: TOLERANCE, ..Recomputed::default() };
+        let map = |stored, found| Part { module: Some("layer3"), dtype: Dtype::F32, stored, found };
+        let [same] = logits(&[8.0, 5.0], &[8.0, 5.0], Dtype::F16);
+        result.compare((0, 0), &[same, map(&[100.0, 0.5], &[100.0, 0.55])]);
+        assert_eq!((result.equal, result.close, result.beyond), (0, 1, 0));
+        assert_eq!(result.logits.largest_value.to_bits(), 8f64.to_bits());
+        // 0.05 is a part of 1e-3 of 100, and not of 0.5.
+        result.compare((4, 2), &[same, map(&[100.0, 0.5], &[100.0, 0.5]), map(&[0.5, 0.5], &[0.5, 0.55])]);
+        assert_eq!((result.equal, result.close, result.beyond), (0, 1, 1));
+        let text = result.worst.unwrap().to_string();
+        assert!(text.starts_with("image 4, view 2: value 1 of the map at layer3 is 0.5 there"), "{text}");
     }
 
     #[test]

@@ -2,17 +2,18 @@
 
 use std::path::Path;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use cli::Machine;
 use data::Dataset;
 use engine::params::Precision;
-use engine::{Engine, EngineError, Work};
+use engine::{Engine, EngineError, Network, Work};
 use half::f16;
-use labels::{Augment, Dtype};
+use labels::{Augment, Dtype, Features};
 use method::attack::Victim;
 use method::model::{self, Foreign, Loaded, Task};
 use weights::WeightsFile;
 
+use crate::taps::Tapped;
 use crate::{Error, Result};
 
 /// A row of a label set: image and view id.
@@ -96,13 +97,35 @@ impl Teacher {
         record
     }
 
+    /// The network.
+    pub fn network(&self) -> &Network {
+        &self.loaded.network
+    }
+
     /// Logits of these rows, (N, K) row after row.
     pub fn logits(&self, dataset: &Dataset, augment: Augment, rows: &[RowId]) -> Result<Vec<f32>> {
+        self.answers(dataset, augment, rows, None)
+    }
+
+    /// Logits of these rows, each followed by its feature maps where some are `tapped`: (N, K + F) row after row.
+    pub fn answers(
+        &self,
+        dataset: &Dataset,
+        augment: Augment,
+        rows: &[RowId],
+        tapped: Option<&Tapped>,
+    ) -> Result<Vec<f32>> {
         let (pixels, size) = dataset.views::<f32>(augment, rows);
         let answer = || -> std::result::Result<_, EngineError> {
             let images = Tensor::from_vec(pixels, size, &Device::Cpu)?.into();
-            let logits = self.engine.logits(&self.loaded.network, &self.loaded.params, &images)?;
-            Ok(logits.flatten_all()?.to_vec1()?)
+            let Some(tapped) = tapped else {
+                return Ok(self.victim().logits(&images)?.flatten_all()?.to_vec1()?);
+            };
+            let (logits, maps) = self.victim().maps(&images, &tapped.nodes)?;
+            let flat = |map: &Tensor| map.to_dtype(DType::F32)?.flatten_from(1);
+            let parts = maps.iter().map(flat).collect::<candle_core::Result<Vec<_>>>()?;
+            let parts: Vec<_> = [logits].into_iter().chain(parts).collect();
+            Ok(Tensor::cat(&parts, 1)?.flatten_all()?.to_vec1()?)
         };
         answer().map_err(stopped)
     }
@@ -124,27 +147,44 @@ fn stopped(error: EngineError) -> Error {
     }
 }
 
-/// Refuses logits that a label set of this type cannot hold, naming the row.
+/// How answers are to be stored.
+#[derive(Debug, Clone, Copy)]
+pub struct Storing<'a> {
+    /// K, the logits of a row.
+    pub classes: usize,
+    /// Their type.
+    pub dtype: Dtype,
+    /// The feature maps behind them.
+    pub features: Option<&'a Features>,
+}
+
+/// Refuses answers (N, K + F) that a label set of these types cannot hold, naming the row.
 ///
 /// The writer checks too, but only when a shard is complete: a teacher that overflows should not be run for hours.
-pub fn check_storable(logits: &[f32], classes: usize, rows: &[RowId], dtype: Dtype) -> Result<()> {
-    let storable = |value: f32| match dtype {
+pub fn check_storable(answers: &[f32], rows: &[RowId], storing: Storing) -> Result<()> {
+    let Storing { classes, dtype, features } = storing;
+    let width = classes + features.map_or(0, Features::values);
+    let of_maps = features.map_or(dtype, |features| features.dtype);
+    let storable = |value: f32, dtype| match dtype {
         Dtype::F16 => f16::from_f32(value).is_finite(),
         Dtype::F32 => value.is_finite(),
     };
-    let Some(place) = logits.iter().position(|&value| !storable(value)) else { return Ok(()) };
-    let ((image, view), class, value) = (rows[place / classes], place % classes, logits[place]);
-    let image = image as u64;
-    Err(if value.is_finite() {
-        labels::Error::TooLargeForF16 { image, view, class, value }.into()
-    } else {
-        labels::Error::TeacherNotFinite { image, view, class, value }.into()
-    })
+    for (&(image, view), row) in rows.iter().zip(answers.chunks_exact(width)) {
+        let (logits, maps) = row.split_at(classes);
+        let wrong = |values: &[f32], dtype| values.iter().position(|&value| !storable(value, dtype));
+        let place = wrong(logits, dtype).or_else(|| wrong(maps, of_maps).map(|place| classes + place));
+        if let Some(place) = place {
+            let (image, value) = (image as u64, row[place]);
+            return Err(labels::Error::of_answer(features, classes, place, image, view, value).into());
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use cli::{Exit, Exits};
+    use labels::FeatureMap;
 
     use super::*;
 
@@ -152,15 +192,37 @@ mod tests {
     fn logits_that_cannot_be_stored_name_their_row() {
         let rows = [(3, 0), (3, 7), (9, 1)];
         let mut logits = [0.5; 6];
-        assert!(check_storable(&logits, 2, &rows, Dtype::F16).is_ok());
+        let storing = |dtype| Storing { classes: 2, dtype, features: None };
+        assert!(check_storable(&logits, &rows, storing(Dtype::F16)).is_ok());
         logits[3] = 65520.0;
-        assert!(check_storable(&logits, 2, &rows, Dtype::F32).is_ok());
-        let error = check_storable(&logits, 2, &rows, Dtype::F16).unwrap_err();
+        assert!(check_storable(&logits, &rows, storing(Dtype::F32)).is_ok());
+        let error = check_storable(&logits, &rows, storing(Dtype::F16)).unwrap_err();
         assert!(error.to_string().contains("image 3, view 7: class 1 is 65520"), "{error}");
         assert_eq!(error.exit(), Exit::Refused);
         logits[4] = f32::NAN;
-        let error = check_storable(&logits, 2, &rows, Dtype::F32).unwrap_err();
+        let error = check_storable(&logits, &rows, storing(Dtype::F32)).unwrap_err();
         assert!(error.to_string().contains("image 9, view 1: class 0 is NaN"), "{error}");
+        assert_eq!(error.exit(), Exit::Failed);
+    }
+
+    #[test]
+    fn maps_that_cannot_be_stored_name_their_module() {
+        let map = |module: &str| FeatureMap { module: module.into(), shape: [1, 1, 2] };
+        let features = Features { dtype: Dtype::F16, maps: vec![map("a"), map("b")] };
+        let storing = Storing { classes: 2, dtype: Dtype::F32, features: Some(&features) };
+        let mut answers = [0.5; 12];
+        answers[1] = 1e6;
+        assert!(
+            check_storable(&answers, &[(3, 0), (3, 7)], storing).is_ok(),
+            "a logit may be what no map may"
+        );
+        answers[6 + 4] = 1e6;
+        let error = check_storable(&answers, &[(3, 0), (3, 7)], storing).unwrap_err();
+        assert!(error.to_string().contains("module `b` of image 3, view 7: value 0 is 1000000"), "{error}");
+        assert_eq!(error.exit(), Exit::Refused);
+        answers[6 + 3] = f32::INFINITY;
+        let error = check_storable(&answers, &[(3, 0), (3, 7)], storing).unwrap_err();
+        assert!(error.to_string().contains("module `a` of image 3, view 7: value 1 is inf"), "{error}");
         assert_eq!(error.exit(), Exit::Failed);
     }
 }

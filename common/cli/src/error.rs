@@ -76,9 +76,10 @@ impl Exits for Error {
         match self {
             Self::Signals(_) => Exit::Disk,
             // The command was right; what a network answered is not.
-            Self::Eval(EvalError::NonFinite) | Self::Labels(labels::Error::TeacherNotFinite { .. }) => {
-                Exit::Failed
-            }
+            Self::Eval(EvalError::NonFinite)
+            | Self::Labels(
+                labels::Error::TeacherNotFinite { .. } | labels::Error::TeacherMapNotFinite { .. },
+            ) => Exit::Failed,
             Self::Engine(error) | Self::Eval(EvalError::Engine(error)) => Exit::of_engine(error),
             Self::Eval(EvalError::Interrupted) => Exit::Interrupted,
             Self::Eval(EvalError::Keep(source)) => Exit::of_io(source),

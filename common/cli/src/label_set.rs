@@ -37,6 +37,9 @@ pub fn label_set_facts(manifest: &Manifest) -> Vec<(&'static str, String)> {
         ("dataset hash", dataset.hash.to_string()),
         ("content hash", manifest.content_hash.to_string()),
     ]);
+    if let Some(features) = &manifest.features {
+        facts.push(("feature maps", format!("{features}; {}", features.dtype)));
+    }
     if let Some(key) = &teacher.weights_key {
         facts.push(("part of the file", key.clone()));
     }

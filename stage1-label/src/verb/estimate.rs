@@ -11,7 +11,7 @@ use std::num::NonZeroUsize;
 use clap::Args;
 use cli::{Machine, MachineArgs};
 use engine::{Footprint, Network, Storage, Work, cost};
-use labels::{Dtype, Views, default_shard_images};
+use labels::{Dtype, Features, Form, Views, default_shard_images};
 use method::model::{self, Task};
 use method::objective::{self, Epoch, Passes};
 use method::schedule::Schedule;
@@ -20,6 +20,7 @@ use serde::Serialize;
 
 use super::inspect::bytes;
 use crate::args::{DataArgs, ViewArgs, task};
+use crate::taps::{MOST_UNASKED, TapArgs, weight};
 use crate::{Error, Result};
 
 /// Flags of `label estimate`.
@@ -40,6 +41,9 @@ pub struct EstimateArgs {
     /// Which views of them.
     #[command(flatten)]
     pub views: ViewArgs,
+    /// Which feature maps are kept beside the logits.
+    #[command(flatten)]
+    pub taps: TapArgs,
     /// Epochs of a student's training
     #[arg(long, value_name = "E", value_parser = cli::one_to::<1_000_000_000>)]
     pub epochs: NonZeroUsize,
@@ -130,8 +134,11 @@ pub struct Estimate {
     pub break_even_epochs: u64,
     /// Whether the label set holds every view that a run of so many epochs asks for.
     pub serves_all_epochs: bool,
-    /// Bytes by stored type and form.
+    /// Bytes by stored type and form, feature maps included.
     pub bytes: Sizes,
+    /// The feature maps that are kept beside the logits, where some are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub features: Option<Weight>,
     /// Multiply-accumulates of a teacher forward.
     pub teacher_macs: u64,
     /// Multiply-accumulates of a student forward.
@@ -170,8 +177,9 @@ pub struct Step {
     pub needs: String,
 }
 
-/// The step of the run's last epoch, by which all that begins in a run has begun.
-fn step(args: &EstimateArgs) -> Result<Step> {
+/// The step of the run's last epoch, by which all that begins in a run has begun; and whether it reads feature maps that the
+/// label set would hold.
+fn step(args: &EstimateArgs) -> Result<(Step, bool)> {
     let usage = |what: String| {
         let (what, hint) = what.split_once("\nhint: ").unwrap_or((&what, "see `distill train --help`"));
         Error::Usage { what: what.into(), hint: hint.into() }
@@ -181,23 +189,43 @@ fn step(args: &EstimateArgs) -> Result<Step> {
     let made = objective::compose(row, &given, false).map_err(|error| usage(error.to_string()))?;
     let epochs = args.epochs.get();
     let last = Epoch { number: epochs - 1, of: epochs, schedule: Schedule::default() };
-    let passes = Passes::of(&*made, last, args.steps.get());
+    let mut passes = Passes::of(&*made, last, args.steps.get());
+    if args.taps.taps.is_some() {
+        passes = passes.with_held_maps();
+    }
     let Passes { teacher, second, .. } = passes;
-    Ok(Step {
+    let step = Step {
         attack_steps: passes.attack,
-        cached_forwards: teacher.cached + second.cached,
+        cached_forwards: teacher.answered() + second.answered(),
         live_forwards: teacher.live + second.live,
         live_gradients: teacher.climbed + second.climbed,
         student_forwards: passes.student(),
         needs: passes.to_string(),
-    })
+    };
+    Ok((step, teacher.held > 0))
 }
 
-/// Bytes of the label set for each stored type.
+/// What feature maps weigh.
+#[derive(Debug, Serialize)]
+pub struct Weight {
+    /// Which they are, and their stored type.
+    #[serde(flatten)]
+    pub maps: Features,
+    /// Bytes of a row.
+    pub bytes_per_row: u64,
+    /// Bytes of all rows in one form.
+    pub bytes: u64,
+    /// Whether `label run` writes them only with --yes: in one form, and in both.
+    pub wants_yes: [bool; 2],
+    /// Whether the objective reads any.
+    pub are_read: bool,
+}
+
+/// Bytes of the label set for each stored type of the logits.
 #[derive(Debug, Serialize)]
 pub struct Sizes {
-    /// Stored as f16.
-    pub f16: FormSizes,
+    /// Stored as f16; none where feature maps are stored in f32, which f16 logits do not have beside them.
+    pub f16: Option<FormSizes>,
     /// Stored as f32.
     pub f32: FormSizes,
 }
@@ -207,7 +235,8 @@ pub struct Sizes {
 pub struct FormSizes {
     /// The mapped shards, exactly.
     pub safetensors: u64,
-    /// The Parquet shards, to a few percent: they are compressed.
+    /// The Parquet shards, to a few percent: they are compressed. How far feature maps shrink is not foreseen: they are
+    /// counted whole.
     pub parquet: u64,
     /// Both forms.
     pub both: u64,
@@ -228,7 +257,8 @@ pub fn run(args: &EstimateArgs, machine: &Machine) -> Result<Estimate> {
     let plan = args.views.plan(&args.data.data);
     let rows = count_rows(plan, images as u64);
     let (images, epochs) = (images as u64, args.epochs.get() as u64);
-    let step = step(args)?;
+    let (step, are_read) = step(args)?;
+    let features = args.taps.find(&teacher)?.map(|tapped| tapped.features);
     let online_forwards = images * epochs * step.cached_forwards as u64;
     let cached = step.cached_forwards as f64 * teacher_macs as f64;
     let live = (step.live_forwards + 2 * step.live_gradients) as f64 * teacher_macs as f64;
@@ -244,7 +274,9 @@ pub fn run(args: &EstimateArgs, machine: &Machine) -> Result<Estimate> {
         // A run draws among the views that `random` holds.
         Views::All | Views::Random { .. } => true,
     };
-    let sizes = |dtype| sizes(images, rows, task.classes, dtype);
+    let sizes = |dtype| sizes(images, rows, task.classes, dtype, features.as_ref());
+    let fits_halves = features.as_ref().is_none_or(|features| features.dtype == Dtype::F16);
+    let bytes = Sizes { f16: fits_halves.then(|| sizes(Dtype::F16)), f32: sizes(Dtype::F32) };
     Ok(Estimate {
         images,
         augment: plan.augment.to_string(),
@@ -255,7 +287,8 @@ pub fn run(args: &EstimateArgs, machine: &Machine) -> Result<Estimate> {
         share_of_online: 100.0 * of_online,
         break_even_epochs: rows.div_ceil(images * step.cached_forwards.max(1) as u64),
         serves_all_epochs: serves,
-        bytes: Sizes { f16: sizes(Dtype::F16), f32: sizes(Dtype::F32) },
+        bytes,
+        features: features.map(|features| Weight::of(features, rows, are_read)),
         teacher_macs,
         student_macs,
         objective,
@@ -266,6 +299,14 @@ pub fn run(args: &EstimateArgs, machine: &Machine) -> Result<Estimate> {
         saved_in_later_runs: 100.0 * share,
         gpu,
     })
+}
+
+impl Weight {
+    fn of(maps: Features, rows: u64, are_read: bool) -> Self {
+        let [bytes, both] = [Form::Safetensors, Form::Both].map(|form| weight(&maps, rows, form));
+        let wants_yes = [bytes, both].map(|bytes| bytes > MOST_UNASKED);
+        Self { bytes_per_row: maps.row_bytes() as u64, bytes, wants_yes, are_read, maps }
+    }
 }
 
 /// The memory of a network at work, in the usual precision where none was chosen.
@@ -312,15 +353,16 @@ fn images_and_task(args: &EstimateArgs) -> Result<(usize, Task)> {
     Ok((images.get(), Task { input, classes: row.class_names.len() }))
 }
 
-fn sizes(images: u64, rows: u64, classes: usize, dtype: Dtype) -> FormSizes {
+fn sizes(images: u64, rows: u64, classes: usize, dtype: Dtype, features: Option<&Features>) -> FormSizes {
     const HEADER: u64 = 4096;
     let rows_per_image = rows.div_ceil(images.max(1)).max(1) as usize;
-    let shards = images.div_ceil(default_shard_images(rows_per_image, classes * dtype.size()) as u64);
-    let logits = rows * (classes * dtype.size()) as u64;
+    let row = classes * dtype.size() + features.map_or(0, Features::row_bytes);
+    let shards = images.div_ceil(default_shard_images(rows_per_image, row) as u64);
+    let floats = rows.saturating_mul(row as u64);
     // Header, view, and per image an offset, a label and a hash.
-    let safetensors = shards * (HEADER + 8) + logits + 2 * rows + (8 + 4 + 16) * images;
-    // Hardly anything but logits and hashes is left after compression.
-    let parquet = shards * HEADER + logits + (16 + 4) * images + rows / 2;
+    let safetensors = shards * (HEADER + 8) + floats + 2 * rows + (8 + 4 + 16) * images;
+    // Hardly anything but floats and hashes is left after compression.
+    let parquet = shards * HEADER + floats + (16 + 4) * images + rows / 2;
     FormSizes { safetensors, parquet, both: safetensors + parquet }
 }
 
@@ -342,7 +384,23 @@ impl fmt::Display for Estimate {
                 format!("{} epochs of training, over all runs and students", self.break_even_epochs),
             )?;
         }
-        for (name, size) in [("f16", self.bytes.f16), ("f32", self.bytes.f32)] {
+        if let Some(Weight { maps, bytes_per_row, bytes: all, wants_yes, .. }) = &self.features {
+            for (number, map) in maps.to_string().split(", ").enumerate() {
+                line(if number == 0 { "feature maps" } else { "" }, map.into())?;
+            }
+            let each = bytes(*bytes_per_row);
+            line(
+                &format!("their size in {}", maps.dtype),
+                format!("{}: {each} a row, in each form", bytes(*all)),
+            )?;
+            match wants_yes {
+                [true, _] => line("", "`label run` wants --yes for so many".into())?,
+                [_, true] => line("", "`label run` wants --yes, or --format safetensors".into())?,
+                [false, false] => {}
+            }
+        }
+        let sizes = [("f16", self.bytes.f16), ("f32", Some(self.bytes.f32))];
+        for (name, size) in sizes.into_iter().filter_map(|(name, size)| Some((name, size?))) {
             let both = bytes(size.both);
             let parts = format!("{} safetensors, {} parquet", bytes(size.safetensors), bytes(size.parquet));
             line(&format!("size in {name}"), format!("{both}: {parts}"))?;
@@ -376,6 +434,9 @@ impl fmt::Display for Estimate {
             };
             line("memory on the GPU to label", need(label))?;
             line("memory on the GPU to train", need(train))?;
+        }
+        if self.features.as_ref().is_some_and(|features| !features.are_read) {
+            line("but", format!("{} reads no feature maps", self.objective))?;
         }
         if !self.serves_all_epochs {
             line("but", format!("{} does not serve a run of {} epochs", self.views, self.epochs))?;

@@ -14,7 +14,7 @@ use crate::args::{OutArgs, row_table};
 use crate::npy::NpyLogits;
 use crate::rows_file::{Header, RowsFile};
 use crate::squashed::{Finding, Squashed};
-use crate::teacher::{FOREIGN, RowId, check_storable};
+use crate::teacher::{FOREIGN, RowId, Storing, check_storable};
 use crate::write::{Order, Written, label_set};
 use crate::{Error, Result};
 
@@ -80,7 +80,8 @@ pub fn run(args: &ImportArgs, stop: &Stop, progress: &mut Progress) -> Result<Wr
     let header = Header::new(&dataset, plan, table.len());
     file.check(&header, &table)?;
 
-    let (classes, dtype) = (dataset.classes(), args.out.dtype);
+    let classes = dataset.classes();
+    let storing = Storing { classes, dtype: args.out.dtype, features: None };
     let mut logits = NpyLogits::open(&args.logits, table.len(), classes)?;
     if let Some((key, wanted, found)) = header.difference(&logits.said().plan) {
         let hint = "these are answers to another plan; pass its rows, or let the teacher answer these";
@@ -93,7 +94,7 @@ pub fn run(args: &ImportArgs, stop: &Stop, progress: &mut Progress) -> Result<Wr
     let mut squashed = Squashed::of(logits.precision());
     for rows in rows.chunks(CHUNK) {
         let answers = logits.read(rows.len())?;
-        check_storable(&answers, classes, rows, dtype).map_err(|error| match error {
+        check_storable(&answers, rows, storing).map_err(|error| match error {
             // What a file holds is input, not the outcome of a run.
             Error::Common(cli::Error::Labels(error @ labels::Error::TeacherNotFinite { .. })) => {
                 Error::Usage {

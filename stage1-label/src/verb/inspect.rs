@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use cli::MachineArgs;
-use labels::{Check, LabelSet, Manifest, Robust};
+use labels::{Check, Features, LabelSet, Manifest, Robust};
 use serde::Serialize;
 
 use crate::Result;
@@ -17,7 +17,7 @@ mod text;
 
 use comparison::{StudentArgs, picture};
 use statistics::{Answer, Statistics};
-pub(super) use text::bytes;
+pub(crate) use text::bytes;
 
 /// Flags of `label inspect`.
 #[derive(Debug, Clone, Args)]
@@ -131,6 +131,9 @@ pub struct Card {
     pub rows: u64,
     /// Stored type of the logits.
     pub dtype: String,
+    /// The feature maps beside them, where there are some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub features: Option<Features>,
     /// Which files hold the rows.
     pub format: String,
     /// Shards of each form.
@@ -226,6 +229,7 @@ impl Card {
             views: manifest.views.to_string(),
             rows: manifest.rows,
             dtype: manifest.dtype.to_string(),
+            features: manifest.features.clone(),
             format: manifest.form.to_string(),
             shards: manifest.shards(),
             bytes: manifest.files.iter().map(|file| file.bytes).sum(),

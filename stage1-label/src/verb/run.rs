@@ -8,7 +8,9 @@ use cli::{Machine, MachineArgs, Progress, Stop, detail, note, warn, with_commas}
 use crate::Result;
 use crate::args::{DataArgs, OutArgs, TeacherArgs, ViewArgs, row_table, task};
 use crate::robust::RobustArgs;
-use crate::teacher::{RowId, Teacher, check_storable};
+use crate::taps::{TapArgs, refuse_heavy, weight};
+use crate::teacher::{RowId, Storing, Teacher, check_storable};
+use crate::verb::inspect::bytes;
 use crate::write::{Order, Written, label_set};
 
 /// Flags of `label run`.
@@ -26,6 +28,12 @@ pub struct RunArgs {
     /// What is written.
     #[command(flatten)]
     pub out: OutArgs,
+    /// Which feature maps are kept.
+    #[command(flatten)]
+    pub taps: TapArgs,
+    /// Write more than 16 GiB of feature maps
+    #[arg(long, requires = "taps")]
+    pub yes: bool,
     /// How the teacher does under attack.
     #[command(flatten)]
     pub robust: RobustArgs,
@@ -43,27 +51,34 @@ impl RunArgs {
     }
 }
 
-/// Bytes of pixels that are cut out together, whatever the batch.
-const MOST_PIXELS: usize = 256 << 20;
+/// Bytes of pixels that are cut out together, and of feature maps that are brought together, whatever the batch.
+const MOST_TOGETHER: usize = 256 << 20;
 
 /// Runs the teacher over the rows that are not on the disk yet and publishes the label set.
 ///
 /// The folder's bytes depend on the flags but --batch, on the files they name and on the engine, not on threads, time or
 /// interruptions. Stopped between two batches, it leaves what was answered.
 pub fn run(args: &RunArgs, machine: Machine, stop: &Stop, progress: &mut Progress) -> Result<Written> {
+    args.taps.refuse_wider(args.out.dtype)?;
     let reading = Progress::busy("reading data and teacher");
     let data = args.data.spec()?;
     let dataset = args.data.load()?;
     let TeacherArgs { teacher, network } = &args.teacher;
     let teacher = Teacher::load(teacher, &network.foreign()?, task(&dataset), machine)?;
+    let tapped = args.taps.find(teacher.network())?;
+    let features = tapped.as_ref().map(|tapped| &tapped.features);
     let judgement = args.robust.prepare(&data)?;
     drop(reading);
     let plan = args.views.plan(&data);
     let batch = teacher.batch(args.batch.map(NonZeroUsize::get), (64 * machine.threads).max(128))?;
     let pixels = 4 * task(&dataset).input.into_iter().product::<usize>();
-    let batch = batch.min(MOST_PIXELS / pixels.max(1)).max(1);
-    let (classes, dtype) = (dataset.classes(), args.out.dtype);
+    let maps = features.map_or(0, |features| 4 * features.values());
+    let batch = batch.min(MOST_TOGETHER / pixels.max(maps).max(1)).max(1);
+    let storing = Storing { classes: dataset.classes(), dtype: args.out.dtype, features };
     let rows = row_table(plan, dataset.len())?;
+    if let Some(features) = features {
+        refuse_heavy(features, rows.len() as u64, args.out.format, args.yes)?;
+    }
     let record = teacher.record(&args.out.origin);
     let digest = record.weights_blake3.as_ref().map(ToString::to_string);
     let count = rows.len() as u64;
@@ -81,6 +96,10 @@ pub fn run(args: &RunArgs, machine: Machine, stop: &Stop, progress: &mut Progres
             plan.augment,
             teacher.whereabouts(machine.threads)
         ));
+        if let Some(features) = features {
+            let weight = bytes(weight(features, count, args.out.format));
+            note(format_args!("with feature maps of {features} in {}, {weight}", features.dtype));
+        }
         detail(format_args!("{data}: identity {}", dataset.record().hash()));
         if let Some(digest) = &digest {
             detail(format_args!("{}: BLAKE3 {digest}", args.teacher.teacher.display()));
@@ -89,12 +108,13 @@ pub fn run(args: &RunArgs, machine: Machine, stop: &Stop, progress: &mut Progres
     let mut is_new = true;
     let judge = judgement.as_ref().map(|judgement| || judgement.of(teacher.victim(), stop));
     let robust = judge.as_ref().map(|judge| judge as &dyn Fn() -> _);
-    let spec = args.out.spec(rows, &dataset, plan, record);
+    let mut spec = args.out.spec(rows, &dataset, plan, record);
+    spec.features = features.cloned();
     label_set(Order { out: &args.out.out, spec, batch, stop, robust }, progress, |_, rows| {
         if std::mem::take(&mut is_new) {
             announce();
             let (labels, name) = (dataset.labels(), &dataset.record().name);
-            let doubt = cli::first_look(labels, classes, name, batch, |places| {
+            let doubt = cli::first_look(labels, storing.classes, name, batch, |places| {
                 let rows: Vec<RowId> = places.iter().map(|&image| (image, plan.rows(image)[0])).collect();
                 let answer = || teacher.logits(&dataset, plan.augment, &rows);
                 (!stop.requested()).then(answer).transpose()
@@ -103,8 +123,8 @@ pub fn run(args: &RunArgs, machine: Machine, stop: &Stop, progress: &mut Progres
                 warn(doubt);
             }
         }
-        let answers = teacher.logits(&dataset, plan.augment, rows)?;
-        check_storable(&answers, classes, rows, dtype)?;
+        let answers = teacher.answers(&dataset, plan.augment, rows, tapped.as_ref())?;
+        check_storable(&answers, rows, storing)?;
         Ok(answers)
     })
 }

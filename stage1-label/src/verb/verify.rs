@@ -9,7 +9,7 @@ use cli::{Machine, MachineArgs, NetworkArgs, print, say};
 use data::DatasetSpec;
 use labels::{Check, Kind, LabelSet, Report};
 
-use crate::recompute::{Recomputed, Request, recompute};
+use crate::recompute::{Apart, Recomputed, Request, recompute};
 use crate::teacher::started;
 use crate::{Error, Result};
 
@@ -106,7 +106,7 @@ fn check(args: &VerifyArgs, machine: Machine, findings: &mut Findings) -> Result
     let said = args.network.foreign()?;
     let result = recompute(&set, &Request { rows: rows.get(), weights, said: &said, data }, engine)?;
     describe_recomputed(&report, &result, &mut findings.checked);
-    match result.worst {
+    match &result.worst {
         None => Ok(()),
         Some(worst) => Err(Error::Recomputed {
             dir: args.dir.clone(),
@@ -155,11 +155,14 @@ fn describe_recomputed(report: &Report, result: &Recomputed, out: &mut String) {
             result.rows()
         ),
     );
-    let (largest, mean) = (result.largest_difference, result.mean_difference());
-    line(
-        "difference",
-        format!("largest {largest:.2e}, mean {mean:.2e}, of logits up to {:.2}", result.largest_logit),
-    );
+    let apart = |of: &Apart, what: &str| {
+        let (largest, mean) = (of.largest_difference, of.mean_difference());
+        format!("largest {largest:.2e}, mean {mean:.2e}, of {what} up to {:.2}", of.largest_value)
+    };
+    line("difference", apart(&result.logits, "logits"));
+    if report.manifest.features.is_some() {
+        line("", apart(&result.maps, "feature maps"));
+    }
     line("", format!("another class comes first in {} of {} rows", result.turned, result.rows()));
     let by = |engine: &str, precision: &str, device: &str| match device {
         "cpu" => format!("{engine} in {precision}"),

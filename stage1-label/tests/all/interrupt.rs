@@ -11,7 +11,7 @@ use crate::fixture::{DIGITS, Place, ended, label, save_teacher, tree};
 const IMAGES: usize = 240;
 
 /// Waits until `there` holds; gives whether the process was still running then.
-fn wait_for(child: &mut Child, there: impl Fn() -> bool) -> bool {
+pub fn wait_for(child: &mut Child, there: impl Fn() -> bool) -> bool {
     let began = Instant::now();
     while began.elapsed() < Duration::from_mins(2) {
         if child.try_wait().unwrap().is_some() {
@@ -94,7 +94,7 @@ fn ctrl_c_and_sigterm_end_with_75_and_the_run_resumes() {
 }
 
 /// Bytes of the answers that are kept of a shard.
-fn kept(out: &Path) -> u64 {
+pub fn kept(out: &Path) -> u64 {
     fs::metadata(out.join(".work/answers-00000")).map_or(0, |meta| meta.len())
 }
 

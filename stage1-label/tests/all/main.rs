@@ -16,4 +16,5 @@ mod network;
 mod pytorch;
 mod real;
 mod run;
+mod taps;
 mod usage;

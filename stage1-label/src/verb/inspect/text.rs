@@ -69,6 +69,10 @@ impl fmt::Display for Card {
             "rows",
             &format!("{} in {} shards, {}, {}", self.rows, self.shards, self.dtype, self.format),
         )?;
+        if let Some(features) = &self.features {
+            let row = bytes(features.row_bytes() as u64);
+            fact(f, "feature maps", &format!("{features}; {}, {row} a row", features.dtype))?;
+        }
         fact(f, "size", &bytes(self.bytes))?;
         let weights = teacher.weights_blake3.map_or("not recorded".to_owned(), |hash| hash.to_string());
         fact(f, "weights", &weights)?;
