@@ -278,7 +278,7 @@ fn step(
     let augment: Augment = "crop4+flip".parse().expect("the augmentation's own name");
     let set = random_labels(&dataset, augment, folder.path())?;
     let supply = Supply {
-        teacher: source::Teacher { labels: Some(Box::new(set)), network: None },
+        teacher: source::Teacher { labels: Some(Box::new(set)), ..source::Teacher::default() },
         second: source::Teacher::default(),
         plan: ViewPlan::all(augment),
         needs: Needs::cached_labels(),

@@ -2,7 +2,7 @@
 
 mod reading;
 mod strong;
-mod taps;
+pub(crate) mod taps;
 mod teacher;
 
 use candle_core::{Device, Tensor};
@@ -21,8 +21,9 @@ use crate::error::RunError;
 use crate::list;
 use crate::step::{Batch, Seen};
 
+use taps::Giver;
 pub use teacher::Teacher;
-use teacher::{Asking, Heard, Named};
+use teacher::{Asking, Heard, Named, Question};
 
 /// The teachers and the views they can answer for.
 pub struct Supply {
@@ -74,9 +75,13 @@ impl Supply {
                 ViewPlan::all(augment)
             }
         };
-        let network = teacher.teacher.network.as_ref().map(|loaded| &loaded.network);
-        let taps = taps::choose(config, &needs, student, network)?;
         let (teacher, second) = (teacher.teacher, second.teacher);
+        let giver = match &teacher.network {
+            _ if !teacher.held.is_empty() => Giver::Labels(&teacher.held),
+            Some(loaded) => Giver::Network(&loaded.network),
+            None => Giver::Nobody,
+        };
+        let taps = taps::choose(config, &needs, student, giver)?;
         Ok(Self { teacher, second, plan, needs, transforms, views, strong, taps, shelf: Shelf::default() })
     }
 
@@ -86,7 +91,10 @@ impl Supply {
         let network = self.teacher.network.as_ref();
         MapShapes {
             student: shapes(student, of_student),
-            teacher: network.map(|loaded| shapes(&loaded.network, teacher)).unwrap_or_default(),
+            teacher: match network {
+                Some(loaded) if self.teacher.held.is_empty() => shapes(&loaded.network, teacher),
+                _ => self.teacher.held_shapes(),
+            },
         }
     }
 
@@ -170,8 +178,8 @@ impl Supply {
             let Needs { teacher, second, .. } = &self.needs;
             let forward = if number == 0 { Forward::Clean } else { Forward::Further(number) };
             let taps = teacher.maps.contains(&forward).then_some(self.taps.teacher.as_slice());
-            let says = |teacher: &Teacher, wanted: bool, taps| {
-                if wanted { teacher.clean(engine, &rows, &images, taps) } else { Ok(Heard::default()) }
+            let says = |teacher: &Teacher, logits: bool, maps| {
+                teacher.clean(engine, &rows, &images, Question { logits, maps })
             };
             let Heard { logits, maps } = says(&self.teacher, teacher.wants_clean(), taps)?;
             let teacher =

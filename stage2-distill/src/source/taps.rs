@@ -1,6 +1,9 @@
-//! Where a run takes feature maps: the modules that its settings name, or the last stages of both networks.
+//! Where a run takes feature maps: the modules that its settings name, or the last stages of both networks. The teacher's
+//! come from a network, or from a label set that holds them.
 
 use engine::{Network, NodeId};
+use labels::Manifest;
+use method::model::{self, Task};
 use method::objective::Needs;
 use method::taps::{self, TapError, Taps};
 
@@ -10,16 +13,53 @@ use crate::error::RunError;
 /// How many stages are compared where nobody names any: as many as the paper's runs on CIFAR do.
 const USUAL: usize = 2;
 
-/// The taps of both networks; none where the objective reads no maps. Refuses names that a network does not have, and
-/// settings that nobody reads.
+/// Who gives the teacher's maps.
+#[derive(Clone, Copy)]
+pub(super) enum Giver<'a> {
+    Nobody,
+    Network(&'a Network),
+    /// A label set: the numbers of the maps there, as [`held`] found them.
+    Labels(&'a [usize]),
+}
+
+/// The maps of a label set that a run compares, by their numbers there and in the run's order. Where the set does not hold
+/// all of them: the modules that were wanted, none of them where nobody named any.
+pub(crate) fn held(config: &Config, manifest: &Manifest) -> Result<Vec<usize>, Vec<String>> {
+    let named = config.teacher_taps.as_ref().or(config.taps.as_ref());
+    let wanted = match named {
+        Some(names) => names.split(',').map(|name| name.trim().to_owned()).collect(),
+        None => usual(manifest),
+    };
+    let find = |name: &String| manifest.features.as_ref()?.find(name);
+    let found: Option<Vec<usize>> = wanted.iter().map(find).collect();
+    found.filter(|found| !found.is_empty()).ok_or(wanted)
+}
+
+/// The last stages of a label set's teacher, the very last one first; none where its architecture is not known here, or has
+/// none.
+fn usual(manifest: &Manifest) -> Vec<String> {
+    let data = &manifest.dataset;
+    let input = [data.channels, data.height, data.width].map(|side| side as usize);
+    let built = model::build(&manifest.teacher.architecture, Task { input, classes: data.classes });
+    let Ok((_, network)) = built else { return Vec::new() };
+    let stages = network.stages();
+    if stages.len() < USUAL { Vec::new() } else { last(&stages).map(str::to_owned).collect() }
+}
+
+fn last<'a>(stages: &'a [&'a str]) -> impl Iterator<Item = &'a str> {
+    stages.iter().rev().take(USUAL).copied()
+}
+
+/// The taps of both networks; none where the objective reads no maps, and none of the teacher where a label set has its
+/// maps. Refuses names that a network does not have, and settings that nobody reads.
 pub(super) fn choose(
     config: &Config,
     needs: &Needs,
     student: &Network,
-    teacher: Option<&Network>,
+    giver: Giver,
 ) -> Result<Taps, RunError> {
     let given = [(&config.taps, "taps"), (&config.teacher_taps, "teacher-taps")];
-    let Some(teacher) = teacher.filter(|_| needs.teacher.wants_maps()) else {
+    if !needs.teacher.wants_maps() || matches!(giver, Giver::Nobody) {
         let unread = given.into_iter().find(|(names, _)| names.is_some());
         return match unread {
             None => Ok(Taps::default()),
@@ -28,20 +68,27 @@ pub(super) fn choose(
                 config.named_objective()
             ))),
         };
-    };
+    }
     let [names, of_teacher] = [&config.taps, &config.teacher_taps].map(Option::as_deref);
     let taps = Taps {
         student: nodes(student, names, "taps")?,
-        teacher: nodes(teacher, of_teacher.or(names), "teacher-taps")?,
+        teacher: match giver {
+            Giver::Network(teacher) => nodes(teacher, of_teacher.or(names), "teacher-taps")?,
+            Giver::Nobody | Giver::Labels(_) => Vec::new(),
+        },
     };
-    if taps.student.len() != taps.teacher.len() {
+    let of_teacher: Vec<usize> = match giver {
+        Giver::Labels(numbers) => numbers.to_vec(),
+        Giver::Nobody | Giver::Network(_) => taps.teacher.iter().map(|node| node.index()).collect(),
+    };
+    if taps.student.len() != of_teacher.len() {
         return Err(RunError::Refused(format!(
             "{} modules of the student and {} of the teacher to compare\nhint: name one of the teacher's for each of the student's: --taps A,B --teacher-taps C,D",
             taps.student.len(),
-            taps.teacher.len()
+            of_teacher.len()
         )));
     }
-    let pair = |place: usize| (taps.student[place], taps.teacher[place]);
+    let pair = |place: usize| (taps.student[place], of_teacher[place]);
     if (0..taps.student.len()).any(|place| (0..place).any(|before| pair(before) == pair(place))) {
         let twice = given.iter().filter_map(|(names, _)| names.as_deref()).collect::<Vec<_>>().join(" and ");
         return Err(RunError::Refused(format!(
@@ -64,7 +111,7 @@ fn nodes(network: &Network, names: Option<&str>, setting: &str) -> Result<Vec<No
             taps::examples(network)
         )));
     }
-    taps::find(network, stages.into_iter().rev().take(USUAL)).map_err(refused)
+    taps::find(network, last(&stages)).map_err(refused)
 }
 
 #[cfg(test)]
@@ -84,7 +131,8 @@ mod tests {
         let config = Config { objective: "kd".into(), taps, teacher_taps, ..Config::default() };
         let needs = Needs::teacher(Asked::for_maps([Forward::Clean]));
         let [student, teacher] = [student, teacher].map(network);
-        let taps = choose(&config, &needs, &student, Some(&teacher)).map_err(|error| error.to_string())?;
+        let taps =
+            choose(&config, &needs, &student, Giver::Network(&teacher)).map_err(|error| error.to_string())?;
         let names = |network: &Network, taps: &[NodeId]| {
             taps.iter().map(|&tap| network.node(tap).name.clone()).collect::<Vec<_>>()
         };
@@ -120,7 +168,7 @@ mod tests {
         // One map of the student may learn from two of the teacher's.
         assert!(chosen([Some("layer3,layer3"), Some("layer3,layer2")], "resnet8", "resnet20").is_ok());
         let config = Config { objective: "rslad".into(), taps: Some("layer3".into()), ..Config::default() };
-        let error = choose(&config, &Needs::cached_labels(), &network("resnet8"), None).unwrap_err();
+        let error = choose(&config, &Needs::cached_labels(), &network("resnet8"), Giver::Nobody).unwrap_err();
         let text = error.to_string();
         assert!(text.contains("rslad compares no feature maps") && text.contains("drop --taps"), "{text}");
     }

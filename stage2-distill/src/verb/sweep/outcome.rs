@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use disk::Existing;
+use labels::Manifest;
 use method::eval::Report;
-use method::objective::{Epoch, Passes};
+use method::objective::{Epoch, Objective, Passes};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 use crate::error::RunError;
 use crate::folder::RunFolder;
+use crate::source::taps;
 use crate::train::Summary;
 use crate::verb::eval::read_report;
 
@@ -69,13 +71,26 @@ impl Trained {
 /// about what a step makes. A forward with its image gradient is one.
 fn asked(config: &Config) -> Result<u64, RunError> {
     let objective = config.objective()?;
+    let holds_maps = holds_maps(config, objective.as_ref())?;
     let schedule = objective.schedule(config.schedule(), config.epochs);
     let each = (0..config.epochs).map(|number| {
         let epoch = Epoch { number, of: config.epochs, schedule };
-        let Passes { teacher, second, .. } = Passes::of(objective.as_ref(), epoch, config.steps);
+        let passes = Passes::of(objective.as_ref(), epoch, config.steps);
+        let Passes { mut teacher, second, .. } = passes;
+        if holds_maps {
+            teacher = teacher.with_held_maps();
+        }
         (teacher.forwards(config.labels.is_some()) + second.forwards(config.second_labels.is_some())) as u64
     });
     Ok(each.sum())
+}
+
+/// Whether the label set of a run has the feature maps that its objective compares.
+fn holds_maps(config: &Config, objective: &dyn Objective) -> Result<bool, RunError> {
+    let Some(folder) = config.labels.as_ref().filter(|_| objective.needs().teacher.wants_maps()) else {
+        return Ok(false);
+    };
+    Ok(taps::held(config, &Manifest::read(Path::new(folder))?).is_ok())
 }
 
 /// How a run's student was judged. Accuracies are in percent, keyed by attack.
