@@ -17,17 +17,32 @@ def programs():
         if all(shutil.which(name, path=place) for name in ("label", "distill")):
             return Path(place)
     raise SystemExit("error: neither this installation nor the PATH has `label` and `distill`\n"
-                     "hint: pip install rslad, or cargo install --path stage1-label --path stage2-distill in a clone")
+                     "hint: install the wheel, or in a clone `cargo install --locked --path stage1-label` and the same of stage2-distill")
+
+
+class Version(argparse.Action):
+    """Says the programs' version and commit: those of everything in the wheel."""
+
+    def __call__(self, parser, *_):
+        said = subprocess.run([programs() / "distill", "--version"], capture_output=True, text=True, check=True).stdout
+        print(said.strip().replace("distill", parser.prog, 1))
+        parser.exit()
+
+
+def command_line():
+    """What `rslad` takes."""
+    parser = argparse.ArgumentParser(prog="rslad", description="Robust soft label distillation. The programs are "
+                                     "`label` and `distill`; this shows them.")
+    parser.add_argument("--version", action=Version, nargs=0, help="say the version and end")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="demo")
+    demo = verbs.add_parser("demo", help="label real digits, distil a small robust student, compare: a minute or two")
+    demo.add_argument("--out", type=Path, default=Path("rslad-demo"), help="folder for everything, made anew [default: rslad-demo]")
+    return parser
 
 
 def main():
     """Runs the command line; ends the process with the walk's exit code."""
-    parser = argparse.ArgumentParser(prog="rslad", description="Robust soft label distillation. The programs are "
-                                     "`label` and `distill`; this shows them.")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="demo")
-    demo = verbs.add_parser("demo", help="label real digits, distil a small robust student, compare: a minute or two")
-    demo.add_argument("--out", type=Path, default=Path("rslad-demo"), help="folder for everything, made anew [default: rslad-demo]")
-    args = parser.parse_args()
+    args = command_line().parse_args()
     out = args.out
     if out.exists() and not out.is_dir():
         raise SystemExit(f"error: {out} is no folder\nhint: --out FOLDER, which is made anew")

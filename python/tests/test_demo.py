@@ -1,6 +1,9 @@
-"""`rslad demo` refuses what it may not make anew, and ends quietly when it is stopped. No program is run."""
+"""`rslad` takes what the pages say, refuses to make anew what it may not, and ends quietly when it is stopped. No program of
+the wheel is run."""
 import contextlib
+import io
 import os
+import re
 import sys
 import tempfile
 import unittest
@@ -46,6 +49,27 @@ class Demo(unittest.TestCase):
 
     def test_ctrl_c_ends_with_the_code_of_the_signal(self):
         self.assertEqual(self.ends(self.folder / "out", KeyboardInterrupt), (130, True))
+
+
+class CommandLine(unittest.TestCase):
+    def test_every_command_of_the_pages_is_one(self):
+        root = Path(__file__).resolve().parents[2]
+        text = "\n".join(page.read_text() for page in [root / "README.md", *sorted((root / "docs").glob("*.md"))])
+        commands = re.findall(r"(?:`|^(?:\$ )?)rslad ([^`\n]+)", text, re.M)
+        self.assertIn("demo", commands)
+        for command in commands:
+            with self.subTest(command=command):
+                self.assertEqual(program.command_line().parse_args(command.split()).verb, "demo")
+
+    def test_the_version_is_the_programs(self):
+        with tempfile.TemporaryDirectory() as folder:
+            stand_in = Path(folder, "distill")
+            stand_in.write_text("#!/bin/sh\necho 'distill 1.2.3 (0123456789ab)'\n")
+            stand_in.chmod(0o755)
+            with mock.patch.object(program, "programs", lambda: Path(folder)), contextlib.redirect_stdout(io.StringIO()) as said:
+                with self.assertRaises(SystemExit) as end:
+                    program.command_line().parse_args(["--version"])
+        self.assertEqual((end.exception.code or 0, said.getvalue()), (0, "rslad 1.2.3 (0123456789ab)\n"))
 
 
 if __name__ == "__main__":
