@@ -49,7 +49,7 @@ fn steps(
         let pass = engine.forward(network, params, &at.point, Norm::Running, Keep::ForImage, &[]).unwrap();
         let stride = |image: usize| Stride {
             ball,
-            is_best: (number + image) % 2 == 0,
+            is_best: (number + image).is_multiple_of(2),
             returns: (number + image) % 4 > 1,
             length: 0.03 * (1 + image) as f32,
             share: if number == 0 { 1.0 } else { 0.75 },
@@ -208,7 +208,7 @@ fn what_a_led_search_finds_depends_neither_on_its_neighbours_nor_on_where_it_was
                 assert_eq!(together.len(), 5);
                 let in_turns = ends(victim, name, threat, (&[3, 1, 4, 0, 2], 2), |_| false);
                 assert!(together == in_turns, "{}, {name}, {threat:?}", engine.name());
-                for pause in [|asked: usize| asked % 3 == 0, |_| true] {
+                for pause in [|asked: usize| asked.is_multiple_of(3), |_| true] {
                     let saved = ends(victim, name, threat, (&IMAGES, 3), pause);
                     assert!(together == saved, "{}, {name}, {threat:?}: saved", engine.name());
                 }

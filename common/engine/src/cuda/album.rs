@@ -29,13 +29,12 @@ pub(super) fn cut(
     views: &[Cutting],
 ) -> Result<Option<Images>, EngineError> {
     album.check(views)?;
-    let kept = match album.shelf.0.get() {
-        Some(kept) => kept,
-        None => {
-            let [free, _] = device.free_memory()?;
-            let buffer = fits(album.pixels.len(), free).then(|| device.upload(album.pixels)).transpose()?;
-            album.shelf.0.get_or_init(|| buffer.map(|buffer| Box::new(buffer) as _))
-        }
+    let kept = if let Some(kept) = album.shelf.0.get() {
+        kept
+    } else {
+        let [free, _] = device.free_memory()?;
+        let buffer = fits(album.pixels.len(), free).then(|| device.upload(album.pixels)).transpose()?;
+        album.shelf.0.get_or_init(|| buffer.map(|buffer| Box::new(buffer) as _))
     };
     let buffer = kept.as_ref().and_then(|kept| kept.downcast_ref::<Buffer>());
     let Some(buffer) = buffer.filter(|buffer| Arc::ptr_eq(buffer.device(), device)) else { return Ok(None) };

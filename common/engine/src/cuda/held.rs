@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Storage as CpuMemory, Tensor};
 
 use super::arguments::Address;
 use super::buffer::Buffer;
@@ -101,8 +101,13 @@ pub(super) fn images(device: &Arc<Device>, images: &Images) -> Result<Reading, E
     if let Some(reading) = kept(images.remote(), device) {
         return Ok(reading);
     }
-    let values: Vec<f32> = images.tensor()?.flatten_all()?.to_vec1()?;
-    let reading = Reading::of(Arc::new(Held::upload(device, &values)?));
+    // From where they lie: a copy on the host would take as long as the way to the device.
+    let pixels = images.tensor()?.contiguous()?;
+    let (storage, layout) = pixels.storage_and_layout();
+    let (CpuMemory::Cpu(values), Some((first, end))) = (&*storage, layout.contiguous_offsets()) else {
+        unreachable!("images lie in the host's memory, and were made contiguous")
+    };
+    let reading = Reading::of(Arc::new(Held::upload(device, &values.as_slice::<f32>()?[first..end])?));
     images.keep_remote(reading.held.clone());
     Ok(reading)
 }

@@ -57,13 +57,13 @@ pub(super) fn lead(
         slot.asked.gradients += 1;
         slot.asked.vanished += u64::from(steepest < VANISHED);
     }
-    let fallen = slots.iter_mut().filter(|slot| slot.next == Next::Judge).collect();
+    let fallen = slots.into_iter().filter(|slot| slot.next == Next::Judge).collect();
     judged(victim, &from, fallen)?;
     Ok(Some(to))
 }
 
 /// Brings the points by which searches want to be judged to the host.
-fn judged(victim: &Victim, at: &Climbers, mut fallen: Vec<&mut &mut Slot>) -> Result<(), EngineError> {
+fn judged(victim: &Victim, at: &Climbers, mut fallen: Vec<&mut Slot>) -> Result<(), EngineError> {
     let rows = fallen.iter().filter_map(|slot| slot.row.map(|row| (&at.point, row)));
     let rows: Vec<(&Images, usize)> = rows.collect();
     if rows.is_empty() {
