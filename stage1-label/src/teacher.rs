@@ -133,7 +133,7 @@ impl Teacher {
 
 /// Starts the engine that a teacher is to answer on.
 pub fn started(machine: Machine) -> Result<Box<dyn Engine>> {
-    machine.start_for_answers().map_err(stopped)
+    machine.start_for_labels().map_err(stopped)
 }
 
 /// A device that is not there or too small is no fault of ours; what else stops an engine is.

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use clap::Args;
-use engine::{Engine, EngineError, InstructionSet, Kind, Network, Start, Storage, Work};
+use engine::{Engine, EngineError, InstructionSet, Kind, Network, Purpose, Start, Storage, Work};
 
 use crate::{note, warn, whole};
 
@@ -26,7 +26,7 @@ pub struct MachineArgs {
     /// The processor's instruction set, for tests and comparisons: avx512, avx2, neon or portable
     #[arg(long, global = true, hide = true, value_name = "NAME")]
     pub isa: Option<InstructionSet>,
-    /// How a GPU labels (default f32), or attacks and trains (default bf16): f32, tf32, bf16, f16. Verdicts stay f32
+    /// How a GPU labels and judges (default f32), or trains (default bf16): f32, tf32, bf16, f16
     #[arg(long, global = true, display_order = 902, value_name = "NAME")]
     pub precision: Option<Storage>,
 }
@@ -73,21 +73,31 @@ impl Machine {
     /// Starts the engine, and says what `auto` stands for. `exact_conv` keeps it from convolutions that round more than a
     /// plain sum does.
     pub fn start(self, exact_conv: bool) -> Result<Box<dyn Engine>, EngineError> {
-        self.started(exact_conv, false)
+        self.started(exact_conv, Purpose::Training)
     }
 
-    /// Starts it for answers alone, in the precision that was asked for: for labels.
-    pub fn start_for_answers(self) -> Result<Box<dyn Engine>, EngineError> {
-        self.started(true, true)
+    /// Starts it for attacks whose count is quoted; likewise.
+    pub fn start_for_judging(self, exact_conv: bool) -> Result<Box<dyn Engine>, EngineError> {
+        if let Some(precision) = self.precision.filter(|&one| one != Storage::F32) {
+            warn(format_args!(
+                "attacks in {precision} find less than in f32, so what is left is an upper bound\nhint: leave --precision out for a figure to quote"
+            ));
+        }
+        self.started(exact_conv, Purpose::Judging)
     }
 
-    fn started(self, exact_conv: bool, answers: bool) -> Result<Box<dyn Engine>, EngineError> {
+    /// Starts it for labels, in the precision that was asked for.
+    pub fn start_for_labels(self) -> Result<Box<dyn Engine>, EngineError> {
+        self.started(true, Purpose::Labels)
+    }
+
+    fn started(self, exact_conv: bool, purpose: Purpose) -> Result<Box<dyn Engine>, EngineError> {
         let Self { threads, isa, precision, .. } = self;
         let (engine, why) = self.engine.choose();
         if let Some(why) = why {
             note(format_args!("--device auto is {why}"));
         }
-        let engine = engine.start(&Start { threads, exact_conv, answers, isa, precision, ordinal: 0 })?;
+        let engine = engine.start(&Start { threads, exact_conv, purpose, isa, precision, ordinal: 0 })?;
         let hardware = engine.hardware();
         if precision.is_none() && hardware.precision != Storage::F32.name() {
             warn(format_args!(

@@ -40,6 +40,7 @@ use crate::engine::{BatchStats, EngineRow, Keep, Norm, Pass};
 use crate::error::EngineError;
 use crate::graph::{Layout, Network, NodeId};
 use crate::images::Images;
+use crate::kind;
 use crate::params::{Params, Precision, Values as Array};
 use crate::plan::padded;
 use arguments::Address;
@@ -64,8 +65,8 @@ pub(crate) static ROW: EngineRow = EngineRow {
     start: |start| {
         let device = Device::open(start.ordinal)?;
         let best = if device.knows(Storage::F32) { [Storage::F32, Storage::Bf16] } else { [Storage::F16; 2] };
-        let working = start.precision.unwrap_or(best[usize::from(!start.answers)]);
-        let judged = if start.answers { working } else { best[0] };
+        let working = start.precision.unwrap_or(best[usize::from(start.purpose == kind::Purpose::Training)]);
+        let judged = if start.purpose == kind::Purpose::Labels { working } else { best[0] };
         Ok(Box::new(Cuda::on(device, judged, working)?))
     },
 };

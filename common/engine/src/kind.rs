@@ -35,14 +35,25 @@ pub struct Start {
     pub threads: usize,
     /// As in [`Cpu::exact_conv`](crate::Cpu::exact_conv); other engines are always exact.
     pub exact_conv: bool,
-    /// Whether it is started for answers alone, forwards that keep nothing: labels.
-    pub answers: bool,
+    /// What it is started for.
+    pub purpose: Purpose,
     /// Whose kernels the processor runs, where somebody chose; else the best that it has.
     pub isa: Option<InstructionSet>,
-    /// How a GPU stores maps, where somebody chose: in attacks and training, or in `answers`. What is judged by stays f32.
+    /// How a GPU stores maps, where somebody chose: in attacks and training, or in labels. What is judged by stays f32.
     pub precision: Option<Storage>,
     /// Which GPU, counted from 0.
     pub ordinal: usize,
+}
+
+/// What an engine is started for: how finely a GPU computes where nobody chose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Forwards that keep nothing, for labels: f32, or whatever was chosen.
+    Labels,
+    /// Attacks whose count is to be quoted: f32. A search that sees gradients in 16 bits finds less.
+    Judging,
+    /// Attacks and passes of training: 16 bits.
+    Training,
 }
 
 impl Kind {
@@ -133,8 +144,14 @@ impl From<DeviceError> for EngineError {
 mod tests {
     use super::*;
 
-    const START: Start =
-        Start { threads: 1, exact_conv: false, answers: false, isa: None, precision: None, ordinal: 0 };
+    const START: Start = Start {
+        threads: 1,
+        exact_conv: false,
+        purpose: Purpose::Training,
+        isa: None,
+        precision: None,
+        ordinal: 0,
+    };
 
     #[test]
     fn every_engine_is_found_by_its_name_and_starts_or_says_that_there_is_no_gpu() {

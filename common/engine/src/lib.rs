@@ -65,6 +65,6 @@ pub use engine::{
 pub use error::EngineError;
 pub use graph::{Network, NodeId, cost};
 pub use images::Images;
-pub use kind::{ENGINES, Kind, Start};
+pub use kind::{ENGINES, Kind, Purpose, Start};
 pub use params::{Grads, Params};
 pub use reference::Reference;

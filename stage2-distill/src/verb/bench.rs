@@ -43,7 +43,7 @@ impl BenchArgs {
         let stop = Stop::on_signals_after("this pass")?;
         let machine = machine.machine();
         let engine = match self.mode {
-            Mode::Forward => machine.start_for_answers()?,
+            Mode::Forward => machine.start_for_labels()?,
             Mode::Attack | Mode::Train | Mode::Step => machine.start(self.exact_conv)?,
         };
         note(format_args!(

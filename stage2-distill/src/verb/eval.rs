@@ -135,7 +135,7 @@ impl EvalArgs {
         stop: &Stop,
     ) -> Result<Report, RunError> {
         let exam = Examination { state: Some(state.into()), ..self.examination(run)? };
-        let engine = machine.start(self.exact_conv)?;
+        let engine = machine.start_for_judging(self.exact_conv)?;
         let (report, images) = evaluate(&exam, engine.as_ref(), machine.threads, stop)?;
         images.map(|()| report)
     }
@@ -239,7 +239,7 @@ impl EvalArgs {
         }
         let stop = Stop::on_signals_after("this pass")?;
         let machine = machine.machine();
-        let engine = machine.start(self.exact_conv)?;
+        let engine = machine.start_for_judging(self.exact_conv)?;
         let interruptible = Interruptible::new(engine.as_ref(), &stop);
         // What is kept should be kept up to the last pass; of what is not, nobody waits for the end of a batch.
         let engine = if self.state.is_some() { engine.as_ref() } else { &interruptible };

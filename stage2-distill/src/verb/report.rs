@@ -126,7 +126,7 @@ fn measured(
         let command = format!("distill report {run} --images 100");
         return Ok(Err(Missing { what: "Nothing was measured for this page.".into(), command }));
     };
-    let engine = machine.start(false)?;
+    let engine = machine.start_for_judging(false)?;
     match measuring.run(account, student, engine.as_ref(), stop) {
         Err(RunError::Common(cli::Error::Data(error))) => {
             let text = error.to_string();

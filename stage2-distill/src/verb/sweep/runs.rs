@@ -92,8 +92,8 @@ impl Sweep<'_> {
         let judged = folder.join(&self.file.judged);
         let report = judged.join("report.json");
         if !report.exists() {
-            let (engine, precision) = (planned.config.engine, planned.config.precision);
-            let machine = Machine { engine, precision, ..self.machine };
+            // The precision is the training's: nobody chose one for the verdicts.
+            let machine = Machine { engine: planned.config.engine, precision: None, ..self.machine };
             let found = self.file.exam.judge(&folder, &judged.join("state"), machine, self.stop)?;
             disk::publish(&report, disk::Existing::Replace, |out| {
                 std::io::Write::write_all(out, cli::json(&found).as_bytes())
