@@ -10,6 +10,7 @@ mod adaiad;
 mod addition;
 mod adr;
 mod ard;
+mod around;
 mod dpk;
 mod fair;
 mod fair_ard;

@@ -10,12 +10,9 @@ use candle_core::{DType, Result, Tensor};
 
 use super::addition::Addition;
 use super::heads::{Fresh, HeadsError};
-use super::memory::Memory;
 use super::needs::{Asked, Forward, Needs};
-use super::row::{Epoch, Inner, Objective, Said, Targets};
-use crate::attack::{Answers, At};
+use super::row::{Around, Epoch, Objective, Said, Targets};
 use crate::options::{Choice, Options};
-use crate::schedule::Schedule;
 use crate::taps::MapShapes;
 use fusion::{Fusion, Sizes};
 
@@ -135,41 +132,17 @@ impl Dpk {
     }
 }
 
-impl Objective for Dpk {
+impl Around for Dpk {
+    fn base(&self) -> &dyn Objective {
+        self.base.as_ref()
+    }
+
     fn needs(&self) -> Needs {
         self.base.needs().and(Self::asks())
     }
 
     fn needs_in(&self, epoch: Epoch) -> Needs {
         self.base.needs_in(epoch).and(Self::asks())
-    }
-
-    fn schedule(&self, schedule: Schedule, epochs: usize) -> Schedule {
-        self.base.schedule(schedule, epochs)
-    }
-
-    fn inner(&self) -> Option<Inner> {
-        self.base.inner()
-    }
-
-    fn attack_loss(&self, answers: &Answers, targets: &Targets) -> Result<Tensor> {
-        self.base.attack_loss(answers, targets)
-    }
-
-    fn attack_target(&self, targets: &Targets, classes: usize) -> Result<Option<Tensor>> {
-        self.base.attack_target(targets, classes)
-    }
-
-    fn views(&self) -> usize {
-        self.base.views()
-    }
-
-    fn strong(&self) -> bool {
-        self.base.strong()
-    }
-
-    fn unlabelled_each(&self) -> Option<usize> {
-        self.base.unlabelled_each()
     }
 
     fn forwards(&self, epoch: Epoch) -> Vec<Forward> {
@@ -202,26 +175,6 @@ impl Objective for Dpk {
             wanted.extend(self.sizes.wanted(number, student[0], teacher[0]));
         }
         Ok(wanted)
-    }
-
-    fn memory(&self, classes: usize) -> Memory {
-        self.base.memory(classes)
-    }
-
-    fn watches(&self) -> bool {
-        self.base.watches()
-    }
-
-    fn watch(&self, at: &At, targets: &Targets, memory: &mut Memory) -> Result<()> {
-        self.base.watch(at, targets, memory)
-    }
-
-    fn note(&self, said: &Said, targets: &Targets, memory: &mut Memory) -> Result<()> {
-        self.base.note(said, targets, memory)
-    }
-
-    fn close_epoch(&self, epoch: Epoch, memory: &mut Memory) {
-        self.base.close_epoch(epoch, memory);
     }
 }
 

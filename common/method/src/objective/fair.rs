@@ -5,11 +5,9 @@
 use candle_core::{Result, Tensor};
 
 use super::memory::Memory;
-use super::needs::{Forward, Needs};
-use super::row::{Epoch, Inner, Objective, Said, Targets};
-use crate::attack::{Answers, At};
+use super::row::{Around, Epoch, Objective, Said, Targets};
+use crate::attack::At;
 use crate::options::{Choice, Options};
-use crate::schedule::Schedule;
 
 const BETA: Choice = Choice {
     key: "beta",
@@ -118,29 +116,9 @@ impl Fairness {
     }
 }
 
-impl<B: Weighed> Objective for Fair<B> {
-    fn needs(&self) -> Needs {
-        self.base.needs()
-    }
-
-    fn schedule(&self, schedule: Schedule, epochs: usize) -> Schedule {
-        self.base.schedule(schedule, epochs)
-    }
-
-    fn inner(&self) -> Option<Inner> {
-        self.base.inner()
-    }
-
-    fn attack_loss(&self, answers: &Answers, targets: &Targets) -> Result<Tensor> {
-        self.base.attack_loss(answers, targets)
-    }
-
-    fn attack_target(&self, targets: &Targets, classes: usize) -> Result<Option<Tensor>> {
-        self.base.attack_target(targets, classes)
-    }
-
-    fn forwards(&self, epoch: Epoch) -> Vec<Forward> {
-        self.base.forwards(epoch)
+impl<B: Weighed> Around for Fair<B> {
+    fn base(&self) -> &dyn Objective {
+        &self.base
     }
 
     fn loss(&self, said: &Said, targets: &Targets) -> Result<Tensor> {

@@ -4,15 +4,10 @@
 use candle_core::{Result, Tensor};
 
 use super::addition::Addition;
-use super::heads::{Fresh, HeadsError};
-use super::memory::Memory;
 use super::needs::{Asked, Forward, Needs};
-use super::row::{Epoch, Inner, Objective, Said, Targets};
-use crate::attack::{Answers, At};
+use super::row::{Around, Epoch, Objective, Said, Targets};
 use crate::options::Choice;
-use crate::schedule::Schedule;
 use crate::soft::kl;
-use crate::taps::MapShapes;
 
 const WEIGHT: Choice = Choice {
     key: "igdm",
@@ -70,41 +65,17 @@ impl Igdm {
     }
 }
 
-impl Objective for Igdm {
+impl Around for Igdm {
+    fn base(&self) -> &dyn Objective {
+        self.base.as_ref()
+    }
+
     fn needs(&self) -> Needs {
         self.base.needs().and(Self::asks())
     }
 
     fn needs_in(&self, epoch: Epoch) -> Needs {
         self.base.needs_in(epoch).and(Self::asks())
-    }
-
-    fn schedule(&self, schedule: Schedule, epochs: usize) -> Schedule {
-        self.base.schedule(schedule, epochs)
-    }
-
-    fn inner(&self) -> Option<Inner> {
-        self.base.inner()
-    }
-
-    fn attack_loss(&self, answers: &Answers, targets: &Targets) -> Result<Tensor> {
-        self.base.attack_loss(answers, targets)
-    }
-
-    fn attack_target(&self, targets: &Targets, classes: usize) -> Result<Option<Tensor>> {
-        self.base.attack_target(targets, classes)
-    }
-
-    fn views(&self) -> usize {
-        self.base.views()
-    }
-
-    fn strong(&self) -> bool {
-        self.base.strong()
-    }
-
-    fn unlabelled_each(&self) -> Option<usize> {
-        self.base.unlabelled_each()
     }
 
     fn forwards(&self, epoch: Epoch) -> Vec<Forward> {
@@ -117,29 +88,5 @@ impl Objective for Igdm {
 
     fn loss(&self, said: &Said, targets: &Targets) -> Result<Tensor> {
         self.base.loss(said, targets)? + (mismatch(said, targets)?.mean_all()? * self.weight)?
-    }
-
-    fn heads(&self, maps: &MapShapes) -> std::result::Result<Vec<Fresh>, HeadsError> {
-        self.base.heads(maps)
-    }
-
-    fn memory(&self, classes: usize) -> Memory {
-        self.base.memory(classes)
-    }
-
-    fn watches(&self) -> bool {
-        self.base.watches()
-    }
-
-    fn watch(&self, at: &At, targets: &Targets, memory: &mut Memory) -> Result<()> {
-        self.base.watch(at, targets, memory)
-    }
-
-    fn note(&self, said: &Said, targets: &Targets, memory: &mut Memory) -> Result<()> {
-        self.base.note(said, targets, memory)
-    }
-
-    fn close_epoch(&self, epoch: Epoch, memory: &mut Memory) {
-        self.base.close_epoch(epoch, memory);
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use candle_core::{Device, Result, Tensor};
 use engine::Norm;
 
+use super::around::with_around;
 use super::heads::{Fresh, HeadsError, Leaves};
 use super::memory::Memory;
 use super::needs::{Forward, Needs};
@@ -189,94 +190,98 @@ impl Inner {
     }
 }
 
-/// A way to train a student.
-pub trait Objective: Send + Sync {
-    /// What it needs besides images and labels, over the whole run.
-    fn needs(&self) -> Needs;
+with_around! {
+    /// A way to train a student.
+    pub trait Objective: Send + Sync {
+        /// What it needs besides images and labels, over the whole run.
+        fn needs(&self) -> Needs;
 
-    /// What it needs in a step of this epoch, where it does not need all of it always.
-    fn needs_in(&self, epoch: Epoch) -> Needs {
-        let _ = epoch;
-        self.needs()
-    }
+        /// How the student is attacked; none for training without an adversary.
+        fn inner(&self) -> Option<Inner>;
 
-    /// How the learning rate falls over `epochs`, where the run asks for `schedule`: released code does not always do as it
-    /// says.
-    fn schedule(&self, schedule: Schedule, epochs: usize) -> Schedule {
-        let _ = epochs;
-        schedule
-    }
+        /// What the attack raises: one value per image, `(N,)`.
+        fn attack_loss(&self, answers: &Answers, targets: &Targets) -> Result<Tensor>;
 
-    /// How the student is attacked; none for training without an adversary.
-    fn inner(&self) -> Option<Inner>;
+        /// The forwards of a step of this epoch, in the order in which they move the running statistics.
+        fn forwards(&self, epoch: Epoch) -> Vec<Forward>;
 
-    /// What the attack raises: one value per image, `(N,)`.
-    fn attack_loss(&self, answers: &Answers, targets: &Targets) -> Result<Tensor>;
+        /// The loss, a scalar, of the student's logits in [`Objective::forwards`].
+        fn loss(&self, said: &Said, targets: &Targets) -> Result<Tensor>;
 
-    /// The distribution t `(N, K)`, of any float type, where the gradient of [`Objective::attack_loss`] at the student's
-    /// logits z is, for each image, a positive multiple of `softmax(z) - t`, and t depends on nothing that the attack
-    /// changes. Such an attack runs where the engine computes. None, for every other loss, costs a round trip of the
-    /// logits, the gradient and the images at each of its steps.
-    fn attack_target(&self, targets: &Targets, classes: usize) -> Result<Option<Tensor>> {
-        let _ = (targets, classes);
-        Ok(None)
-    }
+        provided:
 
-    /// How many clean views of each image a step draws; the teacher's cached answers come with each.
-    fn views(&self) -> usize {
-        1
-    }
+        /// What it needs in a step of this epoch, where it does not need all of it always.
+        fn needs_in(&self, epoch: Epoch) -> Needs {
+            let _ = epoch;
+            self.needs()
+        }
 
-    /// Whether a step also draws a strong view of each image, [`Forward::Strong`]: two changes drawn from RandAugment's,
-    /// then Cutout.
-    fn strong(&self) -> bool {
-        false
-    }
+        /// How the learning rate falls over `epochs`, where the run asks for `schedule`: released code does not always do as it
+        /// says.
+        fn schedule(&self, schedule: Schedule, epochs: usize) -> Schedule {
+            let _ = epochs;
+            schedule
+        }
 
-    /// How many images without a label a batch holds for each that has one; none where it may hold no such image.
-    fn unlabelled_each(&self) -> Option<usize> {
-        None
-    }
+        /// The distribution t `(N, K)`, of any float type, where the gradient of [`Objective::attack_loss`] at the student's
+        /// logits z is, for each image, a positive multiple of `softmax(z) - t`, and t depends on nothing that the attack
+        /// changes. Such an attack runs where the engine computes. None, for every other loss, costs a round trip of the
+        /// logits, the gradient and the images at each of its steps.
+        fn attack_target(&self, targets: &Targets, classes: usize) -> Result<Option<Tensor>> {
+            let _ = (targets, classes);
+            Ok(None)
+        }
 
-    /// The forwards of a step of this epoch, in the order in which they move the running statistics.
-    fn forwards(&self, epoch: Epoch) -> Vec<Forward>;
+        /// How many clean views of each image a step draws; the teacher's cached answers come with each.
+        fn views(&self) -> usize {
+            1
+        }
 
-    /// The loss, a scalar, of the student's logits in [`Objective::forwards`].
-    fn loss(&self, said: &Said, targets: &Targets) -> Result<Tensor>;
+        /// Whether a step also draws a strong view of each image, [`Forward::Strong`]: two changes drawn from RandAugment's,
+        /// then Cutout.
+        fn strong(&self) -> bool {
+            false
+        }
 
-    /// What it trains beside the student, where it reads feature maps of these shapes.
-    fn heads(&self, maps: &MapShapes) -> std::result::Result<Vec<Fresh>, HeadsError> {
-        let _ = maps;
-        Ok(Vec::new())
-    }
+        /// How many images without a label a batch holds for each that has one; none where it may hold no such image.
+        fn unlabelled_each(&self) -> Option<usize> {
+            None
+        }
 
-    /// What it remembers when a run begins.
-    fn memory(&self, classes: usize) -> Memory {
-        let _ = classes;
-        Memory::default()
-    }
+        /// What it trains beside the student, where it reads feature maps of these shapes.
+        fn heads(&self, maps: &MapShapes) -> std::result::Result<Vec<Fresh>, HeadsError> {
+            let _ = maps;
+            Ok(Vec::new())
+        }
 
-    /// Whether [`Objective::watch`] is to be called: an attack that somebody watches runs step by step, as one without an
-    /// [`Objective::attack_target`].
-    fn watches(&self) -> bool {
-        false
-    }
+        /// What it remembers when a run begins.
+        fn memory(&self, classes: usize) -> Memory {
+            let _ = classes;
+            Memory::default()
+        }
 
-    /// Sees what the attack found before each of its steps, for an objective that says it [`watches`](Objective::watches).
-    fn watch(&self, at: &At, targets: &Targets, memory: &mut Memory) -> Result<()> {
-        let _ = (at, targets, memory);
-        Ok(())
-    }
+        /// Whether [`Objective::watch`] is to be called: an attack that somebody watches runs step by step, as one without an
+        /// [`Objective::attack_target`].
+        fn watches(&self) -> bool {
+            false
+        }
 
-    /// Sees what the student said in a step.
-    fn note(&self, said: &Said, targets: &Targets, memory: &mut Memory) -> Result<()> {
-        let _ = (said, targets, memory);
-        Ok(())
-    }
+        /// Sees what the attack found before each of its steps, for an objective that says it [`watches`](Objective::watches).
+        fn watch(&self, at: &At, targets: &Targets, memory: &mut Memory) -> Result<()> {
+            let _ = (at, targets, memory);
+            Ok(())
+        }
 
-    /// Draws its conclusions from an epoch.
-    fn close_epoch(&self, epoch: Epoch, memory: &mut Memory) {
-        let _ = (epoch, memory);
+        /// Sees what the student said in a step.
+        fn note(&self, said: &Said, targets: &Targets, memory: &mut Memory) -> Result<()> {
+            let _ = (said, targets, memory);
+            Ok(())
+        }
+
+        /// Draws its conclusions from an epoch.
+        fn close_epoch(&self, epoch: Epoch, memory: &mut Memory) {
+            let _ = (epoch, memory);
+        }
     }
 }
 
