@@ -1,13 +1,14 @@
 //! `label verify --recompute`: the teacher answers to some rows again, and its answers are compared with those stored.
 
+mod comparison;
+
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::Path;
 
 use data::DatasetSpec;
 use engine::Engine;
-use half::f16;
-use labels::{Dtype, Features, Hex, LabelSet, Manifest, Wanted};
+use labels::{Features, Hex, LabelSet, Manifest, Wanted};
 use method::model::{Foreign, Inputs, Normalisation};
 use weights::WeightsFile;
 
@@ -15,98 +16,14 @@ use crate::args::task;
 use crate::taps::Tapped;
 use crate::teacher::{FOREIGN, RowId, Teacher};
 use crate::{Error, Result};
+use comparison::{Part, tolerance};
 
-/// Part of a row's largest |logit| that two engines, devices or builds may differ by where both computed in f32.
-const TOLERANCE: f64 = 1e-3;
-
-/// The same where the coarser of two precisions is another: eight of its roundings, each of half a unit in the last of
-/// 11 bits, or of bf16's 8. A network adds up many, most of which cancel.
-fn tolerance(precisions: [&str; 2]) -> f64 {
-    let of = |precision| match precision {
-        "bf16" => 8.0 * 2f64.powi(-8),
-        "f16" | "tf32" => 8.0 * 2f64.powi(-11),
-        _ => TOLERANCE,
-    };
-    precisions.map(of).into_iter().fold(TOLERANCE, f64::max)
-}
+pub use comparison::{Apart, Difference, Recomputed};
 
 /// Rows run together on a processor.
 const BATCH: usize = 256;
 /// The most values of their answers, where feature maps are among these: 256 MiB.
 const MOST_VALUES: usize = 64 << 20;
-
-/// How the recomputed rows compare.
-#[derive(Debug, Clone, Default)]
-pub struct Recomputed {
-    /// Rows with the stored bits.
-    pub equal: usize,
-    /// Rows with other bits, within the tolerance.
-    pub close: usize,
-    /// Rows beyond it.
-    pub beyond: usize,
-    /// Rows whose largest logit is of another class now.
-    pub turned: usize,
-    /// How far the logits are apart.
-    pub logits: Apart,
-    /// How far the feature maps are, where the label set has some.
-    pub maps: Apart,
-    /// The row that exceeds its tolerance most.
-    pub worst: Option<Difference>,
-    /// Part of a row's largest |logit| that may differ.
-    pub tolerance: f64,
-    /// Engine and build that answered now.
-    pub engine: String,
-    /// What that computed in, and on what.
-    pub precision: String,
-    /// The device likewise.
-    pub device: String,
-}
-
-/// How far stored and recomputed values are apart, over all rows.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Apart {
-    /// Largest |difference|.
-    pub largest_difference: f64,
-    /// Largest |stored value|.
-    pub largest_value: f64,
-    /// Sum of |difference|.
-    sum: f64,
-    /// How many values that were.
-    values: usize,
-}
-
-impl Apart {
-    /// Mean |difference|.
-    pub fn mean_difference(&self) -> f64 {
-        self.sum / self.values.max(1) as f64
-    }
-}
-
-/// What a row stores and what the teacher answers now: its logits, or the feature map of a module.
-#[derive(Debug, Clone, Copy)]
-struct Part<'a> {
-    module: Option<&'a str>,
-    dtype: Dtype,
-    stored: &'a [f32],
-    found: &'a [f32],
-}
-
-/// One value that differs.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Difference {
-    /// The row.
-    pub row: RowId,
-    /// The module of its map; none for a logit.
-    pub module: Option<String>,
-    /// The logit's class, or the value's place in the map.
-    pub place: usize,
-    /// The stored value.
-    pub stored: f32,
-    /// What the teacher answers now.
-    pub found: f32,
-    /// How far they may be apart.
-    pub allowed: f64,
-}
 
 /// What to recompute, and with what.
 #[derive(Debug, Clone, Copy)]
@@ -209,89 +126,6 @@ fn as_recorded(said: &Foreign, recorded: &labels::Teacher) -> Foreign {
     }
 }
 
-impl Recomputed {
-    /// Rows that were recomputed.
-    pub fn rows(&self) -> usize {
-        self.equal + self.close + self.beyond
-    }
-
-    /// Compares all of a row, its logits first.
-    fn compare(&mut self, row: RowId, parts: &[Part]) {
-        let (mut equal, mut beyond) = (true, false);
-        for part in parts {
-            let Part { module, dtype, stored, found } = *part;
-            let round = |value: f32| match dtype {
-                Dtype::F16 => f16::from_f32(value).to_f32(),
-                Dtype::F32 => value,
-            };
-            let same = |(stored, found): (&f32, &f32)| stored.to_bits() == round(*found).to_bits();
-            equal &= stored.iter().zip(found).all(same);
-            let largest = stored.iter().fold(0.0, |most: f64, &value| most.max(f64::from(value.abs())));
-            if module.is_none() {
-                self.turned += usize::from(cli::largest(stored) != cli::largest(found));
-            }
-            let apart = if module.is_some() { &mut self.maps } else { &mut self.logits };
-            apart.largest_value = apart.largest_value.max(largest);
-            apart.values += stored.len();
-            for (place, (&stored, &found)) in stored.iter().zip(found).enumerate() {
-                let allowed = self.tolerance * largest + unit(stored, dtype);
-                let difference = (f64::from(stored) - f64::from(found)).abs();
-                apart.sum += difference;
-                apart.largest_difference = apart.largest_difference.max(difference);
-                if difference.is_nan() || difference > allowed {
-                    beyond = true;
-                    let module = module.map(str::to_owned);
-                    let difference = Difference { row, module, place, stored, found, allowed };
-                    if self.worst.as_ref().is_none_or(|worst| difference.excess() > worst.excess()) {
-                        self.worst = Some(difference);
-                    }
-                }
-            }
-        }
-        match (equal, beyond) {
-            (true, _) => self.equal += 1,
-            (false, false) => self.close += 1,
-            (false, true) => self.beyond += 1,
-        }
-    }
-}
-
-impl Difference {
-    /// How many times the tolerance the two are apart; infinite where one is no number.
-    fn excess(&self) -> f64 {
-        let apart = (f64::from(self.stored) - f64::from(self.found)).abs();
-        if apart.is_nan() { f64::INFINITY } else { apart / self.allowed }
-    }
-}
-
-impl std::fmt::Display for Difference {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { row: (image, view), module, place, stored, found, allowed } = self;
-        let what = match module {
-            None => format!("logit {place}"),
-            Some(module) => format!("value {place} of the map at {module}"),
-        };
-        write!(
-            f,
-            "image {image}, view {view}: {what} is {stored} there, {found} now, wanted at most {allowed:.2e} apart"
-        )
-    }
-}
-
-/// The distance to the next larger magnitude that the type can hold.
-fn unit(value: f32, dtype: Dtype) -> f64 {
-    match dtype {
-        Dtype::F16 => {
-            let bits = f16::from_f32(value.abs()).to_bits().min(f16::MAX.to_bits() - 1);
-            f16::from_bits(bits + 1).to_f64() - f16::from_bits(bits).to_f64()
-        }
-        Dtype::F32 => {
-            let bits = value.abs().to_bits().min(f32::MAX.to_bits() - 1);
-            f64::from(f32::from_bits(bits + 1)) - f64::from(f32::from_bits(bits))
-        }
-    }
-}
-
 /// `count` different rows, or all where there are fewer, in order. The content hash draws them: the same set, the same rows.
 fn drawn_rows(set: &LabelSet, count: usize) -> Vec<RowId> {
     let rows = set.manifest().rows;
@@ -325,76 +159,6 @@ fn drawn_indices(seed: &[u8; 32], rows: u64, count: u64) -> BTreeSet<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn logits<'a>(stored: &'a [f32], found: &'a [f32], dtype: Dtype) -> [Part<'a>; 1] {
-        [Part { module: None, dtype, stored, found }]
-    }
-
-    #[test]
-    fn a_unit_is_the_gap_of_the_stored_type() {
-        // binary16 has 11 significant bits, binary32 24.
-        let halves = [(1.0, 2f64.powi(-10)), (-5.0, 2f64.powi(-8)), (0.0, 2f64.powi(-24)), (65504.0, 32.0)];
-        for (value, wanted) in halves {
-            assert_eq!(unit(value, Dtype::F16).to_bits(), wanted.to_bits(), "{value}");
-        }
-        for (value, wanted) in [(1.0, 2f64.powi(-23)), (-8.0, 2f64.powi(-20))] {
-            assert_eq!(unit(value, Dtype::F32).to_bits(), wanted.to_bits(), "{value}");
-        }
-    }
-
-    #[test]
-    fn rows_are_equal_close_or_beyond() {
-        let mut result = Recomputed { tolerance: TOLERANCE, ..Recomputed::default() };
-        // f16 is 2^-8 apart at 5 and 2^-7 at 8: both round to the stored values.
-        result.compare((0, 0), &logits(&[8.0, 5.0], &[8.003, 5.001], Dtype::F16));
-        assert_eq!((result.equal, result.close, result.beyond), (1, 0, 0));
-        // Allowed: 0.008 + 2^-8 = 0.0119.
-        result.compare((1, 0), &logits(&[8.0, 5.0], &[8.0, 5.0118], Dtype::F16));
-        assert_eq!((result.equal, result.close, result.beyond), (1, 1, 0));
-        result.compare((2, 5), &logits(&[8.0, 5.0], &[8.0, 5.0122], Dtype::F16));
-        assert_eq!((result.equal, result.close, result.beyond), (1, 1, 1));
-        result.compare((3, 0), &logits(&[8.0, 5.0], &[f32::NAN, 5.0], Dtype::F32));
-        assert_eq!((result.equal, result.close, result.beyond), (1, 1, 2));
-        let worst = result.worst.unwrap();
-        assert_eq!((worst.row, worst.place), ((3, 0), 0), "what is no number is worse than any");
-    }
-
-    #[test]
-    fn a_coarser_precision_on_either_side_widens_the_tolerance_and_none_narrows_it() {
-        // numpy's finfo(float16).eps is 2^-10, ml_dtypes' finfo(bfloat16).eps 2^-7; a rounding errs by half of it.
-        assert_eq!(tolerance(["f32", "f32"]).to_bits(), 1e-3f64.to_bits());
-        assert_eq!(tolerance(["bf16", "f32"]).to_bits(), 0.031_25f64.to_bits());
-        assert_eq!(tolerance(["f32", "tf32"]).to_bits(), 0.003_906_25f64.to_bits());
-        assert_eq!(tolerance(["f16", "bf16"]).to_bits(), tolerance(["bf16", "bf16"]).to_bits());
-        assert_eq!(tolerance(["unknown", "f32"]).to_bits(), 1e-3f64.to_bits());
-    }
-
-    #[test]
-    fn what_a_precision_costs_is_counted_over_all_logits() {
-        let mut result = Recomputed { tolerance: 1.0, ..Recomputed::default() };
-        result.compare((0, 0), &logits(&[4.0, -8.0], &[4.5, -8.0], Dtype::F32));
-        result.compare((1, 0), &logits(&[1.0, 2.0], &[2.5, 2.0], Dtype::F32));
-        assert_eq!(
-            (result.logits.largest_difference, result.logits.mean_difference(), result.logits.largest_value),
-            (1.5, 0.5, 8.0)
-        );
-        assert_eq!(result.turned, 1);
-    }
-
-    #[test]
-    fn a_map_is_measured_by_its_own_size_and_makes_its_row_differ() {
-        let mut result = Recomputed { tolerance: TOLERANCE, ..Recomputed::default() };
-        let map = |stored, found| Part { module: Some("layer3"), dtype: Dtype::F32, stored, found };
-        let [same] = logits(&[8.0, 5.0], &[8.0, 5.0], Dtype::F16);
-        result.compare((0, 0), &[same, map(&[100.0, 0.5], &[100.0, 0.55])]);
-        assert_eq!((result.equal, result.close, result.beyond), (0, 1, 0));
-        assert_eq!(result.logits.largest_value.to_bits(), 8f64.to_bits());
-        // 0.05 is a part of 1e-3 of 100, and not of 0.5.
-        result.compare((4, 2), &[same, map(&[100.0, 0.5], &[100.0, 0.5]), map(&[0.5, 0.5], &[0.5, 0.55])]);
-        assert_eq!((result.equal, result.close, result.beyond), (0, 1, 1));
-        let text = result.worst.unwrap().to_string();
-        assert!(text.starts_with("image 4, view 2: value 1 of the map at layer3 is 0.5 there"), "{text}");
-    }
 
     #[test]
     fn draws_are_distinct_and_repeatable() {

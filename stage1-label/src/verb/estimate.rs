@@ -4,24 +4,28 @@
 //! image gradients (2 F each) and 2 forwards with all gradients (3 F each). A label set takes T out of every step. What
 //! another objective asks about images that its attack makes stays in every step: [`Passes`] counts both.
 
+mod size;
+mod text;
+
 use std::collections::BTreeMap;
-use std::fmt;
 use std::num::NonZeroUsize;
 
 use clap::Args;
 use cli::{Machine, MachineArgs};
 use engine::{Footprint, Network, Storage, Work, cost};
-use labels::{Dtype, Features, Form, Views, default_shard_images};
+use labels::{Dtype, Views};
 use method::model::{self, Task};
 use method::objective::{self, Epoch, Passes};
 use method::schedule::Schedule;
 use method::view::ViewPlan;
 use serde::Serialize;
 
-use super::inspect::bytes;
 use crate::args::{DataArgs, ViewArgs, task};
-use crate::taps::{MOST_UNASKED, TapArgs, weight};
+use crate::taps::TapArgs;
 use crate::{Error, Result};
+use size::sizes;
+
+pub use size::{FormSizes, Sizes, Weight};
 
 /// Flags of `label estimate`.
 #[derive(Debug, Clone, Args)]
@@ -205,43 +209,6 @@ fn step(args: &EstimateArgs) -> Result<(Step, bool)> {
     Ok((step, teacher.held > 0))
 }
 
-/// What feature maps weigh.
-#[derive(Debug, Serialize)]
-pub struct Weight {
-    /// Which they are, and their stored type.
-    #[serde(flatten)]
-    pub maps: Features,
-    /// Bytes of a row.
-    pub bytes_per_row: u64,
-    /// Bytes of all rows in one form.
-    pub bytes: u64,
-    /// Whether `label run` writes them only with --yes: in one form, and in both.
-    pub wants_yes: [bool; 2],
-    /// Whether the objective reads any.
-    pub are_read: bool,
-}
-
-/// Bytes of the label set for each stored type of the logits.
-#[derive(Debug, Serialize)]
-pub struct Sizes {
-    /// Stored as f16; none where feature maps are stored in f32, which f16 logits do not have beside them.
-    pub f16: Option<FormSizes>,
-    /// Stored as f32.
-    pub f32: FormSizes,
-}
-
-/// Bytes of each form.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub struct FormSizes {
-    /// The mapped shards, exactly.
-    pub safetensors: u64,
-    /// The Parquet shards, to a few percent: they are compressed. How far feature maps shrink is not foreseen: they are
-    /// counted whole.
-    pub parquet: u64,
-    /// Both forms.
-    pub both: u64,
-}
-
 /// Counts rows by the function that chooses them, exactly for any data set of today, and weighs the two networks.
 ///
 /// Where the machine is a GPU, the memory that it needs is computed from the networks' plans; there need not be one.
@@ -301,14 +268,6 @@ pub fn run(args: &EstimateArgs, machine: &Machine) -> Result<Estimate> {
     })
 }
 
-impl Weight {
-    fn of(maps: Features, rows: u64, are_read: bool) -> Self {
-        let [bytes, both] = [Form::Safetensors, Form::Both].map(|form| weight(&maps, rows, form));
-        let wants_yes = [bytes, both].map(|bytes| bytes > MOST_UNASKED);
-        Self { bytes_per_row: maps.row_bytes() as u64, bytes, wants_yes, are_read, maps }
-    }
-}
-
 /// The memory of a network at work, in the usual precision where none was chosen.
 fn memory(network: &Network, work: Work, precision: Option<Storage>, batch: usize) -> Memory {
     let usual = if work == Work::Forward { Storage::F32 } else { Storage::Bf16 };
@@ -351,98 +310,6 @@ fn images_and_task(args: &EstimateArgs) -> Result<(usize, Task)> {
     };
     let input = [shape.channels, shape.height, shape.width];
     Ok((images.get(), Task { input, classes: row.class_names.len() }))
-}
-
-fn sizes(images: u64, rows: u64, classes: usize, dtype: Dtype, features: Option<&Features>) -> FormSizes {
-    const HEADER: u64 = 4096;
-    let rows_per_image = rows.div_ceil(images.max(1)).max(1) as usize;
-    let row = classes * dtype.size() + features.map_or(0, Features::row_bytes);
-    let shards = images.div_ceil(default_shard_images(rows_per_image, row) as u64);
-    let floats = rows.saturating_mul(row as u64);
-    // Header, view, and per image an offset, a label and a hash.
-    let safetensors = shards * (HEADER + 8) + floats + 2 * rows + (8 + 4 + 16) * images;
-    // Hardly anything but floats and hashes is left after compression.
-    let parquet = shards * HEADER + floats + (16 + 4) * images + rows / 2;
-    FormSizes { safetensors, parquet, both: safetensors + parquet }
-}
-
-impl fmt::Display for Estimate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mega = |macs: u64| format!("{:.2} M", macs as f64 / 1e6);
-        let mut line = |name: &str, value: String| writeln!(f, "{name:<28}{value}");
-        line("images", self.images.to_string())?;
-        line("views", format!("{} of {}", self.views, self.augment))?;
-        line("rows = teacher forwards", self.rows.to_string())?;
-        line(
-            "online teacher forwards",
-            format!("{} in a run of {} epochs", self.online_forwards, self.epochs),
-        )?;
-        if self.step.cached_forwards > 0 {
-            line("labelling / one online run", format!("{:.1} %", self.share_of_online))?;
-            line(
-                "pays off after",
-                format!("{} epochs of training, over all runs and students", self.break_even_epochs),
-            )?;
-        }
-        if let Some(Weight { maps, bytes_per_row, bytes: all, wants_yes, .. }) = &self.features {
-            for (number, map) in maps.to_string().split(", ").enumerate() {
-                line(if number == 0 { "feature maps" } else { "" }, map.into())?;
-            }
-            let each = bytes(*bytes_per_row);
-            line(
-                &format!("their size in {}", maps.dtype),
-                format!("{}: {each} a row, in each form", bytes(*all)),
-            )?;
-            match wants_yes {
-                [true, _] => line("", "`label run` wants --yes for so many".into())?,
-                [_, true] => line("", "`label run` wants --yes, or --format safetensors".into())?,
-                [false, false] => {}
-            }
-        }
-        let sizes = [("f16", self.bytes.f16), ("f32", Some(self.bytes.f32))];
-        for (name, size) in sizes.into_iter().filter_map(|(name, size)| Some((name, size?))) {
-            let both = bytes(size.both);
-            let parts = format!("{} safetensors, {} parquet", bytes(size.safetensors), bytes(size.parquet));
-            line(&format!("size in {name}"), format!("{both}: {parts}"))?;
-        }
-        line("teacher forward", format!("{} MAC", mega(self.teacher_macs)))?;
-        line("student forward", format!("{} MAC", mega(self.student_macs)))?;
-        let Step { attack_steps, student_forwards, cached_forwards, needs, .. } = &self.step;
-        line("objective", format!("{}, {attack_steps} attack steps", self.objective))?;
-        for (number, part) in needs.split("; ").enumerate() {
-            line(if number == 0 { "a step needs" } else { "" }, part.into())?;
-        }
-        line("a step's student part", format!("{student_forwards} forwards"))?;
-        line("teacher's share of a step", format!("{:.1} %, which labels take away", self.teacher_share))?;
-        if self.live_share > 0.0 {
-            line("and of a live teacher", format!("{:.1} %, whatever is labelled", self.live_share))?;
-        }
-        if *cached_forwards == 0 {
-            line("but", "no label set serves this objective: it asks about nothing that".into())?;
-            return line("", "a label set holds".into());
-        }
-        line(
-            "compute saved",
-            format!(
-                "{:.1} % in the first run, {:.1} % in every later one",
-                self.saved_in_first_run, self.saved_in_later_runs
-            ),
-        )?;
-        if let Some(OnGpu { label, train }) = &self.gpu {
-            let need = |memory: &Memory| {
-                format!("{} in {}, {} images at a time", bytes(memory.bytes), memory.precision, memory.batch)
-            };
-            line("memory on the GPU to label", need(label))?;
-            line("memory on the GPU to train", need(train))?;
-        }
-        if self.features.as_ref().is_some_and(|features| !features.are_read) {
-            line("but", format!("{} reads no feature maps", self.objective))?;
-        }
-        if !self.serves_all_epochs {
-            line("but", format!("{} does not serve a run of {} epochs", self.views, self.epochs))?;
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]
