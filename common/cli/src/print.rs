@@ -22,9 +22,10 @@ pub fn print(text: &str) -> Result<(), Error> {
     }
 }
 
-/// Prints a value for people, or for programs as JSON.
+/// Prints a value for people, or for programs as JSON. For people it is given the columns that it has, at most 80, as the
+/// formatter's width: a table reads them there, everything else may leave them alone.
 pub fn show<T: Serialize + Display>(value: &T, as_json: bool) -> Result<(), Error> {
-    print(&if as_json { json(value) } else { value.to_string() })
+    print(&if as_json { json(value) } else { format!("{value:0$}", screen::columns_of_stdout().min(80)) })
 }
 
 /// A value as JSON, with the line's end. A field has a line, and so has a list, however many numbers are in it.

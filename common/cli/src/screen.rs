@@ -129,7 +129,16 @@ fn wrapped(text: &str, columns: usize) -> String {
 
 /// Columns of the terminal on stderr; 80 where it does not say.
 pub(crate) fn columns() -> usize {
-    let size = rustix::termios::tcgetwinsize(io::stderr()).ok();
+    columns_of(io::stderr())
+}
+
+/// Columns of the terminal on stdout; 80 where there is none, or it does not say.
+pub(crate) fn columns_of_stdout() -> usize {
+    columns_of(io::stdout())
+}
+
+fn columns_of(stream: impl std::os::fd::AsFd) -> usize {
+    let size = rustix::termios::tcgetwinsize(stream).ok();
     size.map(|size| usize::from(size.ws_col)).filter(|&columns| columns > 0).unwrap_or(80)
 }
 

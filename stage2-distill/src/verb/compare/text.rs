@@ -1,4 +1,4 @@
-//! A comparison for people: at most 80 columns.
+//! A comparison for people, in the columns that the formatter has: 80 where nobody says.
 
 use std::fmt;
 
@@ -6,8 +6,8 @@ use cli::with_commas;
 
 use super::comparison::{Column, Comparison, Found, Side};
 
-/// Width of a line.
-const COLUMNS: usize = 80;
+/// Width of a line where nobody says, and the least: that of a name, one figure and the two others.
+const COLUMNS: (usize, usize) = (80, 40);
 /// Columns that a run's name has at least, and at most.
 const NAME: (usize, usize) = (10, 28);
 /// Width of a figure with the gap before it: that of `100.0-100.0`, and two.
@@ -18,10 +18,11 @@ const OTHERS: [(&str, usize); 2] = [("worst", 8), ("minutes", 9)];
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = if self.runs.len() == 1 { "1 run".into() } else { format!("{} runs", self.runs.len()) };
-        writeln!(f, "{}", fitted(&format!("{count}, {}", self.about()), COLUMNS))?;
-        let name = self.name_width();
-        let room = COLUMNS - name - OTHERS.iter().map(|(_, width)| width).sum::<usize>();
-        let (shown, left_out) = self.attacks.split_at(self.attacks.len().min(room / FIGURE));
+        writeln!(f, "{}", fitted(&format!("{count}, {}", self.about()), columns(f)))?;
+        let room = columns(f) - OTHERS.iter().map(|(_, width)| width).sum::<usize>();
+        // The first figure goes before a long name.
+        let name = self.name_width().min(room - FIGURE);
+        let (shown, left_out) = self.attacks.split_at(self.attacks.len().min((room - name) / FIGURE));
         let heads = shown.iter().map(|column| format!("{:>FIGURE$}", fitted(&self.head(column), FIGURE - 2)));
         let others = OTHERS.map(|(head, width)| format!("{head:>width$}")).concat();
         writeln!(f, "{}", format!("{:<name$}{}{others}", "run", heads.collect::<String>()).trim_end())?;
@@ -141,14 +142,19 @@ fn bracketed(name: &str) -> String {
     format!("({})", fitted(name, NAME.1))
 }
 
-/// Text in lines of at most 80 columns, the first after `head` and the others below what follows it. A word that is
+/// Columns of a line.
+fn columns(f: &fmt::Formatter<'_>) -> usize {
+    f.width().unwrap_or(COLUMNS.0).max(COLUMNS.1)
+}
+
+/// Text in lines of so many columns, the first after `head` and the others below what follows it. A word that is
 /// longer than a line stands in one of its own: commands are copied.
 fn wrapped(f: &mut fmt::Formatter<'_>, head: &str, text: &str) -> fmt::Result {
     let indent = head.chars().count();
     let mut line = head.to_owned();
     for word in plain(text).split_whitespace() {
         let is_fresh = line.chars().count() == indent;
-        if !is_fresh && line.chars().count() + 1 + word.chars().count() > COLUMNS {
+        if !is_fresh && line.chars().count() + 1 + word.chars().count() > columns(f) {
             writeln!(f, "{}", line.trim_end())?;
             line = " ".repeat(indent);
         } else if !is_fresh {
@@ -170,4 +176,59 @@ fn fitted(text: &str, most: usize) -> String {
 
 fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use method::threat::Norm;
+
+    use super::*;
+    use crate::account::Against;
+    use crate::config::Layers;
+    use crate::verb::compare::Difference;
+
+    fn compared() -> Comparison {
+        let against = Against { norm: Norm::Linf, eps: "8/255".into(), surrogate: None };
+        let column = |attack: &str| Column {
+            attack: attack.into(),
+            against: (attack != "clean").then(|| against.clone()),
+            is_upper_bound: attack.starts_with("pgd"),
+        };
+        let mut layers = Layers::defaults();
+        for (key, value) in [("data", "sample"), ("student", "tiny-cnn"), ("objective", "sat")] {
+            layers.put("here", key, value).unwrap();
+        }
+        let run = Side {
+            name: "a-run-with-a-name-of-some-length".into(),
+            folder: "runs/a".into(),
+            settings: layers.resolve().unwrap(),
+            epochs: Some(1),
+            loss: None,
+            minutes: 12345.6,
+            student_blake3: None,
+            figures: Vec::new(),
+            to_judge: None,
+        };
+        let attacks = ["clean", "autoattack", "pgd20", "pgd100"].map(column).into();
+        let difference =
+            Difference { setting: "lr".into(), values: vec![Some("0.1 0.2 0.3 0.4 0.5 0.6".into())] };
+        let notes = vec!["one word and another word and another word and another word and another".into()];
+        Comparison { attacks, runs: vec![run], differences: vec![difference], notes }
+    }
+
+    #[test]
+    fn a_comparison_keeps_within_the_columns_that_it_has() {
+        let compared = compared();
+        for (columns, heads) in [(80, 2), (66, 1), (50, 1), (40, 1), (12, 1)] {
+            let text = format!("{compared:columns$}");
+            let widest = text.lines().map(|line| line.chars().count()).max().unwrap();
+            assert!(widest <= columns.max(40), "{columns}: {text}");
+            let line = text.lines().find(|line| line.starts_with("run")).unwrap();
+            let shown =
+                ["clean", "autoattack", "<pgd20", "<pgd100"].iter().filter(|&&head| line.contains(head));
+            assert_eq!(shown.count(), heads, "{columns}: {text}");
+            assert!(text.contains("left out for width: "), "{columns}: {text}");
+        }
+        assert_eq!(format!("{compared}"), format!("{compared:80}"));
+    }
 }

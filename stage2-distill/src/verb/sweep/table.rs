@@ -1,4 +1,4 @@
-//! The runs of a sweep beside each other: means over seeds, for people in 80 columns, for Markdown and for programs.
+//! The runs of a sweep beside each other: means over seeds, for people in the columns that there are, for Markdown and for programs.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -133,7 +133,9 @@ impl Table {
             Some(deviation) => format!("{:.2} ± {deviation:.2}", spread.mean),
             None => format!("{:.2}", spread.mean),
         };
-        let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+        let plain = |cell: &String| cell.replace(['\n', '\r'], " ").replace('|', "\\|");
+        let line =
+            |cells: &[String]| format!("| {} |\n", cells.iter().map(plain).collect::<Vec<_>>().join(" | "));
         let mut heads = vec!["run".to_owned(), "seeds".into()];
         heads.extend(self.attacks.iter().cloned());
         heads.extend([format!("worst class, {}", self.last()), "minutes".into(), "teacher forwards".into()]);
@@ -199,15 +201,21 @@ impl Column<'_> {
     }
 }
 
+/// Columns of a line.
+fn room(f: &fmt::Formatter<'_>) -> usize {
+    f.width().unwrap_or(COLUMNS)
+}
+
 impl fmt::Display for Table {
-    /// At most 80 columns wide: where attacks are too many, those in the middle are left to the other forms.
+    /// As wide as the formatter says, 80 columns where it does not: where attacks are too many, those in the middle are left
+    /// to the other forms.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(about) = self.about() {
             writeln!(f, "{about}")?;
             self.body(f)?;
         }
         for (name, why) in self.failures() {
-            let line: String = format!("{name} failed: {why}").chars().take(COLUMNS).collect();
+            let line: String = format!("{name} failed: {why}").chars().take(room(f)).collect();
             writeln!(f, "{line}")?;
         }
         Ok(())
@@ -231,11 +239,11 @@ impl Table {
         });
         let wide = |columns: &[Column]| columns.iter().map(Column::width).sum::<usize>() + NAME + 3;
         let mut left_out = Vec::new();
-        while wide(&columns) > COLUMNS && columns.len() > 5 {
+        while wide(&columns) > room(f) && columns.len() > 5 {
             left_out.push(columns.remove(columns.len() - 5).head);
         }
         let longest = self.groups.iter().map(|group| group.name.chars().count()).max().unwrap_or(0);
-        let name = longest.clamp(3, (COLUMNS + NAME).saturating_sub(wide(&columns)).max(NAME));
+        let name = longest.clamp(3, (room(f) + NAME).saturating_sub(wide(&columns)).max(NAME));
         let line = |first: &str, seeds: &str, cells: &[String]| {
             let cells = columns.iter().zip(cells).map(|(column, cell)| format!("{cell:>0$}", column.width()));
             let shown = cut(first, name);
