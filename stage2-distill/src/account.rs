@@ -147,11 +147,15 @@ impl Account {
         self.student.as_ref()?.damage.as_deref()
     }
 
-    /// The command that measures what is to be published as robust accuracy, and leaves it where it is found.
-    pub fn judge_command(&self) -> String {
+    /// The command that measures what is to be published as robust accuracy, and leaves it where it is found; none where
+    /// there is no student that could be judged.
+    pub fn judge_command(&self) -> Option<String> {
+        if self.student.is_none() || self.damage().is_some() {
+            return None;
+        }
         let file = self.folder.join("autoattack.json");
         let [run, file] = [&self.folder, &file].map(|path| cli::quoted(&path.display().to_string()));
-        format!("distill eval {run} --attack autoattack --json {file}")
+        Some(format!("distill eval {run} --attack autoattack --json {file}"))
     }
 }
 

@@ -87,7 +87,8 @@ impl Log {
 
     /// Seconds of training steps, by all processes that did them.
     pub fn seconds(&self) -> f64 {
-        self.epochs.iter().map(|line| line.seconds).sum()
+        // The sum of nothing is -0.0, and is printed so.
+        self.epochs.iter().fold(0.0, |sum, line| sum + line.seconds)
     }
 }
 
@@ -125,6 +126,7 @@ mod tests {
         assert_eq!(log.steps, [StepLine { step: 50, loss: 2.5 }]);
         assert_eq!((log.epochs_done(), log.unreadable), (2, 1));
         assert!((log.seconds() - 6.5).abs() < 1e-12);
+        assert_eq!(format!("{:.1}", Log::parse("").seconds()), "0.0");
         assert_eq!(log.epochs[0].judged, Some(Judged { on_test: false, clean: 40.0, robust: 20.5 }));
         assert_eq!(log.epochs[1].judged, None);
         assert_eq!((log.epochs[1].step, log.epochs[1].lr), (156, 0.05));

@@ -61,10 +61,18 @@ struct Told {
     measured: Result<Measured, Missing>,
 }
 
-/// Why nothing was measured: a sentence, and the command that would.
+/// Why nothing was measured: a sentence, and the command that would; none where no command can.
 struct Missing {
     what: String,
-    command: String,
+    command: Option<String>,
+}
+
+/// What is missing on the page, and the command that would bring it, where one can.
+fn missing(what: &str, command: Option<&str>) -> ::page::Html {
+    match command {
+        Some(command) => ::page::Html::missing(what, command),
+        None => ::page::Html::paragraph(what),
+    }
 }
 
 impl ReportArgs {
@@ -120,11 +128,20 @@ fn measured(
     let run = cli::quoted(&account.folder.display().to_string());
     let Some(student) = &account.student else {
         let command = format!("distill train --config {run}/config.toml --out {run}");
-        return Ok(Err(Missing { what: "The run has no student yet.".into(), command }));
+        return Ok(Err(Missing { what: "The run has no student yet.".into(), command: Some(command) }));
     };
+    if student.damage.is_some() {
+        return Ok(Err(Missing {
+            what: "Its student's file is damaged: nothing was measured.".into(),
+            command: None,
+        }));
+    }
     let Some(measuring) = measuring else {
         let command = format!("distill report {run} --images 100");
-        return Ok(Err(Missing { what: "Nothing was measured for this page.".into(), command }));
+        return Ok(Err(Missing {
+            what: "Nothing was measured for this page.".into(),
+            command: Some(command),
+        }));
     };
     let engine = machine.start_for_judging(false)?;
     match measuring.run(account, student, engine.as_ref(), stop) {
@@ -133,7 +150,10 @@ fn measured(
             let what = text.lines().next().unwrap_or_default();
             warn(format_args!("{}: not measured: {what}", account.name));
             let command = format!("distill report {run} --data {}", example(&account.config.data));
-            Ok(Err(Missing { what: format!("The images could not be read: {what}."), command }))
+            Ok(Err(Missing {
+                what: format!("The images could not be read: {what}."),
+                command: Some(command),
+            }))
         }
         measured => measured.map(Ok),
     }

@@ -199,9 +199,13 @@ fn a_student_cut_short_is_said_to_be_damaged_and_not_to_be_judged() {
         );
         assert_eq!(compared["runs"][0]["to_judge"], Value::Null);
     }
-    scene.run(&["report", "run", "--images", "0"]).succeeds();
-    let page = std::fs::read_to_string(scene.path("run/report.html")).unwrap();
-    assert!(page.contains("run/student.safetensors is damaged: "));
+    for images in ["0", "20"] {
+        scene.run(&["report", "run", "--images", images]).succeeds();
+        let page = std::fs::read_to_string(scene.path("run/report.html")).unwrap();
+        assert!(page.contains("run/student.safetensors is damaged: "));
+        // No command can judge it, or measure anything of it: none is offered.
+        assert!(!page.contains("distill eval") && !page.contains("distill report run"), "--images {images}");
+    }
 }
 
 #[test]

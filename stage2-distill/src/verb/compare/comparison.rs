@@ -96,7 +96,6 @@ impl Column {
 impl Side {
     fn of(account: &Account) -> Self {
         let figures = account.figures();
-        let is_whole = account.student.is_some() && account.damage().is_none();
         let is_judged = figures.iter().any(Figure::is_publishable);
         Self {
             name: account.name.clone(),
@@ -107,7 +106,7 @@ impl Side {
             minutes: account.log.seconds() / 60.0,
             student_blake3: account.student.as_ref().map(|student| student.blake3.clone()),
             figures: figures.iter().map(Found::of).collect(),
-            to_judge: (is_whole && !is_judged).then(|| account.judge_command()),
+            to_judge: account.judge_command().filter(|_| !is_judged),
         }
     }
 

@@ -2,8 +2,8 @@
 
 use page::{Html, picture};
 
-use super::Told;
 use super::measure::{Answer, Example};
+use super::{Told, missing};
 
 /// How many times what was added is enlarged.
 const TIMES: f32 = 10.0;
@@ -11,7 +11,7 @@ const TIMES: f32 = 10.0;
 pub(super) fn of(told: &Told) -> Html {
     let measured = match &told.measured {
         Ok(measured) => measured,
-        Err(missing) => return Html::missing(&missing.what, &missing.command),
+        Err(why) => return missing(&why.what, why.command.as_deref()),
     };
     let (eps, attack) = (&told.account.config.eps, &measured.attack);
     let images = measured.clean.images;

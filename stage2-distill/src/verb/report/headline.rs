@@ -34,17 +34,14 @@ pub(super) fn of(told: &Told) -> Html {
         format!("{} steps", cli::with_commas(account.log.last_step())),
     ));
     lead.push(page::tiles(&tiles));
-    if account.student.is_none() {
-        return lead;
-    }
     if let Some(damage) = account.damage() {
         lead.push(Html::element("p", &[("class", "finding")], format!("{damage}.")));
-        return lead;
     }
+    let Some(command) = account.judge_command() else { return lead };
     if published(told, &figures).is_none() {
         lead.push(Html::missing(
             "Robust accuracy is what AutoAttack leaves, and no evaluation says it. Figures of other attacks only bound it from above.",
-            account.judge_command(),
+            command,
         ));
     }
     for evaluation in &account.judgements.evaluations {

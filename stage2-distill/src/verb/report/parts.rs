@@ -3,7 +3,7 @@
 use page::{Html, facts, significant};
 use serde_json::Value;
 
-use super::{Told, card, charts, gallery, tables};
+use super::{Told, card, charts, gallery, missing, tables};
 use crate::config::{SETTINGS, own_choices};
 
 /// Headings and what stands under them.
@@ -24,7 +24,7 @@ fn evaluation(told: &Told) -> Html {
     let account = &told.account;
     let mut part = tables::evaluation(told);
     if part.is_empty() {
-        part = Html::missing("Nobody has judged this student yet.", account.judge_command());
+        part = missing("Nobody has judged this student yet.", account.judge_command().as_deref());
     } else {
         part.push(Html::remark(
             "Intervals are Wilson's of 95 %: what so many images can tell of endless ones. Robust accuracy is what the standard evaluation leaves; every other attack is an upper bound of it.",
@@ -50,7 +50,7 @@ fn against_eps(told: &Told) -> Html {
             let charts = Html::side_by_side([charts::radii(told, measured), tables::radii(measured)]);
             charts.and(Html::remark(about))
         }
-        Err(missing) => Html::missing(&missing.what, &missing.command),
+        Err(why) => missing(&why.what, why.command.as_deref()),
     }
 }
 
@@ -80,7 +80,7 @@ fn training(told: &Told) -> Html {
 fn classes(told: &Told) -> Html {
     let chart = charts::classes(told);
     if chart.is_empty() {
-        return Html::missing("Accuracy by class takes an evaluation.", told.account.judge_command());
+        return missing("Accuracy by class takes an evaluation.", told.account.judge_command().as_deref());
     }
     chart
 }
