@@ -4,6 +4,8 @@ use data::Dataset;
 use method::rng::{Purpose, Stream};
 use method::view::{epoch_order, pass_order};
 
+use crate::error::RunError;
+
 /// An image in a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Visit {
@@ -106,12 +108,27 @@ impl Course {
     }
 }
 
-/// The images that have a label where a share of them does: the same number of each class, at least one, those with the
-/// smallest draws under `seed`, so that a larger share holds a smaller one. Of a class with fewer images, all.
-/// Ascending. Source: FixMatch, arXiv:2001.07685, section 4.1, which draws the same number of each class.
-pub fn with_labels(dataset: &Dataset, train: &[usize], share: f64, seed: u64) -> Vec<usize> {
+/// The images that have a label where a share of them does: the same number of each class, those with the smallest draws
+/// under `seed`, so that a larger share holds a smaller one. Of a class with fewer images, all. Ascending; refused where the
+/// share is less than an image of each class. Source: FixMatch, arXiv:2001.07685, section 4.1, which draws the same number of
+/// each class.
+pub fn with_labels(
+    dataset: &Dataset,
+    train: &[usize],
+    share: f64,
+    seed: u64,
+) -> Result<Vec<usize>, RunError> {
     let classes = dataset.classes();
-    let of_each = ((share * train.len() as f64 / classes as f64).round() as usize).max(1);
+    let wanted = share * train.len() as f64;
+    // A share that is written in decimals may be a rounding below what it stands for.
+    if wanted < classes as f64 * (1.0 - 1e-9) {
+        let least = (classes as f64 / train.len() as f64 * 1e6).ceil() / 1e6;
+        return Err(RunError::Refused(format!(
+            "--labelled {share}: {wanted:.1} of {} images, less than one of each of {classes} classes\nhint: {least} is one of each",
+            train.len()
+        )));
+    }
+    let of_each = (wanted / classes as f64).round().max(1.0) as usize;
     let mut drawn: Vec<_> =
         train.iter().map(|&image| (Stream::new(seed, Purpose::Labelled, 0, image).draw(), image)).collect();
     drawn.sort_unstable();
@@ -123,7 +140,7 @@ pub fn with_labels(dataset: &Dataset, train: &[usize], share: f64, seed: u64) ->
     };
     let mut labelled: Vec<usize> = drawn.into_iter().filter(takes).map(|(_, image)| image).collect();
     labelled.sort_unstable();
-    labelled
+    Ok(labelled)
 }
 
 #[cfg(test)]
@@ -146,14 +163,19 @@ mod tests {
     #[test]
     fn labels_are_of_every_class_alike_and_a_larger_share_holds_a_smaller_one() {
         let (dataset, train) = (digits(), (0..600).collect::<Vec<_>>());
-        let of = |share, seed| with_labels(&dataset, &train, share, seed);
+        let of = |share, seed| with_labels(&dataset, &train, share, seed).unwrap();
         let few = of(0.1, 3);
         for class in 0..10 {
             assert_eq!(few.iter().filter(|&&image| dataset.labels()[image] == class).count(), 6, "{class}");
         }
         let more = of(0.2, 3);
         assert!(few.iter().all(|image| more.contains(image)) && more.len() == 120);
-        assert_eq!(of(0.0, 3).len(), 10, "one of each at least");
+        // Ten of six hundred, in as many decimals as a person writes.
+        assert_eq!(of(0.016667, 3).len(), 10);
+        for share in [0.0, 0.001, 0.0166] {
+            let refused = with_labels(&dataset, &train, share, 3).unwrap_err().to_string();
+            assert!(refused.contains("less than one of each of 10 classes\nhint: 0.016667 is"), "{refused}");
+        }
         assert_ne!(of(0.1, 4), few);
         // Six hundred images have at most some seventy of a class: of those all, and no image twice.
         let all = of(0.999, 3);

@@ -14,6 +14,7 @@ use method::model::{self, Task};
 use method::objective::{Heads, Objective};
 use method::optim::Sgd;
 use method::swa::Swa;
+use method::taps::MapShapes;
 
 use super::{Run, Selection, State, Surroundings};
 use crate::config::Config;
@@ -62,7 +63,7 @@ pub(super) fn start<'a>(
     look_at_teachers(&supply, around, &dataset)?;
     let images = dataset.len();
     let split = select::split(&dataset, config)?;
-    let course = course_of(config, objective.as_ref(), &dataset, split.train);
+    let course = course_of(config, objective.as_ref(), &dataset, split.train)?;
     let selection = if config.paper_selection {
         let test = cli::images(&spec, DataSplit::Test)?;
         refuse_other_test(task, source::task(&test))?;
@@ -96,9 +97,11 @@ pub(super) fn start<'a>(
         refuse_other_run(config, around, &known, Some(images))?;
     }
     let mut store = Store::at(&folder.checkpoints());
-    let wanted = objective
-        .heads(&supply.map_shapes(&network))
-        .map_err(|error| RunError::Refused(error.to_string()))?;
+    let shapes = supply.map_shapes(&network);
+    let wanted = objective.heads(&shapes).map_err(|error| RunError::Refused(error.to_string()))?;
+    if let Some(slow) = slow_maps(&shapes).filter(|_| !wanted.is_empty()) {
+        warn(slow);
+    }
     let heads = Heads::fresh(&wanted, config.seed, Precision::F32);
     let found = store.latest::<State>(&network, Precision::F32, &heads)?;
     refuse_lost(around, &folder, &found)?;
@@ -147,14 +150,19 @@ fn look_at_teachers(supply: &Supply, around: &Surroundings, dataset: &Dataset) -
 }
 
 /// The images of each step: all of them, or few with a label.
-fn course_of(config: &Config, objective: &dyn Objective, dataset: &Dataset, train: Vec<usize>) -> Course {
-    match config.labelled {
+fn course_of(
+    config: &Config,
+    objective: &dyn Objective,
+    dataset: &Dataset,
+    train: Vec<usize>,
+) -> Result<Course, RunError> {
+    Ok(match config.labelled {
         None => Course::of(train, config.batch),
         Some(share) => {
-            let labelled = course::with_labels(dataset, &train, share.0, config.label_seed);
+            let labelled = course::with_labels(dataset, &train, share.0, config.label_seed)?;
             Course::with_few(&train, labelled, objective.unlabelled_each(), config.batch)
         }
-    }
+    })
 }
 
 /// With what the run does to the student besides training it: averages, the way they were where a checkpoint `kept` one,
@@ -167,6 +175,22 @@ fn accompanied(moving: Moving, config: &Config, state: &State, kept: Option<Para
     let swa = config.swa.map(|tail| Swa::from_share(tail.0, config.epochs).resumed(state.epoch, kept));
     let awp = config.awp.map(|gamma| Awp { gamma, warmup: config.awp_warmup.unwrap_or(0) });
     Moving { average, swa, awp, ..moving }
+}
+
+/// Places of a map up to which a head costs less than the networks beside it: its attention goes over every pair of them.
+const PLACES: usize = 256;
+
+/// What is to be said of a teacher's maps that make a step slow.
+fn slow_maps(shapes: &MapShapes) -> Option<String> {
+    let places = |map: &[usize; 3]| map[1] * map[2];
+    let [_, height, width] = *shapes.teacher.iter().max_by_key(|map| places(map))?;
+    let pairs = (height * width).pow(2) / PLACES.pow(2);
+    (height * width > PLACES).then(|| {
+        format!(
+            "the head attends over {} places of a map of {height}x{width}: {pairs} times the pairs of one of {PLACES}, in every step\nhint: name a later layer in --taps, whose map is smaller",
+            cli::with_commas((height * width) as u64)
+        )
+    })
 }
 
 /// Without one the student would be its own teacher, and the run another method.
@@ -288,4 +312,19 @@ fn refuse_other_inputs(around: &Surroundings, restored: &State, fresh: &State) -
         )));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn maps_that_make_a_step_slow_are_said_before_it_begins() {
+        let of =
+            |teacher: &[[usize; 3]]| slow_maps(&MapShapes { student: Vec::new(), teacher: teacher.to_vec() });
+        assert_eq!((of(&[]), of(&[[64, 8, 8], [32, 16, 16]])), (None, None));
+        let said = of(&[[64, 8, 8], [16, 32, 32], [32, 16, 16]]).unwrap();
+        assert!(said.starts_with("the head attends over 1,024 places of a map of 32x32: 16 times"), "{said}");
+        assert!(said.contains("\nhint: "), "{said}");
+    }
 }
