@@ -37,7 +37,7 @@ pub fn text(network: &Network, facts: &Facts) -> String {
 
 fn write(card: &mut String, network: &Network, facts: &Facts) -> std::fmt::Result {
     let [channels, height, width] = network.input();
-    writeln!(card, "# {} on {}\n", network.architecture(), facts.data)?;
+    writeln!(card, "# {} on {}\n", plain(network.architecture()), plain(facts.data))?;
     writeln!(card, "{}\n", facts.form)?;
     for (file, what) in facts.files {
         writeln!(card, "- `{file}`: {what}")?;
@@ -60,12 +60,12 @@ fn write(card: &mut String, network: &Network, facts: &Facts) -> std::fmt::Resul
     );
     writeln!(card, "| normalisation | {inside} |")?;
     writeln!(card, "| answers | logits (N, {}); no softmax |", network.classes())?;
-    writeln!(card, "| classes | {} |", facts.classes.join(", "))?;
+    writeln!(card, "| classes | {} |", plain(&facts.classes.join(", ")))?;
     let eps = facts.eps.as_deref().unwrap_or("not known");
     writeln!(card, "| trained for eps | {eps} (l-infinity) |")?;
     writeln!(card, "| weights | BLAKE3 {} |", facts.blake3)?;
     for compared in facts.compared {
-        writeln!(card, "| compared | {compared} |")?;
+        writeln!(card, "| compared | {} |", plain(compared))?;
     }
     if let Some(report) = facts.report {
         let text = report.to_string();
@@ -78,8 +78,44 @@ fn write(card: &mut String, network: &Network, facts: &Facts) -> std::fmt::Resul
     if !facts.int8.is_empty() {
         writeln!(card, "\n## Eight bits\n\n| images | f32 | int8 |\n|---|---|---|")?;
         for (images, f32, int8) in facts.int8 {
-            writeln!(card, "| {images} | {f32:.2} % | {int8:.2} % |")?;
+            writeln!(card, "| {} | {f32:.2} % | {int8:.2} % |", plain(images))?;
         }
     }
     Ok(())
+}
+
+/// Text that stays in its cell of a table: names come from other people's files.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>().replace('|', "\\|")
+}
+
+#[cfg(test)]
+mod tests {
+    use method::model::{self, Task};
+
+    use super::*;
+
+    #[test]
+    fn names_of_classes_break_no_row_of_the_table() {
+        let (_, network) = model::build("tiny-cnn", Task { input: [1, 28, 28], classes: 3 }).unwrap();
+        let classes = ["cat|dog", "two\nlines", "| --- |"].map(str::to_owned);
+        let facts = Facts {
+            form: "A form.",
+            files: &[],
+            classes: &classes,
+            data: "a\n|set",
+            eps: None,
+            blake3: "0",
+            report: None,
+            compared: &["by|hand\r\n".into()],
+            int8: &[("a|b".into(), 1.0, 2.0)],
+        };
+        let text = text(&network, &facts);
+        assert!(text.contains("\n| classes | cat\\|dog, two lines, \\| --- \\| |\n"), "{text}");
+        // A row of GitHub's tables ends with its line, and a bar that no backslash precedes ends a cell.
+        let bars = |row: &str| row.replace("\\|", "").matches('|').count();
+        let rows = text.lines().filter(|line| line.starts_with('|'));
+        let bars: Vec<usize> = rows.map(bars).collect();
+        assert_eq!(bars, [[3; 9].as_slice(), &[4; 3]].concat(), "{text}");
+    }
 }
