@@ -186,3 +186,127 @@ fn main() -> Result<()> {
     Ok(())
 }
 "#;
+
+/// The program of the tests' network as it was written: what compiles here is what leaves.
+#[cfg(test)]
+#[rustfmt::skip]
+#[allow(clippy::all, clippy::pedantic)]
+#[path = "../../tests/candle/every_operation.rs"]
+mod every;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::path::Path;
+
+    use candle_core::{D, DType, Device, Tensor};
+    use candle_nn::VarBuilder;
+    use engine::graph::{Builder, Conv2d, GraphError};
+    use engine::params::{Precision, Role};
+    use engine::{Cpu, Engine, Images, Params};
+    use method::model::{self, Task};
+    use method::rng::{Purpose, Stream};
+
+    use super::*;
+
+    const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/candle/every_operation.rs");
+
+    /// A network with every operation of the graph, on digits.
+    fn every_operation() -> Result<Network, GraphError> {
+        let (mut b, image) = Builder::new([1, 28, 28]);
+        let x = b.node("norm", Op::Normalize { mean: vec![0.1307], std: vec![0.3081] }, &[image])?;
+        let x = b.node("standard", Op::Standardize, &[x])?;
+        let padding = Padding { top: 1, bottom: 0, left: 2, right: 1 };
+        let stem = b.conv("stem", Conv2d { padding, ..Conv2d::new(6, 3).stride(2).bias() }, x)?;
+        let x = b.node("bn", Op::BatchNorm { eps: 1e-3, momentum: 0.1 }, &[stem])?;
+        let x = b.node("silu", Op::Elementwise(Elementwise::Silu), &[x])?;
+        let y = b.conv("grouped", Conv2d::new(6, 3).padding(1).groups(2), x)?;
+        let y = b.node("sparse", Op::MeanSparse, &[y])?;
+        let y = b.relu(y)?;
+        let x = b.add(x, y)?;
+        let Shape::Map { height, width, .. } = b.shape(x) else { unreachable!("it is a map") };
+        let whole = Pool { kernel: [height, width], stride: [1, 1] };
+        let gate = b.node("squeeze", Op::AvgPool(whole), &[x])?;
+        let gate = b.conv("gate", Conv2d::new(6, 1).bias(), gate)?;
+        let gate = b.node("sigmoid", Op::Elementwise(Elementwise::Sigmoid), &[gate])?;
+        let x = b.node("gated", Op::Mul, &[x, gate])?;
+        let wide = b.node("wide", Op::PadChannels { before: 1, after: 2 }, &[x])?;
+        let x = b.node("joined", Op::Concat, &[wide, x])?;
+        let x = b.node("max", Op::MaxPool(Pool { kernel: [3, 2], stride: [2, 2] }), &[x])?;
+        let x = b.node("relu6", Op::Relu6, &[x])?;
+        let mean = b.node("mean", Op::GlobalAvgPool, &[x])?;
+        let flat = b.node("flat", Op::Flatten, &[x])?;
+        let near = b.linear("near", 10, mean)?;
+        let far = b.node("far", Op::Linear { out: 10, bias: false }, &[flat])?;
+        b.add(near, far)?;
+        b.finish("every-operation")
+    }
+
+    /// Values of which none is without effect.
+    fn filled(network: &Network) -> Params {
+        let task = Task { input: network.input(), classes: network.classes() };
+        let (row, _) = model::build("tiny-cnn", task).unwrap();
+        let mut params = model::initialise(network, row.init, 0, Precision::F32);
+        let layout = params.layout().clone();
+        for (number, entry) in layout.trainable().iter().chain(layout.statistics()).enumerate() {
+            let mut drawn = vec![0.0; entry.range.len()];
+            Stream::new(0, Purpose::Eval, 0, number).uniforms(&mut drawn);
+            for (place, value) in entry.range.clone().zip(drawn) {
+                match entry.role {
+                    Role::RunningMean => params.statistics_mut().set(place, value - 0.5),
+                    Role::RunningVar => params.statistics_mut().set(place, value + 0.5),
+                    Role::Threshold => params.statistics_mut().set(place, 0.2),
+                    Role::Bias => params.trainable_mut().set(place, value - 0.5),
+                    Role::Weight if entry.shape.len() == 1 => params.trainable_mut().set(place, value + 0.5),
+                    _ => {}
+                }
+            }
+        }
+        params
+    }
+
+    #[test]
+    fn the_program_of_every_operation_compiles_and_answers_as_the_engine_does() {
+        let network = every_operation().unwrap();
+        let text = program(&network).unwrap();
+        if std::env::var_os("RSLAD_WRITE_PROGRAMS").is_some() {
+            std::fs::write(KEPT, &text).unwrap();
+        }
+        let kept = std::fs::read_to_string(Path::new(KEPT)).unwrap();
+        assert!(
+            kept == text,
+            "another text is written now; RSLAD_WRITE_PROGRAMS=1 keeps it, to be compiled and run once more"
+        );
+
+        let params = filled(&network);
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("student.safetensors");
+        model::save(&file, &network, &params).unwrap();
+        let mut pixels = vec![0.0; 16 * 28 * 28];
+        Stream::new(0, Purpose::Eval, 1, 0).uniforms(&mut pixels);
+        let images = Tensor::from_vec(pixels, (16, 1, 28, 28), &Device::Cpu).unwrap();
+        let images = images.to_dtype(DType::F32).unwrap();
+        let wanted = Cpu::new(1).unwrap().logits(&network, &params, &Images::from(images.clone())).unwrap();
+
+        let weights: HashMap<String, Tensor> = candle_core::safetensors::load(&file, &Device::Cpu).unwrap();
+        let student = every::Student::load(VarBuilder::from_tensors(weights, DType::F32, &Device::Cpu));
+        let found = student.unwrap().logits(&images).unwrap();
+        let largest = |x: &Tensor| -> candle_core::Result<f32> {
+            x.abs()?.flatten_all()?.max(D::Minus1)?.to_scalar::<f32>()
+        };
+        let apart = largest(&(&found - &wanted).unwrap()).unwrap() / largest(&wanted).unwrap();
+        assert!(apart <= 1e-5, "logits differ by {apart:.1e} of the largest");
+    }
+
+    #[test]
+    fn the_programs_candle_is_the_one_that_it_is_compiled_with_here() {
+        let lock = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.lock");
+        let lock = std::fs::read_to_string(lock).unwrap();
+        for name in ["candle-core", "candle-nn"] {
+            let locked = lock.split("\n\n").find(|entry| entry.contains(&format!("name = \"{name}\"\n")));
+            let wanted = format!("version = \"{VERSION}.");
+            assert!(locked.is_some_and(|entry| entry.contains(&wanted)), "{locked:?}");
+            assert!(manifest().contains(&format!("{name} = \"{VERSION}\"")));
+        }
+    }
+}

@@ -1,7 +1,16 @@
 //! `distill export`, and what it wrote on its way back in. Other programs read the same files in
 //! `python/tests/test_onnx.py`.
 
+use candle_core::{D, DType, Device, Tensor};
+use candle_nn::VarBuilder;
+
 use crate::fixture::Scene;
+
+// What `--to candle` writes for the sample's teacher: what compiles here is what leaves.
+#[rustfmt::skip]
+#[allow(clippy::all, clippy::pedantic)]
+#[path = "../candle/teacher.rs"]
+mod program;
 
 /// The sample's teacher, whose file says what it is.
 const TEACHER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../data/samples/teacher.safetensors");
@@ -21,14 +30,25 @@ fn accuracies(scene: &Scene, student: &str) -> [serde_json::Value; 2] {
 #[test]
 fn a_model_that_left_is_judged_as_the_network_it_was_and_begins_a_student() {
     let scene = Scene::new();
-    let written =
-        scene.run(&export(&["--to", "onnx", "--int8", "--eps", "0.15", "--out", "left"])).succeeds();
+    let written = scene.run(&export(&["--to", "onnx", "--int8", "--eps", "0.33", "--out", "left"])).succeeds();
     let card = std::fs::read_to_string(scene.path("left/README.md")).unwrap();
     assert!(written.stdout.contains(card.trim_end()));
     for said in
-        ["pixels in [0, 1]", "64 images, read back", "pgd20", "| clean, the first 40 of test |", "eps 0.15"]
+        ["pixels in [0, 1]", "64 images, read back", "pgd20", "| clean, the first 40 of test |", "eps 0.33"]
     {
         assert!(card.contains(said), "no `{said}` in {card}");
+    }
+    // One attack, one start: the f32 student's figures are those of its evaluation.
+    let figure = |head: &str, unit: &str| {
+        let line =
+            card.lines().find(|line| line.starts_with(head)).unwrap_or_else(|| panic!("{head}: {card}"));
+        let text =
+            line[head.len()..].split(unit).next().unwrap().rsplit(['|', ' ']).find(|cell| !cell.is_empty());
+        text.unwrap().trim().parse::<f64>().unwrap()
+    };
+    assert!((20.0..90.0).contains(&figure("pgd20 ", "%")), "some stand and some fall: {card}");
+    for [evaluated, beside] in [["clean ", "| clean"], ["pgd20 ", "| adversarial"]] {
+        assert!((figure(evaluated, "%") - figure(beside, " %")).abs() < 0.01, "{card}");
     }
     let mut names: Vec<String> = std::fs::read_dir(scene.path("left"))
         .unwrap()
@@ -54,6 +74,32 @@ fn a_model_that_left_is_judged_as_the_network_it_was_and_begins_a_student() {
     let student = "run/student.safetensors";
     let clean = accuracies(&scene, student)[0].as_f64();
     assert!(clean > Some(80.0), "its statistics have moved, its weights have not: {clean:?}");
+}
+
+#[test]
+fn a_program_for_candle_compiles_and_gives_the_answers_that_it_was_written_with() {
+    let scene = Scene::new();
+    scene.run(&export(&["--to", "candle", "--eps", "0.15", "--out", "left"])).succeeds();
+    let kept = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/candle/teacher.rs");
+    let text = std::fs::read_to_string(scene.path("left/src/main.rs")).unwrap();
+    if std::env::var_os("RSLAD_WRITE_PROGRAMS").is_some() {
+        std::fs::write(kept, &text).unwrap();
+    }
+    assert!(
+        std::fs::read_to_string(kept).unwrap() == text,
+        "another text is written now; RSLAD_WRITE_PROGRAMS=1 keeps it, to be compiled and run once more"
+    );
+    let read = |name: &str| candle_core::safetensors::load(scene.path(name), &Device::Cpu).unwrap();
+    let weights = VarBuilder::from_tensors(read("left/student.safetensors"), DType::F32, &Device::Cpu);
+    let check = read("left/check.safetensors");
+    let found = program::Student::load(weights).unwrap().logits(&check["images"]).unwrap();
+    let largest = |x: &Tensor| -> candle_core::Result<f32> {
+        x.abs()?.flatten_all()?.max(D::Minus1)?.to_scalar::<f32>()
+    };
+    let wanted = &check["logits"];
+    assert_eq!(wanted.dims(), [64, 10]);
+    let apart = largest(&(&found - wanted).unwrap()).unwrap() / largest(wanted).unwrap();
+    assert!(apart <= 1e-5, "logits differ by {apart:.1e} of the largest");
 }
 
 #[test]
