@@ -1,4 +1,6 @@
-//! The pages that people read: no link of them leads nowhere, and none is left out of the book.
+//! The pages that people read: no link of them leads nowhere, none is left out of the book, and their commands are commands.
+
+mod commands;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -55,6 +57,17 @@ fn every_link_between_pages_leads_to_a_file_and_a_heading_of_it() {
         }
     }
     assert!(count > 50, "only {count} links were found");
+}
+
+#[test]
+fn a_page_of_the_book_links_to_no_file_that_is_outside_of_it() {
+    // In the book such a link leads nowhere: there it is a path to be read in a clone.
+    for page in pages_in("docs") {
+        let text = fs::read_to_string(&page).unwrap();
+        let outside: Vec<_> =
+            links(&prose(&text)).into_iter().filter(|link| link.starts_with("..")).collect();
+        assert!(outside.is_empty(), "{}: {outside:?}", page.display());
+    }
 }
 
 #[test]
