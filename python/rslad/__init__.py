@@ -16,9 +16,12 @@ def load(path):
     """
     import json
 
-    from safetensors import safe_open
+    try:
+        from safetensors import safe_open
 
-    from . import zoo
+        from . import zoo
+    except ImportError as error:
+        raise ImportError(f"{error.name} is not installed\nhint: pip install torch safetensors") from error
 
     with safe_open(path, framework="pt") as file:
         said = json.loads((file.metadata() or {}).get("rslad", "null"))

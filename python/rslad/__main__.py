@@ -55,7 +55,8 @@ def main():
         walk = subprocess.run(["bash", HERE / "demo.sh", programs(), HERE / "teacher.safetensors", out])
     except KeyboardInterrupt:
         sys.exit(130)
-    sys.exit(walk.returncode)
+    # Ended by a signal, as by a reader that went away: the code that shells give it.
+    sys.exit(walk.returncode if walk.returncode >= 0 else 128 - walk.returncode)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import rslad
 from rslad import __main__ as program
 
 
@@ -49,6 +50,15 @@ class Demo(unittest.TestCase):
 
     def test_ctrl_c_ends_with_the_code_of_the_signal(self):
         self.assertEqual(self.ends(self.folder / "out", KeyboardInterrupt), (130, True))
+
+    def test_a_reader_that_goes_away_ends_with_the_code_of_the_signal(self):
+        gone = mock.Mock(returncode=-13)
+        self.assertEqual(self.ends(self.folder / "out", lambda *_: gone), (141, True))
+
+    def test_a_student_without_pytorch_says_what_to_install(self):
+        with mock.patch.dict(sys.modules, {"safetensors": None}), self.assertRaises(ImportError) as refused:
+            rslad.load("student.safetensors")
+        self.assertEqual(str(refused.exception), "safetensors is not installed\nhint: pip install torch safetensors")
 
 
 class CommandLine(unittest.TestCase):
