@@ -30,7 +30,8 @@ fn accuracies(scene: &Scene, student: &str) -> [serde_json::Value; 2] {
 #[test]
 fn a_model_that_left_is_judged_as_the_network_it_was_and_begins_a_student() {
     let scene = Scene::new();
-    let written = scene.run(&export(&["--to", "onnx", "--int8", "--eps", "0.33", "--out", "left"])).succeeds();
+    let written =
+        scene.run(&export(&["--to", "onnx", "--int8", "--eps", "0.33", "--out", "left"])).succeeds();
     let card = std::fs::read_to_string(scene.path("left/README.md")).unwrap();
     assert!(written.stdout.contains(card.trim_end()));
     for said in
