@@ -110,12 +110,23 @@ def filled(network, seed):
     return network.eval()
 
 
+def forget_the_machine(path):
+    """Takes out where each node's Python stood: paths of the machine that exported it."""
+    model = onnx.load(path, load_external_data=False)
+    for node in model.graph.node:
+        kept = [entry for entry in node.metadata_props if entry.key != "pkg.torch.onnx.stack_trace"]
+        del node.metadata_props[:]
+        node.metadata_props.extend(kept)
+    onnx.save(model, path)
+
+
 def export(network, path, **how):
     images = torch.rand(2, *SIZE)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if how.pop("dynamo", False):
             torch.onnx.export(network, (images,), path, dynamo=True, verbose=False, **how)
+            forget_the_machine(path)
         else:
             torch.onnx.export(network, images, path, dynamo=False, **how)
 

@@ -66,7 +66,7 @@ mod arm {
                 Pair(vdupq_n_f32(x), vdupq_n_f32(x))
             }
             fn zero() -> Pair {
-                Self::splat(0.0)
+                Pair(vdupq_n_f32(0.0), vdupq_n_f32(0.0))
             }
             fn add(a: Pair, b: Pair) -> Pair {
                 Pair(vaddq_f32(a.0, b.0), vaddq_f32(a.1, b.1))
