@@ -141,6 +141,7 @@ fn stopped(error: EngineError) -> Error {
     match error {
         EngineError::Device(_)
         | EngineError::Precisions { .. }
+        | EngineError::InstructionSet { .. }
         | EngineError::Threads { .. }
         | EngineError::Interrupted => error.into(),
         _ => Error::Teacher(error),

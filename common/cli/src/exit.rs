@@ -36,7 +36,9 @@ impl Exit {
             EngineError::Threads { .. } => Self::Disk,
             EngineError::Interrupted => Self::Interrupted,
             EngineError::Device(error) if matches!(**error, DeviceError::Failed { .. }) => Self::Failed,
-            EngineError::Device(_) | EngineError::Precisions { .. } => Self::Refused,
+            EngineError::Device(_) | EngineError::Precisions { .. } | EngineError::InstructionSet { .. } => {
+                Self::Refused
+            }
             _ => Self::Bug,
         }
     }

@@ -78,12 +78,13 @@ impl Machine {
 
     /// Starts it for attacks whose count is quoted; likewise.
     pub fn start_for_judging(self, exact_conv: bool) -> Result<Box<dyn Engine>, EngineError> {
+        let engine = self.started(exact_conv, Purpose::Judging)?;
         if let Some(precision) = self.precision.filter(|&one| one != Storage::F32) {
             warn(format_args!(
                 "attacks in {precision} find less than in f32, so what is left is an upper bound\nhint: leave --precision out for a figure to quote"
             ));
         }
-        self.started(exact_conv, Purpose::Judging)
+        Ok(engine)
     }
 
     /// Starts it for labels, in the precision that was asked for.

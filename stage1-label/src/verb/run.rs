@@ -5,6 +5,9 @@ use std::num::NonZeroUsize;
 use clap::Args;
 use cli::{Machine, MachineArgs, Progress, Stop, detail, note, warn, with_commas};
 
+use engine::Storage;
+use method::attack::Victim;
+
 use crate::Result;
 use crate::args::{DataArgs, OutArgs, TeacherArgs, ViewArgs, row_table, task};
 use crate::robust::RobustArgs;
@@ -106,7 +109,12 @@ pub fn run(args: &RunArgs, machine: Machine, stop: &Stop, progress: &mut Progres
         }
     };
     let mut is_new = true;
-    let judge = judgement.as_ref().map(|judgement| || judgement.of(teacher.victim(), stop));
+    // Labels may be coarse; what is quoted of the teacher is found and judged in f32.
+    let coarse = machine.precision.is_some_and(|precision| precision != Storage::F32);
+    let fine = Machine { precision: None, ..machine };
+    let judging = if coarse && judgement.is_some() { Some(fine.start_for_judging(true)?) } else { None };
+    let victim = Victim { engine: judging.as_deref().unwrap_or(teacher.victim().engine), ..teacher.victim() };
+    let judge = judgement.as_ref().map(|judgement| || judgement.of(victim, stop));
     let robust = judge.as_ref().map(|judge| judge as &dyn Fn() -> _);
     let mut spec = args.out.spec(rows, &dataset, plan, record);
     spec.features = features.cloned();

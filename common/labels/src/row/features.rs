@@ -1,5 +1,6 @@
 //! The feature maps that a label set may hold beside its logits: of which modules of the teacher, in which shapes.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::ops::Range;
 
@@ -83,13 +84,14 @@ impl Features {
             let wanted = format!("{logits}, as the logits' dtype, or narrower");
             return wrong("features.dtype", wanted, self.dtype.to_string());
         }
-        for (number, map) in self.maps.iter().enumerate() {
+        let mut seen = HashSet::new();
+        for map in &self.maps {
             let name = &map.module;
             if name.is_empty() || name.len() > LONGEST_NAME || name.chars().any(char::is_control) {
                 let wanted = format!("1 to {LONGEST_NAME} printable bytes");
                 return wrong("module of features.maps", wanted, format!("{name:?}"));
             }
-            if self.find(name) != Some(number) {
+            if !seen.insert(name) {
                 return wrong("module of features.maps", "each once".into(), format!("{name:?} twice"));
             }
             if map.product() == 0 {

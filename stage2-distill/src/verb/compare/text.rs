@@ -128,18 +128,21 @@ impl Comparison {
         }
         writeln!(f, "\nsettings that differ")?;
         for difference in &self.differences {
+            let head = format!("  {:<16} ", difference.setting);
+            // Beside the head, in its brackets.
+            let room = columns(f).saturating_sub(head.chars().count() + 2).clamp(NAME.0, NAME.1);
             let chosen = self.runs.iter().zip(&difference.values).map(|(run, value)| {
                 let value = value.as_ref().map_or("not set", String::as_str);
-                format!("{} {}", value, bracketed(&run.name))
+                format!("{} {}", value, bracketed(&run.name, room))
             });
-            wrapped(f, &format!("  {:<16} ", difference.setting), &chosen.collect::<Vec<_>>().join(", "))?;
+            wrapped(f, &head, &chosen.collect::<Vec<_>>().join(", "))?;
         }
         Ok(())
     }
 }
 
-fn bracketed(name: &str) -> String {
-    format!("({})", fitted(name, NAME.1))
+fn bracketed(name: &str, room: usize) -> String {
+    format!("({})", fitted(name, room))
 }
 
 /// Columns of a line.
