@@ -1,4 +1,4 @@
-//! What kernels are written in: vectors of sixteen, register tiles, windows along an axis, aligned memory, and what
+//! What kernels are written in: vectors of a register, register tiles, windows along an axis, aligned memory, and what
 //! happens to a value on its way out.
 
 pub(crate) mod axis;
