@@ -8,7 +8,7 @@ use std::path::Path;
 /// Exclusive use of a folder, by a lock on a file in it; the lock goes with the value or the process, the file stays.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -38,9 +38,18 @@ impl Lock {
             // A holder that was done between our open and our lock may have removed the file: take the new one.
             let ours = file.metadata()?.ino();
             if fs::metadata(path).is_ok_and(|found| found.ino() == ours) {
-                return Ok(Some(Self { _file: file }));
+                return Ok(Some(Self { file }));
             }
         }
+    }
+}
+
+impl Drop for Lock {
+    /// Lets go by name. Closing the file would not do: a child that another thread is starting holds a copy of its
+    /// descriptor until that child's program runs, and with it the lock.
+    fn drop(&mut self) {
+        // What fails here still ends with the process.
+        let _ = self.file.unlock();
     }
 }
 
@@ -56,6 +65,18 @@ mod tests {
         assert!(Lock::take(&path).unwrap().is_none());
         drop(held);
         assert!(Lock::take(&path).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_lock_that_a_child_inherited_goes_with_its_holder() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let held = Lock::take(&path).unwrap().unwrap();
+        // What `fork` leaves in a child: a second descriptor of one open file.
+        let inherited = held.file.try_clone().unwrap();
+        drop(held);
+        assert!(Lock::take(&path).unwrap().is_some());
+        drop(inherited);
     }
 
     #[test]
