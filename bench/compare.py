@@ -81,7 +81,7 @@ def compare(row, args):
         "version": layouts[0]["version"],
         "isa": mine["engine"].removeprefix("cpu-"),
         "processor": processor(),
-        "command": " ".join(["python", "bench/compare.py", *sys.argv[1:]]),
+        "command": f"python bench/compare.py --isa {mine['engine'].removeprefix('cpu-')} --rounds {args.rounds}",
         "rounds": args.rounds,
         "repetitions": args.repetitions,
         "threads": args.threads,

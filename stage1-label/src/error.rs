@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use cli::{Exit, Exits};
 use engine::EngineError;
+use labels::Hex;
 
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -26,6 +27,9 @@ pub enum Error {
     /// `verify` found damage; each problem has been said.
     #[error("label set {}: {problems} problem(s) found\nhint: do not train on it; fetch or make it again", dir.display())]
     Damaged { dir: PathBuf, problems: usize },
+    /// `verify --expect` found another label set.
+    #[error("label set {}: it is sound, and its content_hash is {found}, wanted {wanted}\nhint: it is another label set than the one that was named; fetch that one", dir.display())]
+    Unexpected { dir: PathBuf, wanted: Hex, found: Hex },
     /// `verify --recompute` found rows that this teacher does not answer.
     #[error(
         "label set {}: {beyond} of {rows} recomputed rows are beyond the tolerance; {worst}\nhint: the rows were written by another network, or from other pixels; label again", dir.display()
@@ -51,7 +55,7 @@ impl Exits for Error {
     fn exit(&self) -> Exit {
         match self {
             Self::Common(error) => error.exit(),
-            Self::Damaged { .. } | Self::Recomputed { .. } => Exit::Failed,
+            Self::Damaged { .. } | Self::Unexpected { .. } | Self::Recomputed { .. } => Exit::Failed,
             Self::Disturbed(_) | Self::WrongTeacher { .. } | Self::Usage { .. } | Self::Input { .. } => {
                 Exit::Refused
             }

@@ -8,6 +8,7 @@ pub mod args;
 mod error;
 pub mod npy;
 pub mod recompute;
+mod reuse;
 pub mod robust;
 pub mod rows_file;
 mod squashed;

@@ -46,14 +46,7 @@ pub struct Request<'a> {
 /// feature map, by its row's largest in that map.
 pub fn recompute(set: &LabelSet, request: &Request, engine: Box<dyn Engine>) -> Result<Recomputed> {
     let manifest = set.manifest();
-    let weights = WeightsFile::read(request.weights)?;
-    if let Some(wanted) = manifest.teacher.weights_blake3 {
-        let found = Hex(*weights.blake3().as_bytes());
-        if wanted != found {
-            let (wanted, found) = (wanted.to_string(), found.to_string());
-            return Err(Error::WrongTeacher { path: request.weights.into(), wanted, found });
-        }
-    }
+    let weights = weights_of(manifest, request.weights)?;
     let dataset = cli::images(request.data, manifest.dataset.split.parse()?)?.limit(set.images());
     set.check_against(&Wanted { dataset: &dataset.record(), augment: None, plan: None })?;
     let said = as_recorded(request.said, &manifest.teacher);
@@ -108,8 +101,22 @@ fn parts<'a>(manifest: &'a Manifest, stored: &'a [f32], found: &'a [f32]) -> Vec
     all
 }
 
+/// The weights of a label set's teacher. Others than those that the manifest records are refused before anything in them is read.
+pub(crate) fn weights_of(manifest: &Manifest, path: &Path) -> Result<WeightsFile> {
+    let weights = WeightsFile::read(path)?;
+    let found = Hex(*weights.blake3().as_bytes());
+    match manifest.teacher.weights_blake3 {
+        Some(wanted) if wanted != found => Err(Error::WrongTeacher {
+            path: path.into(),
+            wanted: wanted.to_string(),
+            found: found.to_string(),
+        }),
+        _ => Ok(weights),
+    }
+}
+
 /// What is said of the teacher's file, and where nothing is, what the label set records of it.
-fn as_recorded(said: &Foreign, recorded: &labels::Teacher) -> Foreign {
+pub(crate) fn as_recorded(said: &Foreign, recorded: &labels::Teacher) -> Foreign {
     let numbers = |texts: &[String]| texts.iter().map(|text| text.parse().ok()).collect::<Option<Vec<f64>>>();
     let constants = numbers(&recorded.mean).zip(numbers(&recorded.std));
     let inputs = match constants {

@@ -5,11 +5,15 @@ use cli::{CompletionsArgs, MachineArgs, ManualArgs, TalkArgs, help};
 
 use crate::{Error, Result};
 
+pub mod append;
 pub mod estimate;
+pub mod finalize;
 pub mod import;
 pub mod inspect;
 pub mod plan;
+pub mod repair;
 pub mod run;
+pub mod subset;
 pub mod verify;
 
 /// Runs a robust teacher once over views of clean images and shares its answers as a label set.
@@ -33,9 +37,19 @@ pub enum Verb {
     /// Run a teacher over a dataset and write its label set; run it again to resume
     #[command(after_help = tables())]
     Run(Box<run::RunArgs>),
+    /// Write a label set with more views or images than another one, whose answers it takes over
+    #[command(after_help = tables())]
+    Append(Box<append::AppendArgs>),
+    /// Take some rows of a label set, or all in another form
+    Subset(subset::SubsetArgs),
+    /// Publish a label set that several machines have written in parts
+    Finalize(finalize::FinalizeArgs),
     /// Check every byte of a label set, and on request its teacher's answers
     #[command(after_help = tables())]
     Verify(verify::VerifyArgs),
+    /// Bring lost and damaged shards back, from their other form or by the teacher
+    #[command(after_help = tables())]
+    Repair(Box<repair::RepairArgs>),
     /// Show what a label set holds and how well its teacher answers; compare several
     #[command(after_help = tables())]
     Inspect(Box<inspect::InspectArgs>),
@@ -58,8 +72,15 @@ pub enum Verb {
 impl Verb {
     /// Does it, on this machine, and says what came of it.
     pub fn run(&self, machine: MachineArgs) -> Result<()> {
-        let runs_none =
-            matches!(self, Self::Plan(_) | Self::Import(_) | Self::Completions(_) | Self::Manual(_));
+        let runs_none = matches!(
+            self,
+            Self::Subset(_)
+                | Self::Finalize(_)
+                | Self::Plan(_)
+                | Self::Import(_)
+                | Self::Completions(_)
+                | Self::Manual(_)
+        );
         if let (true, Some(flag)) = (runs_none, machine.given()) {
             return Err(Error::Usage {
                 what: format!("{flag} says what runs a network, and this command runs none"),
@@ -68,7 +89,11 @@ impl Verb {
         }
         match self {
             Self::Run(args) => args.run(machine),
+            Self::Append(args) => args.run(machine),
+            Self::Subset(args) => args.run(),
+            Self::Finalize(args) => args.run(),
             Self::Verify(args) => args.run(machine),
+            Self::Repair(args) => args.run(machine),
             Self::Inspect(args) => args.run(machine),
             Self::Estimate(args) => args.run(machine),
             Self::Plan(args) => args.run(),

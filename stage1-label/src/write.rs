@@ -1,42 +1,79 @@
 //! Writing a label set shard by shard, from whatever answers: `run` asks a teacher, `import` reads a file.
 
+use std::ops::Range;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use cli::{Progress, Stop, note, warn};
-use labels::{Answers, Kind, Manifest, Note, Session, ShardJob, Spec};
+use labels::{Answers, Kind, Manifest, Note, Part, Session, ShardJob, Spec};
 
 use crate::robust::Verdict;
 use crate::teacher::RowId;
 use crate::{Error, Result};
 
-/// A published label set.
+/// What a run leaves in its folder.
 #[derive(Debug)]
-pub struct Written {
-    /// What it is.
-    pub manifest: Manifest,
-    /// Whether it was there already, complete and with the same parameters; every byte and row of it was verified then.
-    pub already: bool,
-    /// What is other than it was written in one that was there already, and wrong with nothing.
-    pub notes: Vec<Note>,
+pub enum Written {
+    /// A published label set.
+    Set {
+        /// What it is.
+        manifest: Box<Manifest>,
+        /// Whether it was there already, complete and with the same parameters; every byte and row of it was verified then.
+        already: bool,
+        /// What is other than it was written in one that was there already, and wrong with nothing.
+        notes: Vec<Note>,
+    },
+    /// The shards of a part of one that is not published.
+    Part {
+        /// Which.
+        part: Part,
+        /// Its shards.
+        shards: Range<usize>,
+        /// Shards of all parts, and how many of them are not written yet.
+        of: usize,
+        /// See `of`.
+        missing: usize,
+    },
 }
 
 impl Written {
     /// Says what became of the label set in this folder.
     pub fn say(&self, dir: &Path) {
-        let Self { manifest, already, notes } = self;
-        for other in notes {
-            note(format_args!("note: {other}"));
+        match self {
+            Self::Set { manifest, already, notes } => {
+                for other in notes {
+                    note(format_args!("note: {other}"));
+                }
+                published(dir, manifest, if *already { "already complete" } else { "complete" });
+            }
+            Self::Part { part, shards, of, missing } => {
+                let dir = dir.display();
+                let what = match shards.len() {
+                    0 => format!("no shard of {of} falls to it: --shard-images makes more of them"),
+                    1 => format!("shard {} of 0 to {}", shards.start, of - 1),
+                    _ => format!("shards {} to {} of 0 to {}", shards.start, shards.end - 1, of - 1),
+                };
+                note(format_args!("{dir}: part {part} complete, {what}"));
+                match missing {
+                    0 => note(format_args!(
+                        "all shards are there: `label finalize {dir}` publishes the label set"
+                    )),
+                    _ => note(format_args!("{missing} of {of} shards are missing in other parts")),
+                }
+            }
         }
-        let state = if *already { "already complete" } else { "complete" };
-        let right = &manifest.right;
-        let share = 100.0 * right.right as f64 / right.rows as f64;
-        note(format_args!("{}: {state}, {} rows, right answers {share:.2} %", dir.display(), manifest.rows));
-        note(format_args!("content_hash {}", manifest.content_hash));
-        let data = &manifest.dataset;
-        if let Some(doubt) = cli::doubt(right, data.images, &data.name) {
-            warn(doubt);
-        }
+    }
+}
+
+/// Says what a published label set is.
+pub(crate) fn published(dir: &Path, manifest: &Manifest, state: &str) {
+    let right = &manifest.right;
+    let share = 100.0 * right.right as f64 / right.rows as f64;
+    note(format_args!("{}: {state}, {} rows, right answers {share:.2} %", dir.display(), manifest.rows));
+    note(format_args!("content_hash {}", manifest.content_hash));
+    let data = &manifest.dataset;
+    if let Some(doubt) = cli::doubt(right, data.images, &data.name) {
+        warn(doubt);
     }
 }
 
@@ -46,6 +83,8 @@ pub(crate) struct Order<'a> {
     pub out: &'a Path,
     /// What it is to be.
     pub spec: Spec,
+    /// Which part of it is to be written; none for all.
+    pub part: Option<Part>,
     /// The most rows to be answered together; changes no result.
     pub batch: usize,
     /// Who may ask for an end.
@@ -54,7 +93,7 @@ pub(crate) struct Order<'a> {
     pub robust: Option<&'a dyn Fn() -> Result<Verdict>>,
 }
 
-/// Writes the shards that are not there yet and publishes the label set.
+/// Writes the shards that are not there yet and publishes the label set; a part ends with its shards.
 ///
 /// `answer` gives the (rows, K + F) answers to some rows, logits and then feature maps where the spec has some; the first of
 /// the rows has this place among all. Its answers are kept as they come: one that dies, or is asked to stop, goes on where it was.
@@ -63,8 +102,12 @@ pub(crate) fn label_set(
     progress: &mut Progress,
     mut answer: impl FnMut(usize, &[RowId]) -> Result<Vec<f32>>,
 ) -> Result<Written> {
-    let Order { out, spec, batch, stop, robust } = order;
-    let mut session = Session::open(out, spec).map_err(|error| match error.kind() {
+    let Order { out, spec, part, batch, stop, robust } = order;
+    let opened = match part {
+        Some(part) => Session::open_part(out, spec, part),
+        None => Session::open(out, spec),
+    };
+    let mut session = opened.map_err(|error| match error.kind() {
         // The folder that was named for writing holds something else now: that is a refusal, not a finding.
         Kind::Damage if out.join("manifest.json").exists() => Error::Disturbed(error),
         _ => error.into(),
@@ -79,10 +122,10 @@ pub(crate) fn label_set(
                 out.display()
             ));
         }
-        return Ok(Written { manifest, already: true, notes });
+        return Ok(Written::Set { manifest: manifest.into(), already: true, notes });
     }
     let pending = session.pending();
-    let total = session.spec().rows.len();
+    let total = session.rows();
     let mut done = total;
     for job in &pending {
         done -= job.rows.len() - session.answers(job)?.rows();
@@ -115,7 +158,11 @@ pub(crate) fn label_set(
             Verdict::Stopped => return Err(Error::Interrupted { dir: out.into(), done, rows: total }),
         }
     }
-    Ok(Written { manifest: session.finish()?, already: false, notes: Vec::new() })
+    if let Some(part) = part {
+        let (shards, of, missing) = (session.ours(), session.shards(), session.missing());
+        return Ok(Written::Part { part, shards, of, missing });
+    }
+    Ok(Written::Set { manifest: session.finish()?.into(), already: false, notes: Vec::new() })
 }
 
 fn rows_of(session: &Session, job: &ShardJob) -> Vec<RowId> {

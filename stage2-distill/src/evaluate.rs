@@ -11,9 +11,10 @@ use cli::{Progress, Stop, Unchanged, detail, note, warn, with_commas};
 use data::{Dataset, DatasetSpec, Split};
 use engine::params::Precision;
 use engine::{Engine, Network, Work};
+use labels::Part;
 use method::attack::{self, Attack, Chain, Victim};
 use method::eval::{
-    self, EvalError, Evidence, Fate, Logits, Outcome, Part, Report, Setting, Settings, Surrogate, Trial,
+    self, EvalError, Evidence, Fate, Logits, Outcome, Report, Setting, Settings, Surrogate, Trial,
 };
 use method::model::{self, Foreign, Loaded};
 use method::threat::{Fraction, Threat};

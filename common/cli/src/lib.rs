@@ -14,6 +14,7 @@ mod machine;
 mod manual;
 mod network;
 mod parse;
+mod part;
 mod print;
 mod progress;
 mod screen;
@@ -32,6 +33,7 @@ pub use machine::{BATCH_ON_GPU, Machine, MachineArgs, one_to, refuse_too_large, 
 pub use manual::{COMPLETIONS, CompletionsArgs, ManualArgs};
 pub use network::{NetworkArgs, foreign, say_notes};
 pub use parse::{parse, whole};
+pub use part::part;
 pub use print::{detail, json, note, print, say, show, warn};
 pub use progress::{Progress, rate_in_words, time_in_words, with_commas};
 pub use stop::{Interruptible, Stop};

@@ -5,7 +5,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// Exclusive use of a folder, by a lock on a file in it; the lock goes with the value or the process, the file stays.
+/// Use of a folder, exclusive or shared, by a lock on a file in it; the lock goes with the value or the process, the file
+/// stays.
 #[derive(Debug)]
 pub struct Lock {
     file: File,
@@ -17,21 +18,27 @@ impl Lock {
     /// The file's folder must be there. A holder may remove file and folder before it lets go: the next one then finds
     /// [`io::ErrorKind::NotFound`], or makes a file of its own.
     pub fn take(path: &Path) -> io::Result<Option<Self>> {
-        Self::locked(path, |file| match file.try_lock() {
-            Ok(()) => Ok(true),
-            Err(TryLockError::WouldBlock) => Ok(false),
-            Err(TryLockError::Error(error)) => Err(error),
-        })
+        Self::locked(path, OpenOptions::new().write(true), |file| is_ours(file.try_lock()))
     }
 
-    /// The same, once every holder is done.
+    /// The lock for holders who know how to share: none while somebody has it for himself, who gets it once all are done.
+    pub fn share(path: &Path) -> io::Result<Option<Self>> {
+        // Network file systems share a lock with those who read.
+        Self::locked(path, OpenOptions::new().read(true).write(true), |file| is_ours(file.try_lock_shared()))
+    }
+
+    /// [`Lock::take`], once every holder is done.
     pub(crate) fn wait(path: &Path) -> io::Result<Option<Self>> {
-        Self::locked(path, |file| file.lock().map(|()| true))
+        Self::locked(path, OpenOptions::new().write(true), |file| file.lock().map(|()| true))
     }
 
-    fn locked(path: &Path, lock: impl Fn(&File) -> io::Result<bool>) -> io::Result<Option<Self>> {
+    fn locked(
+        path: &Path,
+        options: &OpenOptions,
+        lock: impl Fn(&File) -> io::Result<bool>,
+    ) -> io::Result<Option<Self>> {
         loop {
-            let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+            let file = options.clone().create(true).truncate(false).open(path)?;
             if !lock(&file)? {
                 return Ok(None);
             }
@@ -41,6 +48,14 @@ impl Lock {
                 return Ok(Some(Self { file }));
             }
         }
+    }
+}
+
+fn is_ours(tried: Result<(), TryLockError>) -> io::Result<bool> {
+    match tried {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(error),
     }
 }
 
@@ -65,6 +80,19 @@ mod tests {
         assert!(Lock::take(&path).unwrap().is_none());
         drop(held);
         assert!(Lock::take(&path).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_shared_lock_is_held_by_many_and_keeps_out_who_wants_it_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let held = [Lock::share(&path).unwrap().unwrap(), Lock::share(&path).unwrap().unwrap()];
+        assert!(Lock::take(&path).unwrap().is_none());
+        drop(held);
+        let alone = Lock::take(&path).unwrap().unwrap();
+        assert!(Lock::share(&path).unwrap().is_none());
+        drop(alone);
+        assert!(Lock::share(&path).unwrap().is_some());
     }
 
     #[test]

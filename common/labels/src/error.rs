@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::part::Part;
 use crate::row::features::Features;
 
 /// The result of this crate's functions.
@@ -51,14 +52,18 @@ pub enum Error {
     NoRoom { dir: PathBuf, wanted: u64, found: u64, source: io::Error },
     #[error("label set {}: another process is writing it\nhint: wait for that process, or write to another --out", dir.display())]
     Locked { dir: PathBuf },
+    #[error("label set {}: another process is writing part {part} of it\nhint: wait for that process; what it leaves when it dies, the same command goes on with", dir.display())]
+    PartLocked { dir: PathBuf, part: Part },
+    #[error("label set {}: it was begun in {found} parts, this is part {wanted}\nhint: go on in {found} parts; the same command without --part writes whatever is missing", dir.display())]
+    OtherParts { dir: PathBuf, wanted: Part, found: usize },
     #[error("folder {}: wanted an empty folder or an unfinished label set, found `{entry}`\nhint: write to another --out, or move what is there", dir.display())]
     Occupied { dir: PathBuf, entry: String },
     #[error("label set {}: {parameter} is {found} there, this run has {wanted}\nhint: repeat the run that began it, or write to another --out", dir.display())]
     OtherParameters { dir: PathBuf, parameter: String, wanted: String, found: String },
     #[error("label set {}: it is finished, there is nothing to write\nhint: write to another --out", dir.display())]
     Finished { dir: PathBuf },
-    #[error("label set {}: {pending} of {shards} shards have no logits yet\nhint: write them before finishing", dir.display())]
-    Pending { dir: PathBuf, pending: usize, shards: usize },
+    #[error("label set {}: {pending} of {shards} shards have no logits yet, the first is {first}\nhint: run the parts that were not run to their end, or the same command without --part", dir.display())]
+    Pending { dir: PathBuf, pending: usize, shards: usize, first: usize },
     #[error("{what}: wanted {wanted}, found {found}\nhint: a label set cannot be made of this")]
     Unusable { what: String, wanted: String, found: String },
     #[error(
@@ -111,6 +116,8 @@ pub enum Error {
     FileSize { path: PathBuf, wanted: u64, found: u64 },
     #[error("{}: BLAKE3 is {found}, manifest says {wanted}\nhint: the file changed after it was written; fetch it again", path.display())]
     FileHash { path: PathBuf, wanted: String, found: String },
+    #[error("{}: cannot be brought back: what was answered now hashes to {found}, the published file to {wanted}\nhint: use the engine, build and device that the card names, or fetch the file again", path.display())]
+    NotTheSame { path: PathBuf, wanted: String, found: String },
     #[error("shard {}: {what} is {found}, wanted {wanted}\nhint: the shard does not fit its manifest; fetch the label set again", path.display())]
     Structure { path: PathBuf, what: String, wanted: String, found: String },
     #[error("shard {}: cannot be decoded: {detail}\nhint: the shard is damaged; fetch the label set again", path.display())]
@@ -137,6 +144,8 @@ pub enum Error {
     WrongAugment { dir: PathBuf, wanted: String, found: String },
     #[error("label set {}: wrong number of classes: its logits have {found}, this run's dataset has {wanted}\nhint: pass the dataset that was labelled", dir.display())]
     WrongClasses { dir: PathBuf, wanted: usize, found: usize },
+    #[error("label set {}: its answers cannot be taken over: {parameter} is {found} there, this run has {wanted}\nhint: ask for what that set holds, or label without it", dir.display())]
+    NotReusable { dir: PathBuf, parameter: String, wanted: String, found: String },
     #[error("label set {}: it holds the views of {found}, this run needs plan:{epochs}@{seed}\nhint: use that seed and at most as many epochs, or a label set with --views all", dir.display())]
     WrongPlan { dir: PathBuf, epochs: u32, seed: u64, found: String },
 }
@@ -152,6 +161,8 @@ impl Error {
             | Error::UnknownForm { .. }
             | Error::WithoutParquet { .. }
             | Error::Locked { .. }
+            | Error::PartLocked { .. }
+            | Error::OtherParts { .. }
             | Error::Occupied { .. }
             | Error::OtherParameters { .. }
             | Error::Finished { .. }
@@ -171,6 +182,7 @@ impl Error {
             | Error::TooFewImages { .. }
             | Error::WrongAugment { .. }
             | Error::WrongClasses { .. }
+            | Error::NotReusable { .. }
             | Error::WrongPlan { .. } => Kind::Input,
             _ => Kind::Damage,
         }

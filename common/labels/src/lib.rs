@@ -43,6 +43,7 @@ compile_error!("label sets are mapped as little-endian numbers; this machine is 
 
 mod error;
 mod folder;
+mod part;
 mod read;
 mod row;
 mod shard;
@@ -50,8 +51,9 @@ mod write;
 
 pub use error::{Error, Kind, Result};
 pub use folder::manifest::Manifest;
-pub use folder::records::{ClassCount, DatasetRecord, FileRecord, RightAnswers, Robust};
+pub use folder::records::{ClassCount, DatasetRecord, FileRecord, Parent, RightAnswers, Robust};
 pub use folder::teacher::Teacher;
+pub use part::Part;
 pub use read::check::Wanted;
 pub use read::lookup::{LabelSet, Row};
 pub use read::note::Note;
@@ -65,5 +67,7 @@ pub use row::features::{FeatureMap, Features};
 pub use row::table::RowTable;
 pub use row::views::Views;
 pub use write::answers::Answers;
+pub use write::finish::finalize;
+pub use write::repair::Repair;
 pub use write::session::{Session, ShardJob};
 pub use write::spec::{Spec, default_shard_images};

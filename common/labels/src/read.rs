@@ -2,9 +2,10 @@
 
 mod beside;
 pub(crate) mod check;
-mod forms;
+pub(crate) mod forms;
 pub(crate) mod lookup;
 pub(crate) mod note;
 pub(crate) mod open;
+mod reuse;
 mod strangers;
 pub(crate) mod verify;

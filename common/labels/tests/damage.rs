@@ -364,6 +364,14 @@ fn other_logits_under_forged_hashes_have_another_content_hash() {
     let report = verify(dir.path()).unwrap();
     let wrong = |problem: &Error| matches!(problem, Error::ContentHash { rows: "the safetensors", .. });
     assert!(report.problems.iter().any(wrong), "{:?}", report.problems);
+    // Opening believes the files' hashes; a pin is compared with what the rows say, not with what the manifest does.
+    let set = LabelSet::open(dir.path(), Check::Hashes).unwrap();
+    let other = set.content_hash();
+    assert_ne!(other, set.manifest().content_hash);
+    drop(set);
+    let original = self::set(Form::FULLEST);
+    let original = LabelSet::open(original.path(), Check::Hashes).unwrap();
+    assert_eq!(original.content_hash(), original.manifest().content_hash);
 }
 
 #[cfg(feature = "parquet")]

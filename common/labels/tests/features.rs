@@ -83,14 +83,18 @@ fn a_set_without_maps_has_none_and_is_of_the_first_format() {
 
 /// Straight from the documentation, by other code than the crate's.
 #[test]
-fn the_content_hash_covers_maps_their_type_and_their_shapes_as_documented() {
+fn the_content_hash_covers_maps_their_type_their_names_and_their_shapes_as_documented() {
     for (dtype, name) in [(Dtype::F16, "F16"), (Dtype::F32, "F32")] {
-        let mut content = b"rslad-labels-2F32".to_vec();
-        content.extend(3u32.to_le_bytes());
-        content.extend(name.as_bytes());
-        for number in [2u32, 2, 3, 2, 1, 2, 2] {
-            content.extend(number.to_le_bytes());
+        let mut head = b"rslad-labels-2F32".to_vec();
+        head.extend(3u32.to_le_bytes());
+        head.extend(name.as_bytes());
+        head.extend(2u32.to_le_bytes());
+        for (module, shape) in [("layer2", [2u32, 3, 2]), ("layer1", [1, 2, 2])] {
+            head.extend(6u32.to_le_bytes());
+            head.extend(module.as_bytes());
+            head.extend(shape.into_iter().flat_map(u32::to_le_bytes));
         }
+        let mut content = Vec::new();
         for image in 0..IMAGES {
             for view in 0..18u16 {
                 content.extend((image as u64).to_le_bytes());
@@ -111,7 +115,8 @@ fn the_content_hash_covers_maps_their_type_and_their_shapes_as_documented() {
         for &form in FORMS {
             let dir = finished(&mapped(spec(form, Dtype::F32), dtype));
             let report = verify(dir.path()).unwrap();
-            let wanted = blake3::hash(&content).to_hex();
+            // Seven images are one range.
+            let wanted = blake3::hash(&[&head, &blake3::hash(&content).as_bytes()[..]].concat()).to_hex();
             assert_eq!(report.manifest.content_hash.to_string(), wanted.as_str(), "{form} {dtype}");
             assert!(report.content.iter().all(|(_, hash)| *hash == report.manifest.content_hash));
         }
@@ -176,6 +181,18 @@ fn other_shapes_of_as_many_values_are_another_content() {
     });
     let report = verify(dir.path()).unwrap();
     assert_eq!(report.manifest.features.as_ref().unwrap().maps[0].shape, [3, 2, 2]);
+    assert!(report.problems.iter().any(|problem| matches!(problem, Error::ContentHash { .. })));
+}
+
+/// And their names, which say what the numbers are of.
+#[test]
+fn exchanged_names_of_maps_are_another_content() {
+    let dir = finished(&both());
+    forge_manifest(dir.path(), |text| {
+        text.replace("\"layer2\"", "\"\"").replace("\"layer1\"", "\"layer2\"").replace("\"\"", "\"layer1\"")
+    });
+    let report = verify(dir.path()).unwrap();
+    assert_eq!(report.manifest.features.as_ref().unwrap().maps[0].module, "layer1");
     assert!(report.problems.iter().any(|problem| matches!(problem, Error::ContentHash { .. })));
 }
 

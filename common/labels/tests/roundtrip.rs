@@ -3,7 +3,7 @@
 mod fixture;
 
 use fixture::{CLASSES, FORMS, IMAGES, PARQUET, dataset, logit, logits, sparse, spec, tree, write};
-use labels::{Check, Dtype, Form, LabelSet, Session, Stored, verify};
+use labels::{Check, Dtype, Form, LabelSet, RowTable, Session, Stored, image_hash, verify};
 use std::fs;
 use std::process::Command;
 
@@ -68,8 +68,7 @@ fn a_sparse_set_holds_its_views_and_no_others() {
 #[test]
 fn hashes_are_those_the_format_documents() {
     // Straight from the documentation, by other code than the crate's.
-    let mut content = b"rslad-labels-1F16".to_vec();
-    content.extend(3u32.to_le_bytes());
+    let mut content = Vec::new();
     let mut identity = b"rslad-dataset-1".to_vec();
     identity.extend(7u64.to_le_bytes());
     for image in 0..IMAGES {
@@ -86,10 +85,11 @@ fn hashes_are_those_the_format_documents() {
             }
         }
     }
+    let content = of_ranges(&[&content]);
     for &form in FORMS {
         let dir = tempfile::tempdir().unwrap();
         let manifest = write(dir.path(), &spec(form, Dtype::F16));
-        assert_eq!(manifest.content_hash.to_string(), blake3::hash(&content).to_hex().as_str(), "{form}");
+        assert_eq!(manifest.content_hash.to_string(), content, "{form}");
         assert_eq!(manifest.dataset.hash.to_string(), blake3::hash(&identity).to_hex().as_str());
         for (_, hash) in verify(dir.path()).unwrap().content {
             assert_eq!(hash, manifest.content_hash);
@@ -102,6 +102,45 @@ fn hashes_are_those_the_format_documents() {
                 .unwrap()
                 .contains(&manifest.content_hash.to_string())
         );
+    }
+}
+
+/// The content hash of logits of three classes in f16, the rows of each 1,024 images being these bytes.
+fn of_ranges(rows: &[&[u8]]) -> String {
+    let mut all = b"rslad-labels-1F16\x03\0\0\0".to_vec();
+    for range in rows {
+        all.extend(blake3::hash(range).as_bytes());
+    }
+    blake3::hash(&all).to_hex().to_string()
+}
+
+#[test]
+fn rows_are_hashed_by_1024_images_whatever_the_shards() {
+    const MANY: usize = 2500;
+    let mut rows = vec![Vec::new(); 3];
+    for image in 0..MANY {
+        let range = &mut rows[image / 1024];
+        range.extend((image as u64).to_le_bytes());
+        range.extend(0u16.to_le_bytes());
+        range.extend(((image % 3) as i32).to_le_bytes());
+        for class in 0..3 {
+            range.extend(half_bits(logit(image, 0, class)).to_le_bytes());
+        }
+    }
+    let wanted = of_ranges(&[&rows[0], &rows[1], &rows[2]]);
+    for &form in FORMS {
+        for shard_images in [700, 1024, 2500] {
+            let mut spec = spec(form, Dtype::F16);
+            spec.dataset.hashes =
+                (0..MANY).map(|image| image_hash(1, 1, 2, &(image as u16).to_le_bytes())).collect();
+            spec.dataset.labels = (0..MANY).map(|image| (image % 3) as i32).collect();
+            spec.augment = "none".parse().unwrap();
+            spec.rows = RowTable::all(MANY, spec.augment);
+            spec.shard_images = Some(shard_images);
+            let dir = tempfile::tempdir().unwrap();
+            assert_eq!(write(dir.path(), &spec).content_hash.to_string(), wanted, "{form} {shard_images}");
+            assert!(verify(dir.path()).unwrap().is_sound());
+        }
     }
 }
 

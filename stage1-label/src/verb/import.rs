@@ -138,7 +138,7 @@ pub fn run(args: &ImportArgs, stop: &Stop, progress: &mut Progress) -> Result<Wr
     }
     let spec = args.out.spec(table, &dataset, plan, teacher);
     label_set(
-        Order { out: &args.out.out, spec, batch: CHUNK, stop, robust: None },
+        Order { out: &args.out.out, spec, part: None, batch: CHUNK, stop, robust: None },
         progress,
         |first, rows| {
             logits.seek(first)?;

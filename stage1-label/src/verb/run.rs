@@ -1,15 +1,18 @@
 //! `label run`: the teacher answers to every row, and a label set is published.
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 
 use clap::Args;
 use cli::{Machine, MachineArgs, Progress, Stop, detail, note, warn, with_commas};
 
 use engine::Storage;
+use labels::Part;
 use method::attack::Victim;
 
 use crate::Result;
 use crate::args::{DataArgs, OutArgs, TeacherArgs, ViewArgs, row_table, task};
+use crate::reuse::Reused;
 use crate::robust::RobustArgs;
 use crate::taps::{TapArgs, refuse_heavy, weight};
 use crate::teacher::{RowId, Storing, Teacher, check_storable};
@@ -40,6 +43,13 @@ pub struct RunArgs {
     /// How the teacher does under attack.
     #[command(flatten)]
     pub robust: RobustArgs,
+    /// Take over the answers of this label set, of the same teacher, and ask for what it lacks alone
+    #[arg(long, value_name = "LABELS")]
+    pub reuse: Vec<PathBuf>,
+    /// Write part I of N, from 0, beside processes that write the others into the same folder, on this machine or on others;
+    /// `label finalize` then publishes it. auto, auto/N: as the SLURM array or step, or the Kubernetes Indexed Job, says
+    #[arg(long, value_name = "I/N", value_parser = cli::part, conflicts_with = "robust")]
+    pub part: Option<Part>,
     /// The most rows run together; changes no result [default: 64 per thread, at least 128; 512 on a GPU]
     #[arg(long, value_name = "N", value_parser = cli::one_to::<1_000_000>)]
     pub batch: Option<NonZeroUsize>,
@@ -57,7 +67,7 @@ impl RunArgs {
 /// Bytes of pixels that are cut out together, and of feature maps that are brought together, whatever the batch.
 const MOST_TOGETHER: usize = 256 << 20;
 
-/// Runs the teacher over the rows that are not on the disk yet and publishes the label set.
+/// Runs the teacher over the rows that are not on the disk yet and publishes the label set, or ends with its part.
 ///
 /// The folder's bytes depend on the flags but --batch, on the files they name and on the engine, not on threads, time or
 /// interruptions. Stopped between two batches, it leaves what was answered.
@@ -71,6 +81,7 @@ pub fn run(args: &RunArgs, machine: Machine, stop: &Stop, progress: &mut Progres
     let tapped = args.taps.find(teacher.network())?;
     let features = tapped.as_ref().map(|tapped| &tapped.features);
     let judgement = args.robust.prepare(&data)?;
+    let reused = Reused::open(&args.reuse)?;
     drop(reading);
     let plan = args.views.plan(&data);
     let batch = teacher.batch(args.batch.map(NonZeroUsize::get), (64 * machine.threads).max(128))?;
@@ -118,7 +129,11 @@ pub fn run(args: &RunArgs, machine: Machine, stop: &Stop, progress: &mut Progres
     let robust = judge.as_ref().map(|judge| judge as &dyn Fn() -> _);
     let mut spec = args.out.spec(rows, &dataset, plan, record);
     spec.features = features.cloned();
-    label_set(Order { out: &args.out.out, spec, batch, stop, robust }, progress, |_, rows| {
+    spec.parents = reused.parents();
+    reused.check(&spec)?;
+    let width = spec.width();
+    let order = Order { out: &args.out.out, spec, part: args.part, batch, stop, robust };
+    let mut ask = |rows: &[RowId]| {
         if std::mem::take(&mut is_new) {
             announce();
             let (labels, name) = (dataset.labels(), &dataset.record().name);
@@ -134,5 +149,6 @@ pub fn run(args: &RunArgs, machine: Machine, stop: &Stop, progress: &mut Progres
         let answers = teacher.answers(&dataset, plan.augment, rows, tapped.as_ref())?;
         check_storable(&answers, rows, storing)?;
         Ok(answers)
-    })
+    };
+    label_set(order, progress, |_, rows| reused.answers(rows, width, &mut ask))
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 use cli::{Machine, MachineArgs, NetworkArgs, print, say};
 use data::DatasetSpec;
-use labels::{Check, Kind, LabelSet, Report};
+use labels::{Check, Hex, Kind, LabelSet, Report};
 
 use crate::recompute::{Apart, Recomputed, Request, recompute};
 use crate::teacher::started;
@@ -18,6 +18,9 @@ use crate::{Error, Result};
 pub struct VerifyArgs {
     /// The label set's folder
     pub dir: PathBuf,
+    /// The content hash that the label set must have, as a paper or a colleague gives it
+    #[arg(long, value_name = "HASH")]
+    pub expect: Option<Hex>,
     /// Run the teacher again on N rows, drawn by the content hash
     #[arg(long, value_name = "N", requires = "teacher", requires = "data")]
     pub recompute: Option<NonZeroUsize>,
@@ -95,6 +98,11 @@ fn check(args: &VerifyArgs, machine: Machine, findings: &mut Findings) -> Result
     findings.problems = report.problems.iter().map(ToString::to_string).collect();
     if !report.is_sound() {
         return Err(Error::Damaged { dir: args.dir.clone(), problems: report.problems.len() });
+    }
+    // Sound: the manifest's hash is that of the rows.
+    let found = report.manifest.content_hash;
+    if let Some(wanted) = args.expect.filter(|&wanted| wanted != found) {
+        return Err(Error::Unexpected { dir: args.dir.clone(), wanted, found });
     }
     let (Some(engine), Some(rows), Some(weights), Some(data)) =
         (engine, args.recompute, &args.teacher, &args.data)

@@ -1,6 +1,7 @@
 //! The command line of `label`, run as people run it: the real binary on the embedded sample, and on real data where
 //! `RSLAD_DATA` names a folder that holds it.
 
+mod append;
 mod comparison;
 mod cuda;
 mod damage;
@@ -13,8 +14,10 @@ mod html;
 mod interrupt;
 mod invocations;
 mod network;
+mod parts;
 mod pytorch;
 mod real;
+mod repair;
 mod run;
 mod taps;
 mod usage;

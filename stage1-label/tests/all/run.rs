@@ -27,6 +27,15 @@ fn a_run_prints_nothing_on_stdout_and_ends_in_a_sound_label_set() {
     assert!(checked.contains("parquet       500 rows, content_hash as in the manifest"), "{checked}");
     assert!(checked.contains("safetensors   500 rows, content_hash as in the manifest"), "{checked}");
     assert!(!out.join(".work").exists());
+    let hash = inspect(&out)["content_hash"].as_str().unwrap().to_owned();
+    label().arg("verify").arg(&out).args(["--expect", &hash]).succeeds();
+    let other = "0".repeat(64);
+    label().arg("verify").arg(&out).args(["--expect", &other]).fails(1, &["it is sound", &hash, &other]);
+    label()
+        .arg("verify")
+        .arg(&out)
+        .args(["--expect", "c0ffee"])
+        .fails(2, &["64 lower-case hexadecimal digits"]);
 }
 
 #[test]

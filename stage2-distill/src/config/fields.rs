@@ -24,6 +24,8 @@ pub struct Config {
     pub objective: String,
     /// A label set's folder.
     pub labels: Option<String>,
+    /// What its rows must hash to.
+    pub labels_hash: Option<String>,
     /// A teacher's weights, to ask it as the student trains.
     pub teacher: Option<String>,
     /// The teacher's architecture, where its file does not say.

@@ -198,6 +198,10 @@ impl Layers {
                 "both labels and augment were given\nhint: a run's augmentation is its label set's",
             ),
             (
+                config.labels_hash.is_some() && config.labels.is_none(),
+                "labels-hash was given without labels\nhint: it is the content_hash that the label set must have",
+            ),
+            (
                 config.arch.is_some() && config.teacher.is_none(),
                 "arch was given without teacher\nhint: arch names the teacher's architecture; the student's is --student",
             ),

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use cli::note;
 use disk::{Existing, Lock, publish};
-use method::eval::{Outcome, Part, Setting, Stage};
+use labels::Part;
+use method::eval::{Outcome, Setting, Stage};
 use serde::{Deserialize, Serialize};
 
 use super::spool::Row;

@@ -124,6 +124,17 @@ fn logits(set: &LabelSet, rows: &[(usize, u16)]) -> Result<Tensor, RunError> {
     Ok(Tensor::from_vec(values, (rows.len(), classes), &Device::Cpu)?)
 }
 
+/// Refuses a label set whose rows hash to something else than was named.
+fn refuse_other_rows(folder: &str, set: &LabelSet, wanted: &str) -> Result<(), RunError> {
+    let found = set.content_hash().to_string();
+    if found == wanted {
+        return Ok(());
+    }
+    Err(RunError::Refused(format!(
+        "label set {folder}: its rows hash to {found}, labels-hash is {wanted}\nhint: it is another label set than the one that was named; fetch that one"
+    )))
+}
+
 fn no_row(image: usize, view: u16) -> RunError {
     RunError::Refused(format!(
         "the label set has no row for image {image}, view {view}\nhint: make it with --views all, or with a plan for this seed and at least as many epochs"
@@ -135,6 +146,7 @@ pub(super) struct Named<'a> {
     /// What stands before the names of its settings.
     prefix: &'static str,
     labels: &'a Option<String>,
+    labels_hash: Option<&'a String>,
     weights: &'a Option<String>,
     arch: &'a Option<String>,
     weights_key: &'a Option<String>,
@@ -147,6 +159,7 @@ impl<'a> Named<'a> {
         Self {
             prefix: "",
             labels: &config.labels,
+            labels_hash: config.labels_hash.as_ref(),
             weights: &config.teacher,
             arch: &config.arch,
             weights_key: &config.weights_key,
@@ -158,6 +171,7 @@ impl<'a> Named<'a> {
         Self {
             prefix: "second-",
             labels: &config.second_labels,
+            labels_hash: None,
             weights: &config.second_teacher,
             arch: &config.second_arch,
             weights_key: &config.second_weights_key,
@@ -196,6 +210,9 @@ impl Asking<'_> {
             let set = LabelSet::open(Path::new(folder), Check::Hashes)?;
             for note in set.notes() {
                 cli::say(format_args!("note: {note}"));
+            }
+            if let Some(wanted) = named.labels_hash {
+                refuse_other_rows(folder, &set, wanted)?;
             }
             // More epochs than fit are more than any plan has.
             let plan = Some((u32::try_from(self.config.epochs).unwrap_or(u32::MAX), self.config.seed));

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Parser};
 use cli::{Interruptible, Machine, MachineArgs, NetworkArgs, Stop, json, show, whole};
 use data::DatasetSpec;
+use labels::Part;
 use method::attack;
-use method::eval::{Evidence, Part, Report, Summary};
+use method::eval::{Evidence, Report, Summary};
 use method::threat::{Fraction, Norm, Threat};
 use serde::Serialize;
 
@@ -78,8 +79,9 @@ pub struct EvalArgs {
     /// Write the adversarial images to this safetensors file
     #[arg(long, value_name = "FILE")]
     save_adversarial: Option<PathBuf>,
-    /// Judge part I of N of the images: for several machines, whose reports --merge makes one
-    #[arg(long, value_name = "I/N")]
+    /// Judge part I of N of the images, from 0: for several machines, whose reports --merge makes one. auto, auto/N: as the
+    /// SLURM array or step, or the Kubernetes Indexed Job, says
+    #[arg(long, value_name = "I/N", value_parser = cli::part)]
     part: Option<Part>,
     /// Make one report of the reports of all parts, and judge nothing
     #[arg(long, value_name = "REPORT", num_args = 1.., conflicts_with_all = ["run", "student", "part", "state", "save_adversarial", "attack", "eps", "step_size", "surrogate", "limit", "data", "size"])]

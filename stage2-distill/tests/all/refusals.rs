@@ -47,6 +47,21 @@ fn a_slip_in_a_name_is_answered_with_the_name_meant() {
 }
 
 #[test]
+fn a_label_set_is_held_to_the_hash_that_was_named() {
+    let scene = Scene::new();
+    scene.labels("labels");
+    let manifest: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(scene.path("labels/manifest.json")).unwrap()).unwrap();
+    let hash = manifest["content_hash"].as_str().unwrap();
+    let train = |out: &str, hash: &str| {
+        scene.train(out, &["--objective", "rslad", "--labels", "labels", "--labels-hash", hash])
+    };
+    train("run", hash).succeeds();
+    train("other", &"0".repeat(64)).refused(2, &["label set labels: its rows hash to", hash, "hint:"]);
+    scene.train("other", &["--labels-hash", hash]).refused(2, &["labels-hash was given without labels"]);
+}
+
+#[test]
 fn a_folder_that_holds_something_else_is_not_written() {
     let scene = Scene::new();
     std::fs::create_dir(scene.path("thesis")).unwrap();

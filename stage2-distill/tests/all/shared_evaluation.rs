@@ -92,7 +92,7 @@ fn a_state_of_another_evaluation_or_a_damaged_one_is_refused() {
 fn three_parts_merged_in_any_order_are_the_report_of_one_machine() {
     let scene = scene();
     scene.run(&asked("whole.json", &[])).succeeds();
-    for (part, json) in [("1/3", "1.json"), ("2/3", "2.json"), ("3/3", "3.json")] {
+    for (part, json) in [("0/3", "0.json"), ("1/3", "1.json"), ("2/3", "2.json")] {
         scene.run(&asked(json, &["--part", part])).succeeds();
     }
     let merge = |reports: &[&str]| {
@@ -100,16 +100,16 @@ fn three_parts_merged_in_any_order_are_the_report_of_one_machine() {
         arguments.extend(reports);
         scene.run(&arguments)
     };
-    let merged = merge(&["3.json", "1.json", "2.json"]).succeeds();
+    let merged = merge(&["2.json", "0.json", "1.json"]).succeeds();
     assert_eq!(report(&scene, "merged.json"), report(&scene, "whole.json"));
     assert_eq!(merged.stdout, scene.run(&asked("again.json", &[])).succeeds().stdout);
-    merge(&["1.json", "3.json"]).refused(2, &["part 2/3 is missing"]);
-    merge(&["1.json", "2.json", "2.json", "3.json"]).refused(2, &["part 2/3 is there 2 times"]);
-    merge(&["1.json", "whole.json"]).refused(2, &["report 2 is no part"]);
-    scene.run(&asked("other.json", &["--part", "2/3", "--seed", "5"])).succeeds();
-    merge(&["1.json", "other.json", "3.json"]).refused(2, &["reports 1 and 2", "they differ in seed"]);
+    merge(&["0.json", "2.json"]).refused(2, &["part 1/3 is missing"]);
+    merge(&["0.json", "1.json", "1.json", "2.json"]).refused(2, &["part 1/3 is there 2 times"]);
+    merge(&["0.json", "whole.json"]).refused(2, &["report 2 is no part"]);
+    scene.run(&asked("other.json", &["--part", "1/3", "--seed", "5"])).succeeds();
+    merge(&["0.json", "other.json", "2.json"]).refused(2, &["reports 1 and 2", "they differ in seed"]);
     // What somebody changed by hand is believed only as far as it fits together.
-    let part: Value = serde_json::from_slice(&std::fs::read(scene.path("1.json")).unwrap()).unwrap();
+    let part: Value = serde_json::from_slice(&std::fs::read(scene.path("0.json")).unwrap()).unwrap();
     let changes: [(&str, Value, &str); 4] = [
         ("/labels/0", 99.into(), "label 99 of 10 classes"),
         ("/images", 1_000_000_000_000u64.into(), "50 labels of 1000000000000 images"),
@@ -120,7 +120,7 @@ fn three_parts_merged_in_any_order_are_the_report_of_one_machine() {
         let mut changed = part.clone();
         *changed.pointer_mut(place).unwrap() = value;
         std::fs::write(scene.path("changed.json"), changed.to_string()).unwrap();
-        merge(&["changed.json", "2.json", "3.json"]).refused(2, &["report 1 is damaged", complaint]);
+        merge(&["changed.json", "1.json", "2.json"]).refused(2, &["report 1 is damaged", complaint]);
     }
     std::fs::write(scene.path("text.json"), "{}").unwrap();
     merge(&["text.json"]).refused(2, &["text.json: no report"]);
@@ -188,7 +188,7 @@ fn students_of_several_seeds_have_a_mean_and_a_deviation() {
     scene
         .run(&["eval", "run", "other", "--attack", "fgsm"])
         .refused(2, &["for another eps: they have no mean"]);
-    scene.run(&["eval", "run", "two", "--part", "1/2"]).refused(2, &["are for one student"]);
+    scene.run(&["eval", "run", "two", "--part", "0/2"]).refused(2, &["are for one student"]);
 }
 
 #[test]

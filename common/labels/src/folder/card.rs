@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::folder::manifest::Manifest;
 use crate::folder::names::shard_path;
-use crate::folder::records::Robust;
+use crate::folder::records::{Parent, Robust};
 use crate::row::column::COLUMNS;
 use crate::row::dtype::Form;
 
@@ -107,6 +107,11 @@ fn describe(card: &mut String, manifest: &Manifest) -> std::fmt::Result {
         "computed by",
         format!("{}, {}, {}", plain(&teacher.engine), plain(&teacher.precision), plain(&teacher.device)),
     )?;
+    for Parent { content_hash, images, views, engine, device } in &manifest.parents {
+        let [engine, device] = [engine, device].map(|text| plain(text));
+        let what = format!("`{content_hash}`: {views} of the first {images} images, by {engine}, {device}");
+        line("answers taken over from", what)?;
+    }
     line("right answers", format!("{} of {} rows", manifest.right.right, manifest.right.rows))?;
     if let Some(Robust { attack, norm, eps, split, images, clean, right, .. }) = &manifest.robust {
         // Of all attacks only the standard evaluation gives a figure to quote.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::folder::records::{DatasetRecord, FileRecord, RightAnswers, Robust};
+use crate::folder::records::{DatasetRecord, FileRecord, Parent, RightAnswers, Robust};
 use crate::folder::teacher::Teacher;
 use crate::row::augment::Augment;
 use crate::row::digest::Hex;
@@ -21,8 +21,8 @@ pub struct Manifest {
     pub format_version: u32,
     /// BLAKE3 of the file's own bytes with these 64 digits as zeros.
     pub id: Hex,
-    /// BLAKE3 over the rows, the same for both forms: `rslad-labels-1`, dtype, K, then image, view, label and logits of each row;
-    /// with feature maps `rslad-labels-2`, and they are hashed, too.
+    /// BLAKE3 over the rows, the same for both forms and for shards of any size: of `rslad-labels-1`, dtype, K, then the BLAKE3 of
+    /// image, view, label and logits of the rows of each 1,024 images; with feature maps `rslad-labels-2`, and they are hashed, too.
     pub content_hash: Hex,
     /// The labelled images.
     pub dataset: DatasetRecord,
@@ -43,6 +43,9 @@ pub struct Manifest {
     pub shard_images: u64,
     /// Who answered.
     pub teacher: Teacher,
+    /// The label sets whose answers it took over, each with its own before it; none where the teacher was asked for every row.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parents: Vec<Parent>,
     /// How often the teacher is right on these rows.
     pub right: RightAnswers,
     /// How often it is right under attack; none where nobody measured that.

@@ -1,5 +1,6 @@
 //! The parameters that a half-done folder was begun with: a run with others must not go on in it.
 
+use std::ops::Range;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -7,7 +8,8 @@ use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 use crate::folder::manifest::Manifest;
-use crate::folder::records::DatasetRecord;
+use crate::folder::names::shard_path;
+use crate::folder::records::{DatasetRecord, Parent};
 use crate::folder::teacher::Teacher;
 use crate::row::augment::Augment;
 use crate::row::digest::Hex;
@@ -31,11 +33,29 @@ pub(crate) struct Parameters {
     pub form: Form,
     pub shard_images: u64,
     pub teacher: Teacher,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parents: Vec<Parent>,
     pub license: String,
     pub author: String,
 }
 
 impl Parameters {
+    /// Number of shards of each form.
+    pub fn shards(&self) -> usize {
+        self.dataset.images.div_ceil(self.shard_images) as usize
+    }
+
+    /// The images of a shard.
+    pub fn images_of(&self, shard: usize) -> Range<u64> {
+        let start = shard as u64 * self.shard_images;
+        start..start.saturating_add(self.shard_images).min(self.dataset.images)
+    }
+
+    /// Path of a shard inside the folder.
+    pub fn shard_path(&self, form: Form, index: usize) -> String {
+        shard_path(form, &self.dataset.split, index, self.shards())
+    }
+
     pub fn of(manifest: &Manifest) -> Parameters {
         Parameters {
             dataset: manifest.dataset.clone(),
@@ -48,6 +68,7 @@ impl Parameters {
             form: manifest.form,
             shard_images: manifest.shard_images,
             teacher: manifest.teacher.clone(),
+            parents: manifest.parents.clone(),
             license: manifest.license.clone(),
             author: manifest.author.clone(),
         }
@@ -70,7 +91,7 @@ impl Parameters {
     }
 }
 
-fn plain(parameters: &Parameters) -> Value {
+pub(crate) fn plain(parameters: &impl Serialize) -> Value {
     serde_json::to_value(parameters).expect("parameters are plain data")
 }
 
@@ -83,7 +104,7 @@ fn without_derived(parameters: &Value) -> Value {
 }
 
 /// Name and both values of the first leaf that differs. A key that one of the two leaves out is null there.
-fn difference(name: &str, wanted: &Value, found: &Value) -> Option<(String, String, String)> {
+pub(crate) fn difference(name: &str, wanted: &Value, found: &Value) -> Option<(String, String, String)> {
     if let (Value::Object(wanted), Value::Object(found)) = (wanted, found) {
         let more = found.keys().filter(|key| !wanted.contains_key(*key));
         return wanted.keys().chain(more).find_map(|key| {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::row::dataset::Dataset;
 use crate::row::digest::Hex;
+use crate::row::views::Views;
 
 /// The labelled dataset. The hash identifies it; names only inform.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +50,22 @@ pub struct Robust {
     pub clean: u64,
     /// Those right under it.
     pub right: u64,
+}
+
+/// A label set that answers were taken over from: its rows are those of these views of so many first images.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Parent {
+    /// Its content hash.
+    pub content_hash: Hex,
+    /// Its images.
+    pub images: u64,
+    /// Their views.
+    pub views: Views,
+    /// Engine and build that answered to those of its rows that it took over from none.
+    pub engine: String,
+    /// Kind of device that ran it.
+    pub device: String,
 }
 
 /// How often the teacher's largest logit is that of the label.

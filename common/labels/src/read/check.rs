@@ -53,22 +53,27 @@ impl LabelSet {
     }
 
     fn check_images(&self, wanted: &Dataset) -> Result<()> {
-        let dir = || self.dir().to_path_buf();
-        let common = wanted.len().min(self.images());
-        if let Some(image) = (0..common).find(|&image| self.image_hash(image) != wanted.hashes[image]) {
-            return Err(self.wrong_image(wanted, image));
-        }
+        self.check_common(wanted)?;
         if wanted.len() > self.images() {
             return Err(Error::TooFewImages {
-                dir: dir(),
+                dir: self.dir().into(),
                 wanted: wanted.len() as u64,
                 found: self.images() as u64,
             });
         }
+        Ok(())
+    }
+
+    /// Refuses other images and labels among those that both have.
+    pub(crate) fn check_common(&self, wanted: &Dataset) -> Result<()> {
+        let common = wanted.len().min(self.images());
+        if let Some(image) = (0..common).find(|&image| self.image_hash(image) != wanted.hashes[image]) {
+            return Err(self.wrong_image(wanted, image));
+        }
         match (0..common).find(|&image| self.label(image) != wanted.labels[image]) {
             None => Ok(()),
             Some(image) => Err(Error::WrongLabel {
-                dir: dir(),
+                dir: self.dir().into(),
                 image: image as u64,
                 wanted: wanted.labels[image],
                 found: self.label(image),

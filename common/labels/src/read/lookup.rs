@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use crate::folder::manifest::Manifest;
 use crate::read::note::Note;
 use crate::row::dataset::ImageHash;
+use crate::row::digest::Hex;
 use crate::row::dtype::Stored;
+use crate::shard::content::ContentHasher;
 use crate::shard::rows::Shard;
 
 /// A published label set, checked and open. Lookups take no lock and allocate nothing.
@@ -60,6 +62,16 @@ impl LabelSet {
     /// What is other than it was written and no reason to refuse: for the person who opened it.
     pub fn notes(&self) -> &[Note] {
         &self.notes
+    }
+
+    /// The hash of the rows, computed from them: [`Manifest::content_hash`], which opening the set did not look at.
+    pub fn content_hash(&self) -> Hex {
+        let Manifest { dtype, dataset, features, .. } = &self.manifest;
+        let mut hasher = ContentHasher::new(*dtype, dataset.classes, features.as_ref());
+        for shard in &self.shards {
+            hasher.add(shard);
+        }
+        hasher.finish()
     }
 
     /// Number of images.

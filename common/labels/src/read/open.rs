@@ -14,10 +14,9 @@ use crate::read::beside::{check_card, check_sums};
 use crate::read::forms::Forms;
 use crate::read::lookup::LabelSet;
 use crate::read::strangers::strangers;
-use crate::row::dataset::identity;
+use crate::row::dataset::IdentityHasher;
 use crate::row::digest::{FileDigest, Hex};
 use crate::row::dtype::Form;
-use crate::shard::content::ContentHasher;
 use crate::shard::parquet;
 use crate::shard::rows::Shard;
 use crate::shard::storage::Storage;
@@ -68,7 +67,11 @@ impl LabelSet {
             }
         }
         check_sums(dir, &bytes, &with_absent(&manifest, digests), &mut notes)?;
-        check_dataset(dir, &manifest, &shards)?;
+        let mut images = IdentityHasher::new(manifest.dataset.images);
+        for shard in &shards {
+            images.add(shard.hashes(), shard.labels());
+        }
+        check_dataset(dir, &manifest, images.finish())?;
         Ok(LabelSet::new(dir, manifest, shards, notes))
     }
 }
@@ -162,12 +165,7 @@ pub(crate) fn read_shard(
 }
 
 /// Image hashes and labels over all shards must hash to the manifest's dataset.
-pub(crate) fn check_dataset(dir: &Path, manifest: &Manifest, shards: &[Shard]) -> Result<()> {
-    let images: Vec<_> = shards
-        .iter()
-        .flat_map(|shard| shard.hashes().iter().copied().zip(shard.labels().iter().copied()))
-        .collect();
-    let found = identity(images.into_iter());
+pub(crate) fn check_dataset(dir: &Path, manifest: &Manifest, found: Hex) -> Result<()> {
     if found == manifest.dataset.hash {
         return Ok(());
     }
@@ -177,14 +175,4 @@ pub(crate) fn check_dataset(dir: &Path, manifest: &Manifest, shards: &[Shard]) -
         wanted: format!("{found}, as the shards' images and labels hash to"),
         found: manifest.dataset.hash.to_string(),
     })
-}
-
-/// The content hash of all shards, in order.
-pub(crate) fn content_hash(manifest: &Manifest, shards: &[Shard]) -> Hex {
-    let mut content =
-        ContentHasher::new(manifest.dtype, manifest.dataset.classes, manifest.features.as_ref());
-    for shard in shards {
-        content.add(shard);
-    }
-    content.finish()
 }

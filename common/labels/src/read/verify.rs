@@ -9,10 +9,12 @@ use crate::folder::records::RightAnswers;
 use crate::read::beside::{check_card, check_sums};
 use crate::read::forms::Forms;
 use crate::read::note::Note;
-use crate::read::open::{check_dataset, check_file, content_hash, load_manifest, read_shard, with_absent};
+use crate::read::open::{check_dataset, check_file, load_manifest, read_shard, with_absent};
 use crate::read::strangers::strangers;
+use crate::row::dataset::IdentityHasher;
 use crate::row::digest::Hex;
 use crate::row::dtype::Form;
+use crate::shard::content::ContentHasher;
 use crate::shard::rows::Shard;
 
 /// What [`verify`] found.
@@ -39,7 +41,7 @@ impl Report {
     }
 }
 
-/// Checks every byte and every row of a label set in all the forms that are there.
+/// Checks every byte and every row of a label set in all the forms that are there, a shard at a time.
 ///
 /// An error means that the manifest itself cannot be believed; what is wrong with the files is in [`Report::problems`].
 pub fn verify(dir: &Path) -> Result<Report> {
@@ -53,14 +55,16 @@ pub fn verify(dir: &Path) -> Result<Report> {
     let card = check_card(dir, &manifest, &mut notes)?;
     let (mut files, mut bytes) = card.map_or((0, 0), |card| (1, card.bytes));
     let mut digests = vec![(CARD.into(), card)];
-    let mut read: Vec<(Form, Vec<Shard>)> = Vec::new();
+    let mut read: Vec<(Form, Option<Tally>)> = Vec::new();
     for (form, records) in forms.each() {
-        let mut shards = Vec::with_capacity(records.len());
+        // Rows in order have a hash; a form with a damaged shard has none.
+        let mut tally = Some(Tally::new(&manifest));
         for file in records {
             let (storage, digest) = match check_file(dir, file, true) {
                 Ok(checked) => checked,
                 Err(problem) => {
                     problems.push(problem);
+                    tally = None;
                     continue;
                 }
             };
@@ -71,44 +75,69 @@ pub fn verify(dir: &Path) -> Result<Report> {
                 Ok(shard)
             });
             match shard {
-                Ok(shard) => shards.push(shard),
-                Err(problem) => problems.push(problem),
+                Ok(shard) => {
+                    if let Some(tally) = &mut tally {
+                        tally.add(&shard);
+                    }
+                }
+                Err(problem) => {
+                    problems.push(problem);
+                    tally = None;
+                }
             }
         }
-        read.push((form, shards));
+        read.push((form, tally));
     }
     check_sums(dir, &bytes_of_manifest, &with_absent(&manifest, digests), &mut notes)?;
     let mut content = Vec::new();
-    for (form, shards) in &read {
-        // Rows in order have a hash; a form with a damaged shard has been reported above.
-        if shards.is_empty() || shards.len() < manifest.shards() {
-            continue;
-        }
-        let hash = content_hash(&manifest, shards);
-        content.push((*form, hash));
+    for (form, tally) in read {
+        let Some(Tally { content: rows, images, right }) = tally else { continue };
+        let hash = rows.finish();
+        content.push((form, hash));
         if hash != manifest.content_hash {
             problems.push(Error::ContentHash {
                 dir: dir.into(),
-                rows: if *form == Form::Parquet { "the Parquet" } else { "the safetensors" },
+                rows: if form == Form::Parquet { "the Parquet" } else { "the safetensors" },
                 wanted: manifest.content_hash.to_string(),
                 found: hash.to_string(),
             });
         }
-        problems.extend(check_dataset(dir, &manifest, shards).err());
-        problems.extend(check_right(dir, &manifest, shards).err());
+        problems.extend(check_dataset(dir, &manifest, images.finish()).err());
+        problems.extend(check_right(dir, &manifest, &right).err());
     }
     Ok(Report { manifest, files, bytes, content, problems, notes })
 }
 
-/// Counts the right answers again.
-fn check_right(dir: &Path, manifest: &Manifest, shards: &[Shard]) -> Result<()> {
-    let mut found = RightAnswers::none(manifest.dataset.classes);
-    for shard in shards {
-        for (row, _, _, label) in shard.rows() {
-            found.add(label, shard.logits(row..row + 1).argmax());
+/// What the rows of a form add up to.
+struct Tally {
+    content: ContentHasher,
+    images: IdentityHasher,
+    right: RightAnswers,
+}
+
+impl Tally {
+    fn new(manifest: &Manifest) -> Tally {
+        let classes = manifest.dataset.classes;
+        Tally {
+            content: ContentHasher::new(manifest.dtype, classes, manifest.features.as_ref()),
+            images: IdentityHasher::new(manifest.dataset.images),
+            right: RightAnswers::none(classes),
         }
     }
-    if found == manifest.right {
+
+    /// Adds the next shard.
+    fn add(&mut self, shard: &Shard) {
+        self.content.add(shard);
+        self.images.add(shard.hashes(), shard.labels());
+        for (row, _, _, label) in shard.rows() {
+            self.right.add(label, shard.logits(row..row + 1).argmax());
+        }
+    }
+}
+
+/// The right answers as they were counted again.
+fn check_right(dir: &Path, manifest: &Manifest, found: &RightAnswers) -> Result<()> {
+    if *found == manifest.right {
         return Ok(());
     }
     Err(Error::ManifestField {

@@ -54,7 +54,9 @@ impl Dataset {
 
     /// The identity: BLAKE3 of `rslad-dataset-1`, the number of images (u64), then hash and label (i32) of each image, little-endian.
     pub fn hash(&self) -> Hex {
-        identity(self.hashes.iter().copied().zip(self.labels.iter().copied()))
+        let mut images = IdentityHasher::new(self.len() as u64);
+        images.add(&self.hashes, &self.labels);
+        images.finish()
     }
 
     /// The first `images` of this dataset, or all where there are fewer.
@@ -97,16 +99,29 @@ impl Dataset {
     }
 }
 
-/// Hash over (image hash, label) pairs; the length must be known because it is hashed first.
-pub(crate) fn identity(images: impl ExactSizeIterator<Item = (ImageHash, i32)>) -> Hex {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(b"rslad-dataset-1");
-    hasher.update(&(images.len() as u64).to_le_bytes());
-    for (hash, label) in images {
-        hasher.update(&hash);
-        hasher.update(&label.to_le_bytes());
+/// Hash over (image hash, label) pairs; their number must be known because it is hashed first.
+pub(crate) struct IdentityHasher(blake3::Hasher);
+
+impl IdentityHasher {
+    /// Of so many images.
+    pub fn new(images: u64) -> IdentityHasher {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(b"rslad-dataset-1");
+        hasher.update(&images.to_le_bytes());
+        IdentityHasher(hasher)
     }
-    Hex(hasher.finalize().into())
+
+    /// Adds the next images.
+    pub fn add(&mut self, hashes: &[ImageHash], labels: &[i32]) {
+        for (hash, label) in hashes.iter().zip(labels) {
+            self.0.update(hash);
+            self.0.update(&label.to_le_bytes());
+        }
+    }
+
+    pub fn finish(self) -> Hex {
+        Hex(self.0.finalize().into())
+    }
 }
 
 pub(crate) fn is_label(label: i32, classes: usize) -> bool {

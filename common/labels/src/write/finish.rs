@@ -1,112 +1,154 @@
 //! The end of writing: rows read back, hashed and counted, then card, SHA256SUMS and the manifest put in place.
 
+use std::collections::BTreeMap;
+use std::path::Path;
+
 use crate::error::{Error, Result};
 use crate::folder::card;
 use crate::folder::manifest::Manifest;
-use crate::folder::names::{CARD, MANIFEST, SUMS};
+use crate::folder::names::{CARD, MANIFEST, SUMS, WORK};
+use crate::folder::parameters::Parameters;
 use crate::folder::plain::map_plain;
-use crate::folder::records::{FileRecord, RightAnswers};
+use crate::folder::records::{FileRecord, RightAnswers, Robust};
 use crate::folder::sums;
+use crate::read::open::load_manifest;
+use crate::read::verify::verify;
 use crate::row::digest::{FileDigest, Hex};
 use crate::row::dtype::Form;
 use crate::shard::content::ContentHasher;
+use crate::shard::layout::Layout;
 use crate::shard::parquet;
 use crate::shard::rows::Shard;
-use crate::write::publish::Publisher;
 use crate::write::session::{Session, State};
+use crate::write::stock::take_stock;
+use crate::write::work::{ShardRecord, Work};
 
 impl Session {
-    /// Publishes the label set: card, SHA256SUMS, and last of all the manifest. Every shard must have been written.
+    /// Publishes the label set: card, SHA256SUMS, and last of all the manifest. Every shard must have been written. The session
+    /// of a part is refused: it does not know of the others.
     pub fn finish(self) -> Result<Manifest> {
-        if let State::Finished { manifest, .. } = self.state {
-            return Ok(*manifest);
-        }
-        let pending = self.pending().len();
-        if pending > 0 {
-            return Err(Error::Pending { shards: self.shards(), dir: self.dir, pending });
-        }
-        let (content_hash, right) = self.read_back()?;
-        let (format, format_version) = Manifest::format(self.spec.features.is_some());
-        let mut manifest = Manifest {
-            format,
-            format_version,
-            id: Hex([0; 32]),
-            content_hash,
-            dataset: self.parameters.dataset.clone(),
-            augment: self.spec.augment,
-            views: self.spec.views,
-            rows: self.parameters.rows,
-            dtype: self.spec.dtype,
-            features: self.spec.features.clone(),
-            form: self.spec.form,
-            shard_images: self.shard_images as u64,
-            teacher: self.spec.teacher.clone(),
-            right,
-            robust: self.robust.clone(),
-            license: self.spec.license.clone(),
-            author: self.spec.author.clone(),
-            files: Vec::new(),
-        };
-        let publisher = Publisher::new(&self.dir);
-        let card = publisher.publish_bytes(CARD, card::text(&manifest).as_bytes())?;
-        let mut digests = vec![(CARD.to_string(), card)];
-        for form in [Form::Parquet, Form::Safetensors] {
-            for (&index, record) in &self.done {
-                let path = self.shard_path(form, index);
-                digests.extend(record.files.iter().filter(|(inside, _)| *inside == path).cloned());
+        match self.state {
+            State::Finished { manifest, .. } => Ok(*manifest),
+            State::Writing(work) if work.is_of_all() => {
+                publish(&self.dir, work, self.parameters, &self.done, self.robust)
+            }
+            State::Writing(_) | State::Unknown => {
+                Err(Error::unusable("session to be finished", "one of the whole label set", "one of a part"))
             }
         }
-        manifest.files = self.file_records(&digests);
-        let bytes = manifest.seal();
-        let mut sums: Vec<_> = digests.into_iter().map(|(path, digest)| (path, digest.sha256)).collect();
-        sums.push((MANIFEST.into(), FileDigest::of(&bytes).sha256));
-        publisher.publish_bytes(SUMS, sums::text(sums).as_bytes())?;
-        // The commit. Everything it names is on the disk, synced, under its final name.
-        publisher.publish_bytes(MANIFEST, &bytes)?;
-        if let State::Writing(work) = self.state {
-            work.remove();
-        }
-        Ok(manifest)
     }
+}
 
-    fn file_records(&self, digests: &[(String, FileDigest)]) -> Vec<FileRecord> {
-        let shards = self.shards();
-        let mut records = Vec::with_capacity(digests.len());
-        for (position, (path, digest)) in digests.iter().enumerate() {
-            // The card, then each form's shards in order.
-            let job = (position > 0).then(|| self.job((position - 1) % shards));
-            records.push(FileRecord {
-                path: path.clone(),
-                rows: job.as_ref().map(|job| job.rows.len() as u64),
-                images: job.map(|job| [job.images.start as u64, job.images.end as u64]),
+/// Publishes the label set whose shards the sessions of its parts have written ([`Session::open_part`]); all of them must
+/// have ended. The bytes are those that one session would have written. One that is published already is verified.
+pub fn finalize(dir: &Path) -> Result<Manifest> {
+    if dir.join(MANIFEST).exists() {
+        let report = verify(dir)?;
+        return report.problems.into_iter().next().map_or(Ok(report.manifest), Err);
+    }
+    if !dir.join(WORK).exists() {
+        // Says what the folder is.
+        return Ok(load_manifest(dir)?.0);
+    }
+    let work = Work::lock(dir, None)?;
+    let Some(parameters) = work.parameters()? else {
+        return Err(Error::Unfinished { dir: dir.into() });
+    };
+    let done = take_stock(dir, &work, &parameters, 0..parameters.shards())?;
+    publish(dir, work, parameters, &done, None)
+}
+
+fn publish(
+    dir: &Path,
+    work: Work,
+    parameters: Parameters,
+    done: &BTreeMap<usize, ShardRecord>,
+    robust: Option<Robust>,
+) -> Result<Manifest> {
+    let shards = parameters.shards();
+    if let Some(first) = (0..shards).find(|index| !done.contains_key(index)) {
+        return Err(Error::Pending { dir: dir.into(), pending: shards - done.len(), shards, first });
+    }
+    let (content_hash, right) = read_back(dir, &parameters, done)?;
+    let (format, format_version) = Manifest::format(parameters.features.is_some());
+    let (mut files, mut digests) = (Vec::new(), Vec::new());
+    for form in [Form::Parquet, Form::Safetensors] {
+        for (&index, record) in done {
+            let path = parameters.shard_path(form, index);
+            let Some((_, digest)) = record.files.iter().find(|(inside, _)| *inside == path) else { continue };
+            let images = parameters.images_of(index);
+            digests.push((path.clone(), digest.sha256));
+            files.push(FileRecord {
+                path,
+                rows: Some(record.rows),
+                images: Some([images.start, images.end]),
                 bytes: digest.bytes,
                 blake3: digest.blake3,
             });
         }
-        records
     }
+    let mut manifest = Manifest {
+        format,
+        format_version,
+        id: Hex([0; 32]),
+        content_hash,
+        dataset: parameters.dataset,
+        augment: parameters.augment,
+        views: parameters.views,
+        rows: parameters.rows,
+        dtype: parameters.dtype,
+        features: parameters.features,
+        form: parameters.form,
+        shard_images: parameters.shard_images,
+        teacher: parameters.teacher,
+        parents: parameters.parents,
+        right,
+        robust,
+        license: parameters.license,
+        author: parameters.author,
+        files: Vec::new(),
+    };
+    let publisher = work.publisher();
+    let card = publisher.publish_bytes(CARD, card::text(&manifest).as_bytes())?;
+    digests.push((CARD.into(), card.sha256));
+    let card =
+        FileRecord { path: CARD.into(), rows: None, images: None, bytes: card.bytes, blake3: card.blake3 };
+    files.insert(0, card);
+    manifest.files = files;
+    let bytes = manifest.seal();
+    digests.push((MANIFEST.into(), FileDigest::of(&bytes).sha256));
+    publisher.publish_bytes(SUMS, sums::text(digests).as_bytes())?;
+    // The commit. Everything it names is on the disk, synced, under its final name.
+    publisher.publish_bytes(MANIFEST, &bytes)?;
+    work.remove();
+    Ok(manifest)
+}
 
-    /// Reads the rows back from the disk: what is hashed and counted is what was published.
-    fn read_back(&self) -> Result<(Hex, RightAnswers)> {
-        let spec = &self.spec;
-        let mut content = ContentHasher::new(spec.dtype, spec.dataset.classes, spec.features.as_ref());
-        let mut right = RightAnswers::none(spec.dataset.classes);
-        for (&index, record) in &self.done {
-            let (inside, digest) = record.files.last().expect("a shard has a file");
-            let path = self.dir.join(inside);
-            let (job, storage) = (self.job(index), map_plain(&self.dir, inside, digest.bytes)?);
-            let (layout, first) = (self.layout(&job), job.images.start as u64);
-            let shard = if spec.form.has_safetensors() {
-                Shard::read(&path, storage, layout, first)?
-            } else {
-                parquet::read(&path, storage, layout, first, spec.augment)?
-            };
-            shard.validate(&path, spec.augment, spec.views)?;
-            content.add(&shard);
-            for (row, _, _, label) in shard.rows() {
-                right.add(label, shard.logits(row..row + 1).argmax());
-            }
+/// Reads the rows back from the disk: what is hashed and counted is what was published.
+fn read_back(
+    dir: &Path,
+    parameters: &Parameters,
+    done: &BTreeMap<usize, ShardRecord>,
+) -> Result<(Hex, RightAnswers)> {
+    let (classes, features) = (parameters.dataset.classes, parameters.features.as_ref());
+    let mut content = ContentHasher::new(parameters.dtype, classes, features);
+    let mut right = RightAnswers::none(classes);
+    for (&index, record) in done {
+        let (inside, digest) = record.files.last().expect("a shard has a file");
+        let (path, storage) = (dir.join(inside), map_plain(dir, inside, digest.bytes)?);
+        let images = parameters.images_of(index);
+        let sizes = [(images.end - images.start) as usize, record.rows as usize];
+        let layout = Layout::new(sizes, classes, parameters.dtype, features);
+        let shard = if parameters.form.has_safetensors() {
+            Shard::read(&path, storage, layout, images.start)?
+        } else {
+            parquet::read(&path, storage, layout, images.start, parameters.augment)?
+        };
+        shard.validate(&path, parameters.augment, parameters.views)?;
+        content.add(&shard);
+        for (row, _, _, label) in shard.rows() {
+            right.add(label, shard.logits(row..row + 1).argmax());
         }
-        Ok((content.finish(), right))
     }
+    Ok((content.finish(), right))
 }

@@ -1,4 +1,4 @@
-//! Putting a file of a label set in its place: staged in `.work`, hashed on the way, never replacing one that is there.
+//! Putting a file of a label set in its place: staged in `.work` or below it, hashed on the way, never replacing one that is there.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -7,20 +7,20 @@ use std::path::{Path, PathBuf};
 use disk::Existing;
 
 use crate::error::{Error, Result};
-use crate::folder::names::WORK;
 use crate::row::digest::{FileDigest, HashingWriter};
 
-/// Publishes files of one label set through its `.work`.
+/// Publishes files of one label set through a staging folder.
 pub(crate) struct Publisher {
     dir: PathBuf,
+    staging: PathBuf,
 }
 
 /// What a file is written to: it hashes what passes.
 pub(crate) type Out<'a, 'b> = HashingWriter<&'a mut BufWriter<&'b File>>;
 
 impl Publisher {
-    pub fn new(dir: &Path) -> Publisher {
-        Publisher { dir: dir.into() }
+    pub fn new(dir: &Path, staging: &Path) -> Publisher {
+        Publisher { dir: dir.into(), staging: staging.into() }
     }
 
     /// Writes the file at a path inside the folder. After a crash at any moment it is there whole, or not at all.
@@ -35,7 +35,7 @@ impl Publisher {
             write(&mut out)?;
             Ok(out.finish())
         };
-        disk::publish_from(&self.dir.join(WORK), &path, Existing::Refuse, hashed).map_err(|error| {
+        disk::publish_from(&self.staging, &path, Existing::Refuse, hashed).map_err(|error| {
             let stands = error.kind() == io::ErrorKind::AlreadyExists;
             Error::io(if stands { "move into place" } else { "write" }, &path)(error)
         })
@@ -57,11 +57,12 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::folder::names::WORK;
 
     fn folder() -> (tempfile::TempDir, Publisher) {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join(WORK)).unwrap();
-        let publisher = Publisher::new(dir.path());
+        let publisher = Publisher::new(dir.path(), &dir.path().join(WORK));
         (dir, publisher)
     }
 

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::folder::manifest::Manifest;
-use crate::folder::names::{CARD, DATA, MANIFEST, SHARDS, SUMS, WORK, shard_path};
+use crate::folder::names::{MANIFEST, WORK};
 use crate::folder::parameters::Parameters;
-use crate::folder::plain::visible;
 use crate::folder::records::Robust;
+use crate::part::Part;
 use crate::read::note::Note;
 use crate::read::open::load_manifest;
 use crate::read::verify::verify;
@@ -19,8 +19,9 @@ use crate::shard::layout::Layout;
 use crate::shard::parquet;
 use crate::shard::rows::Shard;
 use crate::write::answers::Answers;
-use crate::write::publish::{Out, Publisher, sync_folder};
+use crate::write::publish::{Out, sync_folder};
 use crate::write::spec::Spec;
+use crate::write::stock::{refuse_occupied, take_stock};
 use crate::write::work::{ShardRecord, Work, remove_if_there};
 
 /// One shard's work: which images, and how many rows of answers to bring.
@@ -43,6 +44,8 @@ pub struct Session {
     pub(crate) spec: Spec,
     pub(crate) parameters: Parameters,
     pub(crate) shard_images: usize,
+    /// The shards that are this session's: all, or those of its part.
+    pub(crate) ours: Range<usize>,
     pub(crate) done: BTreeMap<usize, ShardRecord>,
     pub(crate) state: State,
     pub(crate) robust: Option<Robust>,
@@ -65,6 +68,22 @@ impl Session {
     /// byte and row of it is verified; then nothing is pending and [`Session::finish`] returns its manifest. A disk that
     /// cannot hold what is missing is refused now rather than when it is full.
     pub fn open(dir: &Path, spec: Spec) -> Result<Session> {
+        Session::open_as(dir, spec, None)
+    }
+
+    /// Begins a part of a label set, or goes on with it, beside those who write the others: on this machine or on others that
+    /// share the folder. What a part writes, and the label set in the end, are the bytes that one session would have
+    /// written.
+    ///
+    /// The same part a second time at once is refused, as is another number of parts. Once all are written, [`finalize`] or a
+    /// [`Session::open`] of the same spec publishes the set; a part's [`Session::finish`] does not.
+    ///
+    /// [`finalize`]: crate::finalize
+    pub fn open_part(dir: &Path, spec: Spec, part: Part) -> Result<Session> {
+        Session::open_as(dir, spec, Some(part))
+    }
+
+    fn open_as(dir: &Path, spec: Spec, part: Option<Part>) -> Result<Session> {
         spec.validate()?;
         let shard_images = spec.shard_images();
         let parameters = spec.parameters(shard_images);
@@ -74,44 +93,58 @@ impl Session {
             spec,
             parameters,
             shard_images,
+            ours: 0..0,
             done: BTreeMap::new(),
             state: State::Unknown,
             robust: None,
         };
         let published = || dir.join(MANIFEST).exists();
+        let begun = || dir.join(WORK).exists();
         if !published() {
             // Before anything is made in a folder that may be somebody else's. A writer that published meanwhile has
-            // taken .work away.
-            if !dir.join(WORK).exists()
+            // taken .work away, one of another part that began has made it.
+            if !begun()
                 && let Err(occupied) = refuse_occupied(dir, |_| false)
                 && !published()
+                && !begun()
             {
                 return Err(occupied);
             }
-            let work = Work::lock(dir)?;
+            let work = Work::lock(dir, part)?;
             // What was seen above may be out of date: the lock's last holder may just have published.
             if !published() {
-                session.begin(work)?;
+                session.begin(work, part)?;
                 return Ok(session);
             }
-            work.remove();
+            if part.is_none() {
+                work.remove();
+            }
         }
-        session.inherit()?;
+        session.inherit(part)?;
         Ok(session)
     }
 
     /// Goes on with what the folder holds, under its lock.
-    fn begin(&mut self, work: Work) -> Result<()> {
-        if let Some(begun) = work.parameters()? {
-            self.adopt(&begun);
-            self.parameters.require(&self.dir, begun)?;
+    fn begin(&mut self, work: Work, part: Option<Part>) -> Result<()> {
+        let begun = if let Some(begun) = work.parameters()? {
             work.clear_temporary()?;
+            begun
         } else {
-            refuse_occupied(&self.dir, |_| false)?;
-            work.begin(&self.parameters)?;
-        }
+            // What is there now may be what another part has made after its parameters.
+            if let Err(occupied) = refuse_occupied(&self.dir, |_| false)
+                && work.parameters()?.is_none()
+            {
+                return Err(occupied);
+            }
+            work.begin(&self.parameters)?
+        };
+        self.adopt(&begun);
+        self.parameters.require(&self.dir, begun)?;
+        sync_folder(&self.dir)?;
+        work.agree_on_parts()?;
+        self.ours = part.map_or(0..self.shards(), |part| part.range(self.shards()));
+        self.done = take_stock(&self.dir, &work, &self.parameters, self.ours())?;
         self.state = State::Writing(work);
-        self.take_stock()?;
         self.require_room()
     }
 
@@ -125,7 +158,7 @@ impl Session {
     }
 
     /// Takes the label set that is published for ours, if it is: the same parameters, and every row still there.
-    fn inherit(&mut self) -> Result<()> {
+    fn inherit(&mut self, part: Option<Part>) -> Result<()> {
         let (manifest, _) = load_manifest(&self.dir)?;
         let begun = Parameters::of(&manifest);
         self.adopt(&begun);
@@ -135,8 +168,9 @@ impl Session {
             return Err(problem);
         }
         // A writer may have been interrupted between its commit and its tidying up, or be at it now.
-        if self.dir.join(WORK).exists()
-            && let Ok(work) = Work::lock(&self.dir)
+        if part.is_none()
+            && self.dir.join(WORK).exists()
+            && let Ok(work) = Work::lock(&self.dir, None)
         {
             work.remove();
         }
@@ -169,18 +203,33 @@ impl Session {
 
     /// Number of shards, finished and pending.
     pub fn shards(&self) -> usize {
-        self.spec.dataset.len().div_ceil(self.shard_images)
+        self.parameters.shards()
     }
 
-    /// The shards that have no answers yet, in order.
+    /// Rows of this session's shards.
+    pub fn rows(&self) -> usize {
+        self.ours().map(|index| self.job(index).rows.len()).sum()
+    }
+
+    /// Shards of the whole label set that nobody has written yet.
+    pub fn missing(&self) -> usize {
+        match &self.state {
+            State::Writing(work) => (0..self.shards()).filter(|&index| !work.has_shard(index)).count(),
+            State::Finished { .. } | State::Unknown => 0,
+        }
+    }
+
+    /// The shards of this session that are to be written, or were.
+    pub fn ours(&self) -> Range<usize> {
+        self.ours.clone()
+    }
+
+    /// The shards of this session that have no answers yet, in order.
     pub fn pending(&self) -> Vec<ShardJob> {
         if self.is_finished() {
             return Vec::new();
         }
-        (0..self.shards())
-            .filter(|index| !self.done.contains_key(index))
-            .map(|index| self.job(index))
-            .collect()
+        self.ours().filter(|index| !self.done.contains_key(index)).map(|index| self.job(index)).collect()
     }
 
     /// The answers to a shard's rows that an earlier writer kept, to be added to until every row has one.
@@ -208,74 +257,25 @@ impl Session {
         if self.done.contains_key(&job.index) {
             return Ok(());
         }
-        if job.index >= self.shards() || *job != self.job(job.index) {
+        if !self.ours.contains(&job.index) || *job != self.job(job.index) {
             return Err(Error::unusable("shard", "one of the session's own jobs", format!("{job:?}")));
         }
-        let wanted = job.rows.len() * self.spec.width();
-        if answers.len() != wanted {
-            let what = format!("number of values of shard {}", job.index);
-            return Err(Error::unusable(what, wanted, answers.len()));
-        }
-        let shard = self.shard(job, answers)?;
-        let publisher = Publisher::new(&self.dir);
+        let shard = filled(&self.spec, job, answers)?;
+        let publisher = work.publisher();
         let mut files = Vec::new();
         if self.spec.form.has_parquet() {
-            let inside = self.shard_path(Form::Parquet, job.index);
+            let inside = self.parameters.shard_path(Form::Parquet, job.index);
             let write = |out: &mut Out| parquet::write(&shard, self.spec.augment, out);
             files.push((inside.clone(), publisher.publish(&inside, write)?));
         }
         if self.spec.form.has_safetensors() {
-            let inside = self.shard_path(Form::Safetensors, job.index);
+            let inside = self.parameters.shard_path(Form::Safetensors, job.index);
             files.push((inside.clone(), publisher.publish_bytes(&inside, shard.bytes())?));
         }
-        let record = ShardRecord { files };
+        let record = ShardRecord { rows: job.rows.len() as u64, files };
         work.store_shard(job.index, &record)?;
         remove_if_there(&work.answers(job.index))?;
         self.done.insert(job.index, record);
-        Ok(())
-    }
-
-    /// Finds the finished shards, and removes what belongs to none of them.
-    fn take_stock(&mut self) -> Result<()> {
-        let State::Writing(work) = &self.state else { return Ok(()) };
-        let mut ours: Vec<String> = vec![CARD.into(), SUMS.into()];
-        for (folder, present) in
-            [(DATA, self.spec.form.has_parquet()), (SHARDS, self.spec.form.has_safetensors())]
-        {
-            if present {
-                let path = self.dir.join(folder);
-                fs::create_dir_all(&path).map_err(Error::io("create", &path))?;
-                ours.push(folder.into());
-            }
-        }
-        sync_folder(&self.dir)?;
-        refuse_occupied(&self.dir, |name| ours.iter().any(|ours| ours == name))?;
-        // Written by a `finish` that was interrupted before its commit.
-        for name in [CARD, SUMS] {
-            remove_if_there(&self.dir.join(name))?;
-        }
-        for index in 0..self.shards() {
-            if let Some(record) = work.shard(index)? {
-                remove_if_there(&work.answers(index))?;
-                self.done.insert(index, record);
-                continue;
-            }
-            work.forget_shard(index)?;
-            for form in [Form::Parquet, Form::Safetensors] {
-                remove_if_there(&self.dir.join(self.shard_path(form, index)))?;
-            }
-        }
-        let done = self.done.values().flat_map(|record| record.files.iter().map(|(path, _)| path));
-        let done: Vec<&String> = done.collect();
-        for folder in ours.iter().filter(|name| [DATA, SHARDS].contains(&name.as_str())) {
-            for name in visible(&self.dir.join(folder))? {
-                let entry = format!("{folder}/{name}");
-                if !done.contains(&&entry) {
-                    let dir = self.dir.clone();
-                    return Err(Error::Occupied { dir, entry });
-                }
-            }
-        }
         Ok(())
     }
 
@@ -286,32 +286,30 @@ impl Session {
     }
 
     pub(crate) fn layout(&self, job: &ShardJob) -> Layout {
-        let (sizes, spec) = ([job.images.len(), job.rows.len()], &self.spec);
-        Layout::new(sizes, spec.dataset.classes, spec.dtype, spec.features.as_ref())
-    }
-
-    fn shard(&self, job: &ShardJob, answers: &[f32]) -> Result<Shard> {
-        let (dataset, images) = (&self.spec.dataset, job.images.clone());
-        let mut shard = Shard::blank(self.layout(job), images.start as u64);
-        for (slot, offset) in shard.offsets_mut().iter_mut().zip(self.spec.rows.offsets_in(images.clone())) {
-            *slot = offset;
-        }
-        shard.labels_mut().copy_from_slice(&dataset.labels[images.clone()]);
-        shard.hashes_mut().copy_from_slice(&dataset.hashes[images.clone()]);
-        shard.views_mut().copy_from_slice(self.spec.rows.views_in(images));
-        shard.fill(answers, self.spec.features.as_ref())?;
-        Ok(shard)
-    }
-
-    pub(crate) fn shard_path(&self, form: Form, index: usize) -> String {
-        shard_path(form, &self.spec.dataset.split, index, self.shards())
+        layout(&self.spec, job)
     }
 }
 
-/// Refuses a folder with something in it that is not ours. Names that start with a dot are nobody's business.
-fn refuse_occupied(dir: &Path, ours: impl Fn(&str) -> bool) -> Result<()> {
-    match visible(dir)?.into_iter().find(|name| !ours(name)) {
-        None => Ok(()),
-        Some(entry) => Err(Error::Occupied { dir: dir.into(), entry }),
+fn layout(spec: &Spec, job: &ShardJob) -> Layout {
+    let sizes = [job.images.len(), job.rows.len()];
+    Layout::new(sizes, spec.dataset.classes, spec.dtype, spec.features.as_ref())
+}
+
+/// The shard of these answers.
+pub(crate) fn filled(spec: &Spec, job: &ShardJob, answers: &[f32]) -> Result<Shard> {
+    let wanted = job.rows.len() * spec.width();
+    if answers.len() != wanted {
+        let what = format!("number of values of shard {}", job.index);
+        return Err(Error::unusable(what, wanted, answers.len()));
     }
+    let (dataset, images) = (&spec.dataset, job.images.clone());
+    let mut shard = Shard::blank(layout(spec, job), images.start as u64);
+    for (slot, offset) in shard.offsets_mut().iter_mut().zip(spec.rows.offsets_in(images.clone())) {
+        *slot = offset;
+    }
+    shard.labels_mut().copy_from_slice(&dataset.labels[images.clone()]);
+    shard.hashes_mut().copy_from_slice(&dataset.hashes[images.clone()]);
+    shard.views_mut().copy_from_slice(spec.rows.views_in(images));
+    shard.fill(answers, spec.features.as_ref())?;
+    Ok(shard)
 }

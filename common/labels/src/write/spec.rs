@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::folder::parameters::Parameters;
-use crate::folder::records::DatasetRecord;
+use crate::folder::records::{DatasetRecord, Parent};
 use crate::folder::teacher::Teacher;
 use crate::row::augment::Augment;
 use crate::row::dataset::Dataset;
@@ -45,6 +45,8 @@ pub struct Spec {
     pub shard_images: Option<usize>,
     /// Who answers.
     pub teacher: Teacher,
+    /// The label sets that answers are taken over from; none where the teacher is asked for all.
+    pub parents: Vec<Parent>,
     /// Licence of the label set; may be empty.
     pub license: String,
     /// Author of the label set; may be empty.
@@ -67,6 +69,7 @@ impl Spec {
             form: Form::FULLEST,
             shard_images: None,
             teacher,
+            parents: Vec::new(),
             license: String::new(),
             author: String::new(),
         }
@@ -122,6 +125,7 @@ impl Spec {
             form: self.form,
             shard_images: shard_images as u64,
             teacher: self.teacher.clone(),
+            parents: self.parents.clone(),
             license: self.license.clone(),
             author: self.author.clone(),
         }

@@ -11,30 +11,40 @@ use crate::error::{Error, Result};
 use crate::folder::names::WORK;
 use crate::folder::parameters::Parameters;
 use crate::folder::plain::{map_plain, nothing_at, read_dir};
+use crate::part::Part;
 use crate::row::digest::FileDigest;
-use crate::write::publish::{Publisher, sync_folder};
+use crate::write::publish::Publisher;
 
 const LOCK: &str = "lock";
 const PARAMETERS: &str = "parameters.json";
+/// In how many parts the set is written, where it is written in parts.
+const PARTS: &str = "parts.json";
 const ANSWERS: &str = "answers-";
 
-/// The staging folder of a label set, locked against other writers for as long as this lives.
+/// The staging folder of a label set, locked against other writers for as long as this lives; against those of the same
+/// part, where this is one.
 pub(crate) struct Work {
     dir: PathBuf,
     path: PathBuf,
-    _lock: Lock,
+    /// Where files are made before they get their names; a part has a folder of its own for that.
+    staging: PathBuf,
+    part: Option<Part>,
+    /// The folder's, and the part's.
+    _locks: (Lock, Option<Lock>),
 }
 
-/// A finished shard: its files and what they hash to.
+/// A finished shard: its rows, its files and what they hash to.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ShardRecord {
+    pub rows: u64,
     pub files: Vec<(String, FileDigest)>,
 }
 
 impl Work {
-    /// Creates `.work` if need be and takes its lock. A second writer is refused at once.
-    pub fn lock(dir: &Path) -> Result<Work> {
+    /// Creates `.work` if need be and takes its lock, which the writers of parts share. A second writer, of all or of the
+    /// same part, is refused at once.
+    pub fn lock(dir: &Path, part: Option<Part>) -> Result<Work> {
         let path = dir.join(WORK);
         let lock_path = path.join(LOCK);
         loop {
@@ -48,8 +58,9 @@ impl Work {
                 }
                 made => made.map_err(Error::io("create", &path))?,
             }
-            match Lock::take(&lock_path) {
-                Ok(Some(lock)) => return Ok(Work { dir: dir.into(), path, _lock: lock }),
+            let lock = if part.is_some() { Lock::share(&lock_path) } else { Lock::take(&lock_path) };
+            match lock {
+                Ok(Some(lock)) => return Work::locked(dir, path, lock, part),
                 Ok(None) => return Err(Error::Locked { dir: dir.into() }),
                 // A writer that finished just now has removed the folder.
                 Err(error) if error.kind() == io::ErrorKind::NotFound && !path.exists() => {}
@@ -58,27 +69,58 @@ impl Work {
         }
     }
 
+    /// Whether this is the only writer.
+    pub fn is_of_all(&self) -> bool {
+        self.part.is_none()
+    }
+
+    /// Takes the lock of a part beside the folder's.
+    fn locked(dir: &Path, path: PathBuf, lock: Lock, part: Option<Part>) -> Result<Work> {
+        let dir = dir.to_path_buf();
+        let Some(Part { index, of }) = part else {
+            return Ok(Work { dir, staging: path.clone(), path, part, _locks: (lock, None) });
+        };
+        let staging = path.join(format!("part-{index}-of-{of}"));
+        fs::create_dir_all(&staging).map_err(Error::io("create", &staging))?;
+        let its_path = staging.join(LOCK);
+        match Lock::take(&its_path).map_err(Error::io("open", &its_path))? {
+            Some(its) => Ok(Work { dir, staging, path, part, _locks: (lock, Some(its)) }),
+            None => Err(Error::PartLocked { dir, part: Part { index, of } }),
+        }
+    }
+
     /// The parameters this folder was begun with; `None` where a writer stopped before it wrote them.
     pub fn parameters(&self) -> Result<Option<Parameters>> {
         self.load(PARAMETERS)
     }
 
-    /// Writes the parameters down. They come before any shard.
-    pub fn begin(&self, parameters: &Parameters) -> Result<()> {
-        self.clear(|_| false)?;
-        self.store(PARAMETERS, parameters)?;
-        sync_folder(&self.dir)
+    /// Writes the parameters down, which come before any shard, and gives those that stand: another part may have been
+    /// faster.
+    pub fn begin(&self, parameters: &Parameters) -> Result<Parameters> {
+        if self.part.is_none() {
+            self.clear(|_| false)?;
+        }
+        self.store_once(PARAMETERS, parameters)
     }
 
-    /// Removes what an interrupted writer left half-written.
+    /// Has every part agree on how many there are.
+    pub fn agree_on_parts(&self) -> Result<()> {
+        let Some(part) = self.part else { return Ok(()) };
+        let found = self.load(PARTS)?.map_or_else(|| self.store_once(PARTS, &part.of), Ok)?;
+        let agreed = found == part.of;
+        if agreed { Ok(()) } else { Err(Error::OtherParts { dir: self.dir.clone(), wanted: part, found }) }
+    }
+
+    /// Removes what an interrupted writer left half-written; only what is its own, where it is a part's.
     pub fn clear_temporary(&self) -> Result<()> {
-        self.clear(|name| name == PARAMETERS || name.starts_with("shard-") || name.starts_with(ANSWERS))
+        let kept = |name: &str| name == PARAMETERS || name.starts_with("shard-") || name.starts_with(ANSWERS);
+        self.clear(|name| self.part.is_none() && kept(name))
     }
 
     fn clear(&self, keep: impl Fn(&str) -> bool) -> Result<()> {
-        for (name, kind) in read_dir(&self.path)? {
+        for (name, kind) in read_dir(&self.staging)? {
             if name != LOCK && !keep(&name) {
-                let path = self.path.join(&name);
+                let path = self.staging.join(&name);
                 let removed = if kind.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
                 removed.map_err(Error::io("remove", &path))?;
             }
@@ -99,6 +141,11 @@ impl Work {
             }
         }
         Ok(Some(record))
+    }
+
+    /// Whether somebody has a record of the shard; what it says is not looked at.
+    pub fn has_shard(&self, index: usize) -> bool {
+        self.path.join(record_name(index)).exists()
     }
 
     pub fn store_shard(&self, index: usize, record: &ShardRecord) -> Result<()> {
@@ -140,8 +187,26 @@ impl Work {
 
     fn store<T: Serialize>(&self, name: &str, value: &T) -> Result<()> {
         let bytes = serde_json::to_vec(value).expect("records are plain data");
-        Publisher::new(&self.dir).publish_bytes(&format!("{WORK}/{name}"), &bytes)?;
+        self.publisher().publish_bytes(&format!("{WORK}/{name}"), &bytes)?;
         Ok(())
+    }
+
+    /// Stores a value that several writers may store at the same moment; gives the one that stands.
+    fn store_once<T: Serialize + for<'de> Deserialize<'de>>(&self, name: &str, value: &T) -> Result<T> {
+        match self.store(name, value) {
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {}
+            stored => stored?,
+        }
+        let unreadable = || Error::ManifestSyntax {
+            path: self.path.join(name),
+            detail: "it was cut short, and is not this part's to mend: run once without --part".into(),
+        };
+        self.load(name)?.ok_or_else(unreadable)
+    }
+
+    /// What puts this writer's files in their places.
+    pub fn publisher(&self) -> Publisher {
+        Publisher::new(&self.dir, &self.staging)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What an evaluation measured, image by image: all that its figures are computed from, and all that parts of it made on
 //! several machines need to become one.
 
+use labels::Part;
 use serde::{Deserialize, Serialize};
 
 use super::exam::Logits;
@@ -110,41 +111,6 @@ pub struct Surrogate {
     pub weights_blake3: String,
 }
 
-/// One of several machines' share of the images: `index` of `of`, from 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Part {
-    /// Which.
-    pub index: usize,
-    /// Of how many.
-    pub of: usize,
-}
-
-impl Part {
-    /// The images of this part, of so many: parts are contiguous, and differ by one image at most.
-    pub fn range(self, images: usize) -> std::ops::Range<usize> {
-        images * (self.index - 1) / self.of..images * self.index / self.of
-    }
-}
-
-impl std::str::FromStr for Part {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let whole = |part: &str| part.parse::<usize>().ok();
-        let parts = text.split_once('/').and_then(|(index, of)| Some((whole(index)?, whole(of)?)));
-        match parts {
-            Some((index, of @ 1..=1_000_000)) if (1..=of).contains(&index) => Ok(Self { index, of }),
-            _ => Err(format!("`{text}` is no part such as 1/3, 2/3 or 3/3")),
-        }
-    }
-}
-
-impl std::fmt::Display for Part {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.index, self.of)
-    }
-}
-
 /// What a suite did; `clean` is the one without attacks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
@@ -205,7 +171,7 @@ pub struct Evidence {
 pub enum Unmergeable {
     /// A report of all images.
     #[error(
-        "report {0} is no part: it judged all images\nhint: parts are made with --part 1/N to --part N/N"
+        "report {0} is no part: it judged all images\nhint: parts are made with --part 0/N to --part (N-1)/N"
     )]
     Whole(usize),
     /// They are not of one evaluation.
@@ -246,7 +212,7 @@ impl Evidence {
             }
         }
         let of = parts[0].part.expect("all are parts").of;
-        for wanted in 1..=of {
+        for wanted in 0..of {
             let found = parts.iter().filter(|evidence| evidence.part.expect("all are parts").index == wanted);
             match found.count() {
                 1 => {}

@@ -1,0 +1,77 @@
+//! What an interrupted writer left: which shards are finished, and what is nobody's.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs;
+use std::ops::Range;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::folder::names::{CARD, DATA, SHARDS, SUMS};
+use crate::folder::parameters::Parameters;
+use crate::folder::plain::visible;
+use crate::row::dtype::Form;
+use crate::write::publish::sync_folder;
+use crate::write::work::{ShardRecord, Work, remove_if_there};
+
+const FORMS: [Form; 2] = [Form::Parquet, Form::Safetensors];
+
+/// The finished shards among ours; removes what belongs to none of them. Shards that are not ours are left as they are.
+pub(crate) fn take_stock(
+    dir: &Path,
+    work: &Work,
+    parameters: &Parameters,
+    ours: Range<usize>,
+) -> Result<BTreeMap<usize, ShardRecord>> {
+    let mut allowed: Vec<&str> = vec![CARD, SUMS];
+    let mut folders = Vec::new();
+    let form = parameters.form;
+    for (folder, present) in [(DATA, form.has_parquet()), (SHARDS, form.has_safetensors())] {
+        if present {
+            let path = dir.join(folder);
+            fs::create_dir_all(&path).map_err(Error::io("create", &path))?;
+            folders.push(folder);
+        }
+    }
+    allowed.extend(&folders);
+    sync_folder(dir)?;
+    refuse_occupied(dir, |name| allowed.contains(&name))?;
+    if work.is_of_all() {
+        // Written by a `finish` that was interrupted before its commit.
+        for name in [CARD, SUMS] {
+            remove_if_there(&dir.join(name))?;
+        }
+    }
+    let mut done = BTreeMap::new();
+    for index in ours.clone() {
+        if let Some(record) = work.shard(index)? {
+            remove_if_there(&work.answers(index))?;
+            done.insert(index, record);
+            continue;
+        }
+        work.forget_shard(index)?;
+        for form in FORMS {
+            remove_if_there(&dir.join(parameters.shard_path(form, index)))?;
+        }
+    }
+    let of_others = (0..parameters.shards()).filter(|index| !ours.contains(index));
+    let of_others = of_others.flat_map(|index| FORMS.map(|form| parameters.shard_path(form, index)));
+    let of_done = done.values().flat_map(|record| record.files.iter().map(|(path, _)| path.clone()));
+    let known: HashSet<String> = of_done.chain(of_others).collect();
+    for folder in folders {
+        for name in visible(&dir.join(folder))? {
+            let entry = format!("{folder}/{name}");
+            if !known.contains(&entry) {
+                return Err(Error::Occupied { dir: dir.into(), entry });
+            }
+        }
+    }
+    Ok(done)
+}
+
+/// Refuses a folder with something in it that is not ours. Names that start with a dot are nobody's business.
+pub(crate) fn refuse_occupied(dir: &Path, ours: impl Fn(&str) -> bool) -> Result<()> {
+    match visible(dir)?.into_iter().find(|name| !ours(name)) {
+        None => Ok(()),
+        Some(entry) => Err(Error::Occupied { dir: dir.into(), entry }),
+    }
+}

@@ -1,0 +1,117 @@
+//! `label repair`: brings lost and damaged shards back, to the very bytes they had.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use cli::{MachineArgs, NetworkArgs, Progress, Stop, note};
+use data::DatasetSpec;
+use labels::{Repair, Spec};
+use method::view::ViewPlan;
+
+use crate::args::{row_table, task};
+use crate::recompute::{as_recorded, weights_of};
+use crate::taps::Tapped;
+use crate::teacher::{RowId, Teacher, started};
+use crate::{Error, Result};
+
+/// Flags of `label repair`.
+#[derive(Debug, Clone, Args)]
+pub struct RepairArgs {
+    /// The label set's folder
+    #[arg(value_name = "LABELS")]
+    pub labels: PathBuf,
+    /// The teacher's weights, asked where a shard is whole in neither form
+    #[arg(long, value_name = "WEIGHTS", requires = "data")]
+    pub teacher: Option<PathBuf>,
+    /// What is said of its file; what the label set records where nothing is.
+    #[command(flatten)]
+    pub network: NetworkArgs,
+    /// The labelled dataset
+    #[arg(long, value_name = "DATASET", requires = "teacher")]
+    pub data: Option<DatasetSpec>,
+    /// Bring every image to N x N pixels, as `@N` behind the dataset's place does
+    #[arg(long, value_name = "N", value_parser = cli::whole::<1, 1024>, requires = "data")]
+    pub size: Option<u32>,
+}
+
+/// Rows asked together.
+const BATCH: usize = 256;
+
+impl RepairArgs {
+    pub(super) fn run(&self, machine: MachineArgs) -> Result<()> {
+        let mut repair = Repair::open(&self.labels)?;
+        let dir = self.labels.display();
+        let broken = repair.broken();
+        let mut lost = Vec::new();
+        for &shard in &broken {
+            if repair.from_other_form(shard)? {
+                note(format_args!("{dir}: shard {shard} is whole again, from its other form"));
+            } else {
+                lost.push(shard);
+            }
+        }
+        if !lost.is_empty() {
+            self.ask(&mut repair, &lost, machine)?;
+        }
+        repair.finish();
+        match broken.len() {
+            0 => note(format_args!("{dir}: every shard is as it was published")),
+            count => note(format_args!("{dir}: {count} shard(s) brought back")),
+        }
+        Ok(())
+    }
+
+    /// Asks the teacher for the rows of the shards that are lost.
+    fn ask(&self, repair: &mut Repair, lost: &[usize], machine: MachineArgs) -> Result<()> {
+        let (Some(weights), Some(data)) = (&self.teacher, &self.data) else {
+            let shards: Vec<String> = lost.iter().map(ToString::to_string).collect();
+            return Err(Error::Usage {
+                what: format!("{}: no form has shards {} whole", self.labels.display(), shards.join(", ")),
+                hint: "pass --teacher and --data, and they are answered again".into(),
+            });
+        };
+        let stop = Stop::on_signals_after("this batch")?;
+        let manifest = repair.manifest().clone();
+        let weights = weights_of(&manifest, weights)?;
+        let dataset = cli::images(&data.clone().sized(self.size)?, manifest.dataset.split.parse()?)?;
+        let dataset = dataset.limit(usize::try_from(manifest.dataset.images).unwrap_or(usize::MAX));
+        let record = dataset.record();
+        if record.hash() != manifest.dataset.hash {
+            return Err(Error::Usage {
+                what: format!("{data}: other images than those that {} answers to", self.labels.display()),
+                hint: "pass the dataset that was labelled".into(),
+            });
+        }
+        let said = as_recorded(&self.network.foreign()?, &manifest.teacher);
+        let engine = started(machine.machine())?;
+        let teacher = Teacher::from_file(&weights, &said, task(&dataset), engine)?;
+        let features = manifest.features.as_ref();
+        let tapped = features.map(|features| Tapped::of(features, teacher.network())).transpose()?;
+        let plan = ViewPlan { augment: manifest.augment, views: manifest.views };
+        let table = row_table(plan, dataset.len())?;
+        let mut spec = Spec::new(record, plan.augment, plan.views, table, manifest.teacher.clone());
+        spec.dtype = manifest.dtype;
+        spec.features.clone_from(&manifest.features);
+        let jobs: Vec<_> = lost.iter().map(|&shard| repair.job(shard, &spec)).collect();
+        let mut progress = Progress::on_stderr("rows");
+        progress.begin(0, jobs.iter().map(|job| job.rows.len() as u64).sum());
+        for job in jobs {
+            let rows = job
+                .images
+                .clone()
+                .flat_map(|image| spec.rows.views_of(image).iter().map(move |&view| (image, view)));
+            let rows: Vec<RowId> = rows.collect();
+            let mut answers = Vec::with_capacity(rows.len() * spec.width());
+            for some in rows.chunks(BATCH) {
+                if stop.requested() {
+                    let (dir, rows) = (self.labels.clone(), rows.len());
+                    return Err(Error::Interrupted { dir, done: answers.len() / spec.width(), rows });
+                }
+                answers.extend(teacher.answers(&dataset, plan.augment, some, tapped.as_ref())?);
+                progress.add(some.len() as u64);
+            }
+            repair.from_answers(&spec, &job, &answers)?;
+        }
+        Ok(())
+    }
+}
