@@ -146,6 +146,7 @@ impl RunFolder {
     /// Adds a line to a text file.
     pub fn append(&self, name: &str, line: &str) -> Result<(), FolderError> {
         let path = self.file(name);
+        disk::crash_point("append", &path);
         let add = || -> std::io::Result<()> {
             let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
             writeln!(file, "{line}")

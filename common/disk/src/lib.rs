@@ -12,9 +12,11 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 mod claim;
+mod crash;
 mod lock;
 
 use claim::claim;
+pub use crash::{CRASH, crash_point};
 pub use lock::Lock;
 
 /// What becomes of a file that stands where a new one is to go.
@@ -48,13 +50,18 @@ pub fn publish_from<T>(
     write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<T>,
 ) -> io::Result<T> {
     let temporary = temporary_for(staging, path)?;
+    crash_point("begin", path);
     let mut buffered = BufWriter::with_capacity(1 << 17, temporary.as_file());
     let given = write(&mut buffered)?;
     buffered.flush()?;
     drop(buffered);
+    crash_point("sync", path);
     temporary.as_file().sync_all()?;
+    crash_point("place", path);
     place(temporary, path, existing)?;
+    crash_point("keep", path);
     sync_folder(folder_of(path))?;
+    crash_point("leave", path);
     Ok(given)
 }
 
@@ -76,9 +83,17 @@ pub fn sweep(folder: &Path, names: impl Fn(&str) -> bool) -> io::Result<usize> {
         let entry = entry?;
         let name = entry.file_name();
         let of = name.to_str().and_then(temporary_of);
-        removed += usize::from(of.is_some_and(&names) && fs::remove_file(entry.path()).is_ok());
+        if of.is_some_and(&names) {
+            crash_point("sweep", &entry.path());
+            removed += usize::from(fs::remove_file(entry.path()).is_ok());
+        }
     }
     Ok(removed)
+}
+
+/// [`sweep`] of one file, beside its place.
+pub fn sweep_beside(path: &Path) -> io::Result<usize> {
+    sweep(folder_of(path), |name| path.file_name().is_some_and(|of| of == name))
 }
 
 /// Whose temporary file a name is: `.NAME`, six random characters, `.partial`.

@@ -90,7 +90,8 @@ impl Store {
         self.whole.last().copied()
     }
 
-    /// Finds the newest checkpoint to go on from, for `network` and for heads of the names and shapes of these fresh ones.
+    /// Finds the newest checkpoint to go on from, for `network` and for heads of the names and shapes of these fresh ones; removes
+    /// what is older than it and the one before it, which a run that died after a save had no time for.
     pub fn latest<S: DeserializeOwned>(
         &mut self,
         network: &Network,
@@ -98,10 +99,17 @@ impl Store {
         heads: &Heads,
     ) -> Result<Found<S>, WeightsError> {
         let mut unusable = Vec::new();
-        for (step, path) in files(&self.folder)?.into_iter().rev() {
+        let mut files = files(&self.folder)?.into_iter().rev();
+        for (step, path) in files.by_ref() {
             match restore(&path, network, precision, heads.clone()) {
                 Ok(restored) => {
-                    self.whole = vec![step];
+                    let is_whole =
+                        |path: &Path| restore::<S>(path, network, precision, heads.clone()).is_ok();
+                    let before = files.find(|(_, path)| is_whole(path)).map(|(before, _)| before);
+                    self.whole = before.into_iter().chain([step]).collect();
+                    if let Some(before) = before {
+                        self.tidy(before);
+                    }
                     return Ok(Found { restored: Some(restored), unusable });
                 }
                 Err(why) => unusable.push((path, why)),
@@ -135,6 +143,7 @@ impl Store {
     fn tidy(&self, step: usize) {
         let old = files(&self.folder).unwrap_or_default().into_iter();
         for (_, path) in old.filter(|(of, _)| *of < step && !self.whole.contains(of)) {
+            disk::crash_point("remove", &path);
             let _ = std::fs::remove_file(path);
         }
     }

@@ -131,7 +131,8 @@ impl<'a> Keeper<'a> {
                 ("eps", text(&setting.eps)),
                 ("seed", setting.seed.to_string()),
             ]);
-            let finished = spool.finish(file, &attacks, metadata);
+            let tidied = if self.folder.is_some() { disk::sweep_beside(file).map(drop) } else { Ok(()) };
+            let finished = tidied.and_then(|()| spool.finish(file, &attacks, metadata));
             written = finished.map_err(cli::Error::io("write", file)).map_err(Into::into);
         }
         (self.kept.done, written)

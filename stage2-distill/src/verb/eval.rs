@@ -303,6 +303,10 @@ impl EvalArgs {
     fn publish<R: Display + Serialize>(&self, report: &R) -> Result<(), RunError> {
         show(report, self.json.is_some() && self.file().is_none())?;
         if let Some(path) = self.file() {
+            if self.state.is_some() && !is_stream(path) {
+                // What an earlier process of this evaluation began to write, and was killed.
+                disk::sweep_beside(&target(path)).map_err(cli::Error::io("tidy beside", path))?;
+            }
             write_report(path, &json(report)).map_err(cli::Error::io("write", path))?;
         }
         Ok(())

@@ -73,6 +73,7 @@ impl Answers {
             self.file = Some(create(&self.path).map_err(io)?);
         }
         let file = self.file.as_mut().expect("it was made above");
+        disk::crash_point("answer", &self.path);
         file.write_all(&record).map_err(io)?;
         self.values.extend_from_slice(values);
         if self.synced.elapsed() >= BETWEEN_SYNCS {

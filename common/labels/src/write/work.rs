@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use disk::Lock;
+use disk::{Lock, crash_point};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -121,6 +121,7 @@ impl Work {
         for (name, kind) in read_dir(&self.staging)? {
             if name != LOCK && !keep(&name) {
                 let path = self.staging.join(&name);
+                crash_point("clear", &path);
                 let removed = if kind.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
                 removed.map_err(Error::io("remove", &path))?;
             }
@@ -172,6 +173,7 @@ impl Work {
         }
         // NFS keeps a removed file under another name for as long as it is open.
         drop(self);
+        crash_point("remove", &path);
         let _ = fs::remove_dir(path).and_then(|()| disk::sync_folder(&dir));
     }
 
@@ -216,6 +218,7 @@ fn record_name(index: usize) -> String {
 
 /// Removes a file; one that is not there is fine.
 pub(crate) fn remove_if_there(path: &Path) -> Result<()> {
+    crash_point("remove", path);
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", path)(error)),
         _ => Ok(()),
