@@ -57,7 +57,7 @@ pub mod reference;
 
 pub use album::{Album, Cutting, Shelf};
 pub use climb::{Ball, Climbed, Climbers, Standing, Stride};
-pub use cpu::{Cpu, InstructionSet, peak_gflops};
+pub use cpu::{Cpu, InstructionSet, Outline, Stretch, peak_gflops};
 pub use cuda::{Cuda, Demand, DeviceError, Footprint, Room, Storage, Work};
 pub use engine::{
     Ascent, AttackLoss, BatchStats, Descent, Engine, EngineRow, Hardware, Keep, Norm, Pass, Tape,

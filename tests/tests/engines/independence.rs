@@ -1,7 +1,7 @@
 //! What results must not depend on: threads, neighbours in a batch, what the engine did before.
 
 use engine::params::Precision;
-use engine::{Cpu, Engine, Keep, Network, Norm, Params};
+use engine::{Cpu, Engine, EngineError, InstructionSet, Keep, Network, Norm, Params};
 use method::model::{self, Task};
 use rayon::prelude::*;
 use rslad_tests::{cpu, values};
@@ -49,6 +49,29 @@ fn any_number_of_threads_gives_the_same_bits() {
             let one = of(1);
             for threads in [2, 3] {
                 assert!(of(threads) == one, "{name}, {mode:?}, {threads} threads");
+            }
+        }
+    }
+}
+
+#[test]
+fn from_one_thread_to_64_every_instruction_set_gives_the_same_bits() {
+    // Few images: more threads than parts of the batch, on which they work together; layers that the whole pool works on;
+    // weight gradients of which the parts are few because they are large.
+    let ids: Vec<usize> = (0..13).collect();
+    let modes = [MODES[0], MODES[1], MODES[3]];
+    for name in ["resnet18", "mobilenet-v2"] {
+        let (network, params) = small(name, [3, 32, 32]);
+        for set in [InstructionSet::Avx512, InstructionSet::Avx2, InstructionSet::Neon] {
+            for mode in modes {
+                let of = |threads| {
+                    let engine = Cpu::of(set, threads)?;
+                    Ok::<_, EngineError>(bits(&run(&engine, &network, &params, &ids, mode, &[])))
+                };
+                let Ok(one) = of(1) else { continue };
+                for threads in [2, 3, 5, 8, 16, 64] {
+                    assert!(of(threads).unwrap() == one, "{name}, {set:?}, {mode:?}, {threads} threads");
+                }
             }
         }
     }

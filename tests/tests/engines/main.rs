@@ -7,6 +7,7 @@ mod climb;
 mod gpu;
 mod independence;
 mod nodes;
+mod outline;
 mod refusals;
 
 use candle_core::{DType, Device, Tensor};

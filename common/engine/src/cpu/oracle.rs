@@ -1,5 +1,9 @@
 //! Plain f64 loops that the kernels' tests compare with.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use super::vector::simd::Isa;
 use crate::plan::ConvShape;
 
 /// The terms of a convolution: calls `f(output index, input index, weight index)` for each product of one image, all
@@ -62,6 +66,35 @@ pub(crate) fn relative_rms(found: &[f64], truth: &[f64]) -> f64 {
         size += truth.powi(2);
     }
     (error / size.max(1e-300)).sqrt()
+}
+
+thread_local! {
+    /// The largest error of each kernel on each instruction set that this test has seen, and of how many.
+    static LARGEST: RefCell<BTreeMap<(&'static str, String), (f64, usize)>> = RefCell::default();
+}
+
+/// Panics where a kernel's error is larger than allowed; remembers the largest.
+pub(crate) fn within(isa: Isa, what: &str, error: f64, allowed: f64, case: impl Fn() -> String) {
+    LARGEST.with_borrow_mut(|largest| {
+        let (largest, count) = largest.entry((isa.set().name(), what.to_owned())).or_default();
+        (*largest, *count) = (largest.max(error), *count + 1);
+    });
+    assert!(error <= allowed, "{what}, {isa:?}: off by {error:.1e}: {}", case());
+}
+
+/// Shapes that the ignored tests draw: ten thousand, or as many as `RSLAD_RANDOM_SHAPES` says, for emulated machines.
+pub(crate) fn random_shapes() -> u64 {
+    let count = std::env::var("RSLAD_RANDOM_SHAPES");
+    count.map_or(10_000, |count| count.parse().expect("RSLAD_RANDOM_SHAPES is a number"))
+}
+
+/// Prints what [`within`] remembers.
+pub(crate) fn tell_errors(kernels: &str) {
+    LARGEST.with_borrow(|largest| {
+        for ((set, what), (error, count)) in largest {
+            println!("{kernels}, {set}: {what} of {count}: at most {error:.2e}");
+        }
+    });
 }
 
 /// Standard normals from a seed, rounded to f32 so that kernel and oracle read equal values.

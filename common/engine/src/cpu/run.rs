@@ -1,7 +1,9 @@
 //! Running a plan: segments over the thread pool, sums over the batch, one instruction after the other.
 
+pub(crate) mod division;
 mod execute;
 mod slots;
+mod team;
 
 use std::sync::Arc;
 
@@ -11,26 +13,21 @@ use super::kernel::norm;
 use super::pack::{NormState, Packed};
 use super::planned::Planned;
 use super::vector::memory::{Buffer, Elastic, Shared};
-use super::vector::simd::{Isa, padded};
+use super::vector::simd::Isa;
 use crate::graph::NodeId;
 use crate::params::{Layout, Role};
 use crate::plan::{Action, Moments, Plan, Program, Segment, Sums};
+use division::Division;
 use execute::Share;
 use slots::Slots;
-
-/// Parts that a sum over the batch is formed in, at most: a constant of the arithmetic, not of the machine. More parts
-/// keep more threads busy, and cost a buffer each.
-const MOST_PARTS: usize = 16;
-
-/// Parts that a batch is cut into at least, where it has as many images.
-const FEWEST_PARTS: usize = 8;
-
-/// f32 that the parts of a segment's weight gradients may take altogether, or there are fewer parts.
-const PARTS_LEN: usize = 6 << 20;
+pub(crate) use team::{Team, by_sums};
 
 /// Programs after which memory that none of them needed is given back: more than a training step has, so that it does not
 /// come and go with every step.
 pub(super) const PATIENCE: usize = 512;
+
+/// f32 of a page: a thread's own memory shares none with another's.
+const PAGE: usize = 1 << 10;
 
 /// Memory that one program after the other uses.
 #[derive(Default)]
@@ -39,13 +36,22 @@ pub(crate) struct Workspace {
     threads: Elastic,
     parts: Elastic,
     sums: Vec<f64>,
+    /// The most f64 that were asked for since memory was last given back.
+    asked: usize,
     programs: usize,
 }
 
 impl Workspace {
-    /// f32 of all buffers.
+    /// f32 of all buffers; an f64 is two.
     pub(crate) fn len(&self) -> usize {
-        [&self.batch, &self.threads, &self.parts].map(Elastic::len).iter().sum()
+        let floats: usize = [&self.batch, &self.threads, &self.parts].map(Elastic::len).iter().sum();
+        floats + 2 * self.sums.len()
+    }
+
+    /// f64 of sums over the batch.
+    #[cfg(test)]
+    pub(crate) fn sums(&self) -> usize {
+        self.sums.len()
     }
 
     /// Counts a program that is done.
@@ -53,6 +59,9 @@ impl Workspace {
         self.programs += 1;
         if self.programs.is_multiple_of(PATIENCE) {
             [&mut self.batch, &mut self.threads, &mut self.parts].into_iter().for_each(Elastic::settle);
+            if 2 * std::mem::take(&mut self.asked) < self.sums.len() {
+                self.sums = Vec::new();
+            }
         }
     }
 }
@@ -85,22 +94,35 @@ pub(crate) struct Run<'a> {
     pub(crate) workspace: &'a mut Workspace,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    fn division(&self) -> Division<'a> {
+        Division {
+            planned: self.planned,
+            images: self.images,
+            threads: self.threads,
+            gradients: self.caller.grads.is_some(),
+        }
+    }
+
     /// Runs one of the plan's programs on the current thread pool.
     pub(crate) fn program(&mut self, program: &Program) {
         if self.images == 0 {
             return;
         }
         self.workspace.batch.grow(program.batch_len * self.images);
-        let (mut per_thread, mut shared) = (0, 0);
+        let (mut per_thread, mut shared, mut members) = (0, 0, self.threads);
         for segment in &program.segments {
             if segment.cooperative {
                 shared = shared.max(self.scratch(program, segment));
             } else {
                 per_thread = per_thread.max(self.thread_len(program, segment));
+                let division = self.division();
+                let parts = division.parts(segment, &division.sums(segment));
+                let team = division.team(segment, parts);
+                members = members.max(if team.several { parts * team.chunks } else { 0 });
             }
         }
-        self.workspace.threads.grow(shared.max(per_thread * self.threads));
+        self.workspace.threads.grow(shared.max(per_thread * members));
         for segment in &program.segments {
             self.segment(program, segment, per_thread);
         }
@@ -109,12 +131,13 @@ impl Run<'_> {
 
     /// f32 of a thread's own memory for a segment: its slots, then the kernels' scratch.
     fn thread_len(&self, program: &Program, segment: &Segment) -> usize {
-        segment.chunk_len * self.chunk(segment) + padded(self.scratch(program, segment))
+        let scratch = self.scratch(program, segment);
+        (segment.chunk_len * self.division().chunk(segment) + scratch).next_multiple_of(PAGE)
     }
 
     /// f32 of scratch that the kernels of a segment need for one call.
     fn scratch(&self, program: &Program, segment: &Segment) -> usize {
-        let images = if segment.cooperative { self.images } else { self.chunk(segment) };
+        let images = if segment.cooperative { self.images } else { self.division().chunk(segment) };
         let instructions = &program.instructions[segment.instructions.clone()];
         let lens = instructions.iter().map(|instruction| match instruction.action {
             Action::Product { product, .. } => self.planned.products[product].kernel.scratch_len(images),
@@ -124,18 +147,12 @@ impl Run<'_> {
         lens.max().unwrap_or(0)
     }
 
-    /// Images that a thread takes at a time: what the segment likes, unless threads would go idle. Where sums are formed
-    /// it is a matter of the arithmetic, and must not depend on the machine.
-    fn chunk(&self, segment: &Segment) -> usize {
-        let pieces = if segment.sums.is_empty() { 2 * self.threads } else { FEWEST_PARTS };
-        segment.images.min(self.images.div_ceil(pieces))
-    }
-
     fn segment(&mut self, program: &Program, segment: &Segment, per_thread: usize) {
         let instructions = &program.instructions[segment.instructions.clone()];
-        let chunk = self.chunk(segment);
-        let mut sums = self.sums(segment);
-        let parts = if segment.cooperative { 1 } else { self.parts(segment, &sums) };
+        let division = self.division();
+        let chunks = division.chunks(segment);
+        let mut sums = division.sums(segment);
+        let parts = division.parts(segment, &sums);
         let (mut floats, mut doubles) = (0, 0);
         for sum in &mut sums {
             sum.start = if sum.floats > 0 { floats } else { doubles };
@@ -143,11 +160,12 @@ impl Run<'_> {
             doubles += sum.doubles * parts;
         }
         self.workspace.parts.grow(floats);
+        self.workspace.asked = self.workspace.asked.max(doubles);
         if self.workspace.sums.len() < doubles {
             self.workspace.sums.resize(doubles, 0.0);
         }
 
-        let view = self.view(segment, &sums, per_thread);
+        let view = self.view(segment, &sums, parts, per_thread);
         if segment.cooperative {
             view.clear(0);
             for instruction in instructions {
@@ -157,18 +175,10 @@ impl Run<'_> {
                 );
             }
         } else {
-            let chunks = view.images.div_ceil(chunk);
             (0..parts).into_par_iter().with_max_len(1).for_each(|part| {
-                let thread = rayon::current_thread_index().unwrap_or(0);
                 view.clear(part);
-                let first = part * chunks / parts;
-                for index in first..(part + 1) * chunks / parts {
-                    let images = index * chunk..((index + 1) * chunk).min(view.images);
-                    let share = Share { images: &images, thread, part, begun: index > first };
-                    for instruction in instructions {
-                        view.execute(instruction, &share);
-                    }
-                }
+                let chunks = part * chunks / parts..(part + 1) * chunks / parts;
+                view.part(instructions, part, chunks);
             });
         }
         for sum in &sums {
@@ -176,35 +186,15 @@ impl Run<'_> {
         }
     }
 
-    /// Parts of the batch: as many as there are chunks, or fewer where each has sums of its own.
-    fn parts(&self, segment: &Segment, sums: &[PartSum]) -> usize {
-        let chunks = self.images.div_ceil(self.chunk(segment));
-        if sums.is_empty() {
-            return chunks;
-        }
-        let floats: usize = sums.iter().map(|sum| sum.floats).sum();
-        let most = (PARTS_LEN / floats.max(1)).clamp(1, MOST_PARTS);
-        chunks.min(1 << most.ilog2())
-    }
-
-    /// The sums of a segment, not yet placed. Without gradients of parameters to add to, those are left out.
-    fn sums(&self, segment: &Segment) -> Vec<PartSum> {
-        let part_sum = |&sum: &Sums| {
-            let (floats, doubles) = match sum {
-                Sums::Moments(norm) | Sums::GradientMoments(norm) => {
-                    (0, 2 * self.planned.plan.steps.norms[norm].pixel)
-                }
-                Sums::Weight(_) | Sums::Bias(_) if self.caller.grads.is_none() => return None,
-                Sums::Weight(weight) => (self.planned.weights[weight].kernel.part_len(), 0),
-                Sums::Bias(conv) => (0, 2 * padded(self.planned.plan.steps.convs[conv].shape.output[0])),
-            };
-            Some(PartSum { sum, start: 0, floats, doubles })
-        };
-        segment.sums.iter().filter_map(part_sum).collect()
-    }
-
-    fn view<'b>(&'b mut self, segment: &Segment, sums: &'b [PartSum], per_thread: usize) -> View<'b> {
-        let chunk = self.chunk(segment);
+    fn view<'b>(
+        &'b mut self,
+        segment: &Segment,
+        sums: &'b [PartSum],
+        parts: usize,
+        per_thread: usize,
+    ) -> View<'b> {
+        let chunk = self.division().chunk(segment);
+        let team = self.division().team(segment, parts);
         let workspace = &mut *self.workspace;
         let slots = Slots {
             plan: &self.planned.plan,
@@ -223,6 +213,7 @@ impl Run<'_> {
             images: self.images,
             own: segment.chunk_len * chunk,
             cooperative: segment.cooperative,
+            team,
             slots,
             norms: self.norms,
             sums,
@@ -306,14 +297,14 @@ impl Run<'_> {
 }
 
 /// A sum over the batch, in parts that lie one after the other.
-struct PartSum {
+pub(crate) struct PartSum {
     sum: Sums,
     /// Where its first part begins, among the f32 or the f64.
     start: usize,
     /// f32 of a part.
-    floats: usize,
+    pub(crate) floats: usize,
     /// f64 of a part.
-    doubles: usize,
+    pub(crate) doubles: usize,
 }
 
 /// What the threads of a segment share.
@@ -327,6 +318,7 @@ struct View<'a> {
     /// f32 of a thread's slots; its scratch follows.
     own: usize,
     cooperative: bool,
+    team: Team,
     slots: Slots<'a>,
     norms: &'a [NormState],
     sums: &'a [PartSum],

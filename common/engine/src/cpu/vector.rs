@@ -4,6 +4,7 @@
 pub(crate) mod axis;
 pub(crate) mod epilogue;
 pub(crate) mod memory;
+mod pages;
 pub(crate) mod pointwise;
 pub(crate) mod simd;
 pub(crate) mod tile;

@@ -6,6 +6,7 @@ use super::direct::Direct;
 use super::direct::weight_gradient::DirectWeightGradient;
 use super::winograd::{self, Tile, Winograd, WinogradWeightGradient};
 use crate::cpu::vector::simd::Isa;
+use crate::engine::Norm;
 use crate::plan::{ConvShape, Direction};
 
 /// How much rounding a convolution may add, and for how many images it is. The choice of a kernel depends on the shape and
@@ -21,9 +22,19 @@ pub(crate) enum Precise {
     NoForFew,
 }
 
+impl Precise {
+    /// The same for a pass over so many images.
+    pub(crate) fn for_batch(self, norm: Norm, images: usize) -> Self {
+        match self {
+            Self::No if norm == Norm::Batch && images <= FEW_IMAGES => Self::NoForFew,
+            _ => self,
+        }
+    }
+}
+
 /// Images up to which the transformed weights of wide layers weigh more than their products. Three passes of 512 channels at
 /// 4x4 take 20.5 ms in F(2x2) and 27.0 in F(4x4) with 32 images, and as long as each other with 128.
-pub(crate) const FEW_IMAGES: usize = 64;
+const FEW_IMAGES: usize = 64;
 
 /// Products of input and output channels, and places of a map, from which and up to which that is so.
 const WIDE: usize = 512 * 256;

@@ -36,6 +36,20 @@ pub(crate) trait MapProduct: Send + Sync {
     fn cooperative(&self) -> bool {
         false
     }
+
+    /// The phases of a [`cooperative`](Self::cooperative) call of `images`.
+    fn phases(&self, _images: usize) -> Vec<Phase> {
+        Vec::new()
+    }
+}
+
+/// A stretch of a call that all threads of the pool work on; the next begins when its last piece is done.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Phase {
+    /// Pieces that threads take, at most.
+    pub(crate) pieces: usize,
+    /// Operations, to weigh the phases of a call by.
+    pub(crate) work: f64,
 }
 
 /// A part's buffer.
@@ -43,6 +57,8 @@ pub(crate) struct Part<'a> {
     pub(crate) sums: &'a mut [f32],
     /// Whether it holds the sums of earlier images; if not, whatever it holds is overwritten.
     pub(crate) begun: bool,
+    /// Whether threads of the current pool wait for work, and may take pieces of the call; the sums are the same.
+    pub(crate) spread: bool,
 }
 
 /// The weight gradient of a convolution.
@@ -63,6 +79,12 @@ pub(crate) trait WeightGradient: Send + Sync {
     /// Whether `run` wants the whole batch at once and splits the work over the current thread pool itself.
     fn cooperative(&self) -> bool {
         false
+    }
+
+    /// The phases of a [`cooperative`](Self::cooperative) or [`spread`](Part::spread) call of `images`; none where one
+    /// thread does it all.
+    fn phases(&self, _images: usize) -> Vec<Phase> {
+        Vec::new()
     }
 
     /// Adds the sum of the parts, `part_len` each, to PyTorch's (out, in / groups, rows, columns).

@@ -22,13 +22,17 @@ use pack::Weights;
 use product::Product;
 pub(crate) use weight::WinogradWeightGradient;
 
-use super::conv::{Job, MapProduct};
+use super::conv::{Job, MapProduct, Phase};
 use crate::cpu::vector::simd::{BLOCK, Isa};
 use crate::cpu::vector::tile::Panels;
 use crate::plan::ConvShape;
 
 /// Most f32 of scratch of a call on the whole pool: 32 MB.
 const SCRATCH: usize = 8 << 20;
+
+/// Operations of a transform for each value and frequency, to weigh it beside a product: F(4x4)'s two passes of six lines
+/// take some 150 for 36.
+const TRANSFORM: f64 = 4.0;
 
 /// Output rows and columns that a tile gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -124,5 +128,9 @@ impl MapProduct for Winograd {
 
     fn cooperative(&self) -> bool {
         self.product.cooperative
+    }
+
+    fn phases(&self, images: usize) -> Vec<Phase> {
+        self.product.phases(images, self.weights.out)
     }
 }

@@ -17,6 +17,7 @@ use crate::plan::{Action, Finish, Instruction, Moments, Slot, SlotInfo, Sums, Va
 /// Where an instruction runs: which images, in whose memory, for which part of the sums.
 pub(super) struct Share<'a> {
     pub(super) images: &'a Range<usize>,
+    /// Whose memory: a thread's, or that of one of a part's team.
     pub(super) thread: usize,
     pub(super) part: usize,
     /// Whether the part holds the sums of earlier images.
@@ -139,7 +140,8 @@ impl<'a> View<'a> {
                 let Some(sum) = self.sum(Sums::Weight(*weight)) else { return };
                 let kernel = &self.planned.weights[*weight].kernel;
                 let scratch = self.scratch(kernel.scratch_len(images), at.thread);
-                let part = Part { sums: self.floats(sum, at.part), begun: at.begun };
+                let part =
+                    Part { sums: self.floats(sum, at.part), begun: at.begun, spread: self.team.several };
                 kernel.run(images, a(), b(), part, scratch);
             }
             Action::Bias { conv } => {

@@ -4,15 +4,14 @@
 // Everything inside a kernel must be inlined into it: see `simd`.
 #![allow(clippy::inline_always)]
 
-use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::alloc::Layout;
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Buffers start on a huge page: fewer misses when a kernel walks many rows at once.
-const ALIGNMENT: usize = 2 << 20;
+use super::pages;
 
-/// f32, zero at first, aligned for vectors and huge pages.
+/// f32, zero at first, aligned for vectors and huge pages; a large one's lie where the thread is that first writes them.
 pub(crate) struct Buffer {
     start: *mut f32,
     len: usize,
@@ -26,32 +25,20 @@ unsafe impl Send for Buffer {}
 unsafe impl Sync for Buffer {}
 
 impl Buffer {
-    #[allow(unsafe_code)]
     pub(crate) fn zeros(len: usize) -> Self {
         if len == 0 {
             return Self { start: std::ptr::NonNull::dangling().as_ptr(), len };
         }
-        let layout = Self::layout(len);
-        // SAFETY: the layout is not empty, and aligned for more than f32.
+        // Aligned for more than f32.
         #[allow(clippy::cast_ptr_alignment)]
-        let start = unsafe { alloc(layout) }.cast::<f32>();
-        if start.is_null() {
-            handle_alloc_error(layout);
-        }
-        // SAFETY: the range is what was just allocated. The advice changes no contents, and comes before the pages are
-        // touched: a page that is there already stays small.
-        unsafe {
-            #[cfg(target_os = "linux")]
-            libc::madvise(start.cast(), layout.size(), libc::MADV_HUGEPAGE);
-            start.write_bytes(0, len);
-        }
+        let start = pages::take(Self::layout(len)).cast::<f32>();
         Self { start, len }
     }
 
     fn layout(len: usize) -> Layout {
         let floats = Layout::array::<f32>(len).expect("a buffer fits the address space");
         // Small buffers need no page of their own.
-        let alignment = if floats.size() < ALIGNMENT { 64 } else { ALIGNMENT };
+        let alignment = if floats.size() < pages::HUGE { 64 } else { pages::HUGE };
         floats.align_to(alignment).expect("a buffer fits the address space")
     }
 
@@ -81,8 +68,8 @@ impl Drop for Buffer {
     #[allow(unsafe_code)]
     fn drop(&mut self) {
         if self.len > 0 {
-            // SAFETY: allocated with this layout.
-            unsafe { dealloc(self.start.cast(), Self::layout(self.len)) }
+            // SAFETY: taken with this layout.
+            unsafe { pages::give_back(self.start.cast(), Self::layout(self.len)) }
         }
     }
 }

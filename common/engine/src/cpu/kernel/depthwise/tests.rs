@@ -3,7 +3,8 @@
 use super::*;
 use crate::cpu::kernel::conv::{Part, WeightGradient};
 use crate::cpu::oracle::{
-    aligned, channels_first, channels_last, each_product, normals, relative_rms, seconds,
+    aligned, channels_first, channels_last, each_product, normals, random_shapes, relative_rms, seconds,
+    tell_errors, within,
 };
 use crate::cpu::vector::simd::padded;
 use crate::graph::{Conv2d, Padding};
@@ -94,7 +95,7 @@ fn check(isa: Isa, shape: &ConvShape, truth: &Truth) {
     let (input, gradient) = (maps(&truth.input, shape.input), maps(&truth.gradient, shape.output));
     let close = |what: &str, found: &[f64], wanted: &[f64]| {
         let error = relative_rms(found, wanted);
-        assert!(error < TOLERANCE, "{what} {isa:?} {shape:?} {} images: {error:.1e}", truth.images);
+        within(isa, what, error, TOLERANCE, || format!("{shape:?}, {} images", truth.images));
     };
     let n = truth.images;
     let forward = Depthwise::forward(isa, *shape);
@@ -108,7 +109,7 @@ fn check(isa: Isa, shape: &ConvShape, truth: &Truth) {
     let mut parts = vec![f32::NAN; 2 * weights.part_len()];
     let mut scratch = vec![f32::NAN; weights.scratch_len(n)];
     let (first, second) = parts.split_at_mut(weights.part_len());
-    let afresh = |sums| Part { sums, begun: false };
+    let afresh = |sums| Part { sums, begun: false, spread: false };
     weights.run(1, &input, &gradient, afresh(first), &mut scratch);
     let others = (&input[shape.input_len()..], &gradient[shape.output_len()..]);
     weights.run(n - 1, others.0, others.1, afresh(second), &mut scratch);
@@ -138,7 +139,7 @@ fn ten_thousand_random_shapes_agree_with_f64() {
         ((state >> 33) % n) as usize
     };
     let mut done = 0;
-    while done < 10_000 {
+    while done < random_shapes() {
         let input = [2 + below(40), 1 + below(12), 1 + below(20)];
         let kernel = if below(2) == 0 { [3, 3] } else { [1 + below(6), 1 + below(6)] };
         let stride = [1 + below(3), 1 + below(3)];
@@ -150,6 +151,7 @@ fn ten_thousand_random_shapes_agree_with_f64() {
         }
         done += 1;
     }
+    tell_errors("depthwise");
 }
 
 #[test]
@@ -252,7 +254,7 @@ fn speed() {
             backward.run(Job { packed, images, from, to, epilogue, scratch: &mut [] });
         });
         let weight = seconds(|| {
-            weights.run(images, input, gradient, Part { sums: part, begun: false }, scratch);
+            weights.run(images, input, gradient, Part { sums: part, begun: false, spread: false }, scratch);
         });
         println!(
             "{channels:4} at {size:2} stride {stride} kernel {kernel}, {images} images: forward {:5.0}, fused {:5.0}, \

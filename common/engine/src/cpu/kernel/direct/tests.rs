@@ -3,7 +3,7 @@
 use super::weight_gradient::DirectWeightGradient;
 use super::*;
 use crate::cpu::kernel::conv::{Part, WeightGradient};
-use crate::cpu::oracle::{channels_first, channels_last, each_product, normals, relative_rms};
+use crate::cpu::oracle::{channels_first, channels_last, each_product, normals, relative_rms, within};
 use crate::cpu::vector::epilogue::Epilogue;
 use crate::cpu::vector::simd::{BLOCK, padded};
 use crate::graph::{Conv2d, Padding};
@@ -122,6 +122,11 @@ impl Case {
 
     /// The part of the weight gradient that calls of `chunk` images give.
     fn part(&self, kernel: &DirectWeightGradient, chunk: usize) -> Vec<f32> {
+        self.part_of(kernel, chunk, false)
+    }
+
+    /// The same, in pieces for the threads of the pool where it is `spread`.
+    fn part_of(&self, kernel: &DirectWeightGradient, chunk: usize, spread: bool) -> Vec<f32> {
         // Whatever a step before left there.
         let mut part = vec![f32::NAN; kernel.part_len()];
         let inputs = self.inputs();
@@ -132,7 +137,8 @@ impl Case {
             let images = input.len() / self.shape.input_len();
             // Whatever a call before left there.
             let mut scratch = vec![f32::NAN; kernel.scratch_len(images)];
-            kernel.run(images, input, gradient, Part { sums: &mut part, begun: i > 0 }, &mut scratch);
+            let part = Part { sums: &mut part, begun: i > 0, spread };
+            kernel.run(images, input, gradient, part, &mut scratch);
         }
         part
     }
@@ -172,7 +178,8 @@ fn check(isa: Isa, case: &Case) {
     let packed_forward = packed(&forward, &weight, None);
     run(&forward, &packed_forward, *images, &case.inputs(), &mut output, &Epilogue::new());
     let error = relative_rms(&unpacked(&output, shape.output), &case.output.concat());
-    assert!(error <= TOLERANCE, "{isa:?} {shape:?}: output off by {error:.1e}");
+    let which = || format!("{shape:?}, {images} images");
+    within(isa, "output", error, TOLERANCE, which);
 
     let backward = Direct::image_gradient(isa, *shape);
     let [channels, height, width] = shape.input;
@@ -180,14 +187,14 @@ fn check(isa: Isa, case: &Case) {
     let packed_backward = packed(&backward, &weight, None);
     run(&backward, &packed_backward, *images, &case.gradients(), &mut gradient, &Epilogue::new());
     let error = relative_rms(&unpacked(&gradient, shape.input), &case.input_gradient.concat());
-    assert!(error <= TOLERANCE, "{isa:?} {shape:?}: image gradient off by {error:.1e}");
+    within(isa, "image gradient", error, TOLERANCE, which);
 
     let kernel = DirectWeightGradient::new(isa, *shape);
     let mut found = vec![0.0; shape.weight_len()];
     kernel.finish(&case.part(&kernel, *images), &mut found);
     let found: Vec<f64> = found.into_iter().map(f64::from).collect();
     let error = relative_rms(&found, &case.weight_gradient);
-    assert!(error <= TOLERANCE, "{isa:?} {shape:?}: weight gradient off by {error:.1e}");
+    within(isa, "weight gradient", error, TOLERANCE, which);
 }
 
 #[test]
@@ -220,6 +227,23 @@ fn a_value_does_not_depend_on_how_many_images_a_call_has() {
             let kernel = DirectWeightGradient::new(isa, shape);
             assert_eq!(case.part(&kernel, 3), case.part(&kernel, 1), "{isa:?} {shape:?}");
             assert_eq!(case.part(&kernel, 3), case.part(&kernel, 2), "{isa:?} {shape:?}");
+        }
+    }
+}
+
+#[test]
+fn a_weight_gradient_in_pieces_is_that_of_one_thread_to_the_bit() {
+    let pools = [2, 7, 64]
+        .map(|threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool"));
+    for shape in shapes() {
+        let case = Case::new(shape, 3, 6);
+        for isa in Isa::available() {
+            let kernel = DirectWeightGradient::new(isa, shape);
+            let one = case.part(&kernel, 2);
+            for pool in &pools {
+                let several = pool.install(|| case.part_of(&kernel, 2, true));
+                assert!(one == several, "{isa:?} {shape:?}: {} threads", pool.current_num_threads());
+            }
         }
     }
 }

@@ -13,8 +13,8 @@ use rayon::prelude::*;
 
 use super::line::{Grid, Input, Line, Output, Pixels, square};
 use super::tiling::{Map, Tiling};
-use super::{SCRATCH, Tile};
-use crate::cpu::kernel::conv::Job;
+use super::{SCRATCH, TRANSFORM, Tile};
+use crate::cpu::kernel::conv::{Job, Phase};
 use crate::cpu::vector::epilogue::Epilogue;
 use crate::cpu::vector::memory::Shared;
 use crate::cpu::vector::simd::{Isa, Kernel, Simd};
@@ -87,6 +87,21 @@ impl Product {
     /// f32 of scratch for a call of `images`.
     pub(super) fn scratch_len(&self, images: usize) -> usize {
         self.groups(images).min(self.block) * self.group().iter().sum::<usize>()
+    }
+
+    /// What the threads of the pool do one after the other in a call of `images`.
+    pub(super) fn phases(&self, images: usize, out: usize) -> Vec<Phase> {
+        let (groups, frequencies) = (self.groups(images), self.tile.frequencies());
+        let blocks = (0..groups).step_by(self.block).map(|first| self.block.min(groups - first));
+        let of_block = |count: usize| {
+            let values = (count * self.rows * frequencies) as f64;
+            let transform =
+                |channels: usize| Phase { pieces: count, work: TRANSFORM * values * channels as f64 };
+            let work = 2.0 * values * (self.channels * out) as f64;
+            let products = Phase { pieces: frequencies * self.panels.len(), work };
+            [transform(self.channels), products, transform(out)]
+        };
+        blocks.flat_map(of_block).collect()
     }
 
     /// Runs the product.

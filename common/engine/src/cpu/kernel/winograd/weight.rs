@@ -12,8 +12,8 @@ use rayon::prelude::*;
 
 use super::line::{Gradient, Input, Line};
 use super::tiling::{Destination, Map, Tiling};
-use super::{SCRATCH, Tile, finish};
-use crate::cpu::kernel::conv::{Part, WeightGradient};
+use super::{SCRATCH, TRANSFORM, Tile, finish};
+use crate::cpu::kernel::conv::{Part, Phase, WeightGradient};
 use crate::cpu::vector::memory::Shared;
 use crate::cpu::vector::simd::{BLOCK, Isa, Kernel, Simd};
 use crate::cpu::vector::tile::{Panel, Panels, columns_by_panel, rows, with_tile};
@@ -137,7 +137,7 @@ impl WeightGradient for WinogradWeightGradient {
             let begun = part.begun || first > 0;
             let block = Block { layer: self, input, gradient, sums, begun, v, y, planes, held, first, end };
             let panels = self.panels.len();
-            if self.cooperative {
+            if self.cooperative || part.spread {
                 (first..end).into_par_iter().for_each(|tile| self.isa.run(Forwards(&block, tile..tile + 1)));
                 (0..frequencies * panels)
                     .into_par_iter()
@@ -154,6 +154,24 @@ impl WeightGradient for WinogradWeightGradient {
 
     fn cooperative(&self) -> bool {
         self.cooperative
+    }
+
+    fn phases(&self, images: usize) -> Vec<Phase> {
+        let (mut phases, mut first) = (Vec::new(), 0);
+        let tiles = images * self.tiling.per_image;
+        let frequencies = self.tile.frequencies();
+        while first < tiles {
+            let end = self.block_end(first, tiles);
+            let count = end - first;
+            let [inputs, out] = self.channels;
+            let values = (count * frequencies) as f64;
+            let transforms = TRANSFORM * values * (inputs + out) as f64;
+            let products = 2.0 * values * (inputs * out) as f64;
+            phases.push(Phase { pieces: count, work: transforms });
+            phases.push(Phase { pieces: frequencies * self.panels.len(), work: products });
+            first = end;
+        }
+        phases
     }
 
     fn finish(&self, parts: &[f32], gradient: &mut [f32]) {

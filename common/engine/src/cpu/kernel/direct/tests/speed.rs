@@ -116,7 +116,13 @@ fn speeds_of_the_shape_classes() {
         let (mut part, mut scratch) =
             (Aligned::new(kernel.part_len()), Aligned::new(kernel.scratch_len(images)));
         let run = fastest(|| {
-            kernel.run(images, x.get(), g.get(), Part { sums: part.get(), begun: false }, scratch.get());
+            kernel.run(
+                images,
+                x.get(),
+                g.get(),
+                Part { sums: part.get(), begun: false, spread: false },
+                scratch.get(),
+            );
         });
         let mut gradient = vec![0.0; weight.len()];
         let finish = fastest(|| kernel.finish(part.get(), &mut gradient));

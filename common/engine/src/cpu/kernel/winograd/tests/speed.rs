@@ -60,7 +60,15 @@ fn speed_of_every_kernel() {
             let mut part = vec![0.0; layer.part_len()];
             let mut scratch = vec![0.0; layer.scratch_len(images)];
             let seconds = pool.install(|| {
-                least(|| layer.run(images, &x, &y, Part { sums: &mut part, begun: false }, &mut scratch))
+                least(|| {
+                    layer.run(
+                        images,
+                        &x,
+                        &y,
+                        Part { sums: &mut part, begun: false, spread: false },
+                        &mut scratch,
+                    )
+                })
             });
             let mut gradient = vec![0.0; shape.weight_len()];
             let finish = pool.install(|| least(|| layer.finish(&part, &mut gradient)));

@@ -1,0 +1,78 @@
+//! How a batch is divided: chunks that a thread takes at a time, parts that sums are formed in, teams of threads on a part.
+//! What the arithmetic sees of it, parts, and chunks where there are sums, depends on the plan and the batch alone.
+
+use super::{PartSum, Team};
+use crate::cpu::planned::Planned;
+use crate::cpu::vector::simd::padded;
+use crate::plan::{Segment, Sums};
+
+/// Parts that a sum over the batch is formed in, at most: a constant of the arithmetic, not of the machine. More parts cost
+/// a buffer each; threads beyond them help with a part.
+const MOST_PARTS: usize = 16;
+
+/// Parts that a batch is cut into at least, where it has as many images.
+const FEWEST_PARTS: usize = 8;
+
+/// f32 that the parts of a segment's weight gradients may take altogether, or there are fewer parts.
+const PARTS_LEN: usize = 6 << 20;
+
+/// A batch of a plan, and the threads that are there for it.
+#[derive(Clone, Copy)]
+pub(crate) struct Division<'a> {
+    pub(crate) planned: &'a Planned,
+    pub(crate) images: usize,
+    pub(crate) threads: usize,
+    /// Whether somebody wants gradients of parameters; their sums are left out otherwise.
+    pub(crate) gradients: bool,
+}
+
+impl Division<'_> {
+    /// Images that a thread takes at a time: what the segment likes, unless threads would go idle. Where sums are formed
+    /// it is a matter of the arithmetic, and must not depend on the machine.
+    pub(crate) fn chunk(&self, segment: &Segment) -> usize {
+        let pieces = if segment.sums.is_empty() { 2 * self.threads } else { FEWEST_PARTS };
+        segment.images.min(self.images.div_ceil(pieces))
+    }
+
+    /// Chunks of the batch.
+    pub(crate) fn chunks(&self, segment: &Segment) -> usize {
+        self.images.div_ceil(self.chunk(segment))
+    }
+
+    /// The sums of a segment, not yet placed.
+    pub(crate) fn sums(&self, segment: &Segment) -> Vec<PartSum> {
+        let part_sum = |&sum: &Sums| {
+            let (floats, doubles) = match sum {
+                Sums::Moments(norm) | Sums::GradientMoments(norm) => {
+                    (0, 2 * self.planned.plan.steps.norms[norm].pixel)
+                }
+                Sums::Weight(_) | Sums::Bias(_) if !self.gradients => return None,
+                Sums::Weight(weight) => (self.planned.weights[weight].kernel.part_len(), 0),
+                Sums::Bias(conv) => (0, 2 * padded(self.planned.plan.steps.convs[conv].shape.output[0])),
+            };
+            Some(PartSum { sum, start: 0, floats, doubles })
+        };
+        segment.sums.iter().filter_map(part_sum).collect()
+    }
+
+    /// Parts of the batch: as many as there are chunks, or fewer where each has sums of its own.
+    pub(crate) fn parts(&self, segment: &Segment, sums: &[PartSum]) -> usize {
+        let chunks = self.chunks(segment);
+        if segment.cooperative {
+            return 1;
+        }
+        if sums.is_empty() {
+            return chunks;
+        }
+        let floats: usize = sums.iter().map(|sum| sum.floats).sum();
+        let most = (PARTS_LEN / floats.max(1)).clamp(1, MOST_PARTS);
+        chunks.min(1 << most.ilog2())
+    }
+
+    /// Who works on each of so many parts.
+    pub(crate) fn team(&self, segment: &Segment, parts: usize) -> Team {
+        let several = self.threads > parts;
+        let chunks = if several { self.threads.div_ceil(parts) } else { 1 };
+        Team { several, chunks: chunks.min(self.chunks(segment).div_ceil(parts)) }
+    }
+}
