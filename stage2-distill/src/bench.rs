@@ -3,6 +3,8 @@
 //! Random images, random labels, fresh weights: speed does not depend on what a network knows. Comparisons with other
 //! frameworks interleave such runs with theirs; see `bench/`.
 
+mod plan;
+
 use std::fmt;
 use std::time::Instant;
 
@@ -28,6 +30,8 @@ use crate::course::Visit;
 use crate::error::RunError;
 use crate::source::{self, Supply};
 use crate::step::{Moving, TrainStep};
+
+pub use plan::{Longest, Parallelism, Planning, Threads, plan};
 
 /// What is timed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]

@@ -15,6 +15,7 @@
 mod kernel;
 #[cfg(test)]
 mod oracle;
+mod outline;
 mod pack;
 mod peak;
 mod planned;
@@ -35,11 +36,12 @@ use crate::error::EngineError;
 use crate::graph::{Network, NodeId};
 use crate::images::Images;
 use crate::params::{Arena, Layout, Params, Precision, Role, Values};
+pub use outline::{Outline, Stretch};
 pub use peak::peak_gflops;
 pub use vector::simd::InstructionSet;
 
 use crate::plan::{Moments, Norm as NormStep, Plan, Program};
-use kernel::choice::{FEW_IMAGES, Precise};
+use kernel::choice::Precise;
 use pack::{NormState, Packed};
 use planned::Planned;
 use run::{Caller, Run, Workspace};
@@ -233,8 +235,7 @@ impl Cpu {
         taps: &[NodeId],
     ) -> Result<Pass, EngineError> {
         let count = check_forward(network, params, images, norm, taps)?;
-        let few = norm == Norm::Batch && count <= FEW_IMAGES && precise == Precise::No;
-        let precise = if few { Precise::NoForFew } else { precise };
+        let precise = precise.for_batch(norm, count);
         if params.precision() != Precision::F32 {
             return Err(EngineError::NotInPrecision { engine: self.name(), precision: "f64" });
         }

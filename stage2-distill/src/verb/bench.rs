@@ -3,10 +3,11 @@
 use std::str::FromStr;
 
 use clap::Args;
-use cli::{Interruptible, MachineArgs, Stop, note, show, whole};
+use cli::{Interruptible, Machine, MachineArgs, Stop, note, show, whole};
+use engine::{Cpu, Kind};
 use method::model::Task;
 
-use crate::bench::{Bench, Mode, bench};
+use crate::bench::{Bench, Mode, Planning, bench, plan};
 use crate::error::RunError;
 
 /// Flags of `distill bench`.
@@ -33,6 +34,9 @@ pub struct BenchArgs {
     /// No fast convolution that rounds more than a plain sum
     #[arg(long)]
     exact_conv: bool,
+    /// Time nothing: say how much of it can run at once, by the processor's plan
+    #[arg(long, conflicts_with = "repetitions")]
+    plan: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -42,6 +46,9 @@ impl BenchArgs {
     pub(super) fn run(&self, machine: MachineArgs) -> Result<(), RunError> {
         let stop = Stop::on_signals_after("this pass")?;
         let machine = machine.machine();
+        if self.plan {
+            return self.plan(machine);
+        }
         let engine = match self.mode {
             Mode::Forward => machine.start_for_labels()?,
             Mode::Attack | Mode::Train | Mode::Step => machine.start(self.exact_conv)?,
@@ -64,6 +71,29 @@ impl BenchArgs {
             threads: machine.threads,
         })?;
         Ok(show(&timing, self.json)?)
+    }
+
+    /// Reads off the plan instead.
+    fn plan(&self, machine: Machine) -> Result<(), RunError> {
+        let device = machine.engine.name();
+        if machine.engine != Kind::default() {
+            return Err(RunError::Refused(format!(
+                "--plan is about threads of a processor, and --device is {device}\nhint: leave --device out"
+            )));
+        }
+        let engine = match machine.isa {
+            Some(set) => Cpu::of(set, 1)?,
+            None => Cpu::new(1)?,
+        };
+        let engine = engine.exact_conv(self.exact_conv);
+        let plan = plan(&Planning {
+            student: &self.student,
+            task: Task { input: self.input.0, classes: self.classes as usize },
+            batch: self.batch as usize,
+            mode: self.mode,
+            engine: &engine,
+        })?;
+        Ok(show(&plan, self.json)?)
     }
 }
 
