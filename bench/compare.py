@@ -54,6 +54,21 @@ def apart(values):
     return (max(values) - min(values)) / median(values)
 
 
+def instruction_set(args):
+    """What our side will run with, asked before anything is measured; ends the program where RESULTS.md has no column for it."""
+    command = [str(args.distill), "bench", "--student", "resnet8", "--batch", "1", "--plan", "--json"]
+    try:
+        isa = run(command + (["--isa", args.isa] if args.isa else []))["engine"].removeprefix("cpu-")
+    except FileNotFoundError:
+        sys.exit(f"error: there is no {args.distill}\nhint: cargo build --bin distill, or --distill FILE")
+    except subprocess.CalledProcessError as error:
+        sys.exit(error.returncode)
+    known = ROWS[0][3]
+    if isa not in known:
+        sys.exit(f"error: this machine runs the engine with {isa}, and bounds are for {' and '.join(known)}\nhint: run it on a machine that has one of them")
+    return isa
+
+
 def compare(row, args):
     name, (student, batch, mode), teacher, _ = row
     common = ["--student", student, "--batch", str(batch), "--mode", mode, "--threads", str(args.threads)]
@@ -133,6 +148,7 @@ def main():
     parser.add_argument("--only", default="", help="rows whose network's name contains this; prints, writes nothing")
     parser.add_argument("--distill", type=Path, default=ROOT / "target/debug/distill")
     args = parser.parse_args()
+    instruction_set(args)
     results = [compare(row, args) for row in ROWS if args.only in row[1][0]]
     isa = results[0]["isa"]
     if args.only:
