@@ -8,3 +8,6 @@ mod pages;
 pub(crate) mod pointwise;
 pub(crate) mod simd;
 pub(crate) mod tile;
+
+#[cfg(all(test, target_os = "linux"))]
+mod huge;
