@@ -2,6 +2,8 @@
 //!
 //! It comes back from files of strangers, so that every size is checked before anything is multiplied or made.
 
+mod order;
+
 use engine::Network;
 use engine::graph::{Builder, Conv2d, Elementwise, NodeId, Op, Padding, Pool, Shape};
 use serde::{Deserialize, Serialize};

@@ -129,7 +129,7 @@ pub(super) fn name_of(graph: &Blueprint) -> String {
 fn draw(model: &weights::onnx::Model, task: Task) -> Result<Drawn, OnnxError> {
     let (network, state) = translate::translate(model, task)?;
     let input = network.input();
-    let blueprint = Blueprint::of(&network);
+    let blueprint = Blueprint::of(&network).ordered();
     let name = name_of(&blueprint);
     let network = blueprint.network(&name, input);
     let network = network.map_err(|what| OnnxError::graph(what, "export the classifier alone"))?;
