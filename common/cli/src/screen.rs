@@ -60,10 +60,10 @@ pub(crate) fn write(kind: Kind, text: &impl Display) {
     write_raw(&text);
 }
 
-/// A text whose names, which may come from somebody's file, move no cursor and change no colour.
+/// A text whose names, which may come from somebody's file, move no cursor, change no colour and turn no text.
 fn plain(text: &str) -> String {
-    let is_loud = |letter: char| letter.is_control() && letter != '\n';
-    text.chars().map(|letter| if is_loud(letter) { '\u{fffd}' } else { letter }).collect()
+    let is_loud = |sign: char| names::acts(sign) && sign != '\n';
+    text.chars().map(|sign| if is_loud(sign) { '\u{fffd}' } else { sign }).collect()
 }
 
 /// Writes a line as it is.

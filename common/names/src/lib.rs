@@ -4,7 +4,11 @@
 //! error for an unknown name, the documentation's tables and the generic tests read the table, so a new thing is one
 //! file and one entry.
 
+mod sign;
+
 use std::fmt::Write;
+
+pub use sign::{acts, seen};
 
 /// What a table holds.
 pub trait Row: Sync + 'static {

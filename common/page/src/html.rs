@@ -120,7 +120,7 @@ impl From<String> for Html {
     }
 }
 
-/// Escapes what would end a text or an attribute; control characters, which no page may hold, become spaces.
+/// Escapes what would end a text or an attribute; control characters, which no page may hold, and signs that turn the text around them become spaces.
 fn escape(text: &str, out: &mut String) {
     for c in text.chars() {
         match c {
@@ -130,7 +130,7 @@ fn escape(text: &str, out: &mut String) {
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
             '\n' => out.push('\n'),
-            c if c.is_control() || ('\u{fdd0}'..='\u{fdef}').contains(&c) || c as u32 & 0xfffe == 0xfffe => {
+            c if names::acts(c) || ('\u{fdd0}'..='\u{fdef}').contains(&c) || c as u32 & 0xfffe == 0xfffe => {
                 out.push(' ');
             }
             c => out.push(c),

@@ -86,7 +86,7 @@ fn write(card: &mut String, network: &Network, facts: &Facts) -> std::fmt::Resul
 
 /// Text that stays in its cell of a table: names come from other people's files.
 fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>().replace('|', "\\|")
+    names::seen(text, ' ').replace('|', "\\|")
 }
 
 #[cfg(test)]

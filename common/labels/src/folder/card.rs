@@ -177,7 +177,7 @@ fn or_unknown(text: &str) -> String {
 
 /// Text on one line of a table: what users write may hold anything.
 fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>().replace('|', "\\|")
+    names::seen(text, ' ').replace('|', "\\|")
 }
 
 /// Text as a YAML string; JSON's is one.

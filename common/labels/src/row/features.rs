@@ -87,7 +87,7 @@ impl Features {
         let mut seen = HashSet::new();
         for map in &self.maps {
             let name = &map.module;
-            if name.is_empty() || name.len() > LONGEST_NAME || name.chars().any(char::is_control) {
+            if name.is_empty() || name.len() > LONGEST_NAME || name.chars().any(names::acts) {
                 let wanted = format!("1 to {LONGEST_NAME} printable bytes");
                 return wrong("module of features.maps", wanted, format!("{name:?}"));
             }
@@ -155,6 +155,8 @@ mod tests {
             (&[("a", [1, 1, 1]), ("a", [1, 1, 1])], "\"a\" twice"),
             (&[("", [1, 1, 1])], "printable"),
             (&[("a\u{1b}[2J", [1, 1, 1])], "printable"),
+            // Shown as `layer3` by a terminal that reads from right to left behind the sign.
+            (&[("layer\u{202e}3", [1, 1, 1])], "printable"),
             (&[(long.as_str(), [1, 1, 1])], "printable"),
             (&[("a", [3, 0, 1])], "[3, 0, 1]"),
             (&[("a", [65_536, 32_768, 1])], "2147483648"),

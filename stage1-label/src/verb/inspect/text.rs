@@ -94,16 +94,37 @@ impl fmt::Display for Card {
     }
 }
 
-/// A name and a value; a long value goes on in the next lines.
+/// A name and a value; a long value goes on in the next lines, and is free of what could act on a terminal.
 fn fact(f: &mut fmt::Formatter<'_>, name: &str, value: &str) -> fmt::Result {
     const NAME: usize = 15;
-    let printable: Vec<char> = value.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let mut name = name;
-    for line in printable.chunks(COLUMNS - NAME) {
-        writeln!(f, "{name:<NAME$}{}", line.iter().collect::<String>())?;
+    for line in lines(&names::seen(value, ' '), COLUMNS - NAME) {
+        writeln!(f, "{name:<NAME$}{line}")?;
         name = "";
     }
     Ok(())
+}
+
+/// The text in lines of at most so many characters: broken behind a comma where the line is then not half empty, so that a
+/// module stays beside its shape, else between two words, else anywhere.
+fn lines(text: &str, most: usize) -> Vec<String> {
+    let mut rest: Vec<char> = text.chars().collect();
+    let mut lines = Vec::new();
+    while rest.len() > most {
+        let is_between = |&at: &usize| rest[at] == ' ';
+        let is_behind_comma = |&at: &usize| is_between(&at) && matches!(rest[at - 1], ',' | ';');
+        let comma = (most / 2..=most).rev().find(is_behind_comma);
+        let end = comma.or_else(|| (1..=most).rev().find(is_between)).unwrap_or(most);
+        let line: String = rest.drain(..end).collect();
+        lines.push(line.trim_end().to_owned());
+        if rest[0] == ' ' {
+            rest.remove(0);
+        }
+    }
+    if !rest.is_empty() {
+        lines.push(rest.into_iter().collect());
+    }
+    lines
 }
 
 fn histogram(f: &mut fmt::Formatter<'_>, bins: &[u64], most: f64) -> fmt::Result {
@@ -139,11 +160,11 @@ pub(crate) fn bytes(count: u64) -> String {
 
 /// The text, cut to so many characters and free of control characters.
 pub(super) fn shortened(text: &str, most: usize) -> String {
-    let printable = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let text = names::seen(text, ' ');
     if text.chars().count() <= most {
-        return printable.collect();
+        return text;
     }
-    printable.take(most - 2).chain("..".chars()).collect()
+    text.chars().take(most - 2).chain("..".chars()).collect()
 }
 
 #[cfg(test)]
@@ -165,9 +186,25 @@ mod tests {
         assert_eq!(bytes(5_400_000_000_000_000), "5400.0 TB");
     }
 
+    /// MobileNetV2's maps, as PyTorch's `named_modules()` names the modules.
+    #[test]
+    fn a_line_ends_between_maps_and_never_inside_a_shape() {
+        let text =
+            "layers.16 320x4x4, layers.13 160x4x4, layers.10 96x8x8, layers.6 64x8x8; f16, 51.2 kB a row";
+        let broken = lines(text, 65);
+        assert_eq!(broken[0], "layers.16 320x4x4, layers.13 160x4x4, layers.10 96x8x8,");
+        assert_eq!(broken.join(" "), text);
+        let digest = "0123456789".repeat(13);
+        assert_eq!(lines(&digest, 65).concat(), digest);
+        assert_eq!(lines("one two three", 7), ["one two", "three"]);
+        assert_eq!(lines(&format!("{} x", "y".repeat(65)), 65), ["y".repeat(65), "x".into()]);
+        assert!(lines("", 65).is_empty());
+    }
+
     #[test]
     fn foreign_text_cannot_move_the_cursor_or_break_the_width() {
         assert_eq!(shortened("a\x1b[2Jb", 20), "a [2Jb");
+        assert_eq!(shortened("layer\u{202e}3", 20), "layer 3");
         assert_eq!(shortened(&"x".repeat(100), 20).chars().count(), 20);
     }
 }
