@@ -35,8 +35,8 @@ pub struct Tapped {
 impl TapArgs {
     /// The maps of this teacher that were asked for; none where none were.
     pub fn find(&self, teacher: &Network) -> Result<Option<Tapped>> {
-        let Some(names) = &self.taps else { return Ok(None) };
-        let names: Vec<&str> = names.split(',').map(str::trim).collect();
+        let Some(list) = &self.taps else { return Ok(None) };
+        let names = taps::names(list).map_err(|error| refused(&error))?;
         if let Some(twice) = names.iter().enumerate().find(|(place, name)| names[..*place].contains(name)) {
             return Err(Error::Usage {
                 what: format!("taps: module `{}` is named twice", twice.1),
@@ -81,11 +81,7 @@ impl Tapped {
 
     /// The maps of these modules, stored in this type.
     pub fn at(teacher: &Network, names: &[&str], dtype: Dtype) -> Result<Self> {
-        let nodes = taps::find(teacher, names.iter().copied()).map_err(|error| {
-            let text = error.to_string();
-            let (what, hint) = text.split_once("\nhint: ").unwrap_or((&text, "see `label run --help`"));
-            Error::Usage { what: format!("taps: {what}"), hint: hint.into() }
-        })?;
+        let nodes = taps::find(teacher, names.iter().copied()).map_err(|error| refused(&error))?;
         let shapes = taps::shapes(teacher, &nodes);
         let map = |(name, shape): (&&str, [usize; 3])| FeatureMap {
             module: (*name).into(),
@@ -94,6 +90,12 @@ impl Tapped {
         let maps = names.iter().zip(shapes).map(map).collect();
         Ok(Self { nodes, features: Features { dtype, maps } })
     }
+}
+
+fn refused(error: &taps::TapError) -> Error {
+    let text = error.to_string();
+    let (what, hint) = text.split_once("\nhint: ").unwrap_or((&text, "see `label run --help`"));
+    Error::Usage { what: format!("taps: {what}"), hint: hint.into() }
 }
 
 /// Bytes of the feature maps of so many rows, in each form that is written. Parquet is compressed; how far, the maps decide.

@@ -142,6 +142,7 @@ fn stopped(error: EngineError) -> Error {
         EngineError::Device(_)
         | EngineError::Precisions { .. }
         | EngineError::InstructionSet { .. }
+        | EngineError::NoKernels { .. }
         | EngineError::Threads { .. }
         | EngineError::Interrupted => error.into(),
         _ => Error::Teacher(error),

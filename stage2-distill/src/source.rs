@@ -58,6 +58,7 @@ impl Supply {
     ) -> Result<Self, RunError> {
         let task = task(dataset);
         let (needs, views, strong) = (objective.needs(), objective.views(), objective.strong());
+        taps::check(config)?;
         let transforms = reading::transforms(config, dataset, needs.teacher.wants_clean())?;
         let asking = Asking { config, dataset, task };
         let teacher = asking.open(&Named::teacher(config), &needs.teacher)?;

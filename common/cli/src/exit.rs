@@ -36,9 +36,10 @@ impl Exit {
             EngineError::Threads { .. } => Self::Disk,
             EngineError::Interrupted => Self::Interrupted,
             EngineError::Device(error) if matches!(**error, DeviceError::Failed { .. }) => Self::Failed,
-            EngineError::Device(_) | EngineError::Precisions { .. } | EngineError::InstructionSet { .. } => {
-                Self::Refused
-            }
+            EngineError::Device(_)
+            | EngineError::Precisions { .. }
+            | EngineError::InstructionSet { .. }
+            | EngineError::NoKernels { .. } => Self::Refused,
             _ => Self::Bug,
         }
     }

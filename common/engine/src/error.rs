@@ -43,6 +43,10 @@ pub enum EngineError {
         "precision {precision} is for GPUs, and the device is {engine}\nhint: leave it out (a file's too), or choose --device cuda"
     )]
     Precisions { engine: &'static str, precision: &'static str },
+    #[error(
+        "--isa {set} chooses among the processor's kernels, and the device is {engine}\nhint: leave --isa out, or choose --device cpu"
+    )]
+    NoKernels { engine: &'static str, set: &'static str },
     #[error("this processor has no {set}\nhint: leave --isa out: the best that it has is taken")]
     InstructionSet { set: &'static str },
     #[error(transparent)]

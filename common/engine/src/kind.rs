@@ -94,6 +94,10 @@ impl Kind {
         {
             return Err(EngineError::Precisions { engine: self.name(), precision: precision.name() });
         }
+        if let Some(set) = start.isa.filter(|_| [cuda::ROW.name, reference::ROW.name].contains(&self.name()))
+        {
+            return Err(EngineError::NoKernels { engine: self.name(), set: set.name() });
+        }
         (self.row.start)(&Start { ordinal: self.ordinal, ..*start })
     }
 }
@@ -184,6 +188,19 @@ mod tests {
         for wrong in ["cuda:", "cuda:x", "cuda:-1", "cpu:1", "auto:0"] {
             assert!(named(wrong).is_err(), "{wrong}");
         }
+    }
+
+    /// It would be ignored, and what was measured taken for another instruction set's.
+    #[test]
+    fn an_instruction_set_is_refused_where_other_things_than_the_processors_kernels_run() {
+        let start = Start { isa: Some(InstructionSet::Portable), ..START };
+        for name in ["cuda", "cuda:1", "reference"] {
+            let error = name.parse::<Kind>().unwrap().start(&start).err().expect("refused").to_string();
+            let said =
+                error.starts_with("--isa portable chooses among the processor's kernels, and the device is");
+            assert!(said && error.ends_with("\nhint: leave --isa out, or choose --device cpu"), "{error}");
+        }
+        assert_eq!(Kind::default().start(&start).unwrap().name(), "cpu-portable");
     }
 
     #[test]

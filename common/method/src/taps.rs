@@ -38,6 +38,12 @@ pub enum TapError {
         /// The near ones.
         hint: String,
     },
+    /// A list with nothing between two commas, or before, behind or instead of them.
+    #[error("`{list}` has an empty name\nhint: one comma between two modules, as in layer3,layer2")]
+    Empty {
+        /// The list given.
+        list: String,
+    },
     /// A module that gives a vector.
     #[error(
         "module `{name}` of {architecture} gives {features} features and no map\nhint: tap what comes before the pooling"
@@ -52,12 +58,18 @@ pub enum TapError {
     },
 }
 
-/// The nodes that give the maps of these modules: `layer3,layer2`.
+/// The names in a list of modules, `layer3,layer2`, without the blanks around them; none of them is empty.
+pub fn names(list: &str) -> Result<Vec<&str>, TapError> {
+    let names: Vec<&str> = list.split(',').map(str::trim).collect();
+    if names.contains(&"") { Err(TapError::Empty { list: list.into() }) } else { Ok(names) }
+}
+
+/// The nodes that give the maps of these modules.
 pub fn find<'n>(
     network: &Network,
     names: impl IntoIterator<Item = &'n str>,
 ) -> Result<Vec<NodeId>, TapError> {
-    names.into_iter().map(|name| one(network, name.trim())).collect()
+    names.into_iter().map(|name| one(network, name)).collect()
 }
 
 fn one(network: &Network, name: &str) -> Result<NodeId, TapError> {
@@ -153,6 +165,15 @@ mod tests {
         }
         assert_eq!(network("wrn-16-4").stages(), ["block1", "block2", "block3"]);
         assert_eq!(network("resnet18").stages(), ["layer1", "layer2", "layer3", "layer4"]);
+    }
+
+    #[test]
+    fn a_list_has_a_name_between_any_two_commas() {
+        assert_eq!(names(" layer3 ,layer2").unwrap(), ["layer3", "layer2"]);
+        for list in ["", " ", "layer3,", ",layer3", "layer3, ,layer2"] {
+            let error = names(list).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("`{list}` has an empty name\nhint: ")), "{error}");
+        }
     }
 
     #[test]

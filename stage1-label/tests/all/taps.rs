@@ -137,6 +137,9 @@ fn more_maps_than_a_disk_is_meant_to_hold_are_refused_before_anything_is_made() 
     run(&["--yes"]).fails(2, &["--taps"]);
     run(&["--tap-dtype", "f32"]).fails(2, &["--taps"]);
     run(&["--taps", "bn1.relu,bn1.relu"]).fails(2, &["`bn1.relu` is named twice"]);
+    for list in ["", "bn1.relu,", "bn1.relu,,bn2.relu"] {
+        run(&["--taps", list]).fails(2, &[&format!("taps: `{list}` has an empty name"), "\nhint: one comma"]);
+    }
     run(&["--taps", "layer3"]).fails(2, &["tiny-cnn has no module `layer3`", "hint:"]);
     run(&["--taps", "linear"]).fails(2, &["10 features and no map"]);
     let wider = label().args(["run", "--data", "sample", "--views", "random:1@0", "--teacher"]);

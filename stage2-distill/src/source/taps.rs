@@ -27,7 +27,8 @@ pub(super) enum Giver<'a> {
 pub(crate) fn held(config: &Config, manifest: &Manifest) -> Result<Vec<usize>, Vec<String>> {
     let named = config.teacher_taps.as_ref().or(config.taps.as_ref());
     let wanted = match named {
-        Some(names) => names.split(',').map(|name| name.trim().to_owned()).collect(),
+        // A list that is none was refused by `check`.
+        Some(list) => taps::names(list).unwrap_or_default().into_iter().map(str::to_owned).collect(),
         None => usual(manifest),
     };
     let find = |name: &String| manifest.features.as_ref()?.find(name);
@@ -98,10 +99,22 @@ pub(super) fn choose(
     Ok(taps)
 }
 
-fn nodes(network: &Network, names: Option<&str>, setting: &str) -> Result<Vec<NodeId>, RunError> {
-    let refused = |error: TapError| RunError::Refused(format!("{setting}: {error}"));
-    if let Some(names) = names {
-        return taps::find(network, names.split(',')).map_err(refused);
+/// Refuses a list that has an empty name, before any file is opened.
+pub(super) fn check(config: &Config) -> Result<(), RunError> {
+    for (list, setting) in [(&config.taps, "taps"), (&config.teacher_taps, "teacher-taps")] {
+        list.as_deref().map(taps::names).transpose().map_err(|error| refused(setting, &error))?;
+    }
+    Ok(())
+}
+
+fn refused(setting: &str, error: &TapError) -> RunError {
+    RunError::Refused(format!("{setting}: {error}"))
+}
+
+fn nodes(network: &Network, list: Option<&str>, setting: &str) -> Result<Vec<NodeId>, RunError> {
+    let find = |names: &[&str]| taps::find(network, names.iter().copied());
+    if let Some(list) = list {
+        return taps::names(list).and_then(|names| find(&names)).map_err(|error| refused(setting, &error));
     }
     let stages = network.stages();
     if stages.len() < USUAL {
@@ -111,7 +124,7 @@ fn nodes(network: &Network, names: Option<&str>, setting: &str) -> Result<Vec<No
             taps::examples(network)
         )));
     }
-    taps::find(network, last(&stages)).map_err(refused)
+    taps::find(network, last(&stages)).map_err(|error| refused(setting, &error))
 }
 
 #[cfg(test)]

@@ -139,6 +139,13 @@ fn incomplete(layers: &Layers, missing: &[&'static str]) -> String {
         let setting = SETTINGS.iter().find(|setting| setting.key == key)?;
         layers.value(setting)?.as_str().map(str::to_owned).filter(|text| !text.is_empty())
     };
+    let words = || std::env::args().skip(1);
+    let preset = words().skip_while(|word| word != "--preset").nth(1);
+    let preset = preset.and_then(|name| names::find(PRESETS, &name).ok());
+    let data = match preset.map(|preset| preset.data) {
+        None | Some("sample") => "sample".to_owned(),
+        Some(data) => format!("{data}:{data}"),
+    };
     let digits = value("data").is_none_or(|data| data == "sample" || data.starts_with("mnist"));
     let taught = value("labels").or_else(|| value("teacher")).is_some();
     let needs = value("objective").and_then(|name| {
@@ -151,10 +158,10 @@ fn incomplete(layers: &Layers, missing: &[&'static str]) -> String {
         Some(needs) if !needs.teacher.is_nothing() && !taught => wanted.push("labels"),
         _ => {}
     }
-    let mut words: Vec<String> = std::env::args().skip(1).map(|word| quoted(&word)).collect();
+    let mut words: Vec<String> = words().map(|word| quoted(&word)).collect();
     for key in &wanted {
         let example = match *key {
-            "data" => "sample",
+            "data" => data.as_str(),
             "student" if digits => "tiny-cnn",
             "student" => "resnet18",
             "objective" if taught => "rslad",

@@ -46,6 +46,46 @@ fn a_slip_in_a_name_is_answered_with_the_name_meant() {
     scene.run(&["train", "--epoch", "3"]).refused(2, &["--epochs"]);
 }
 
+/// A reader takes the example for the command, and `..` for the folder above.
+#[test]
+fn an_example_of_a_whole_command_line_is_one() {
+    let scene = Scene::new();
+    for verb in ["train", "eval", "export", "sweep", "compare", "report", "bench", "completions", "manual"] {
+        let said = scene.run(&[verb]);
+        said.refused(2, &["for example `distill "]);
+        assert!(!said.stderr.contains(".."), "{}", said.stderr);
+    }
+    let preset = ["train", "--preset", "rslad-cifar10"];
+    scene.run(&preset).refused(2, &["--data cifar10:cifar10 --out run --labels labels`"]);
+}
+
+#[test]
+fn a_list_of_taps_with_an_empty_name_is_refused_before_anything_is_opened() {
+    let scene = Scene::new();
+    for (flag, list) in
+        [("--taps", "bn2.relu,"), ("--taps", ",bn2.relu"), ("--teacher-taps", "bn2.relu,,bn1.relu")]
+    {
+        let taps = ["--objective", "kd", "--set", "dpk=2", "--teacher", "nowhere.safetensors", flag, list];
+        let said =
+            [&format!("{}: `{list}` has an empty name", &flag[2..]), "hint: one comma between two modules"];
+        scene.train("run", &taps).refused(2, &said);
+        assert!(!scene.path("run").exists(), "{list}");
+    }
+}
+
+/// Exit code 2: what is asked for cannot be had, on this machine or by this device.
+#[test]
+fn an_instruction_set_that_does_not_run_here_is_refused_with_2() {
+    let scene = Scene::new();
+    let bench =
+        |more: &[&str]| scene.run(&[&["bench", "--student", "tiny-cnn", "--batch", "1"], more].concat());
+    let foreign = if cfg!(target_arch = "aarch64") { "avx2" } else { "neon" };
+    let said = format!("this processor has no {foreign}");
+    bench(&["--isa", foreign]).refused(2, &[&said, "hint: leave --isa out"]);
+    let other = ["--isa", "portable", "--device", "reference"];
+    bench(&other).refused(2, &["the device is reference", "hint: leave --isa out, or choose --device cpu"]);
+}
+
 #[test]
 fn a_label_set_is_held_to_the_hash_that_was_named() {
     let scene = Scene::new();
