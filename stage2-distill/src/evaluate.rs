@@ -7,7 +7,7 @@ mod spool;
 use std::ops::Range;
 use std::path::PathBuf;
 
-use cli::{Progress, Stop, Unchanged, detail, note, warn, with_commas};
+use cli::{Progress, Stop, Unchanged, Verdicts, detail, note, warn, with_commas};
 use data::{Dataset, DatasetSpec, Split};
 use engine::params::Precision;
 use engine::{Engine, Network, Work};
@@ -75,8 +75,18 @@ pub struct Examination {
     pub part: Option<Part>,
     /// Where to keep how far it is.
     pub state: Option<PathBuf>,
+    /// Whether what is kept there of another evaluation is put aside, in place of being refused: where nobody named the
+    /// folder.
+    pub anew: bool,
     /// Where to write the adversarial images.
     pub adversarial: Option<PathBuf>,
+}
+
+impl Examination {
+    /// Whether anything attacks.
+    pub fn verdicts(&self) -> Verdicts {
+        if self.reach.is_some() { Verdicts::Attacked } else { Verdicts::Clean }
+    }
 }
 
 /// Judges a student.

@@ -29,7 +29,9 @@ pub use error::Error;
 pub use exit::{Exit, Exits};
 pub use images::{Unchanged, images};
 pub use label_set::label_set_facts;
-pub use machine::{BATCH_ON_GPU, Machine, MachineArgs, one_to, refuse_too_large, usual_batch, whereabouts};
+pub use machine::{
+    BATCH_ON_GPU, Machine, MachineArgs, Verdicts, one_to, refuse_too_large, usual_batch, whereabouts,
+};
 pub use manual::{COMPLETIONS, CompletionsArgs, ManualArgs};
 pub use network::{NetworkArgs, foreign, say_notes};
 pub use parse::{parse, whole};

@@ -56,6 +56,15 @@ impl MachineArgs {
     }
 }
 
+/// What verdicts are about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdicts {
+    /// Images as they are: answers, which a lesser precision than f32 is never chosen for.
+    Clean,
+    /// Images that attacks have changed.
+    Attacked,
+}
+
 /// An engine that is not started yet, and its threads.
 #[derive(Clone, Copy, Debug)]
 pub struct Machine {
@@ -76,10 +85,15 @@ impl Machine {
         self.started(exact_conv, Purpose::Training)
     }
 
-    /// Starts it for attacks whose count is quoted; likewise.
-    pub fn start_for_judging(self, exact_conv: bool) -> Result<Box<dyn Engine>, EngineError> {
+    /// Starts it for verdicts that are quoted; likewise.
+    pub fn start_for_judging(
+        self,
+        exact_conv: bool,
+        verdicts: Verdicts,
+    ) -> Result<Box<dyn Engine>, EngineError> {
         let engine = self.started(exact_conv, Purpose::Judging)?;
-        if let Some(precision) = self.precision.filter(|&one| one != Storage::F32) {
+        let attacks_in = self.precision.filter(|_| verdicts == Verdicts::Attacked);
+        if let Some(precision) = attacks_in.filter(|&one| one != Storage::F32) {
             warn(format_args!(
                 "attacks in {precision} find less than in f32, so what is left is an upper bound\nhint: leave --precision out for a figure to quote"
             ));

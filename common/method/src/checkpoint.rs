@@ -396,6 +396,49 @@ mod tests {
     }
 
     #[test]
+    fn no_checkpoint_with_a_flipped_bit_or_another_length_is_gone_on_from() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        save(&mut Store::at(folder), 4, &Now { loss: 0.1 });
+        let path = folder.join(file_name(4));
+        let whole = std::fs::read(&path).unwrap();
+        let flipped = (0..whole.len()).map(|at| {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1 << (at * 3 % 8);
+            bytes
+        });
+        let cut = (0..whole.len()).map(|length| whole[..length].to_vec());
+        let longer = [&whole[..], &[0]].concat();
+        let mut tried = 0;
+        for bytes in flipped.chain(cut).chain([longer]) {
+            std::fs::write(&path, &bytes).unwrap();
+            let found = latest(folder);
+            assert!(found.restored.is_none() && found.unusable.len() == 1, "{tried}");
+            tried += 1;
+        }
+        eprintln!("{tried} damaged checkpoints of {} bytes: none was taken", whole.len());
+        std::fs::write(&path, &whole).unwrap();
+        assert!(latest(folder).restored.is_some());
+    }
+
+    #[test]
+    fn a_run_that_died_after_a_save_keeps_what_an_undisturbed_one_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let mut store = Store::at(folder);
+        for step in [2, 4] {
+            save(&mut store, step, &Now { loss: 0.1 });
+        }
+        let second = std::fs::read(folder.join(file_name(2))).unwrap();
+        save(&mut store, 6, &Now { loss: 0.1 });
+        // As if nobody had come to remove it.
+        std::fs::write(folder.join(file_name(2)), second).unwrap();
+        std::fs::write(folder.join(file_name(1)), "garbage").unwrap();
+        assert!(latest(folder).restored.is_some());
+        assert_eq!(steps(folder), [4, 6]);
+    }
+
+    #[test]
     fn a_folder_that_is_not_there_holds_no_checkpoint() {
         let folder = tempfile::tempdir().unwrap();
         let found = latest(&folder.path().join("absent"));

@@ -12,7 +12,7 @@ mod score;
 mod summary;
 mod trial;
 
-pub use evidence::{Evidence, Outcome, Setting, Surrogate, Unmergeable};
+pub use evidence::{Evidence, Outcome, Setting, Surrogate, Unmergeable, lesser_precision};
 pub use exam::{EvalError, Exam, Logits, Progress, Settings, argmax};
 pub use fate::Fate;
 pub use finding::{Finding, findings};

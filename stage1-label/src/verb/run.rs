@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
-use cli::{Machine, MachineArgs, Progress, Stop, detail, note, warn, with_commas};
+use cli::{Machine, MachineArgs, Progress, Stop, Verdicts, detail, note, warn, with_commas};
 
 use engine::Storage;
 use labels::Part;
@@ -123,7 +123,8 @@ pub fn run(args: &RunArgs, machine: Machine, stop: &Stop, progress: &mut Progres
     // Labels may be coarse; what is quoted of the teacher is found and judged in f32.
     let coarse = machine.precision.is_some_and(|precision| precision != Storage::F32);
     let fine = Machine { precision: None, ..machine };
-    let judging = if coarse && judgement.is_some() { Some(fine.start_for_judging(true)?) } else { None };
+    let judging = coarse && judgement.is_some();
+    let judging = judging.then(|| fine.start_for_judging(true, Verdicts::Attacked)).transpose()?;
     let victim = Victim { engine: judging.as_deref().unwrap_or(teacher.victim().engine), ..teacher.victim() };
     let judge = judgement.as_ref().map(|judgement| || judgement.of(victim, stop));
     let robust = judge.as_ref().map(|judge| judge as &dyn Fn() -> _);

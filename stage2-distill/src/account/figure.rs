@@ -61,8 +61,10 @@ pub struct Figure {
     pub class_names: Vec<String>,
     /// The images: data set, split, and how many of its first where a limit was given.
     pub images: Images,
-    /// Whether others may break more: all but the standard evaluation.
+    /// Whether others may break more: all but the standard evaluation in f32.
     pub is_upper_bound: bool,
+    /// The precision that it was measured in, where that is lesser than f32.
+    pub precision: Option<String>,
     /// Where it was read.
     pub file: PathBuf,
 }
@@ -97,8 +99,11 @@ impl Figure {
             let (_, score) = report.scores.iter().find(|(name, _)| *name == attack)?;
             let against = if attack == CLEAN { None } else { Some(ball.clone()?) };
             let is_black_box = against.as_ref().is_some_and(|against| against.surrogate.is_some());
+            let precision = setting.lesser_precision(against.is_some()).map(str::to_owned);
+            let is_bound = is_black_box || precision.is_some() || report.upper_bounds.contains(&attack);
             Some(Self {
-                is_upper_bound: is_black_box || report.upper_bounds.contains(&attack),
+                is_upper_bound: against.is_some() && is_bound,
+                precision,
                 attack,
                 against,
                 score: score.clone(),
@@ -113,6 +118,7 @@ impl Figure {
     pub fn answers(&self, other: &Self) -> bool {
         self.attack == other.attack
             && self.against == other.against
+            && self.precision == other.precision
             && self.images.split == other.images.split
             && self.images.data_blake3 == other.images.data_blake3
     }

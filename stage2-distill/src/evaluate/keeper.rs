@@ -59,7 +59,7 @@ impl<'a> Keeper<'a> {
         let folder = exam.state.as_deref().map(StateFolder::open).transpose()?;
         let earlier = folder.as_ref().map(StateFolder::read).transpose()?.flatten();
         let kept = match (earlier, &folder) {
-            (Some(earlier), Some(folder)) => earlier.goes_on(&anew, folder.path())?,
+            (Some(earlier), Some(folder)) => earlier.goes_on(anew, folder.path(), exam.anew)?,
             _ => anew,
         };
         let input = dataset.shape().input();

@@ -37,12 +37,18 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// This, where it is of the same evaluation as one that begins anew.
-    pub fn goes_on(self, anew: &Self, folder: &Path) -> Result<Self, RunError> {
+    /// This, where it is of the same evaluation as one that begins anew. Another one's is refused, unless `may` says that the
+    /// new one may take its place.
+    pub fn goes_on(self, anew: Self, folder: &Path, may: bool) -> Result<Self, RunError> {
         let mut fields = self.setting.differences(&anew.setting);
         fields.extend((self.part != anew.part).then_some("part"));
         fields.extend((self.suites != anew.suites).then_some("attacks"));
         fields.extend((self.found.is_some() != anew.found.is_some()).then_some("save-adversarial"));
+        if !fields.is_empty() && may {
+            let what = fields.join(", ");
+            note(format_args!("{}: beginning anew, since what is kept differs in {what}", folder.display()));
+            return Ok(anew);
+        }
         if !fields.is_empty() {
             return Err(RunError::Refused(format!(
                 "--state {}: an evaluation is kept there that differs in {}\nhint: run it as it was begun, or name another folder",

@@ -6,8 +6,9 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser};
-use cli::{Interruptible, Machine, MachineArgs, NetworkArgs, Stop, json, show, whole};
+use cli::{Interruptible, Machine, MachineArgs, NetworkArgs, Stop, Verdicts, json, show, whole};
 use data::DatasetSpec;
+use engine::Engine;
 use labels::Part;
 use method::attack;
 use method::eval::{Evidence, Report, Summary};
@@ -133,18 +134,28 @@ impl EvalArgs {
         &self,
         run: &Path,
         state: &Path,
-        machine: Machine,
+        (engine, threads): (&dyn Engine, usize),
         stop: &Stop,
     ) -> Result<Report, RunError> {
-        let exam = Examination { state: Some(state.into()), ..self.examination(run)? };
-        let engine = machine.start_for_judging(self.exact_conv)?;
-        let (report, images) = evaluate(&exam, engine.as_ref(), machine.threads, stop)?;
+        let exam = Examination { state: Some(state.into()), anew: true, ..self.examination(run)? };
+        let (report, images) = evaluate(&exam, engine, threads, stop)?;
         images.map(|()| report)
+    }
+
+    /// The engine that judges with these flags.
+    pub(crate) fn engine(&self, machine: Machine) -> Result<Box<dyn Engine>, RunError> {
+        Ok(machine.start_for_judging(self.exact_conv, self.verdicts()?)?)
+    }
+
+    /// Whether anything attacks.
+    pub(crate) fn verdicts(&self) -> Result<Verdicts, RunError> {
+        let attacks = !attack::chains(&self.attack)?.is_empty();
+        Ok(if attacks { Verdicts::Attacked } else { Verdicts::Clean })
     }
 
     /// What is to be judged, with what is not given taken from the run.
     fn examination(&self, path: &Path) -> Result<Examination, RunError> {
-        let attacking = !attack::chains(&self.attack)?.is_empty();
+        let attacking = self.verdicts()? == Verdicts::Attacked;
         if let Some(eps) = &self.eps {
             // What is wrong on the command line is said before any file is looked for.
             self.threat(eps)?;
@@ -182,6 +193,7 @@ impl EvalArgs {
             exact_conv: self.exact_conv,
             part: self.part,
             state: self.state.clone(),
+            anew: false,
             adversarial: self.save_adversarial.clone(),
             student,
         })
@@ -241,7 +253,7 @@ impl EvalArgs {
         }
         let stop = Stop::on_signals_after("this pass")?;
         let machine = machine.machine();
-        let engine = machine.start_for_judging(self.exact_conv)?;
+        let engine = self.engine(machine)?;
         let interruptible = Interruptible::new(engine.as_ref(), &stop);
         // What is kept should be kept up to the last pass; of what is not, nobody waits for the end of a batch.
         let engine = if self.state.is_some() { engine.as_ref() } else { &interruptible };

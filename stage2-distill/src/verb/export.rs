@@ -61,7 +61,7 @@ impl ExportArgs {
         let stop = Stop::on_signals_after("this pass")?;
         let machine = machine.machine();
         // What is compared rounds no more than a plain sum.
-        let engine = machine.start_for_judging(true)?;
+        let engine = machine.start_for_judging(true, exam.verdicts())?;
         let what = Export { form, exam, int8: self.int8, out };
         let engine = Interruptible::new(engine.as_ref(), &stop);
         Ok(show(&export(&what, &engine, machine.threads, &stop)?, self.json)?)

@@ -16,7 +16,7 @@ mod tables;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use cli::{MachineArgs, Stop, note, warn, whole};
+use cli::{MachineArgs, Stop, Verdicts, note, warn, whole};
 use data::DatasetSpec;
 use method::attack;
 
@@ -143,7 +143,7 @@ fn measured(
             command: Some(command),
         }));
     };
-    let engine = machine.start_for_judging(false)?;
+    let engine = machine.start_for_judging(false, Verdicts::Attacked)?;
     match measuring.run(account, student, engine.as_ref(), stop) {
         Err(RunError::Common(cli::Error::Data(error))) => {
             let text = error.to_string();

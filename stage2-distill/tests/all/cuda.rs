@@ -132,6 +132,24 @@ fn killed_on_a_gpu_it_ends_with_the_same_bits_and_what_it_left_goes_on_on_the_pr
     assert_eq!(parts.as_array().unwrap().len(), 2, "{parts}");
 }
 
+/// Answers to images as they are come in f32 whatever is chosen for attacks.
+#[test]
+fn a_lesser_precision_is_warned_of_where_something_attacks_and_nowhere_else() {
+    let scene = Scene::new();
+    scene.train("run", &["--limit", "70", "--epochs", "1"]).succeeds();
+    let said = |attack: &str| {
+        let eval = ["eval", "run/student.safetensors", "--data", "sample", "--limit", "10", "--eps", "0.1"];
+        let eval = [&eval[..], &["--attack", attack, "--precision", "bf16", "--json", "-"]].concat();
+        run(&scene, &eval, "a warning of a lesser precision").map(Finished::succeeds)
+    };
+    let Some(clean) = said("clean") else { return };
+    assert!(!clean.stderr.contains("upper bound"), "{}", clean.stderr);
+    let attacked = said("clean,fgsm").unwrap();
+    assert!(attacked.stderr.contains("attacks in bf16 find less than in f32"), "{}", attacked.stderr);
+    // What a sweep tells a lesser precision by.
+    assert_eq!(untimed(&attacked.stdout)["engine"], "cuda-bf16");
+}
+
 /// One image of a hundred may stand on a boundary that 16 bits do not see.
 #[test]
 fn a_gpu_judges_a_student_as_the_processor_does() {

@@ -180,6 +180,45 @@ fn a_changed_file_is_refused_for_the_runs_that_it_changes_and_a_failed_run_keeps
     assert!(diverged.stdout.contains("\nsat "), "{}", diverged.stdout);
 }
 
+/// The file that a run's verdicts are in, and the folder beside it that says how far judging is.
+fn verdicts(scene: &Scene, run: &str) -> [std::path::PathBuf; 2] {
+    let inside = std::fs::read_dir(scene.path(&format!("all/{run}"))).unwrap();
+    let mut reports = inside.map(|entry| entry.unwrap().path().join("report.json"));
+    let report = reports.find(|path| path.exists()).unwrap();
+    [report.clone(), report.with_file_name("state")]
+}
+
+/// A card's engine is named after what its attacks are stored in, as `cuda.rs` sees on an emulated one. Right are the
+/// verdicts of a sweep that was never anything but in f32.
+#[test]
+fn verdicts_of_a_lesser_precision_and_half_of_others_are_found_anew_and_never_mixed() {
+    let text = file(1).replace("[\"sat\", \"natural\"]", "\"sat\"");
+    let scene = scene(&text);
+    let wanted = json(&sweep(&scene, &["--json"]).succeeds());
+    assert!(wanted["runs"][0]["figures"].get("precision").is_none(), "{wanted}");
+    let [first, second] = [0, 1].map(|run| wanted["runs"][run]["name"].as_str().unwrap());
+    let [report, state] = verdicts(&scene, first);
+    let mut coarse: Value = serde_json::from_slice(&std::fs::read(&report).unwrap()).unwrap();
+    coarse["engine"] = "cuda-bf16".into();
+    std::fs::write(&report, coarse.to_string()).unwrap();
+    assert!(state.exists(), "what is kept there is of f32, so that half of it is of another engine");
+    let found = sweep(&scene, &["--json", "--isa", "portable"]).succeeds();
+    assert!(
+        found.stderr.contains(&format!("{first}: judged in bf16 before, and anew now")),
+        "{}",
+        found.stderr
+    );
+    assert!(
+        found.stderr.contains("beginning anew, since what is kept differs in engine"),
+        "{}",
+        found.stderr
+    );
+    assert!(!found.stderr.contains(&format!("{second}: judged")), "{}", found.stderr);
+    assert_eq!(json(&found), wanted);
+    let anew: Value = serde_json::from_slice(&std::fs::read(&report).unwrap()).unwrap();
+    assert_eq!(anew["engine"], "cpu-portable");
+}
+
 #[test]
 fn runs_done_one_by_one_make_the_table_of_a_sweep() {
     let scene = scene(&file(1));

@@ -67,7 +67,22 @@ pub struct Setting {
     pub commit: Option<String>,
 }
 
+/// The precision in which an engine of this name shows attacks their gradients, or, where nothing attacks, in which it
+/// answers: where that is lesser than f32. What attacks leave in a lesser one is an upper bound of what they leave in f32.
+pub fn lesser_precision<'a>(engine: &'a str, judged_in: &'a str, attacked: bool) -> Option<&'a str> {
+    // Engines of cards are named after what attacks and training are stored in.
+    let of_attacks = engine.strip_prefix("cuda-").and_then(|rest| rest.split(' ').next());
+    let precision = of_attacks.filter(|_| attacked).unwrap_or(judged_in);
+    // Reports of before did not say; they were the processor's.
+    Some(precision).filter(|precision| !["", "f32"].contains(precision))
+}
+
 impl Setting {
+    /// As [`lesser_precision`], of what was measured.
+    pub fn lesser_precision(&self, attacked: bool) -> Option<&str> {
+        lesser_precision(&self.engine, &self.judged_in, attacked)
+    }
+
     /// Names of what two settings differ in, for which one's figures are not the other's. Where files lie may differ from
     /// machine to machine.
     pub fn differences(&self, other: &Self) -> Vec<&'static str> {
@@ -290,4 +305,25 @@ fn differences(one: &Evidence, other: &Evidence) -> Vec<&'static str> {
         (one.part.map(|part| part.of) != other.part.map(|part| part.of)).then_some("number of parts"),
     );
     fields
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_precision_is_named_where_it_is_lesser_than_f32_by_what_was_done_in_it() {
+        for (engine, judged_in, attacked, answers) in [
+            ("cpu-avx512", "f32", None, None),
+            ("reference", "", None, None),
+            ("cuda-f32", "f32", None, None),
+            ("cuda-bf16", "f32", Some("bf16"), None),
+            ("cuda-tf32", "f32", Some("tf32"), None),
+            // A card that cannot sum in f32 does neither.
+            ("cuda-f16", "f16", Some("f16"), Some("f16")),
+        ] {
+            assert_eq!(lesser_precision(engine, judged_in, true), attacked, "{engine}");
+            assert_eq!(lesser_precision(engine, judged_in, false), answers, "{engine}");
+        }
+    }
 }

@@ -28,6 +28,9 @@ pub struct Column {
     pub against: Option<Against>,
     /// Whether others may break more.
     pub is_upper_bound: bool,
+    /// The precision that it was measured in, where that is lesser than f32.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub precision: Option<String>,
 }
 
 /// One run.
@@ -84,8 +87,16 @@ pub struct Worst {
 
 impl Column {
     fn of(figure: &Figure) -> Self {
-        let Figure { attack, against, is_upper_bound, .. } = figure.clone();
-        Self { attack, against, is_upper_bound }
+        let Figure { attack, against, is_upper_bound, precision, .. } = figure.clone();
+        Self { attack, against, is_upper_bound, precision }
+    }
+
+    /// The attack's name, with the precision where that is a lesser one.
+    pub fn title(&self) -> String {
+        match &self.precision {
+            Some(precision) => format!("{} in {precision}", self.attack),
+            None => self.attack.clone(),
+        }
     }
 
     fn place(&self) -> (bool, bool) {

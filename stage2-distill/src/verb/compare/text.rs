@@ -46,7 +46,7 @@ impl Comparison {
         let Some((_, command)) = without.first() else { return Ok(()) };
         let names: Vec<&str> = without.iter().map(|(name, _)| *name).collect();
         wrapped(f, "note: ", &format!("robust accuracy is not known of {}; to know it:", names.join(", ")))?;
-        writeln!(f, "  {}", plain(command))
+        writeln!(f, "  {}", names::seen(command, ' '))
     }
 
     /// The ball of all attacks where it is one.
@@ -67,10 +67,11 @@ impl Comparison {
     /// An attack's heading: with its radius where there are several.
     fn head(&self, column: &Column) -> String {
         let mark = if column.is_upper_bound { "<" } else { "" };
-        let is_alone = self.attacks.iter().filter(|other| other.attack == column.attack).count() == 1;
+        let title = column.title();
+        let is_alone = self.attacks.iter().filter(|other| other.title() == title).count() == 1;
         match &column.against {
-            Some(against) if !is_alone => format!("{mark}{} {}", column.attack, against.eps),
-            _ => format!("{mark}{}", column.attack),
+            Some(against) if !is_alone => format!("{mark}{title} {}", against.eps),
+            _ => format!("{mark}{title}"),
         }
     }
 
@@ -155,7 +156,7 @@ fn columns(f: &fmt::Formatter<'_>) -> usize {
 fn wrapped(f: &mut fmt::Formatter<'_>, head: &str, text: &str) -> fmt::Result {
     let indent = head.chars().count();
     let mut line = head.to_owned();
-    for word in plain(text).split_whitespace() {
+    for word in names::seen(text, ' ').split_whitespace() {
         let is_fresh = line.chars().count() == indent;
         if !is_fresh && line.chars().count() + 1 + word.chars().count() > columns(f) {
             writeln!(f, "{}", line.trim_end())?;
@@ -170,15 +171,11 @@ fn wrapped(f: &mut fmt::Formatter<'_>, head: &str, text: &str) -> fmt::Result {
 
 /// The text in so many columns, and free of what could move the cursor.
 fn fitted(text: &str, most: usize) -> String {
-    let text = plain(text);
+    let text = names::seen(text, ' ');
     if text.chars().count() <= most {
         return text;
     }
     text.chars().take(most - 2).chain("..".chars()).collect()
-}
-
-fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -196,6 +193,7 @@ mod tests {
             attack: attack.into(),
             against: (attack != "clean").then(|| against.clone()),
             is_upper_bound: attack.starts_with("pgd"),
+            precision: None,
         };
         let mut layers = Layers::defaults();
         for (key, value) in [("data", "sample"), ("student", "tiny-cnn"), ("objective", "sat")] {

@@ -34,10 +34,11 @@ fn figures(comparison: &Comparison) -> Html {
 /// An attack's name as a heading: whether it is a bound, and its ball.
 fn head(comparison: &Comparison, column: &Column) -> String {
     let mark = if column.is_upper_bound { "≤ " } else { "" };
-    let is_alone = comparison.attacks.iter().filter(|other| other.attack == column.attack).count() == 1;
+    let title = column.title();
+    let is_alone = comparison.attacks.iter().filter(|other| other.title() == title).count() == 1;
     match &column.against {
-        Some(against) if !is_alone => format!("{mark}{}, {against}, %", column.attack),
-        _ => format!("{mark}{}, %", column.attack),
+        Some(against) if !is_alone => format!("{mark}{title}, {against}, %"),
+        _ => format!("{mark}{title}, %"),
     }
 }
 

@@ -43,6 +43,8 @@ pub(super) struct Measured {
     pub attack: String,
     /// Whether others may break more.
     pub is_upper_bound: bool,
+    /// The precision in which the attack saw gradients, where that is lesser than f32.
+    pub precision: Option<String>,
     /// The data set, as named.
     pub data: String,
     /// Names of its classes.
@@ -160,9 +162,11 @@ impl Measuring {
             };
             radii.push(Radius { eps, score: score(&dataset, &stands) });
         }
+        let precision = eval::lesser_precision(engine.name(), engine.hardware().precision, true);
         Ok(Measured {
             attack: self.chain.name.clone(),
-            is_upper_bound: !eval::is_standard(&self.chain.name),
+            is_upper_bound: precision.is_some() || !eval::is_standard(&self.chain.name),
+            precision: precision.map(str::to_owned),
             data: named.clone(),
             class_names: dataset.class_names().to_vec(),
             clean: score(&dataset, &clean),

@@ -34,11 +34,13 @@ pub(super) fn evaluation(told: &Told) -> Html {
 fn row(figure: &Figure) -> Vec<Cell> {
     let score = &figure.score;
     let accuracy = percent(score.percent());
-    let what = match (&figure.against, figure.is_upper_bound) {
+    let mut what = match (&figure.against, figure.is_upper_bound) {
         (None, _) => "no attack",
         (Some(_), false) => "robust accuracy",
         (Some(_), true) => "upper bound",
-    };
+    }
+    .to_owned();
+    what.extend(figure.precision.iter().map(|precision| format!(", in {precision}")));
     let (worst, class) =
         figure.worst_class().map_or((Cell::Nothing, String::new()), |(class, percentage)| {
             (Cell::Number(percent(percentage)), class.to_owned())
@@ -52,7 +54,7 @@ fn row(figure: &Figure) -> Vec<Cell> {
         worst,
         Cell::Text(class),
         Cell::Text(figure.against.as_ref().map_or_else(String::new, ToString::to_string)),
-        Cell::Text(what.into()),
+        Cell::Text(what),
         if figure.file.as_os_str().is_empty() {
             Cell::Text("this page".into())
         } else {
@@ -67,6 +69,7 @@ pub(super) fn measured_figures(told: &Told, measured: &Measured) -> Vec<Figure> 
         |attack: &str, against: Option<crate::account::Against>, score: &method::eval::Score| Figure {
             attack: attack.into(),
             is_upper_bound: measured.is_upper_bound && against.is_some(),
+            precision: measured.precision.clone().filter(|_| against.is_some()),
             against,
             score: score.clone(),
             class_names: measured.class_names.clone(),

@@ -105,6 +105,9 @@ pub struct Figures {
     pub split: String,
     /// Radius of the attacks, where any attacked.
     pub eps: Option<String>,
+    /// The precision that it was judged in, where that is lesser than f32: what attacks left is then an upper bound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub precision: Option<String>,
     /// Attacks and suites, in the order in which they were asked for; `clean` first.
     pub attacks: Vec<String>,
     /// Right answers.
@@ -122,6 +125,7 @@ impl Figures {
             images: evidence.images,
             split: evidence.setting.split.clone(),
             eps: evidence.setting.eps.clone(),
+            precision: evidence.setting.lesser_precision(evidence.setting.norm.is_some()).map(Into::into),
             attacks: evidence.outcomes.iter().map(|outcome| outcome.suite.clone()).collect(),
             accuracy: scores.iter().map(|(name, score)| (name.clone(), score.percent())).collect(),
             worst_class,

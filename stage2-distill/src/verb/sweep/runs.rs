@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use cli::{Exit, Exits, Machine, Stop, note, say};
+use cli::{Exit, Exits, Machine, Stop, Verdicts, note, say};
+use method::eval::lesser_precision;
 
 use super::file::{Planned, SweepFile};
 use super::outcome::{Figures, Trained};
@@ -86,20 +87,34 @@ impl Sweep<'_> {
         Ok(trained)
     }
 
-    /// Judges the run's student as the file says, or goes on with that, or reads what was found.
+    /// Judges the run's student as the file says, or goes on with that, or reads what was found. Verdicts of a lesser
+    /// precision than this machine's are found anew: in one table with others they would flatter their runs.
     fn judged(&self, planned: &Planned, trained: Trained) -> Result<Figures, RunError> {
         let folder = self.folder(planned);
         let judged = folder.join(&self.file.judged);
         let report = judged.join("report.json");
-        if !report.exists() {
-            // The precision is the training's: nobody chose one for the verdicts.
-            let machine = Machine { engine: planned.config.engine, precision: None, ..self.machine };
-            let found = self.file.exam.judge(&folder, &judged.join("state"), machine, self.stop)?;
-            disk::publish(&report, disk::Existing::Replace, |out| {
-                std::io::Write::write_all(out, cli::json(&found).as_bytes())
-            })
-            .map_err(cli::Error::io("write", &report))?;
+        let earlier = report.exists().then(|| Figures::read(&report, trained.clone())).transpose()?;
+        if let Some(figures) = earlier.as_ref().filter(|figures| figures.precision.is_none()) {
+            return Ok(figures.clone());
         }
+        // The precision is the training's: nobody chose one for the verdicts.
+        let machine = Machine { engine: planned.config.engine, precision: None, ..self.machine };
+        let (exam, engine) = (&self.file.exam, self.file.exam.engine(machine)?);
+        if let Some(figures) = earlier {
+            let attacked = exam.verdicts()? == Verdicts::Attacked;
+            let finest = lesser_precision(engine.name(), engine.hardware().precision, attacked);
+            if finest == figures.precision.as_deref() {
+                return Ok(figures);
+            }
+            let before = figures.precision.unwrap_or_default();
+            note(format_args!("{}: judged in {before} before, and anew now", planned.name));
+        }
+        let found =
+            exam.judge(&folder, &judged.join("state"), (engine.as_ref(), machine.threads), self.stop)?;
+        disk::publish(&report, disk::Existing::Replace, |out| {
+            std::io::Write::write_all(out, cli::json(&found).as_bytes())
+        })
+        .map_err(cli::Error::io("write", &report))?;
         Figures::read(&report, trained)
     }
 }

@@ -51,6 +51,9 @@ pub struct Group {
     pub name: String,
     /// How many seeds.
     pub seeds: usize,
+    /// The precisions that they were judged in; nothing where all were in f32.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub precisions: Vec<String>,
     /// Right answers in percent, keyed by attack.
     pub accuracy: BTreeMap<String, Spread>,
     /// Right answers of the class that has fewest, in percent, keyed likewise.
@@ -133,7 +136,7 @@ impl Table {
             Some(deviation) => format!("{:.2} ± {deviation:.2}", spread.mean),
             None => format!("{:.2}", spread.mean),
         };
-        let plain = |cell: &String| cell.replace(['\n', '\r'], " ").replace('|', "\\|");
+        let plain = |cell: &String| names::seen(cell, ' ').replace('|', "\\|");
         let line =
             |cells: &[String]| format!("| {} |\n", cells.iter().map(plain).collect::<Vec<_>>().join(" | "));
         let mut heads = vec!["run".to_owned(), "seeds".into()];
@@ -141,7 +144,7 @@ impl Table {
         heads.extend([format!("worst class, {}", self.last()), "minutes".into(), "teacher forwards".into()]);
         let rule = format!("|{}\n", "---|".repeat(heads.len()));
         let rows = self.groups.iter().map(|group| {
-            let mut cells = vec![group.name.clone(), group.seeds.to_string()];
+            let mut cells = vec![group.title(usize::MAX), group.seeds.to_string()];
             cells.extend(self.attacks.iter().map(|attack| cell(&group.accuracy[attack])));
             cells.extend([
                 cell(&group.worst_class[self.last()]),
@@ -151,8 +154,15 @@ impl Table {
             line(&cells)
         });
         let about = self.about().map(|about| format!("{about}\n\n"));
+        let lesser = self.lesser().map(|text| format!("\n{text}\n"));
         let failures = self.failures().map(|(name, why)| format!("\n{name} failed: {why}\n"));
-        about.into_iter().chain([line(&heads), rule]).chain(rows).chain(failures).collect()
+        about.into_iter().chain([line(&heads), rule]).chain(rows).chain(lesser).chain(failures).collect()
+    }
+
+    /// What is to be said of verdicts in a lesser precision; nothing where there are none.
+    fn lesser(&self) -> Option<&'static str> {
+        let any = self.groups.iter().any(|group| !group.precisions.is_empty());
+        any.then_some("in brackets: the precision of attacks; what they leave is an upper bound")
     }
 
     /// Runs that failed, each with the first line of why.
@@ -177,14 +187,31 @@ impl Group {
             let keys = of(first).keys();
             keys.map(|attack| (attack.clone(), spread(&|figures| of(figures)[attack]))).collect()
         };
+        let precision = |figures: &&Figures| figures.precision.clone().unwrap_or_else(|| "f32".into());
+        let mut precisions: Vec<String> = done.iter().map(precision).collect();
+        precisions.sort();
+        precisions.dedup();
+        precisions.retain(|_| done.iter().any(|figures| figures.precision.is_some()));
         Some(Self {
             name: name.into(),
             seeds: done.len(),
+            precisions,
             accuracy: by_attack(&|figures| &figures.accuracy),
             worst_class: by_attack(&|figures| &figures.worst_class),
             minutes: spread(&|figures| figures.trained.minutes),
             teacher_forwards: spread(&|figures| figures.trained.teacher_forwards as f64),
         })
+    }
+}
+
+impl Group {
+    /// Its name in at most so many characters, with the precisions of its verdicts where any is lesser than f32.
+    fn title(&self, most: usize) -> String {
+        if self.precisions.is_empty() {
+            return cut(&self.name, most);
+        }
+        let precisions = format!(" ({})", self.precisions.join(", "));
+        format!("{}{precisions}", cut(&self.name, most.saturating_sub(precisions.chars().count()).max(2)))
     }
 }
 
@@ -242,7 +269,8 @@ impl Table {
         while wide(&columns) > room(f) && columns.len() > 5 {
             left_out.push(columns.remove(columns.len() - 5).head);
         }
-        let longest = self.groups.iter().map(|group| group.name.chars().count()).max().unwrap_or(0);
+        let longest =
+            self.groups.iter().map(|group| group.title(usize::MAX).chars().count()).max().unwrap_or(0);
         let name = longest.clamp(3, (room(f) + NAME).saturating_sub(wide(&columns)).max(NAME));
         let line = |first: &str, seeds: &str, cells: &[String]| {
             let cells = columns.iter().zip(cells).map(|(column, cell)| format!("{cell:>0$}", column.width()));
@@ -256,7 +284,11 @@ impl Table {
                 let mean = (column.value)(group).mean;
                 if column.head == "teacher" { short(mean) } else { format!("{mean:.0$}", column.decimals) }
             });
-            writeln!(f, "{}", line(&group.name, &group.seeds.to_string(), &cells.collect::<Vec<_>>()))?;
+            writeln!(
+                f,
+                "{}",
+                line(&group.title(name), &group.seeds.to_string(), &cells.collect::<Vec<_>>())
+            )?;
             if group.seeds > 1 {
                 let cells = columns.iter().map(|column| match (column.value)(group).standard_deviation {
                     Some(deviation) if column.decimals > 0 => format!("±{deviation:.0$}", column.decimals),
@@ -267,6 +299,9 @@ impl Table {
         }
         writeln!(f, "n: seeds, ±: their standard deviation; worst: worst class under {last};")?;
         writeln!(f, "minutes of training steps; teacher: images that a teacher was asked about")?;
+        if let Some(text) = self.lesser() {
+            writeln!(f, "{text}")?;
+        }
         if !left_out.is_empty() {
             writeln!(f, "left out for width: {}; see table.md", left_out.join(", "))?;
         }
@@ -292,20 +327,4 @@ fn short(count: f64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// `numpy.std([48.54, 48.1, 49.0], ddof=1)` is 0.4500370. One seed has no deviation.
-    #[test]
-    fn a_spread_is_the_mean_and_the_deviation_of_a_sample() {
-        let spread = Spread::of(&[48.54, 48.1, 49.0]);
-        assert!((spread.mean - 48.546_666_666_666_67).abs() < 1e-9, "{spread:?}");
-        assert!((spread.standard_deviation.unwrap() - 0.450_037_035_513_003_9).abs() < 1e-9, "{spread:?}");
-        assert_eq!(Spread::of(&[1.0]), Spread { mean: 1.0, standard_deviation: None });
-    }
-
-    #[test]
-    fn counts_have_few_digits_and_a_unit() {
-        assert_eq!([9_999.0, 12_345.0, 1_118_830.0, 3e9].map(short), ["9999", "12.3k", "1.1M", "3.0G"]);
-    }
-}
+mod tests;
