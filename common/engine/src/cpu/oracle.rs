@@ -68,9 +68,12 @@ pub(crate) fn relative_rms(found: &[f64], truth: &[f64]) -> f64 {
     (error / size.max(1e-300)).sqrt()
 }
 
+/// The largest error of each kernel on each instruction set, and of how many shapes.
+type Largest = BTreeMap<(&'static str, String), (f64, usize)>;
+
 thread_local! {
-    /// The largest error of each kernel on each instruction set that this test has seen, and of how many.
-    static LARGEST: RefCell<BTreeMap<(&'static str, String), (f64, usize)>> = RefCell::default();
+    /// What this test has seen.
+    static LARGEST: RefCell<Largest> = RefCell::default();
 }
 
 /// Panics where a kernel's error is larger than allowed; remembers the largest.

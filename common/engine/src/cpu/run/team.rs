@@ -34,7 +34,9 @@ impl View<'_> {
             for index in chunks.clone() {
                 let images = self.images_of(index);
                 let share = Share { images: &images, thread, part, begun: index > chunks.start };
-                instructions.iter().for_each(|instruction| self.execute(instruction, &share));
+                for instruction in instructions {
+                    self.execute(instruction, &share);
+                }
             }
             return;
         }

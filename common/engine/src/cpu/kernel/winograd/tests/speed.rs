@@ -67,7 +67,7 @@ fn speed_of_every_kernel() {
                         &y,
                         Part { sums: &mut part, begun: false, spread: false },
                         &mut scratch,
-                    )
+                    );
                 })
             });
             let mut gradient = vec![0.0; shape.weight_len()];
