@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM: asked for between batches and steps, so nothing is left half-way.
+//! Ctrl-C, SIGTERM and SIGUSR1: asked for between batches and steps, so nothing is left half-way.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Once};
@@ -10,11 +10,14 @@ use engine::{
     Album, Ascent, AttackLoss, BatchStats, Climbed, Climbers, Cutting, Demand, Descent, Engine, EngineError,
     Grads, Hardware, Images, Keep, Network, NodeId, Norm, Params, Pass, Stride, Tape,
 };
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
 
 use crate::{Error, Exit, note};
+
+/// What asks a process to stop: a person, a scheduler at its limit, or one that warns before it.
+const SIGNALS: [i32; 3] = [SIGINT, SIGTERM, SIGUSR1];
 
 /// Whether somebody asked this process to stop.
 #[derive(Debug, Clone)]
@@ -35,7 +38,7 @@ impl Stop {
         Self { asked: Arc::default(), said: Arc::new(Once::new()), unit }
     }
 
-    /// One that Ctrl-C and SIGTERM set; says at once that what is under way is brought to its end first.
+    /// One that Ctrl-C, SIGTERM and SIGUSR1 set; says at once that what is under way is brought to its end first.
     pub fn on_signals() -> Result<Self, Error> {
         Self::on_signals_after("what is under way")
     }
@@ -46,13 +49,13 @@ impl Stop {
     /// its meaning, so that `nohup` works.
     pub fn on_signals_after(unit: &'static str) -> Result<Self, Error> {
         let stop = Self::before(unit);
-        for signal in [SIGINT, SIGTERM] {
+        for signal in SIGNALS {
             flag::register_conditional_shutdown(signal, Exit::Interrupted as i32, stop.asked.clone())
                 .map_err(Error::Signals)?;
             flag::register(signal, stop.asked.clone()).map_err(Error::Signals)?;
         }
         // Whoever asked should hear it now, not when a step of minutes is done.
-        let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(Error::Signals)?;
+        let mut signals = Signals::new(SIGNALS).map_err(Error::Signals)?;
         let listener = stop.clone();
         let announce = move || {
             if signals.forever().next().is_some() {

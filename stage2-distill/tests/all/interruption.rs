@@ -34,7 +34,7 @@ fn killed_at_any_moment_and_run_again_it_ends_with_the_same_student() {
 }
 
 /// A run that is interrupted soon after its first epoch, and run again.
-fn interrupted(scene: &Scene, more: &[&str]) {
+fn interrupted(scene: &Scene, signal: &str, more: &[&str]) {
     let arguments = Scene::training("stopped", more);
     let child = scene.command(&arguments).stderr(std::process::Stdio::piped()).spawn().unwrap();
     let started = Instant::now();
@@ -42,7 +42,7 @@ fn interrupted(scene: &Scene, more: &[&str]) {
         assert!(started.elapsed() < Duration::from_mins(1), "the first epoch ends");
         std::thread::sleep(Duration::from_millis(5));
     }
-    std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    std::process::Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
     let finished = Finished::of(&child.wait_with_output().unwrap());
     finished.refused(75, &["interrupted after step", "run the same command again"]);
     finished.refused(75, &["stopping after this step; again to stop at once"]);
@@ -56,7 +56,7 @@ fn interrupted(scene: &Scene, more: &[&str]) {
 fn an_interrupt_saves_the_step_and_exits_75() {
     let scene = Scene::new();
     scene.train("whole", &["--epochs", "40"]).succeeds();
-    interrupted(&scene, &["--epochs", "40"]);
+    interrupted(&scene, "-INT", &["--epochs", "40"]);
     assert_eq!(scene.student("stopped"), scene.student("whole"));
 }
 
@@ -65,7 +65,7 @@ fn a_moving_average_is_what_is_published_and_survives_an_interrupt() {
     let scene = Scene::new();
     let more = ["--ema", "0.9", "--epochs", "40", "--holdout", "30"];
     scene.train("whole", &more).succeeds();
-    interrupted(&scene, &more);
+    interrupted(&scene, "-TERM", &more);
     assert_eq!(scene.student("stopped"), scene.student("whole"));
     scene.train("plain", &more[2..]).succeeds();
     assert_ne!(scene.student("plain"), scene.student("whole"));
@@ -90,7 +90,7 @@ fn the_mean_of_the_ends_of_epochs_is_what_is_published_and_survives_kills_and_in
     scene.train("whole", &more).succeeds();
     let whole = began.elapsed();
     let best = |run: &str| std::fs::read(scene.path(run).join("best.safetensors")).unwrap();
-    interrupted(&scene, &more);
+    interrupted(&scene, "-USR1", &more);
     assert_eq!(scene.student("stopped"), scene.student("whole"));
     let arguments = Scene::training("killed", &more);
     for kill in 1..7u32 {
@@ -149,7 +149,7 @@ fn what_an_objective_learned_about_its_classes_survives_an_interrupt() {
         "30",
     ];
     scene.train("whole", &more).succeeds();
-    interrupted(&scene, &more);
+    interrupted(&scene, "-INT", &more);
     assert_eq!(scene.student("stopped"), scene.student("whole"));
     let remembers = remembered(&scene.path("whole"));
     assert_eq!(remembered(&scene.path("stopped")), remembers);
@@ -164,7 +164,7 @@ fn a_run_with_few_labels_survives_an_interrupt() {
     let scene = Scene::new();
     let more = ["--objective", "snord", "--labelled", "0.2", "--ema", "0.9", "--epochs", "20"];
     scene.train("whole", &more).succeeds();
-    interrupted(&scene, &more);
+    interrupted(&scene, "-TERM", &more);
     assert_eq!(scene.student("stopped"), scene.student("whole"));
     let other = [&more[..], &["--label-seed", "1"]].concat();
     scene.train("whole", &other).refused(2, &["label-seed: 0, 1"]);
@@ -191,7 +191,7 @@ fn what_is_trained_beside_the_student_survives_kills_and_an_interrupt() {
     let began = Instant::now();
     scene.train("whole", &more).succeeds();
     let whole = began.elapsed();
-    interrupted(&scene, &more);
+    interrupted(&scene, "-USR1", &more);
     assert_eq!(scene.student("stopped"), scene.student("whole"));
     let arguments = Scene::training("killed", &more);
     for kill in 1..4u32 {
