@@ -105,10 +105,12 @@ def compare(row, args):
 
 
 def processor():
+    """Its name, and family and model, since virtual machines shorten names."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
+        pairs = (line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().split("\n\n", 1)[0].splitlines())
+        said = {key.strip(): value.strip() for key, value in pairs}
+        return f"{said['model name']} (family {said['cpu family']}, model {said['model']})"
+    except (OSError, KeyError):
         return platform.processor()
 
 
