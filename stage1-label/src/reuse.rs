@@ -14,7 +14,7 @@ pub(crate) struct Reused(Vec<LabelSet>);
 impl Reused {
     /// Opens them, every byte hashed.
     pub fn open(folders: &[PathBuf]) -> Result<Self> {
-        let sets = folders.iter().map(|folder| LabelSet::open(folder, Check::Hashes));
+        let sets = folders.iter().map(|folder| LabelSet::open(folder, Check::Used));
         Ok(Self(sets.collect::<labels::Result<_>>()?))
     }
 
@@ -110,7 +110,7 @@ mod tests {
             session.write(&job, &answers).unwrap();
         }
         session.finish().unwrap();
-        LabelSet::open(dir, Check::Hashes).unwrap()
+        LabelSet::open(dir, Check::Used).unwrap()
     }
 
     fn answer(image: usize, view: usize) -> [f32; 2] {

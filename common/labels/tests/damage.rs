@@ -100,6 +100,28 @@ fn one_flipped_bit_in_any_file_is_refused_and_named() {
     );
 }
 
+/// Whoever trains hashes the rows he reads, and no second form of them.
+#[test]
+fn a_flipped_bit_is_refused_in_the_form_that_is_used_and_passed_by_in_the_other() {
+    let flip = |dir: &Path, name: &str| {
+        let mut bytes = fs::read(dir.join(name)).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(dir.join(name), bytes).unwrap();
+    };
+    for &form in FORMS {
+        let dir = set(form);
+        LabelSet::open(dir.path(), Check::Used).unwrap();
+        if form == Form::Both {
+            flip(dir.path(), TWIN);
+            LabelSet::open(dir.path(), Check::Used).unwrap();
+            assert!(matches!(refused(dir.path()), Error::FileHash { .. }));
+        }
+        flip(dir.path(), if form == Form::Parquet { TWIN } else { SHARD });
+        assert!(matches!(LabelSet::open(dir.path(), Check::Used), Err(Error::FileHash { .. })), "{form}");
+    }
+}
+
 #[test]
 fn verify_sees_a_flipped_bit_in_every_file_and_lists_them_all() {
     let dir = set(Form::FULLEST);

@@ -207,7 +207,7 @@ impl Asking<'_> {
         let held = held.and_then(Result::ok).unwrap_or_default();
         let mut opened = Opened { teacher: Teacher { held, ..Teacher::default() }, plan: None };
         if let Some(folder) = named.labels {
-            let set = LabelSet::open(Path::new(folder), Check::Hashes)?;
+            let set = LabelSet::open(Path::new(folder), Check::Used)?;
             for note in set.notes() {
                 cli::say(format_args!("note: {note}"));
             }

@@ -27,9 +27,11 @@ const LARGEST_MANIFEST: u64 = 256 << 20;
 /// How much [`LabelSet::open`] checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Check {
-    /// Every byte of the manifest and of every shard, and every logit and feature for NaN and infinities. The default: neither
-    /// safetensors nor Parquet notices a flipped bit.
+    /// Every byte of the manifest and of every shard in both forms, and every logit and feature for NaN and infinities.
     Hashes,
+    /// The same of the form that is read; of the other the names and lengths. What a training wants: neither safetensors nor
+    /// Parquet notices a flipped bit, and a second form would be hashed for nothing.
+    Used,
     /// Names and lengths of the files, and the structure of the rows; logits are not looked at.
     /// A set without safetensors is still hashed, because its decoder trusts its input.
     Sizes,
@@ -47,13 +49,17 @@ impl LabelSet {
         if let Some(stranger) = strangers(dir, &manifest)?.into_iter().next() {
             return Err(stranger);
         }
-        let hashed = check == Check::Hashes;
         let mut notes = Vec::new();
         let mut digests = vec![(CARD.into(), check_card(dir, &manifest, &mut notes)?)];
         let mut shards = Vec::with_capacity(manifest.shards());
         let forms = Forms::of(dir, &manifest, &mut notes);
         for (form, files) in forms.each() {
             let read = form == forms.read();
+            let hashed = match check {
+                Check::Hashes => true,
+                Check::Used => read,
+                Check::Sizes => false,
+            };
             for file in files {
                 let (storage, digest) = check_file(dir, file, hashed || (read && form == Form::Parquet))?;
                 if read {
