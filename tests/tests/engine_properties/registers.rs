@@ -26,6 +26,11 @@ impl Instruction<'_> {
         self.name.starts_with('v') && self.operands.contains("(%rsp")
     }
 
+    /// Whether what lies behind it is not what comes next.
+    fn leaves(&self) -> bool {
+        ["jmp", "ret", "ud2", "hlt"].iter().any(|name| self.name.starts_with(name))
+    }
+
     /// Where a jump goes.
     fn target(&self) -> Option<u64> {
         let to = self.name.starts_with('j').then(|| self.operands.split(' ').next())??;
@@ -54,19 +59,147 @@ fn functions<'a>(disassembly: &'a str, within: &str) -> Vec<Vec<Instruction<'a>>
     found
 }
 
-/// The loops of a function that hold no other loop.
-fn innermost<'f, 'a>(function: &'f [Instruction<'a>]) -> Vec<&'f [Instruction<'a>]> {
+/// The loops of a function that hold no other loop, each as its instructions in order: what lies between them and belongs
+/// elsewhere is left out.
+fn innermost<'f, 'a>(function: &'f [Instruction<'a>]) -> Vec<Vec<&'f Instruction<'a>>> {
     let at: HashMap<u64, usize> = function.iter().enumerate().map(|(i, one)| (one.address, i)).collect();
-    let backwards = function.iter().enumerate().filter_map(|(end, one)| {
-        let start = *at.get(&one.target()?)?;
-        (start <= end).then_some((start, end))
+    let next: Vec<Vec<usize>> = function
+        .iter()
+        .enumerate()
+        .map(|(i, one)| {
+            let on = (!one.leaves() && i + 1 < function.len()).then_some(i + 1);
+            on.into_iter().chain(one.target().and_then(|to| at.get(&to).copied())).collect()
+        })
+        .collect();
+    let mut before = vec![Vec::new(); function.len()];
+    for (from, next) in next.iter().enumerate() {
+        next.iter().for_each(|&to| before[to].push(from));
+    }
+    let mut found = Vec::new();
+    let mut graphs = vec![(Vec::from_iter(0..function.len()), HashSet::new())];
+    while let Some((nodes, entries)) = graphs.pop() {
+        let cycles = cycles(&nodes, &next, &entries);
+        // A cycle in which nothing turns once its entries are not come back to is a loop without another.
+        if cycles.is_empty() && !entries.is_empty() {
+            found.push(nodes.iter().map(|&i| &function[i]).collect());
+        }
+        for cycle in cycles {
+            let inside: HashSet<usize> = cycle.iter().copied().collect();
+            let is_entry = |to: &usize| before[*to].iter().any(|from| !inside.contains(from));
+            let mut entries: HashSet<usize> = cycle.iter().copied().filter(is_entry).collect();
+            if entries.is_empty() {
+                entries.insert(cycle[0]);
+            }
+            graphs.push((cycle, entries));
+        }
+    }
+    found
+}
+
+/// The largest sets of these instructions in which each is reached from each other (Tarjan's algorithm), where nobody goes
+/// to an `entry`; a single one only if it is reached from itself.
+fn cycles(nodes: &[usize], next: &[Vec<usize>], entries: &HashSet<usize>) -> Vec<Vec<usize>> {
+    let inside: HashSet<usize> = nodes.iter().copied().collect();
+    let after = |i: usize| next[i].iter().copied().filter(|to| inside.contains(to) && !entries.contains(to));
+    let (mut order, mut low) = (HashMap::<usize, usize>::new(), HashMap::<usize, usize>::new());
+    let (mut open, mut is_open) = (Vec::new(), HashSet::new());
+    let mut found = Vec::new();
+    for &start in nodes {
+        if order.contains_key(&start) {
+            continue;
+        }
+        let mut path = vec![(start, 0)];
+        while let Some(&mut (node, ref mut tried)) = path.last_mut() {
+            if *tried == 0 {
+                let number = order.len();
+                order.insert(node, number);
+                low.insert(node, number);
+                open.push(node);
+                is_open.insert(node);
+            }
+            let to = after(node).nth(*tried);
+            *tried += 1;
+            match to {
+                Some(to) if !order.contains_key(&to) => path.push((to, 0)),
+                Some(to) if is_open.contains(&to) => {
+                    let lowest = low[&node].min(order[&to]);
+                    low.insert(node, lowest);
+                }
+                Some(_) => {}
+                None => {
+                    path.pop();
+                    if let Some(&(before, _)) = path.last() {
+                        let lowest = low[&before].min(low[&node]);
+                        low.insert(before, lowest);
+                    }
+                    if low[&node] == order[&node] {
+                        let first = open.iter().rposition(|&one| one == node).expect("it is open");
+                        let mut cycle = open.split_off(first);
+                        cycle.iter().for_each(|one| {
+                            is_open.remove(one);
+                        });
+                        cycle.sort_unstable();
+                        if cycle.len() > 1 || after(node).any(|to| to == node) {
+                            found.push(cycle);
+                        }
+                    }
+                }
+            }
+        }
+    }
+    found
+}
+
+/// The innermost loops that look like a product's, however long they are.
+fn products<'f, 'a>(function: &'f [Instruction<'a>]) -> Vec<Vec<&'f Instruction<'a>>> {
+    let mut found = innermost(function);
+    found.retain(|one| {
+        let multiplies = one.iter().filter(|i| i.multiplies()).count();
+        multiplies >= 10 && one.iter().filter(|i| i.spreads()).count() >= 4
     });
-    let loops: HashSet<(usize, usize)> = backwards.collect();
-    let holds = |outer: (usize, usize), inner: (usize, usize)| {
-        outer != inner && outer.0 <= inner.0 && inner.1 <= outer.1
-    };
-    let alone = loops.iter().filter(|&&one| !loops.iter().any(|&other| holds(one, other)));
-    alone.map(|&(start, end)| &function[start..=end]).collect()
+    found
+}
+
+#[test]
+fn a_long_loop_is_looked_at_too() {
+    let step = [
+        "vbroadcastss (%rax),%ymm15",
+        "vfmadd231ps %ymm15,%ymm2,%ymm3",
+        "add    $0x4,%rax",
+        "vmovaps %ymm0,0x20(%rsp)",
+    ];
+    let body = step.iter().cycle().take(120).chain(&["jne    0 <f>", "ret"]);
+    let lines: Vec<String> = body.enumerate().map(|(i, text)| format!("{i:x}:\t{text}")).collect();
+    let listing = format!("0000 <simd::avx2::x86::run>:\n{}", lines.join("\n"));
+    let functions = functions(&listing, "run");
+    let found = products(&functions[0]);
+    assert_eq!((found.len(), found[0].len()), (1, 121));
+    assert!(found[0].iter().any(|instruction| instruction.spills()));
+}
+
+#[test]
+fn a_loop_is_what_turns_wherever_its_instructions_lie() {
+    // Two loops, the inner one's end behind a stranger's return; the outer one is entered in its middle.
+    let listing = "\
+0000 <simd::avx2::x86::run>:
+  10:\tjmp    24 <f>
+  12:\tvmovaps %ymm0,(%rsp)
+  14:\tvfmadd231ps %ymm1,%ymm2,%ymm3
+  16:\tjmp    20 <f>
+  18:\tvxorps %ymm0,%ymm0,%ymm0
+  1a:\tret
+  20:\tdec    %rax
+  22:\tjne    14 <f>
+  24:\tdec    %rbx
+  26:\tjne    12 <f>
+  28:\tret
+";
+    let functions = functions(listing, "run");
+    let found: Vec<Vec<u64>> = innermost(&functions[0])
+        .into_iter()
+        .map(|one| one.into_iter().map(|instruction| instruction.address).collect())
+        .collect();
+    assert_eq!(found, [[0x14, 0x16, 0x20, 0x22]]);
 }
 
 #[test]
@@ -84,22 +217,13 @@ fn products_keep_their_sums_in_registers() {
     let text = String::from_utf8_lossy(&output.stdout);
     for set in ["avx2", "avx512"] {
         let functions = functions(&text, &format!("simd::{set}::x86::run"));
-        let mut products = 0;
-        for one in functions.iter().flat_map(|function| innermost(function)) {
-            let count = |of: &dyn Fn(&Instruction<'_>) -> bool| one.iter().filter(|&i| of(i)).count();
-            // Longer ones are other loops' ends, laid between this one's.
-            if one.len() > 100 || count(&|i| i.multiplies()) < 10 || count(&|i| i.spreads()) < 4 {
-                continue;
-            }
-            products += 1;
+        let products: Vec<_> = functions.iter().flat_map(|function| products(function)).collect();
+        for one in &products {
             let listing: Vec<String> = one.iter().map(|i| format!("{} {}", i.name, i.operands)).collect();
-            assert_eq!(
-                count(&|i| i.spills()),
-                0,
-                "{set}: sums leave the registers in\n{}",
-                listing.join("\n")
-            );
+            let spills = one.iter().any(|i| i.spills());
+            assert!(!spills, "{set}: sums leave the registers in\n{}", listing.join("\n"));
         }
+        let products = products.len();
         // Direct convolution, Winograd's product, both weight gradients: each has a loop for its tallest tile.
         assert!(products >= 4, "{set}: {products} loops look like a product's: is the engine optimised?");
     }
