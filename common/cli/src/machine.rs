@@ -52,7 +52,13 @@ impl MachineArgs {
     /// The machine, with the usual engine where none was asked for.
     pub fn machine(&self) -> Machine {
         let engine = self.engine.unwrap_or_default();
-        Machine { engine, threads: self.threads(), isa: self.isa, precision: self.precision }
+        Machine {
+            engine,
+            threads: self.threads(),
+            isa: self.isa,
+            precision: self.precision,
+            recompute: false,
+        }
     }
 }
 
@@ -76,6 +82,8 @@ pub struct Machine {
     pub isa: Option<InstructionSet>,
     /// How a GPU computes, where somebody chose.
     pub precision: Option<Storage>,
+    /// Whether a training forms maps again rather than keep them; else it does where memory is short.
+    pub recompute: bool,
 }
 
 impl Machine {
@@ -107,12 +115,13 @@ impl Machine {
     }
 
     fn started(self, exact_conv: bool, purpose: Purpose) -> Result<Box<dyn Engine>, EngineError> {
-        let Self { threads, isa, precision, .. } = self;
+        let Self { threads, isa, precision, recompute, .. } = self;
         let (engine, why) = self.engine.choose();
         if let Some(why) = why {
             note(format_args!("--device auto is {why}"));
         }
-        let engine = engine.start(&Start { threads, exact_conv, purpose, isa, precision, ordinal: 0 })?;
+        let engine =
+            engine.start(&Start { threads, exact_conv, recompute, purpose, isa, precision, ordinal: 0 })?;
         let hardware = engine.hardware();
         if precision.is_none() && hardware.precision != Storage::F32.name() {
             warn(format_args!(

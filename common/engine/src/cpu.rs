@@ -23,6 +23,7 @@ mod run;
 mod surface;
 #[cfg(test)]
 mod tests;
+mod thrift;
 mod vector;
 
 use std::sync::{Arc, Mutex};
@@ -45,6 +46,7 @@ use kernel::choice::Precise;
 use pack::{NormState, Packed};
 use planned::Planned;
 use run::{Caller, Run, Workspace};
+use thrift::Thrift;
 use vector::memory::{Buffer, Spare, locked};
 use vector::simd::Isa;
 
@@ -57,7 +59,7 @@ pub(crate) static ROW: EngineRow = EngineRow {
             Some(set) => Cpu::of(set, start.threads)?,
             None => Cpu::new(start.threads)?,
         };
-        Ok(Box::new(engine.exact_conv(start.exact_conv)))
+        Ok(Box::new(engine.exact_conv(start.exact_conv).recompute(start.recompute)))
     },
 };
 
@@ -71,6 +73,7 @@ pub struct Cpu {
     isa: Isa,
     pool: ThreadPool,
     exact_conv: bool,
+    thrift: Thrift,
     // No lock is held while the pool works: a worker of another pool that waits for this one may be given a task that
     // calls this engine again.
     plans: Mutex<Vec<Known>>,
@@ -103,11 +106,13 @@ struct Key {
     keep: Keep,
     outputs: Vec<NodeId>,
     precise: Precise,
+    /// Whether the backward forms normalised maps again.
+    recompute: bool,
 }
 
 impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {
-        let modes = |key: &Self| (key.norm, key.keep, key.precise);
+        let modes = |key: &Self| (key.norm, key.keep, key.precise, key.recompute);
         Arc::ptr_eq(&self.layout, &other.layout)
             && modes(self) == modes(other)
             && self.outputs == other.outputs
@@ -151,6 +156,7 @@ impl Cpu {
             isa,
             pool,
             exact_conv: false,
+            thrift: Thrift::default(),
             plans: Mutex::default(),
             workspace: Mutex::default(),
             spare: Arc::default(),
@@ -164,28 +170,24 @@ impl Cpu {
         self
     }
 
-    /// The plan for one network and mode, and its weights packed from `params`.
-    fn prepare(
-        &self,
-        network: &Network,
-        params: &Params,
-        norm: Norm,
-        keep: Keep,
-        outputs: &[NodeId],
-        precise: Precise,
-    ) -> (Arc<Planned>, Arc<Packed>) {
+    /// Whether trainings form normalised maps again in their backward, for less memory and a little more time; without it
+    /// they do where memory is short. The result is the same.
+    #[must_use]
+    pub fn recompute(mut self, always: bool) -> Self {
+        self.thrift.always(always);
+        self
+    }
+
+    /// The plan for one use of a network, and its weights packed from `params`.
+    fn prepare(&self, network: &Network, params: &Params, key: Key) -> (Arc<Planned>, Arc<Packed>) {
         // Plans of many shapes of use (taps, modes) may come and go; packed weights are large, so old ones leave.
         const MOST_PLANS: usize = 8;
-        let key = Key { layout: network.layout().clone(), norm, keep, outputs: outputs.to_vec(), precise };
+        let norm = key.norm;
         let mut plans = locked(&self.plans);
         let at = plans.iter().position(|known| known.key == key);
         let mut known = match at {
             Some(index) => plans.remove(index),
-            None => Known {
-                plan: Arc::new(Planned::new(self.isa, network, norm, keep, outputs, precise)),
-                packed: None,
-                key: key.clone(),
-            },
+            None => Known { plan: Arc::new(self.plan(network, &key)), packed: None, key: key.clone() },
         };
         // Batch statistics do not enter the packed weights, so that moving the running ones leaves them fresh; but the bands
         // of mean-sparse layers are statistics too.
@@ -220,6 +222,11 @@ impl Cpu {
 }
 
 impl Cpu {
+    fn plan(&self, network: &Network, key: &Key) -> Planned {
+        let Key { norm, keep, outputs, precise, recompute, .. } = key;
+        Planned::new(self.isa, network, *norm, *keep, outputs, *precise, *recompute)
+    }
+
     /// What a forward that is `judged` by, or given away as labels, may round; attacks and training may round more.
     fn precise(&self, judged: bool) -> Precise {
         if self.exact_conv || judged { Precise::Yes } else { Precise::No }
@@ -240,7 +247,11 @@ impl Cpu {
             return Err(EngineError::NotInPrecision { engine: self.name(), precision: "f64" });
         }
         let outputs: Vec<NodeId> = std::iter::once(network.output()).chain(taps.iter().copied()).collect();
-        let (plan, packed) = self.prepare(network, params, norm, keep, &outputs, precise);
+        let layout = network.layout().clone();
+        let mut key = Key { layout, norm, keep, outputs: outputs.clone(), precise, recompute: false };
+        let tape = || (self.plan(network, &key).plan.tape_len * count * size_of::<f32>()) as u64;
+        key.recompute = keep.params() && self.thrift.wants(network.layout(), count, tape);
+        let (plan, packed) = self.prepare(network, params, key);
         let images = images.tensor()?;
         let (storage, layout) = images.storage_and_layout();
         let copy: Vec<f32>;

@@ -35,6 +35,8 @@ pub struct Start {
     pub threads: usize,
     /// As in [`Cpu::exact_conv`](crate::Cpu::exact_conv); other engines are always exact.
     pub exact_conv: bool,
+    /// As in [`Cpu::recompute`](crate::Cpu::recompute); other engines keep every map.
+    pub recompute: bool,
     /// What it is started for.
     pub purpose: Purpose,
     /// Whose kernels the processor runs, where somebody chose; else the best that it has.
@@ -151,6 +153,7 @@ mod tests {
     const START: Start = Start {
         threads: 1,
         exact_conv: false,
+        recompute: false,
         purpose: Purpose::Training,
         isa: None,
         precision: None,

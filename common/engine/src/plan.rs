@@ -11,6 +11,7 @@ mod emit;
 mod fuse;
 mod instruction;
 mod place;
+mod recompute;
 mod step;
 
 pub(crate) use block::{BLOCK, padded};
@@ -49,6 +50,12 @@ impl Draft {
         Self { steps, emitted }
     }
 
+    /// The same with a backward that forms normalised maps again where that keeps them off the tape; no result changes.
+    pub(crate) fn recomputing(mut self) -> Self {
+        recompute::recompute(&self.steps, &mut self.emitted);
+        self
+    }
+
     /// The products, each a convolution (a place in [`Steps::convs`]) in one direction.
     pub(crate) fn products(&self) -> &[(usize, Direction)] {
         &self.emitted.products
@@ -62,16 +69,18 @@ impl Draft {
     /// The plan, given what each product and each weight gradient costs.
     pub(crate) fn place(self, products: &[Cost], weights: &[Cost]) -> Plan {
         let Emitted { slots, forward, backward, .. } = self.emitted;
-        let cost = |instruction: &Instruction| match instruction.action {
+        let cost = |instruction: &Instruction, is_backward: bool| match instruction.action {
             Action::Product { product, .. } => products[product],
             Action::Weight { weight } => weights[weight],
+            // A map that is formed again must not change how sums beside it are cut.
+            Action::Affine { .. } => Cost { follows: is_backward, ..Cost::default() },
             _ => Cost::default(),
         };
         let mut places = vec![Place::Nowhere; slots.len()];
         let lens: Vec<usize> = slots.iter().map(|slot| slot.reserved()).collect();
         let tape_len = place::place_tape(&forward, &backward, &lens, &mut places);
-        let [forward, backward] = [forward, backward].map(|program| {
-            let costs: Vec<Cost> = program.iter().map(cost).collect();
+        let [forward, backward] = [(forward, false), (backward, true)].map(|(program, is_backward)| {
+            let costs: Vec<Cost> = program.iter().map(|one| cost(one, is_backward)).collect();
             place::place(program, &slots, &costs, &mut places)
         });
         Plan { steps: self.steps, slots, places, forward, backward, tape_len }

@@ -298,4 +298,11 @@ pub static SETTINGS: &Table<Setting> = &[
         &mut c.exact_conv
     })
     .usually("false"),
+    &place(
+        "recompute",
+        "BOOL",
+        "Form normalised maps again on the way back, for less memory; done anyway where it is short",
+        |c| &mut c.recompute,
+    )
+    .usually("false"),
 ];

@@ -34,6 +34,9 @@ pub struct BenchArgs {
     /// No fast convolution that rounds more than a plain sum
     #[arg(long)]
     exact_conv: bool,
+    /// Form normalised maps again on the way back, as `--set recompute=true` of a training
+    #[arg(long)]
+    recompute: bool,
     /// Time nothing: say how much of it can run at once, by the processor's plan
     #[arg(long, conflicts_with = "repetitions")]
     plan: bool,
@@ -45,7 +48,7 @@ pub struct BenchArgs {
 impl BenchArgs {
     pub(super) fn run(&self, machine: MachineArgs) -> Result<(), RunError> {
         let stop = Stop::on_signals_after("this pass")?;
-        let machine = machine.machine();
+        let machine = Machine { recompute: self.recompute, ..machine.machine() };
         if self.plan {
             return self.plan(machine);
         }

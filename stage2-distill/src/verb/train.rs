@@ -88,7 +88,12 @@ impl TrainArgs {
             warn(said);
         }
         let stop = Stop::on_signals_after("this step")?;
-        let machine = Machine { engine: config.engine, precision: config.precision, ..machine.machine() };
+        let machine = Machine {
+            engine: config.engine,
+            precision: config.precision,
+            recompute: config.recompute,
+            ..machine.machine()
+        };
         let engine = machine.start(config.exact_conv)?;
         let words = std::env::args().map(|word| quoted(&word));
         let summary = train(

@@ -1,5 +1,6 @@
 //! The `distill` binary as its users run it.
 
+mod bench;
 mod compare;
 mod cuda;
 #[path = "../../../tests/src/emulated.rs"]

@@ -78,6 +78,23 @@ fn from_one_thread_to_64_every_instruction_set_gives_the_same_bits() {
 }
 
 #[test]
+fn maps_that_are_formed_again_give_the_bits_of_those_that_are_kept() {
+    let ids: Vec<usize> = (0..13).collect();
+    let networks = NETWORKS.into_iter().chain([("resnet18", [3, 32, 32]), ("mobilenet-v2", [3, 32, 32])]);
+    for (name, input) in networks {
+        let (network, params) = small(name, input);
+        for mode in MODES.into_iter().filter(|(_, keep)| keep.params()) {
+            let of = |engine: &Cpu| bits(&run(engine, &network, &params, &ids, mode, &[]));
+            let kept = of(&cpu(2));
+            for threads in [1, 2, 16] {
+                let formed = of(&cpu(threads).recompute(true));
+                assert!(formed == kept, "{name}, {mode:?}, {threads} threads");
+            }
+        }
+    }
+}
+
+#[test]
 fn under_running_statistics_an_image_is_alone_in_every_batch() {
     for (name, input) in NETWORKS {
         let (network, params) = small(name, input);

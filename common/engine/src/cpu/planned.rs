@@ -35,7 +35,8 @@ pub(crate) struct Weight {
 }
 
 impl Planned {
-    /// For one network and mode on one instruction set; `outputs` are the logits and the taps.
+    /// For one network and mode on one instruction set; `outputs` are the logits and the taps. With `recompute` the backward
+    /// forms normalised maps again.
     pub(crate) fn new(
         isa: Isa,
         network: &Network,
@@ -43,8 +44,10 @@ impl Planned {
         keep: Keep,
         outputs: &[NodeId],
         precise: Precise,
+        recompute: bool,
     ) -> Self {
         let draft = Draft::new(network, norm, keep, outputs);
+        let draft = if recompute { draft.recomputing() } else { draft };
         let shape = |conv: usize| draft.steps.convs[conv].shape;
         let mut packed_len = 0;
         let products = draft.products().iter().map(|&(conv, direction)| {
@@ -58,7 +61,8 @@ impl Planned {
         let weights: Vec<Weight> =
             weights.map(|&conv| Weight { conv, kernel: choice::weight(isa, shape(conv), precise) }).collect();
         let biases = starts(draft.steps.convs.iter().map(|conv| padded(conv.shape.output[0])));
-        let cost = |len: usize, cooperative| Cost { bytes: len * size_of::<f32>(), cooperative };
+        let cost =
+            |len: usize, cooperative| Cost { bytes: len * size_of::<f32>(), cooperative, ..Cost::default() };
         let product = |product: &Product| cost(product.kernel.packed_len(), product.kernel.cooperative());
         let weight = |weight: &Weight| cost(weight.kernel.part_len(), weight.kernel.cooperative());
         let costs: [Vec<Cost>; 2] =

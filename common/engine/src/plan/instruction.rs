@@ -160,6 +160,14 @@ impl Instruction {
         [*a, *b, *to, *kept, *residual, *bits_out, *gate].into_iter().flatten()
     }
 
+    /// The same with another slot wherever it touches this one.
+    pub(crate) fn replace(&mut self, slot: Slot, by: Slot) {
+        let Self { action: _, from: [a, b], to, kept, finish } = self;
+        let Finish { residual, bits_out, gate, accumulate: _, activation: _ } = finish;
+        let touched = [a, b, to, kept, residual, bits_out, gate];
+        touched.into_iter().filter(|one| **one == Some(slot)).for_each(|one| *one = Some(by));
+    }
+
     /// The sum over the batch that it adds to, if any.
     pub(crate) fn sums(&self) -> Option<Sums> {
         match self.action {

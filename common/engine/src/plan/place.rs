@@ -62,6 +62,8 @@ pub(crate) struct Cost {
     pub(crate) bytes: usize,
     /// Whether its kernel wants the whole batch, and splits the work over all threads itself.
     pub(crate) cooperative: bool,
+    /// Whether it takes as many images at a time as its segment does, however large its maps are.
+    pub(crate) follows: bool,
 }
 
 /// Cuts a program and places the slots that it alone touches; one cost per instruction.
@@ -134,7 +136,8 @@ fn cut(instructions: &[Instruction], slots: &[SlotInfo], costs: &[Cost]) -> Vec<
     let mut open = false;
     for (index, (instruction, cost)) in instructions.iter().zip(costs).enumerate() {
         let floats: usize = instruction.slots().map(|slot| slots[slot.0].reserved()).sum();
-        let images = (CACHE / (floats * size_of::<f32>()).max(1)).clamp(1, MOST_IMAGES);
+        let fit = if cost.follows { MOST_IMAGES } else { CACHE / (floats * size_of::<f32>()).max(1) };
+        let images = fit.clamp(1, MOST_IMAGES);
         let cooperative = cost.cooperative;
         if let Some(last) = segments.last()
             && (cooperative || (cost.bytes > LARGE_WEIGHTS && images >= 2 * last.images))

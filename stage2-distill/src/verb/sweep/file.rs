@@ -35,7 +35,7 @@ pub struct Planned {
 impl Planned {
     /// Whether two configurations are the same run of the same files: places are compared as they are written.
     pub fn reads_the_same(known: &Config, now: &Config) -> bool {
-        let runs_on = ["engine", "precision"];
+        let runs_on = ["engine", "precision", "recompute"];
         let mut places =
             SETTINGS.iter().filter(|setting| setting.is_place && !runs_on.contains(&setting.key));
         known.differences(now).is_empty() && places.all(|place| known.value(place) == now.value(place))

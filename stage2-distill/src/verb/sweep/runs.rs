@@ -69,7 +69,12 @@ impl Sweep<'_> {
             return Ok(trained);
         }
         refuse_inside_labels(config, &folder)?;
-        let machine = Machine { engine: config.engine, precision: config.precision, ..self.machine };
+        let machine = Machine {
+            engine: config.engine,
+            precision: config.precision,
+            recompute: config.recompute,
+            ..self.machine
+        };
         let engine = machine.start(config.exact_conv)?;
         let summary = train::train(
             config,

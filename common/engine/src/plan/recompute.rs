@@ -1,0 +1,91 @@
+//! Forming normalised maps again in the backward, where memory is short: a map that is one normalisation away from another
+//! that a backward reads anyway need not be kept.
+//!
+//! It is formed by the same instruction from the same coefficients, so every bit of every result is what it would be. What it
+//! saves of the tape it costs in one more pass over two maps.
+
+use super::emit::{Emitted, SlotInfo};
+use super::instruction::{Action, Finish, Instruction, Slot};
+use super::step::{Layer, Steps};
+
+/// Has the backward form what it can. A map that something else is added to on its way out is kept, for what is added would
+/// have to be formed first; so is what lies behind a map that is formed again.
+pub(super) fn recompute(steps: &Steps, emitted: &mut Emitted) {
+    let mut again = vec![false; steps.values.len()];
+    for step in &steps.steps {
+        let (&Layer::Norm(norm), None) = (&step.layer, step.tail.residual) else { continue };
+        let (input, out) = (step.inputs[0], step.out);
+        let (from, kept) = (Slot(input.0), Slot(out.0));
+        let reads = |slot| move |one: &Instruction| one.slots().any(|other| other == slot);
+        let Some(first) = emitted.backward.iter().position(reads(kept)) else { continue };
+        if again[input.0] || !emitted.backward.iter().any(reads(from)) {
+            continue;
+        }
+        again[out.0] = true;
+        emitted.slots.push(SlotInfo::Map { value: out, len: steps.value(out).len() });
+        let slot = Slot(emitted.slots.len() - 1);
+        for instruction in &mut emitted.backward[first..] {
+            instruction.replace(kept, slot);
+        }
+        let finish = Finish { activation: step.tail.activation, ..Finish::default() };
+        let formed = Instruction::reading(Action::Affine { norm }, [from]).into(slot).finished(finish);
+        emitted.backward.insert(first, formed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::engine::{Keep, Norm};
+    use crate::graph::{Builder, Conv2d, Network, Op};
+    use crate::plan::{Action, Cost, Draft, Plan};
+
+    /// Two convolutions with normalisation, a shortcut around the second, and what follows them.
+    fn network() -> Network {
+        let (mut b, x) = Builder::new([3, 8, 8]);
+        let x = b.conv("stem", Conv2d::new(32, 3).padding(1), x).unwrap();
+        let x = b.batch_norm("stem.bn", x).unwrap();
+        let stem = b.relu(x).unwrap();
+        let x = b.conv("wide", Conv2d::new(32, 3).padding(1), stem).unwrap();
+        let x = b.batch_norm("wide.bn", x).unwrap();
+        let x = b.add(x, stem).unwrap();
+        let x = b.relu(x).unwrap();
+        let x = b.node("mean", Op::GlobalAvgPool, &[x]).unwrap();
+        b.linear("classifier", 5, x).unwrap();
+        b.finish("two-normalisations").unwrap()
+    }
+
+    fn plan(recompute: bool, norm: Norm) -> Plan {
+        let network = network();
+        let draft = Draft::new(&network, norm, Keep::ForParams, &[network.output()]);
+        let draft = if recompute { draft.recomputing() } else { draft };
+        let costs = [draft.products().len(), draft.weights().len()].map(|n| vec![Cost::default(); n]);
+        draft.place(&costs[0], &costs[1])
+    }
+
+    #[test]
+    fn a_map_that_is_formed_again_is_not_kept_and_one_with_a_shortcut_is() {
+        // By hand, f32 per image. Kept: the image, dense (192), both convolutions' maps (2048 each), what follows the first
+        // normalisation (2048), a bit for each of two ReLUs (64 f32 each), the mean's values (32).
+        let (image, map, bits, mean) = (3 * 64, 32 * 64, 32 * 64 / 32, 32);
+        let kept = plan(false, Norm::Batch);
+        assert_eq!(kept.tape_len, image + 3 * map + 2 * bits + mean);
+        let formed = plan(true, Norm::Batch);
+        assert_eq!(formed.tape_len, kept.tape_len - map);
+        let affine = |plan: &Plan| {
+            let program = plan.backward.instructions.iter();
+            program.filter(|one| matches!(one.action, Action::Affine { .. })).count()
+        };
+        assert_eq!([affine(&kept), affine(&formed)], [0, 1]);
+    }
+
+    #[test]
+    fn sums_are_cut_as_they_are_without_it() {
+        for norm in [Norm::Batch, Norm::Running] {
+            let cuts = |plan: &Plan| -> Vec<_> {
+                let segments = plan.backward.segments.iter().filter(|segment| !segment.sums.is_empty());
+                segments.map(|segment| (segment.sums.clone(), segment.images)).collect()
+            };
+            assert_eq!(cuts(&plan(false, norm)), cuts(&plan(true, norm)), "{norm:?}");
+        }
+    }
+}
