@@ -55,11 +55,15 @@ mod tests {
     }
 
     fn plan(recompute: bool, norm: Norm) -> Plan {
-        let network = network();
-        let draft = Draft::new(&network, norm, Keep::ForParams, &[network.output()]);
+        plan_of(&network(), recompute, norm, Cost::default())
+    }
+
+    fn plan_of(network: &Network, recompute: bool, norm: Norm, product: Cost) -> Plan {
+        let draft = Draft::new(network, norm, Keep::ForParams, &[network.output()]);
         let draft = if recompute { draft.recomputing() } else { draft };
-        let costs = [draft.products().len(), draft.weights().len()].map(|n| vec![Cost::default(); n]);
-        draft.place(&costs[0], &costs[1])
+        let products = vec![product; draft.products().len()];
+        let weights = vec![Cost::default(); draft.weights().len()];
+        draft.place(&products, &weights)
     }
 
     #[test]
@@ -80,12 +84,26 @@ mod tests {
 
     #[test]
     fn sums_are_cut_as_they_are_without_it() {
+        // A narrow layer behind a wide one: forming its input again touches more than its weight gradient does.
+        let (mut b, x) = Builder::new([3, 16, 16]);
+        let x = b.conv("wide", Conv2d::new(144, 3).padding(1), x).unwrap();
+        let x = b.batch_norm("wide.bn", x).unwrap();
+        let x = b.relu(x).unwrap();
+        let x = b.conv("narrow", Conv2d::new(16, 1), x).unwrap();
+        let x = b.batch_norm("narrow.bn", x).unwrap();
+        let x = b.node("mean", Op::GlobalAvgPool, &[x]).unwrap();
+        b.linear("classifier", 5, x).unwrap();
+        let network = b.finish("bottleneck").unwrap();
         for norm in [Norm::Batch, Norm::Running] {
-            let cuts = |plan: &Plan| -> Vec<_> {
-                let segments = plan.backward.segments.iter().filter(|segment| !segment.sums.is_empty());
-                segments.map(|segment| (segment.sums.clone(), segment.images)).collect()
-            };
-            assert_eq!(cuts(&plan(false, norm)), cuts(&plan(true, norm)), "{norm:?}");
+            for cooperative in [false, true] {
+                let cuts = |recompute| -> Vec<_> {
+                    let product = Cost { cooperative, ..Cost::default() };
+                    let plan = plan_of(&network, recompute, norm, product);
+                    let segments = plan.backward.segments.into_iter();
+                    segments.filter(|one| !one.sums.is_empty()).map(|one| (one.sums, one.images)).collect()
+                };
+                assert_eq!(cuts(false), cuts(true), "{norm:?}, {cooperative}");
+            }
         }
     }
 }
