@@ -163,7 +163,7 @@ pub struct Class {
 
 /// Reads every row of a label set, its hashes checked, and sums it up.
 pub fn run(dir: &Path) -> Result<Summary> {
-    let set = LabelSet::open(dir, Check::Used)?;
+    let set = LabelSet::open(dir, Check::Hashes)?;
     for note in set.notes() {
         cli::say(format_args!("note: {note}"));
     }

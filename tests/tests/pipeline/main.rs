@@ -41,7 +41,7 @@ impl Scene {
     }
 
     fn on(engine: Kind) -> Self {
-        let machine = Machine { engine, threads: 2, isa: None, precision: None };
+        let machine = Machine { engine, threads: 2, isa: None, precision: None, recompute: false };
         let engine = machine.start(false).unwrap();
         let scene = Self { folder: tempfile::tempdir().unwrap(), machine, engine };
         let (row, network) = model::build("tiny-cnn-x2", Task { input: [1, 28, 28], classes: 10 }).unwrap();

@@ -128,7 +128,7 @@ pub fn run(args: &InspectArgs, machine: cli::Machine) -> Result<Comparison> {
     let asked = args.student.asked()?;
     let reading = cli::Progress::busy("comparing label sets");
     let sets =
-        args.dirs.iter().map(|dir| LabelSet::open(dir, Check::Used)).collect::<labels::Result<Vec<_>>>()?;
+        args.dirs.iter().map(|dir| LabelSet::open(dir, Check::Hashes)).collect::<labels::Result<Vec<_>>>()?;
     for set in &sets {
         for note in set.notes() {
             cli::say(format_args!("note: {}: {note}", set.dir().display()));
