@@ -40,6 +40,17 @@ fn keep_freed_memory() {
     }
 }
 
+/// Gives back what is free, where glibc was told to keep it: for the moment before large memory is asked for that does not
+/// come out of it.
+#[allow(unsafe_code)]
+pub(crate) fn give_back_freed_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: nothing that is in use moves.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// A pool of this many threads.
 pub(crate) fn pool(threads: usize) -> Result<ThreadPool, rayon::ThreadPoolBuildError> {
     rayon::ThreadPoolBuilder::new().num_threads(threads.max(1)).thread_name(|i| format!("engine-{i}")).build()
@@ -48,6 +59,36 @@ pub(crate) fn pool(threads: usize) -> Result<ThreadPool, rayon::ThreadPoolBuildE
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Whether the page of an address has a place in memory, as Linux tells it.
+    #[allow(unsafe_code)]
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    fn is_placed(address: usize) -> bool {
+        const PAGE: usize = 4096;
+        let page = std::ptr::without_provenance_mut(address / PAGE * PAGE);
+        let mut placed = 0u8;
+        // SAFETY: nothing is read there; there is a byte for the one page.
+        let done = unsafe { libc::mincore(page, PAGE, &raw mut placed) };
+        done == 0 && placed & 1 == 1
+    }
+
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    #[test]
+    fn memory_that_was_freed_below_what_is_in_use_goes_back_when_it_is_said_and_not_before() {
+        const PIECE: usize = 64 << 10;
+        const COUNT: usize = 256;
+        let pieces: Vec<Vec<u8>> = (0..COUNT).map(|_| vec![1; PIECE]).collect();
+        // glibc gives back the end of a heap by itself.
+        let above = vec![1u8; PIECE];
+        let middles: Vec<usize> = pieces.iter().map(|piece| piece.as_ptr().addr() + PIECE / 2).collect();
+        drop(pieces);
+        let placed = || middles.iter().filter(|&&middle| is_placed(middle)).count();
+        let kept = placed();
+        give_back_freed_memory();
+        let left = placed();
+        assert!(kept > COUNT / 2 && left < COUNT / 8, "{kept} of {COUNT} pieces, then {left}");
+        drop(above);
+    }
 
     #[test]
     fn the_environment_is_left_alone_where_other_threads_run() {

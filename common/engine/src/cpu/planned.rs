@@ -6,6 +6,7 @@ use super::vector::simd::{Isa, padded};
 use crate::engine::{Keep, Norm};
 use crate::graph::{Network, NodeId};
 use crate::plan::{Cost, Draft, Plan};
+use crate::process;
 
 /// A plan and its kernels.
 pub(crate) struct Planned {
@@ -68,6 +69,8 @@ impl Planned {
         let costs: [Vec<Cost>; 2] =
             [products.iter().map(product).collect(), weights.iter().map(weight).collect()];
         let plan = draft.place(&costs[0], &costs[1]);
+        // Buffers for it are asked of the system next: what a file that was read left free would stay beside them.
+        process::give_back_freed_memory();
         Self { plan, products, weights, packed_len, biases }
     }
 }
