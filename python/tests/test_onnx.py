@@ -17,10 +17,11 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "python"))
 
 try:
-    import onnx  # noqa: F401
+    import onnx
     import onnxruntime
     import onnxscript  # noqa: F401
     import torch
+    from safetensors.torch import save_file
 
     import rslad
     from rslad import zoo
@@ -82,6 +83,28 @@ class Onnx(unittest.TestCase):
                     self.call("label", "run", "--teacher", file, *where, "--out", out)
                     found = rslad.LabelSet(out).logits
                     self.assertLess(np.abs(found - wanted).max(), 1e-4 * max(1, np.abs(wanted).max()))
+
+    def test_a_network_that_pytorch_exports_has_the_zoos_operations_in_the_zoos_order(self):
+        """So that one plan runs both. What a graph is made of shows in what `distill export` writes of it, node by node."""
+        for name in ("resnet8", "mobilenet-v2-x0.25", "preact-resnet18-x0.25", "wrn-10-1"):
+            network = filled(zoo.build(name, 1, 28, 10), 0)
+            save_file(network.state_dict(), self.folder / f"{name}.safetensors")
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                torch.onnx.export(network, (torch.rand(2, 1, 28, 28),), self.folder / f"{name}.onnx", **kept())
+            with self.subTest(name=name):
+                found = self.operations(f"{name}.onnx", name)
+                self.assertEqual(found, self.operations(f"{name}.safetensors", name, "--arch", name))
+                self.assertGreater(sum(len(reads) > 1 for _, reads in found), 0, "branches meet")
+
+    def operations(self, weights, name, *more):
+        """Of this student, as it is written: each node's operator, and the places of the nodes that it reads."""
+        out = self.folder / f"{weights}-out"
+        where = ("--data", "sample", "--limit", 8)
+        self.call("distill", "export", weights, *more, *where, "--to", "onnx", "--out", out)
+        nodes = onnx.load(out / "student.onnx").graph.node
+        places = {node.output[0]: place for place, node in enumerate(nodes)}
+        return [(node.op_type, [places[name] for name in node.input if name in places]) for node in nodes]
 
     def test_a_student_leaves_and_answers_as_before(self):
         student = ROOT / "data" / "samples" / "teacher.safetensors"
