@@ -112,6 +112,26 @@ fn every_instruction_set_agrees_with_the_reference_in_f64() {
 }
 
 #[test]
+fn any_number_of_threads_gives_the_same_bits_on_every_instruction_set() {
+    let network = network().unwrap();
+    let params = values(&network).to_precision(Precision::F32);
+    for isa in Isa::available() {
+        for (norm, keep) in
+            [(Norm::Running, Keep::Nothing), (Norm::Running, Keep::ForImage), (Norm::Batch, Keep::Both)]
+        {
+            let of = |threads| -> Vec<Vec<u64>> {
+                let found = run(&Cpu::on(isa, threads).unwrap(), &network, &params, norm, keep);
+                found.into_iter().map(|values| values.into_iter().map(f64::to_bits).collect()).collect()
+            };
+            let one = of(1);
+            for threads in [2, 5, 16, 64] {
+                assert!(of(threads) == one, "{isa:?}, {norm:?}, {keep:?}, {threads} threads");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_query_is_rounded_as_an_attacks_forward_and_as_a_judges_where_convolutions_are_to_be_exact() {
     let network = network().unwrap();
     let params = values(&network).to_precision(Precision::F32);

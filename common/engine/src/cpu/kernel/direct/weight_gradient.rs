@@ -9,6 +9,7 @@
 //! up. Where it has few, the sum goes on from the part's value through all images of the call: the same chain however
 //! many images a call has, and the part, which is large for such layers, is read once per group.
 
+mod finish;
 mod segments;
 mod sweep;
 
@@ -20,6 +21,7 @@ use crate::cpu::vector::memory::Shared;
 use crate::cpu::vector::simd::{BLOCK, Isa};
 use crate::cpu::vector::tile::{Panel, Panels, rows};
 use crate::plan::ConvShape;
+use finish::Finish;
 use segments::{FEW_PLACES, Strip, segments};
 use sweep::{Group, Sweep};
 
@@ -87,50 +89,6 @@ impl DirectWeightGradient {
     fn offset(&self, panel: Panel, value: usize) -> usize {
         panel.channel * self.phases.depth() + value * panel.blocks * BLOCK
     }
-
-    /// The sum over all parts of a vector of output channels, for one of a place's values.
-    fn sum(&self, parts: &[f32], value: usize, channel: usize) -> [f32; BLOCK] {
-        let mut sum = [0.0; BLOCK];
-        let panel = self.panels.get(channel / (self.panels.get(0).blocks * BLOCK));
-        let offset = self.offset(panel, value) + channel - panel.channel;
-        for part in parts.chunks_exact(self.part_len()) {
-            let lanes = &part[offset..][..BLOCK];
-            for (sum, &lane) in sum.iter_mut().zip(lanes) {
-                *sum += f64::from(lane);
-            }
-        }
-        sum.map(|sum| sum as f32)
-    }
-
-    /// Finishes BLOCK output channels from `first` on: their slice of PyTorch's gradient.
-    fn finish_channels(&self, parts: &[f32], first: usize, gradient: &mut [f32]) {
-        let channels = self.shape.input[0];
-        let taps = &self.phases.all[0].taps;
-        let in_group = channels / self.shape.groups;
-        let out_group = self.shape.output[0] / self.shape.groups;
-        // A block of channels at a time, so that what is read and what is written stay in the first cache.
-        for begin in (0..channels).step_by(BLOCK) {
-            let block = begin..channels.min(begin + BLOCK);
-            for (t, &tap) in taps.iter().enumerate() {
-                let mut sums = [[0.0; BLOCK]; BLOCK];
-                for (sums, c) in sums.iter_mut().zip(block.clone()) {
-                    *sums = self.sum(parts, t * channels + c, first);
-                }
-                for (lane, gradient) in gradient.chunks_exact_mut(in_group * taps.len()).enumerate() {
-                    // A group has no weight to other groups' inputs.
-                    let group = (first + lane) / out_group * in_group;
-                    let met = block.start.max(group)..block.end.min(group + in_group);
-                    if met.is_empty() {
-                        continue;
-                    }
-                    let to = gradient[(met.start - group) * taps.len() + tap..].iter_mut();
-                    for (to, sums) in to.step_by(taps.len()).zip(&sums[met.start - begin..met.end - begin]) {
-                        *to += sums[lane];
-                    }
-                }
-            }
-        }
-    }
 }
 
 impl WeightGradient for DirectWeightGradient {
@@ -171,7 +129,9 @@ impl WeightGradient for DirectWeightGradient {
 
     fn finish(&self, parts: &[f32], gradient: &mut [f32]) {
         let per_channel = self.shape.weight_len() / self.shape.output[0];
-        let finish = |(i, gradient): (usize, &mut [f32])| self.finish_channels(parts, i * BLOCK, gradient);
+        let finish = |(i, gradient): (usize, &mut [f32])| {
+            self.isa.run(Finish { of: self, parts, first: i * BLOCK, gradient });
+        };
         if gradient.len() < PARALLEL {
             gradient.chunks_mut(BLOCK * per_channel).enumerate().for_each(finish);
         } else {
