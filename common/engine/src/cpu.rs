@@ -179,15 +179,15 @@ impl Cpu {
     }
 
     /// The plan for one use of a network, and its weights packed from `params`.
-    fn prepare(&self, network: &Network, params: &Params, key: Key) -> (Arc<Planned>, Arc<Packed>) {
+    fn prepare(&self, network: &Network, params: &Params, key: &Key) -> (Arc<Planned>, Arc<Packed>) {
         // Plans of many shapes of use (taps, modes) may come and go; packed weights are large, so old ones leave.
         const MOST_PLANS: usize = 8;
         let norm = key.norm;
         let mut plans = locked(&self.plans);
-        let at = plans.iter().position(|known| known.key == key);
+        let at = plans.iter().position(|known| known.key == *key);
         let mut known = match at {
             Some(index) => plans.remove(index),
-            None => Known { plan: Arc::new(self.plan(network, &key)), packed: None, key: key.clone() },
+            None => Known { plan: Arc::new(self.plan(network, key)), packed: None, key: key.clone() },
         };
         // Batch statistics do not enter the packed weights, so that moving the running ones leaves them fresh; but the bands
         // of mean-sparse layers are statistics too.
@@ -208,7 +208,7 @@ impl Cpu {
             known.packed = Some((version, Arc::new(packed)));
             plans = locked(&self.plans);
             // Another thread may have made the same one meanwhile.
-            if let Some(index) = plans.iter().position(|other| other.key == key) {
+            if let Some(index) = plans.iter().position(|other| other.key == *key) {
                 plans.remove(index).recycle(&self.spare);
             }
         }
@@ -251,7 +251,7 @@ impl Cpu {
         let mut key = Key { layout, norm, keep, outputs: outputs.clone(), precise, recompute: false };
         let tape = || (self.plan(network, &key).plan.tape_len * count * size_of::<f32>()) as u64;
         key.recompute = keep.params() && self.thrift.wants(network.layout(), count, tape);
-        let (plan, packed) = self.prepare(network, params, key);
+        let (plan, packed) = self.prepare(network, params, &key);
         let images = images.tensor()?;
         let (storage, layout) = images.storage_and_layout();
         let copy: Vec<f32>;

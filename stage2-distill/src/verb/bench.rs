@@ -12,6 +12,7 @@ use crate::error::RunError;
 
 /// Flags of `distill bench`.
 #[derive(Args)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct BenchArgs {
     /// Architecture
     #[arg(long, value_name = "NAME")]
