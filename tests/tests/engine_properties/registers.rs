@@ -73,10 +73,12 @@ fn innermost<'f, 'a>(function: &'f [Instruction<'a>]) -> Vec<Vec<&'f Instruction
         .collect();
     let mut before = vec![Vec::new(); function.len()];
     for (from, next) in next.iter().enumerate() {
-        next.iter().for_each(|&to| before[to].push(from));
+        for &to in next {
+            before[to].push(from);
+        }
     }
     let mut found = Vec::new();
-    let mut graphs = vec![(Vec::from_iter(0..function.len()), HashSet::new())];
+    let mut graphs = vec![((0..function.len()).collect::<Vec<_>>(), HashSet::new())];
     while let Some((nodes, entries)) = graphs.pop() {
         let cycles = cycles(&nodes, &next, &entries);
         // A cycle in which nothing turns once its entries are not come back to is a loop without another.
@@ -135,9 +137,9 @@ fn cycles(nodes: &[usize], next: &[Vec<usize>], entries: &HashSet<usize>) -> Vec
                     if low[&node] == order[&node] {
                         let first = open.iter().rposition(|&one| one == node).expect("it is open");
                         let mut cycle = open.split_off(first);
-                        cycle.iter().for_each(|one| {
+                        for one in &cycle {
                             is_open.remove(one);
-                        });
+                        }
                         cycle.sort_unstable();
                         if cycle.len() > 1 || after(node).any(|to| to == node) {
                             found.push(cycle);
