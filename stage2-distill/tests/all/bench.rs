@@ -22,7 +22,7 @@ fn a_plan_says_what_threads_can_gain_without_timing_anything() {
     let plan = json(&scene, &["--student", "resnet18", "--mode", "step", "--plan"]);
     // PyTorch's FlopCounterMode has 4,443,381,760 for two images forwards and back to them, 6,657,994,752 for a training pass:
     // ten of the one and two of the other, for 64 times as many images.
-    assert!((plan["gflop"].as_f64().unwrap() - 3695.987_654_656).abs() < 1e-6, "{plan}");
+    assert!((plan["gflop"].as_f64().unwrap() - 3_695.987_654_656).abs() < 1e-6, "{plan}");
     let rows = plan["threads"].as_array().unwrap();
     let of = |key: &str| -> Vec<f64> { rows.iter().map(|row| row[key].as_f64().unwrap()).collect() };
     assert_eq!(of("threads"), [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0]);
