@@ -24,6 +24,9 @@ pub enum Error {
     Disturbed(labels::Error),
     #[error("interrupted: {done} of {rows} rows of {} are on the disk\nhint: run the same command again to resume", dir.display())]
     Interrupted { dir: PathBuf, done: usize, rows: usize },
+    /// What `repair` restored stays; what a shard was answered so far does not.
+    #[error("interrupted: {left} shard(s) of {} are still to be brought back\nhint: run the same command again", dir.display())]
+    RepairInterrupted { dir: PathBuf, left: usize },
     /// `verify` found damage; each problem has been said.
     #[error("label set {}: {problems} problem(s) found\nhint: do not train on it; fetch or make it again", dir.display())]
     Damaged { dir: PathBuf, problems: usize },
@@ -60,7 +63,7 @@ impl Exits for Error {
                 Exit::Refused
             }
             Self::Teacher(error) => Exit::of_engine(error),
-            Self::Interrupted { .. } => Exit::Interrupted,
+            Self::Interrupted { .. } | Self::RepairInterrupted { .. } => Exit::Interrupted,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use cli::{detail, with_commas};
-use labels::{Check, LabelSet, Parent, Spec};
+use labels::{Check, LabelSet, Spec};
 
 use crate::Result;
 use crate::teacher::RowId;
@@ -12,7 +12,7 @@ use crate::teacher::RowId;
 pub(crate) struct Reused(Vec<LabelSet>);
 
 impl Reused {
-    /// Opens them, every byte hashed.
+    /// Opens them, every byte of what is read hashed.
     pub fn open(folders: &[PathBuf]) -> Result<Self> {
         let sets = folders.iter().map(|folder| LabelSet::open(folder, Check::Used));
         Ok(Self(sets.collect::<labels::Result<_>>()?))
@@ -23,38 +23,34 @@ impl Reused {
         &self.0
     }
 
-    /// What a label set that takes them over names as its parents.
-    pub fn parents(&self) -> Vec<Parent> {
-        let mut parents: Vec<Parent> = Vec::new();
-        for parent in self.0.iter().flat_map(LabelSet::as_parents) {
-            if !parents.contains(&parent) {
-                parents.push(parent);
-            }
-        }
-        parents
-    }
-
-    /// Refuses one that answers to something else than this spec asks; says how many rows are there.
-    pub fn check(&self, spec: &Spec) -> Result<()> {
+    /// Refuses label sets that answer to something else than this spec asks. Names those that some row is taken over from as its
+    /// parents, and gives the first row that is in none.
+    pub fn enter(&self, spec: &mut Spec) -> Result<Option<RowId>> {
         for set in &self.0 {
             set.check_reusable(spec)?;
         }
-        if !self.0.is_empty() {
-            let images = 0..spec.dataset.len();
-            let rows =
-                images.flat_map(|image| spec.rows.views_of(image).iter().map(move |&view| (image, view)));
-            let there = rows.filter(|&row| self.has(row)).count();
-            detail(format_args!(
-                "{} of {} rows are taken over",
-                with_commas(there as u64),
-                with_commas(spec.rows.len() as u64)
-            ));
+        let mut used = vec![0u64; self.0.len()];
+        let mut missing = None;
+        for image in 0..spec.dataset.len() {
+            for &view in spec.rows.views_of(image) {
+                match self.0.iter().position(|set| set.logits(image, view).is_some()) {
+                    Some(set) => used[set] += 1,
+                    None => missing = missing.or(Some((image, view))),
+                }
+            }
         }
-        Ok(())
-    }
-
-    fn has(&self, (image, view): RowId) -> bool {
-        self.0.iter().any(|set| set.logits(image, view).is_some())
+        for (set, _) in self.0.iter().zip(&used).filter(|(_, rows)| **rows > 0) {
+            for parent in set.as_parents() {
+                if !spec.parents.contains(&parent) {
+                    spec.parents.push(parent);
+                }
+            }
+        }
+        if !self.0.is_empty() {
+            let (there, all) = (used.iter().sum::<u64>(), spec.rows.len() as u64);
+            detail(format_args!("{} of {} rows are taken over", with_commas(there), with_commas(all)));
+        }
+        Ok(missing)
     }
 
     /// The answers to some rows, each of so many values: those that are there, and the others as `ask` gives them together.

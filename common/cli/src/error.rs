@@ -86,6 +86,8 @@ impl Exits for Error {
             Self::Eval(EvalError::State(_)) => Exit::Refused,
             Self::Eval(_) => Exit::Bug,
             Self::Labels(error) if error.kind() == labels::Kind::Damage => Exit::Failed,
+            // Later, it may be granted.
+            Self::Labels(error) if error.kind() == labels::Kind::Busy => Exit::Interrupted,
             _ => self.cause().map_or(Exit::Refused, Exit::of_io),
         }
     }

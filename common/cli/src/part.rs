@@ -14,7 +14,7 @@ struct Scheduler {
     count: Option<&'static str>,
 }
 
-/// The inner ones first: a step of several tasks may run inside one element of an array.
+/// A step of several tasks inside an element of an array is neither, and refused.
 const SCHEDULERS: [Scheduler; 3] = [
     Scheduler {
         name: "SLURM array",
@@ -53,11 +53,16 @@ fn resolve(text: &str, variable: impl Fn(&str) -> Option<String>) -> Result<Part
         _ => return Err(format!("`{text}` is neither auto nor auto/N")),
     };
     let number = |name: &str| variable(name).and_then(|value| value.parse::<usize>().ok());
-    let Some((scheduler, index)) = SCHEDULERS.iter().find_map(|by| Some((by, number(by.index)?))) else {
+    let Some(scheduler) = SCHEDULERS.iter().find(|by| variable(by.index).is_some()) else {
         let names = SCHEDULERS.map(|by| by.index).join(", ");
         return Err(format!("no scheduler says which part this is: none of {names} is set"));
     };
     let Scheduler { name, count, first, step, .. } = scheduler;
+    let said = variable(scheduler.index).unwrap_or_default();
+    let index = said.parse().map_err(|_| format!("{} is `{said}`, which is no number", scheduler.index))?;
+    if variable(SCHEDULERS[0].index).is_some() && number("SLURM_NTASKS").is_some_and(|tasks| tasks > 1) {
+        return Err("a SLURM step of several tasks in an element of an array: write I/N".into());
+    }
     if let Some(of) = of {
         // Of an array that was begun again in part, the scheduler counts what it begins.
         return if index < of {
@@ -69,8 +74,9 @@ fn resolve(text: &str, variable: impl Fn(&str) -> Option<String>) -> Result<Part
     let of = count.and_then(&number).filter(|of| (1..=Part::MOST).contains(of));
     let of = of.ok_or_else(|| format!("the {name} does not say of how many: write auto/N"))?;
     let or = |name: Option<&str>, usual| name.and_then(&number).unwrap_or(usual);
-    let offset = index.checked_sub(or(*first, 0));
-    let index = offset.map(|offset| offset / or(*step, 1).max(1)).filter(|&index| index < of);
+    let step = or(*step, 1).max(1);
+    let offset = usize::checked_sub(index, or(*first, 0)).filter(|offset| offset % step == 0);
+    let index = offset.map(|offset| offset / step).filter(|&index| index < of);
     let index = index.ok_or_else(|| format!("the {name} has gaps: write auto/N, and number it 0 to N-1"))?;
     Ok(Part { index, of })
 }
@@ -125,6 +131,10 @@ mod tests {
             ("auto/3", &[("JOB_COMPLETION_INDEX", "3")][..], "parts of 3 are 0 to 2"),
             ("auto", &array("9", "3", "0", "1")[..], "has gaps"),
             ("auto", &array("0", "3", "1", "1")[..], "has gaps"),
+            ("auto", &array("3", "4", "0", "2")[..], "has gaps"),
+            ("auto", &[("SLURM_ARRAY_TASK_ID", "abc"), ("SLURM_PROCID", "0")][..], "is `abc`"),
+            ("auto/2", &[("SLURM_ARRAY_TASK_ID", "0"), ("SLURM_NTASKS", "2")][..], "several tasks"),
+            ("+0/2", &[][..], "is no part"),
             ("auto/0", &[][..], "neither auto nor auto/N"),
             ("automatic", &[][..], "neither auto nor auto/N"),
             ("3/3", &[][..], "is no part"),

@@ -19,6 +19,8 @@ pub enum Kind {
     Damage,
     /// The disk or the operating system refused.
     Io,
+    /// Somebody else is at it, or not done yet: the same request may be granted later.
+    Busy,
 }
 
 /// A refusal: what failed, on which file, what was wanted, what was found, and a hint on the second line.
@@ -56,6 +58,8 @@ pub enum Error {
     PartLocked { dir: PathBuf, part: Part },
     #[error("label set {}: it was begun in {found} parts, this is part {wanted}\nhint: go on in {found} parts; the same command without --part writes whatever is missing", dir.display())]
     OtherParts { dir: PathBuf, wanted: Part, found: usize },
+    #[error("folder {}: it lies in the label set {}, where it would be a stranger\nhint: write beside it", dir.display(), around.display())]
+    Inside { dir: PathBuf, around: PathBuf },
     #[error("folder {}: wanted an empty folder or an unfinished label set, found `{entry}`\nhint: write to another --out, or move what is there", dir.display())]
     Occupied { dir: PathBuf, entry: String },
     #[error("label set {}: {parameter} is {found} there, this run has {wanted}\nhint: repeat the run that began it, or write to another --out", dir.display())]
@@ -155,18 +159,17 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Error::Io { .. } | Error::NoRoom { .. } => Kind::Io,
+            Error::Locked { .. } | Error::PartLocked { .. } | Error::Pending { .. } => Kind::Busy,
             Error::UnknownAugment { .. }
             | Error::UnknownViews { .. }
             | Error::UnknownDtype { .. }
             | Error::UnknownForm { .. }
             | Error::WithoutParquet { .. }
-            | Error::Locked { .. }
-            | Error::PartLocked { .. }
             | Error::OtherParts { .. }
+            | Error::Inside { .. }
             | Error::Occupied { .. }
             | Error::OtherParameters { .. }
             | Error::Finished { .. }
-            | Error::Pending { .. }
             | Error::Unusable { .. }
             | Error::TeacherNotFinite { .. }
             | Error::TooLargeForF16 { .. }

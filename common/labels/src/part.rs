@@ -29,7 +29,8 @@ impl FromStr for Part {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let whole = |number: &str| number.parse::<usize>().ok();
+        let digits = |number: &str| number.bytes().all(|byte| byte.is_ascii_digit());
+        let whole = |number: &str| number.parse::<usize>().ok().filter(|_| digits(number));
         let parts = text.split_once('/').and_then(|(index, of)| Some((whole(index)?, whole(of)?)));
         match parts {
             Some((index, of @ 1..=Self::MOST)) if index < of => Ok(Self { index, of }),

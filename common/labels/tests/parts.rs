@@ -109,10 +109,17 @@ fn two_attempts_at_one_part_and_a_writer_of_all_beside_a_part_are_refused() {
     let beside = open(dir.path(), 0, 3).unwrap();
     let error = open(dir.path(), 1, 3).err().unwrap();
     assert!(matches!(error, Error::PartLocked { .. }) && error.to_string().contains("part 1/3"), "{error}");
-    for error in [Session::open(dir.path(), both()).err(), finalize(dir.path()).err()] {
-        assert!(matches!(error, Some(Error::Locked { .. })), "{error:?}");
-    }
+    let error = Session::open(dir.path(), both()).err();
+    assert!(matches!(error, Some(Error::Locked { .. })), "{error:?}");
+    // Nobody is locked out for the sake of what is not there yet.
+    assert!(matches!(finalize(dir.path()), Err(Error::Pending { pending: 3, .. })));
     drop((first, beside));
+    for index in 0..3 {
+        write_part(dir.path(), index, 3);
+    }
+    let late = open(dir.path(), 1, 3).unwrap();
+    assert!(matches!(finalize(dir.path()), Err(Error::Locked { .. })), "somebody may be at work");
+    drop(late);
     let all = Session::open(dir.path(), both()).unwrap();
     assert!(matches!(open(dir.path(), 1, 3), Err(Error::Locked { .. })));
     drop(all);
@@ -156,8 +163,11 @@ fn what_is_not_whole_is_not_finalized_and_a_part_publishes_nothing() {
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(&shard, bytes).unwrap();
     write_part(dir.path(), 2, 3);
+    let before = tree(dir.path());
     let error = finalize(dir.path()).unwrap_err();
     assert!(matches!(error, Error::Pending { pending: 1, first: 0, .. }), "{error}");
+    assert_eq!(error.kind(), Kind::Busy);
+    assert_eq!(tree(dir.path()), before, "what is wrong is for the writer to mend; nothing is removed");
     write_part(dir.path(), 0, 3);
     // Cut off between card and manifest.
     fs::write(dir.path().join("README.md"), "half").unwrap();
@@ -167,6 +177,66 @@ fn what_is_not_whole_is_not_finalized_and_a_part_publishes_nothing() {
     // A finished one is looked at before it is called so.
     forge_manifest(dir.path(), |text| text.replacen("\"right\": ", "\"right\": 1", 1));
     assert_eq!(finalize(dir.path()).unwrap_err().kind(), Kind::Damage);
+}
+
+/// `.work` travels with a folder, and what it says may be anybody's.
+#[test]
+fn parameters_that_nobody_can_have_begun_with_are_refused_before_a_path_is_made_of_them() {
+    for (truth, lie) in [
+        ("\"split\":\"train\"", "\"split\":\"../../victim/v\""),
+        ("\"shard_images\":3", "\"shard_images\":0"),
+        ("\"images\":7", "\"images\":0"),
+        ("\"images\":7", "\"images\":281474976710656"),
+        ("\"classes\":3", "\"classes\":0"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        write_part(dir.path(), 0, 1);
+        let path = dir.path().join(".work/parameters.json");
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains(truth), "{text}");
+        fs::write(&path, text.replacen(truth, lie, 1)).unwrap();
+        let before = tree(dir.path());
+        let error = finalize(dir.path()).unwrap_err();
+        assert!(matches!(error.kind(), Kind::Damage | Kind::Busy), "{lie}: {error}");
+        assert_eq!(tree(dir.path()), before, "{lie}");
+    }
+}
+
+#[test]
+fn records_name_their_own_files_or_none() {
+    let dir = tempfile::tempdir().unwrap();
+    write_part(dir.path(), 0, 1);
+    let path = dir.path().join(".work/shard-00001.json");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("train-00001", "train-00000")).unwrap();
+    assert!(matches!(finalize(dir.path()), Err(Error::Pending { first: 1, .. })));
+}
+
+#[test]
+fn shards_that_an_earlier_version_recorded_are_gone_on_with() {
+    let wanted = whole();
+    let dir = tempfile::tempdir().unwrap();
+    write_some(&mut Session::open(dir.path(), both()).unwrap(), 2);
+    for index in 0..2 {
+        let path = dir.path().join(format!(".work/shard-0000{index}.json"));
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("{\"rows\":54,"), "{text}");
+        fs::write(&path, text.replace("\"rows\":54,", "")).unwrap();
+    }
+    let mut session = Session::open(dir.path(), both()).unwrap();
+    assert_eq!(session.pending().len(), 1);
+    write_some(&mut session, 1);
+    session.finish().unwrap();
+    assert_eq!(tree(dir.path()), wanted);
+}
+
+#[test]
+fn a_set_is_not_written_into_a_published_one() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), &both());
+    let error = Session::open(&dir.path().join("sub/set"), both()).err().unwrap();
+    assert!(matches!(error, Error::Inside { .. }), "{error}");
+    assert_eq!(tree(dir.path()), whole());
 }
 
 #[test]

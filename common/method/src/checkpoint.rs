@@ -90,8 +90,7 @@ impl Store {
         self.whole.last().copied()
     }
 
-    /// Finds the newest checkpoint to go on from, for `network` and for heads of the names and shapes of these fresh ones; removes
-    /// what is older than it and the one before it, which a run that died after a save had no time for.
+    /// Finds the newest checkpoint to go on from, for `network` and for heads of the names and shapes of these fresh ones.
     pub fn latest<S: DeserializeOwned>(
         &mut self,
         network: &Network,
@@ -107,15 +106,20 @@ impl Store {
                         |path: &Path| restore::<S>(path, network, precision, heads.clone()).is_ok();
                     let before = files.find(|(_, path)| is_whole(path)).map(|(before, _)| before);
                     self.whole = before.into_iter().chain([step]).collect();
-                    if let Some(before) = before {
-                        self.tidy(before);
-                    }
                     return Ok(Found { restored: Some(restored), unusable });
                 }
                 Err(why) => unusable.push((path, why)),
             }
         }
         Ok(Found { restored: None, unusable })
+    }
+
+    /// Removes what is older than the checkpoint that [`Store::latest`] found and the one before it, which a run that died after a
+    /// save had no time for.
+    pub fn go_on(&self) {
+        if let [before, _] = self.whole[..] {
+            self.tidy(before);
+        }
     }
 
     /// Writes the checkpoint of `step`, making the folder if need be, then removes what it takes the place of: all that
@@ -434,7 +438,12 @@ mod tests {
         // As if nobody had come to remove it.
         std::fs::write(folder.join(file_name(2)), second).unwrap();
         std::fs::write(folder.join(file_name(1)), "garbage").unwrap();
-        assert!(latest(folder).restored.is_some());
+        let (network, _) = network();
+        let mut store = Store::at(folder);
+        let found = store.latest::<Now>(&network, Precision::F32, &Heads::none(Precision::F32)).unwrap();
+        assert!(found.restored.is_some());
+        assert_eq!(steps(folder), [1, 2, 4, 6], "whoever only looks changes nothing");
+        store.go_on();
         assert_eq!(steps(folder), [4, 6]);
     }
 

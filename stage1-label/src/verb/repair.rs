@@ -20,6 +20,9 @@ pub struct RepairArgs {
     /// The label set's folder
     #[arg(value_name = "LABELS")]
     pub labels: PathBuf,
+    /// Bring back a form of which no file is there, too
+    #[arg(long)]
+    pub absent: bool,
     /// The teacher's weights, asked where a shard is whole in neither form
     #[arg(long, value_name = "WEIGHTS", requires = "data")]
     pub teacher: Option<PathBuf>,
@@ -39,11 +42,15 @@ const BATCH: usize = 256;
 
 impl RepairArgs {
     pub(super) fn run(&self, machine: MachineArgs) -> Result<()> {
-        let mut repair = Repair::open(&self.labels)?;
+        let stop = Stop::on_signals_after("this shard or batch")?;
+        let mut repair = Repair::open(&self.labels, self.absent)?;
         let dir = self.labels.display();
         let broken = repair.broken();
         let mut lost = Vec::new();
         for &shard in &broken {
+            if stop.requested() {
+                return Err(self.interrupted(&repair));
+            }
             if repair.from_other_form(shard)? {
                 note(format_args!("{dir}: shard {shard} is whole again, from its other form"));
             } else {
@@ -51,18 +58,24 @@ impl RepairArgs {
             }
         }
         if !lost.is_empty() {
-            self.ask(&mut repair, &lost, machine)?;
+            self.ask(&mut repair, &lost, machine, &stop)?;
         }
-        repair.finish();
-        match broken.len() {
-            0 => note(format_args!("{dir}: every shard is as it was published")),
-            count => note(format_args!("{dir}: {count} shard(s) brought back")),
+        match (broken.len(), repair.absent()) {
+            (0, None) => note(format_args!("{dir}: every shard is as it was published")),
+            (0, Some(form)) => note(format_args!(
+                "{dir}: every shard that is there is as it was published; its {form} form is not there, --absent brings it back"
+            )),
+            (count, _) => note(format_args!("{dir}: {count} shard(s) brought back")),
         }
         Ok(())
     }
 
+    fn interrupted(&self, repair: &Repair) -> Error {
+        Error::RepairInterrupted { dir: self.labels.clone(), left: repair.broken().len() }
+    }
+
     /// Asks the teacher for the rows of the shards that are lost.
-    fn ask(&self, repair: &mut Repair, lost: &[usize], machine: MachineArgs) -> Result<()> {
+    fn ask(&self, repair: &mut Repair, lost: &[usize], machine: MachineArgs, stop: &Stop) -> Result<()> {
         let (Some(weights), Some(data)) = (&self.teacher, &self.data) else {
             let shards: Vec<String> = lost.iter().map(ToString::to_string).collect();
             return Err(Error::Usage {
@@ -70,7 +83,6 @@ impl RepairArgs {
                 hint: "pass --teacher and --data, and they are answered again".into(),
             });
         };
-        let stop = Stop::on_signals_after("this batch")?;
         let manifest = repair.manifest().clone();
         let weights = weights_of(&manifest, weights)?;
         let dataset = cli::images(&data.clone().sized(self.size)?, manifest.dataset.split.parse()?)?;
@@ -104,8 +116,7 @@ impl RepairArgs {
             let mut answers = Vec::with_capacity(rows.len() * spec.width());
             for some in rows.chunks(BATCH) {
                 if stop.requested() {
-                    let (dir, rows) = (self.labels.clone(), rows.len());
-                    return Err(Error::Interrupted { dir, done: answers.len() / spec.width(), rows });
+                    return Err(self.interrupted(repair));
                 }
                 answers.extend(teacher.answers(&dataset, plan.augment, some, tapped.as_ref())?);
                 progress.add(some.len() as u64);

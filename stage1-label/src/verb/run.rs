@@ -10,7 +10,6 @@ use engine::Storage;
 use labels::Part;
 use method::attack::Victim;
 
-use crate::Result;
 use crate::args::{DataArgs, OutArgs, TeacherArgs, ViewArgs, row_table, task};
 use crate::reuse::Reused;
 use crate::robust::RobustArgs;
@@ -18,6 +17,7 @@ use crate::taps::{TapArgs, refuse_heavy, weight};
 use crate::teacher::{RowId, Storing, Teacher, check_storable};
 use crate::verb::inspect::bytes;
 use crate::write::{Order, Written, label_set};
+use crate::{Error, Result};
 
 /// Flags of `label run`.
 #[derive(Debug, Clone, Args)]
@@ -130,8 +130,14 @@ pub fn run(args: &RunArgs, machine: Machine, stop: &Stop, progress: &mut Progres
     let robust = judge.as_ref().map(|judge| judge as &dyn Fn() -> _);
     let mut spec = args.out.spec(rows, &dataset, plan, record);
     spec.features = features.cloned();
-    spec.parents = reused.parents();
-    reused.check(&spec)?;
+    let same = |old: &PathBuf| std::fs::canonicalize(old).ok() == std::fs::canonicalize(&args.out.out).ok();
+    if let Some(old) = args.reuse.iter().find(|old| same(old)) {
+        return Err(Error::Usage {
+            what: format!("{}: it is the label set whose answers are taken over", old.display()),
+            hint: "write to another --out; a published label set is never changed".into(),
+        });
+    }
+    reused.enter(&mut spec)?;
     let width = spec.width();
     let order = Order { out: &args.out.out, spec, part: args.part, batch, stop, robust };
     let mut ask = |rows: &[RowId]| {

@@ -10,6 +10,7 @@ use method::view::ViewPlan;
 
 use crate::args::row_table;
 use crate::reuse::Reused;
+use crate::teacher::RowId;
 use crate::write::{Order, Written, label_set};
 use crate::{Error, Result};
 
@@ -78,22 +79,19 @@ pub fn run(args: &SubsetArgs, stop: &Stop, progress: &mut Progress) -> Result<Wr
     }
     spec.license.clone_from(&manifest.license);
     spec.author.clone_from(&manifest.author);
-    spec.parents = reused.parents();
-    reused.check(&spec)?;
+    if let Some((image, view)) = reused.enter(&mut spec)? {
+        return Err(Error::Usage {
+            what: format!(
+                "{}: it holds {}, and not view {view} of image {image}, which {} has",
+                args.labels.display(),
+                manifest.views,
+                plan.views
+            ),
+            hint: "`label append` asks the teacher for what is missing".into(),
+        });
+    }
     let width = spec.width();
     let order = Order { out: &args.out, spec, part: None, batch: CHUNK, stop, robust: None };
-    label_set(order, progress, |_, rows| {
-        reused.answers(rows, width, |missing| {
-            let (image, view) = missing[0];
-            Err(Error::Usage {
-                what: format!(
-                    "{}: it holds {}, and not view {view} of image {image}, which {} has",
-                    args.labels.display(),
-                    manifest.views,
-                    plan.views
-                ),
-                hint: "`label append` asks the teacher for what is missing".into(),
-            })
-        })
-    })
+    let never = |_: &[RowId]| unreachable!("every row is there");
+    label_set(order, progress, |_, rows| reused.answers(rows, width, never))
 }

@@ -83,7 +83,7 @@ fn answers_to_something_else_are_not_taken_over() {
     let out = place.path("out");
     let grow = || command(&place, Some(&begun), &out, "plan:6@0", 5);
     grow().args(["--dtype", "f32"]).fails(2, &["cannot be taken over: dtype is f16 there, this run has f32"]);
-    grow().args(["--split", "test"]).fails(2, &["wrong"]);
+    grow().args(["--split", "test"]).fails(2, &["wrong split"]);
     let other = label().arg("append").arg(&begun).arg("--teacher").arg(place.teacher());
     let other = other.args([
         "--arch",
@@ -101,6 +101,8 @@ fn answers_to_something_else_are_not_taken_over() {
     save_teacher(&place.teacher(), DIGITS, 2, |value| value);
     grow().fails(2, &["teacher.weights_blake3 is"]);
     assert!(!out.exists(), "nothing is begun for nothing");
+    let into_itself = || command(&place, Some(&begun), &begun, "plan:6@0", 5);
+    into_itself().fails(2, &["it is the label set whose answers are taken over"]);
     command(&place, Some(&place.path("nowhere")), &out, "all", 5).fails(2, &["nowhere: No such file"]);
 }
 
@@ -145,5 +147,6 @@ fn a_subset_of_what_is_not_there_says_which_row_and_what_asks_for_it() {
     let said = subset(&["--views", "all"])
         .fails(2, &["it holds plan:2@0, and not view", "which all has", "hint: `label append`"]);
     assert!(said.stderr.lines().count() <= 3, "{}", said.stderr);
+    assert!(!out.exists(), "nothing is begun for nothing");
     subset(&["--dtype", "f32"]).fails(2, &["dtype is f16 there, this run has f32"]);
 }

@@ -91,6 +91,11 @@ impl Label {
         self
     }
 
+    pub fn without(mut self, name: &str) -> Self {
+        self.0.env_remove(name);
+        self
+    }
+
     /// On a GPU, the emulated one where the machine's own is not asked for; none where `test` has neither.
     pub fn on_gpu(mut self, test: &str) -> Option<Self> {
         with_gpu(&mut self.0, test).then(|| self.args(["--device", "cuda"]))

@@ -10,7 +10,20 @@ use crate::fixture::{Place, inspect, label, save_teacher};
 /// A reader takes the example for the command, and `..` for the folder above.
 #[test]
 fn an_example_of_a_whole_command_line_is_one() {
-    for verb in ["run", "verify", "inspect", "estimate", "plan", "import", "completions", "manual"] {
+    for verb in [
+        "run",
+        "append",
+        "subset",
+        "finalize",
+        "repair",
+        "verify",
+        "inspect",
+        "estimate",
+        "plan",
+        "import",
+        "completions",
+        "manual",
+    ] {
         let said = label().arg(verb).fails(2, &["for example `label "]);
         assert!(!said.stderr.contains(".."), "{}", said.stderr);
     }

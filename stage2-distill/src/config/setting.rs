@@ -149,7 +149,7 @@ pub static SETTINGS: &Table<Setting> = &[
     &given("student", "NAME", "Architecture of the student", |c| &mut c.student).spelled(known),
     &given("objective", "NAME", "What the student learns", |c| &mut c.objective).spelled(objective),
     &place("labels", "DIR", "Label set to learn from", |c| &mut c.labels),
-    &given("labels-hash", "HASH", "The content hash that its rows must have", |c| &mut c.labels_hash),
+    &place("labels-hash", "HASH", "The content hash that its rows must have", |c| &mut c.labels_hash),
     &place(
         "teacher",
         "WEIGHTS",

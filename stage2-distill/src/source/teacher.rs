@@ -9,7 +9,7 @@ use candle_core::{Device, Tensor};
 use data::Dataset;
 use engine::params::Precision;
 use engine::{Engine, Images, NodeId};
-use labels::{Check, LabelSet, Manifest, Wanted};
+use labels::{Check, Hex, LabelSet, Manifest, Wanted};
 use method::attack::Victim;
 use method::model::{self, Loaded, Task};
 use method::objective::Asked;
@@ -125,8 +125,8 @@ fn logits(set: &LabelSet, rows: &[(usize, u16)]) -> Result<Tensor, RunError> {
 }
 
 /// Refuses a label set whose rows hash to something else than was named.
-fn refuse_other_rows(folder: &str, set: &LabelSet, wanted: &str) -> Result<(), RunError> {
-    let found = set.content_hash().to_string();
+fn refuse_other_rows(folder: &str, set: &LabelSet, wanted: Hex) -> Result<(), RunError> {
+    let found = set.content_hash();
     if found == wanted {
         return Ok(());
     }
@@ -207,11 +207,17 @@ impl Asking<'_> {
         let held = held.and_then(Result::ok).unwrap_or_default();
         let mut opened = Opened { teacher: Teacher { held, ..Teacher::default() }, plan: None };
         if let Some(folder) = named.labels {
+            let pin = named.labels_hash.map(|hash| hash.to_lowercase().parse::<Hex>()).transpose();
+            let pin = pin.map_err(|error| {
+                RunError::Refused(format!(
+                    "labels-hash: {error}\nhint: `label inspect` prints a label set's content_hash"
+                ))
+            })?;
             let set = LabelSet::open(Path::new(folder), Check::Used)?;
             for note in set.notes() {
                 cli::say(format_args!("note: {note}"));
             }
-            if let Some(wanted) = named.labels_hash {
+            if let Some(wanted) = pin {
                 refuse_other_rows(folder, &set, wanted)?;
             }
             // More epochs than fit are more than any plan has.

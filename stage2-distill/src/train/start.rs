@@ -120,6 +120,7 @@ pub(super) fn start<'a>(
         (params, state, kept) = (restored.params, restored.state, restored.average);
         heads = restored.heads;
     }
+    store.go_on();
     for (path, why) in &found.unusable {
         if let Unusable::Damaged(why) = why {
             warn(format_args!("passed over {}: {why}", path.display()));

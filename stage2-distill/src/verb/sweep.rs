@@ -111,6 +111,10 @@ impl SweepArgs {
 
 fn write(path: &Path, table: &Table) -> Result<(), RunError> {
     let text = table.markdown();
+    if let Some(folder) = path.parent() {
+        // No run may have come as far as to make it.
+        std::fs::create_dir_all(folder).map_err(cli::Error::io("make", folder))?;
+    }
     disk::publish(path, Existing::Replace, |out| std::io::Write::write_all(out, text.as_bytes()))
         .map_err(cli::Error::io("write", path))?;
     note(format_args!("{}: the table", path.display()));

@@ -97,6 +97,8 @@ fn a_label_set_is_held_to_the_hash_that_was_named() {
         scene.train(out, &["--objective", "rslad", "--labels", "labels", "--labels-hash", hash])
     };
     train("run", hash).succeeds();
+    train("run", &hash.to_uppercase()).succeeds();
+    train("other", "foo").refused(2, &["labels-hash: wanted 64", "hint:"]);
     train("other", &"0".repeat(64)).refused(2, &["label set labels: its rows hash to", hash, "hint:"]);
     scene.train("other", &["--labels-hash", hash]).refused(2, &["labels-hash was given without labels"]);
 }

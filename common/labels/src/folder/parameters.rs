@@ -51,6 +51,13 @@ impl Parameters {
         start..start.saturating_add(self.shard_images).min(self.dataset.images)
     }
 
+    /// Paths of a shard's files, in the order of its record.
+    pub fn files_of(&self, index: usize) -> impl Iterator<Item = String> {
+        let forms =
+            [(Form::Parquet, self.form.has_parquet()), (Form::Safetensors, self.form.has_safetensors())];
+        forms.into_iter().filter(|(_, present)| *present).map(move |(form, _)| self.shard_path(form, index))
+    }
+
     /// Path of a shard inside the folder.
     pub fn shard_path(&self, form: Form, index: usize) -> String {
         shard_path(form, &self.dataset.split, index, self.shards())

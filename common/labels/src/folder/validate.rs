@@ -5,7 +5,8 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::folder::manifest::Manifest;
 use crate::folder::names::{CARD, shard_path};
-use crate::folder::records::{ClassCount, FileRecord};
+use crate::folder::parameters::Parameters;
+use crate::folder::records::{ClassCount, DatasetRecord, FileRecord};
 use crate::row::dataset::is_split_name;
 use crate::row::dtype::Form;
 use crate::shard::layout::version;
@@ -19,21 +20,10 @@ impl Manifest {
                 return Err(Error::UnsafePath { path: path.into(), entry: file.path.clone() });
             }
         }
-        self.validate_dataset(&check)?;
+        check.dataset(&self.dataset, self.shard_images)?;
         self.validate_features(&check)?;
         self.validate_files(&check)?;
         self.validate_right(&check)
-    }
-
-    fn validate_dataset(&self, check: &Checker) -> Result<()> {
-        let data = &self.dataset;
-        check.that(is_split_name(&data.split), "dataset.split", "letters, digits or `_`", &data.split)?;
-        check.that((1..=1 << 48).contains(&data.images), "dataset.images", "1 to 2^48", data.images)?;
-        check.that((1..=65536).contains(&data.classes), "dataset.classes", "1 to 65536", data.classes)?;
-        let names = data.class_names.len();
-        let complete = names == 0 || names == data.classes;
-        check.that(complete, "number of dataset.class_names", data.classes, names)?;
-        check.that(self.shard_images > 0, "shard_images", "at least 1", self.shard_images)
     }
 
     fn validate_features(&self, check: &Checker) -> Result<()> {
@@ -96,12 +86,32 @@ impl Manifest {
     }
 }
 
+impl Parameters {
+    /// Refuses parameters that no writer can have begun with, before a path is made of them.
+    pub(crate) fn validate(&self, path: &Path) -> Result<()> {
+        let check = Checker { path };
+        check.dataset(&self.dataset, self.shard_images)?;
+        let problem = self.features.as_ref().and_then(|features| features.problem(self.dtype));
+        problem.map_or(Ok(()), |[field, wanted, found]| check.that(false, &field, wanted, found))
+    }
+}
+
 /// Says of which manifest a field is wrong.
 struct Checker<'a> {
     path: &'a Path,
 }
 
 impl Checker<'_> {
+    fn dataset(&self, data: &DatasetRecord, shard_images: u64) -> Result<()> {
+        self.that(is_split_name(&data.split), "dataset.split", "letters, digits or `_`", &data.split)?;
+        self.that((1..=1 << 48).contains(&data.images), "dataset.images", "1 to 2^48", data.images)?;
+        self.that((1..=65536).contains(&data.classes), "dataset.classes", "1 to 65536", data.classes)?;
+        let names = data.class_names.len();
+        let complete = names == 0 || names == data.classes;
+        self.that(complete, "number of dataset.class_names", data.classes, names)?;
+        self.that(shard_images > 0, "shard_images", "at least 1", shard_images)
+    }
+
     #[allow(clippy::needless_pass_by_value, reason = "callers pass texts and numbers alike")]
     fn that(&self, right: bool, field: &str, wanted: impl ToString, found: impl ToString) -> Result<()> {
         if right {

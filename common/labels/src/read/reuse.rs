@@ -24,11 +24,12 @@ impl LabelSet {
         }
     }
 
-    /// What a label set names of those that it takes this one's answers from: this one, and those that it took its own from.
+    /// What a label set names of those that it takes this one's answers from: this one, by what its rows hash to, and those that
+    /// it took its own from.
     pub fn as_parents(&self) -> Vec<Parent> {
         let manifest = self.manifest();
         let this = Parent {
-            content_hash: manifest.content_hash,
+            content_hash: self.content_hash(),
             images: manifest.dataset.images,
             views: manifest.views,
             engine: manifest.teacher.engine.clone(),

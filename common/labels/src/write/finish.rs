@@ -1,6 +1,6 @@
 //! The end of writing: rows read back, hashed and counted, then card, SHA256SUMS and the manifest put in place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::error::{Error, Result};
@@ -20,8 +20,8 @@ use crate::shard::layout::Layout;
 use crate::shard::parquet;
 use crate::shard::rows::Shard;
 use crate::write::session::{Session, State};
-use crate::write::stock::take_stock;
-use crate::write::work::{ShardRecord, Work};
+use crate::write::stock::{clear_commit, refuse_strangers};
+use crate::write::work::{ShardRecord, Work, begun, recorded};
 
 impl Session {
     /// Publishes the label set: card, SHA256SUMS, and last of all the manifest. Every shard must have been written. The session
@@ -41,21 +41,62 @@ impl Session {
 
 /// Publishes the label set whose shards the sessions of its parts have written ([`Session::open_part`]); all of them must
 /// have ended. The bytes are those that one session would have written. One that is published already is verified.
+///
+/// It removes no shard, whatever is wrong with it, and refuses a set with a shard missing before it locks anybody out.
 pub fn finalize(dir: &Path) -> Result<Manifest> {
-    if dir.join(MANIFEST).exists() {
-        let report = verify(dir)?;
-        return report.problems.into_iter().next().map_or(Ok(report.manifest), Err);
+    let published = || dir.join(MANIFEST).exists();
+    if !published() {
+        if !dir.join(WORK).exists() {
+            // Says what the folder is.
+            return Ok(load_manifest(dir)?.0);
+        }
+        let parameters = begun(dir)?;
+        if let Some(pending) = pending(dir, &parameters, &recorded(dir)?) {
+            return Err(pending);
+        }
+        let work = Work::lock(dir, None)?;
+        // What was seen above may be out of date: the lock's last holder may just have published.
+        if !published() {
+            let done = survey(dir, &work, &parameters)?;
+            return publish(dir, work, parameters, &done, None);
+        }
+        work.remove();
     }
-    if !dir.join(WORK).exists() {
-        // Says what the folder is.
-        return Ok(load_manifest(dir)?.0);
+    let report = verify(dir)?;
+    if let Some(problem) = report.problems.into_iter().next() {
+        return Err(problem);
     }
-    let work = Work::lock(dir, None)?;
-    let Some(parameters) = work.parameters()? else {
-        return Err(Error::Unfinished { dir: dir.into() });
-    };
-    let done = take_stock(dir, &work, &parameters, 0..parameters.shards())?;
-    publish(dir, work, parameters, &done, None)
+    // A writer may have been interrupted between its commit and its tidying up, or be at it now.
+    if dir.join(WORK).exists()
+        && let Ok(work) = Work::lock(dir, None)
+    {
+        work.remove();
+    }
+    Ok(report.manifest)
+}
+
+/// The error of a label set that has not all its shards.
+fn pending(dir: &Path, parameters: &Parameters, there: &BTreeSet<usize>) -> Option<Error> {
+    let shards = parameters.shards();
+    let first = (0..shards).find(|index| !there.contains(index))?;
+    Some(Error::Pending { dir: dir.into(), pending: shards.saturating_sub(there.len()), shards, first })
+}
+
+/// The shards, each of which must be there whole, and be all that is there.
+fn survey(dir: &Path, work: &Work, parameters: &Parameters) -> Result<BTreeMap<usize, ShardRecord>> {
+    let mut done = BTreeMap::new();
+    for index in 0..parameters.shards() {
+        if let Some(record) = work.shard(index, parameters)? {
+            done.insert(index, record);
+        }
+    }
+    if let Some(pending) = pending(dir, parameters, &done.keys().copied().collect()) {
+        return Err(pending);
+    }
+    let known = done.values().flat_map(|record| record.files.iter().map(|(path, _)| path.clone()));
+    refuse_strangers(dir, parameters.form, &known.collect())?;
+    clear_commit(dir)?;
+    Ok(done)
 }
 
 fn publish(
@@ -65,9 +106,8 @@ fn publish(
     done: &BTreeMap<usize, ShardRecord>,
     robust: Option<Robust>,
 ) -> Result<Manifest> {
-    let shards = parameters.shards();
-    if let Some(first) = (0..shards).find(|index| !done.contains_key(index)) {
-        return Err(Error::Pending { dir: dir.into(), pending: shards - done.len(), shards, first });
+    if let Some(pending) = pending(dir, &parameters, &done.keys().copied().collect()) {
+        return Err(pending);
     }
     let (content_hash, right) = read_back(dir, &parameters, done)?;
     let (format, format_version) = Manifest::format(parameters.features.is_some());
@@ -80,7 +120,7 @@ fn publish(
             digests.push((path.clone(), digest.sha256));
             files.push(FileRecord {
                 path,
-                rows: Some(record.rows),
+                rows: record.rows,
                 images: Some([images.start, images.end]),
                 bytes: digest.bytes,
                 blake3: digest.blake3,
@@ -116,6 +156,8 @@ fn publish(
     files.insert(0, card);
     manifest.files = files;
     let bytes = manifest.seal();
+    // What no reader would take is not published.
+    let manifest = Manifest::parse(&dir.join(MANIFEST), &bytes)?;
     digests.push((MANIFEST.into(), FileDigest::of(&bytes).sha256));
     publisher.publish_bytes(SUMS, sums::text(digests).as_bytes())?;
     // The commit. Everything it names is on the disk, synced, under its final name.
@@ -137,7 +179,14 @@ fn read_back(
         let (inside, digest) = record.files.last().expect("a shard has a file");
         let (path, storage) = (dir.join(inside), map_plain(dir, inside, digest.bytes)?);
         let images = parameters.images_of(index);
-        let sizes = [(images.end - images.start) as usize, record.rows as usize];
+        let Some(rows) = record.rows else {
+            return Err(Error::unusable(
+                format!("record of shard {index}"),
+                "its rows",
+                "an earlier version's",
+            ));
+        };
+        let sizes = [(images.end - images.start) as usize, rows as usize];
         let layout = Layout::new(sizes, classes, parameters.dtype, features);
         let shard = if parameters.form.has_safetensors() {
             Shard::read(&path, storage, layout, images.start)?

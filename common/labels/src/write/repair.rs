@@ -2,18 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+
+use disk::Existing;
 
 use crate::error::{Error, Result};
 use crate::folder::manifest::Manifest;
-use crate::folder::names::WORK;
 use crate::folder::records::FileRecord;
 use crate::read::forms::Forms;
 use crate::read::open::{check_file, load_manifest, read_shard};
+use crate::row::digest::HashingWriter;
 use crate::row::dtype::Form;
 use crate::shard::parquet;
 use crate::shard::rows::Shard;
-use crate::write::publish::{Out, sync_folder};
 use crate::write::session::{ShardJob, filled};
 use crate::write::spec::Spec;
 use crate::write::work::Work;
@@ -24,30 +26,40 @@ use crate::write::work::Work;
 pub struct Repair {
     dir: PathBuf,
     manifest: Manifest,
-    work: Work,
+    /// Held until the value goes.
+    work: Option<Work>,
     /// Shards with a file that is not as it was published, and the forms of those files.
     broken: BTreeMap<usize, Vec<Form>>,
+    absent: Option<Form>,
 }
 
 impl Repair {
-    /// Hashes every shard. An error means that the manifest itself cannot be believed, or that somebody else writes.
-    pub fn open(dir: &Path) -> Result<Repair> {
+    /// Takes the folder's lock and hashes every shard. A form of which no file is there need not have travelled; `with_absent`
+    /// takes its files for lost. An error means that the manifest cannot be believed, that a file cannot be read, or that
+    /// somebody else writes.
+    pub fn open(dir: &Path, with_absent: bool) -> Result<Repair> {
         let (manifest, _) = load_manifest(dir)?;
-        let mut broken: BTreeMap<usize, Vec<Form>> = BTreeMap::new();
-        // A form that did not travel is not missed: one suffices.
-        for (form, files) in Forms::of(dir, &manifest, &mut Vec::new()).each() {
+        let work = Some(Work::lock(dir, None)?);
+        let mut repair = Repair { dir: dir.into(), manifest, work, broken: BTreeMap::new(), absent: None };
+        let there: Vec<Form> =
+            Forms::of(dir, &repair.manifest, &mut Vec::new()).each().map(|(form, _)| form).collect();
+        for form in [Form::Parquet, Form::Safetensors] {
+            let files = records(&repair.manifest, form);
+            if !files.is_empty() && !there.contains(&form) && !with_absent {
+                repair.absent = Some(form);
+                continue;
+            }
             for (index, file) in files.iter().enumerate() {
                 match check_file(dir, file, true) {
                     Ok(_) => {}
                     Err(Error::Io { action, path, source }) => {
                         return Err(Error::Io { action, path, source });
                     }
-                    Err(_) => broken.entry(index).or_default().push(form),
+                    Err(_) => repair.broken.entry(index).or_default().push(form),
                 }
             }
         }
-        let work = Work::lock(dir, None)?;
-        Ok(Repair { dir: dir.into(), manifest, work, broken })
+        Ok(repair)
     }
 
     /// What the label set is.
@@ -58,6 +70,11 @@ impl Repair {
     /// The shards with a file that is not as it was published, in order.
     pub fn broken(&self) -> Vec<usize> {
         self.broken.keys().copied().collect()
+    }
+
+    /// The form that did not travel, where one did not and was not asked for.
+    pub fn absent(&self) -> Option<Form> {
+        self.absent
     }
 
     /// Restores the files of a shard whose other form is whole; `false` where none is.
@@ -92,27 +109,10 @@ impl Repair {
     }
 
     fn restore(&mut self, index: usize, shard: &Shard) -> Result<()> {
-        while let Some(&form) = self.broken.get(&index).and_then(|forms| forms.first()) {
-            let file = &records(&self.manifest, form)[index];
-            let staged = format!("{WORK}/repaired");
-            let write = |out: &mut Out| match form {
-                Form::Parquet => parquet::write(shard, self.manifest.augment, out),
-                Form::Safetensors | Form::Both => std::io::Write::write_all(out, shard.bytes()),
-            };
-            let digest = self.work.publisher().publish(&staged, write)?;
-            let (from, to) = (self.dir.join(staged), self.dir.join(&file.path));
-            if digest.blake3 != file.blake3 {
-                fs::remove_file(&from).map_err(Error::io("remove", &from))?;
-                return Err(Error::NotTheSame {
-                    path: to,
-                    wanted: file.blake3.to_string(),
-                    found: digest.blake3.to_string(),
-                });
-            }
-            fs::rename(&from, &to).map_err(Error::io("move into place", &to))?;
-            sync_folder(to.parent().expect("shards lie in a folder"))?;
+        for form in self.broken.get(&index).cloned().unwrap_or_default() {
+            self.put(&records(&self.manifest, form)[index], form, shard)?;
             let forms = self.broken.get_mut(&index).expect("looked up above");
-            forms.remove(0);
+            forms.retain(|&other| other != form);
             if forms.is_empty() {
                 self.broken.remove(&index);
             }
@@ -120,9 +120,40 @@ impl Repair {
         Ok(())
     }
 
-    /// Tidies up.
-    pub fn finish(self) {
-        self.work.remove();
+    /// Puts one form of a shard in its place, if it hashes to what was published.
+    fn put(&self, file: &FileRecord, form: Form, shard: &Shard) -> Result<()> {
+        let path = self.dir.join(&file.path);
+        let folder = path.parent().expect("shards lie in a folder");
+        fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+        disk::sweep_beside(&path).map_err(Error::io("tidy beside", &path))?;
+        let mut other = None;
+        let written = disk::publish(&path, Existing::Replace, |out| {
+            let mut out = HashingWriter::new(out);
+            match form {
+                Form::Parquet => parquet::write(shard, self.manifest.augment, &mut out)?,
+                Form::Safetensors | Form::Both => out.write_all(shard.bytes())?,
+            }
+            let found = out.finish().blake3;
+            if found == file.blake3 {
+                return Ok(());
+            }
+            other = Some(found);
+            Err(io::Error::other("it is another file"))
+        });
+        match other {
+            Some(found) => {
+                Err(Error::NotTheSame { path, wanted: file.blake3.to_string(), found: found.to_string() })
+            }
+            None => written.map_err(Error::io("write", &path)),
+        }
+    }
+}
+
+impl Drop for Repair {
+    fn drop(&mut self) {
+        if let Some(work) = self.work.take() {
+            work.remove();
+        }
     }
 }
 

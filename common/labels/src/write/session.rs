@@ -85,6 +85,7 @@ impl Session {
 
     fn open_as(dir: &Path, spec: Spec, part: Option<Part>) -> Result<Session> {
         spec.validate()?;
+        refuse_inside(dir)?;
         let shard_images = spec.shard_images();
         let parameters = spec.parameters(shard_images);
         fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
@@ -116,11 +117,8 @@ impl Session {
                 session.begin(work, part)?;
                 return Ok(session);
             }
-            if part.is_none() {
-                work.remove();
-            }
         }
-        session.inherit(part)?;
+        session.inherit()?;
         Ok(session)
     }
 
@@ -143,7 +141,8 @@ impl Session {
         sync_folder(&self.dir)?;
         work.agree_on_parts()?;
         self.ours = part.map_or(0..self.shards(), |part| part.range(self.shards()));
-        self.done = take_stock(&self.dir, &work, &self.parameters, self.ours())?;
+        let rows = |index| self.job(index).rows.len() as u64;
+        self.done = take_stock(&self.dir, &work, &self.parameters, self.ours(), rows)?;
         self.state = State::Writing(work);
         self.require_room()
     }
@@ -158,7 +157,7 @@ impl Session {
     }
 
     /// Takes the label set that is published for ours, if it is: the same parameters, and every row still there.
-    fn inherit(&mut self, part: Option<Part>) -> Result<()> {
+    fn inherit(&mut self) -> Result<()> {
         let (manifest, _) = load_manifest(&self.dir)?;
         let begun = Parameters::of(&manifest);
         self.adopt(&begun);
@@ -168,8 +167,7 @@ impl Session {
             return Err(problem);
         }
         // A writer may have been interrupted between its commit and its tidying up, or be at it now.
-        if part.is_none()
-            && self.dir.join(WORK).exists()
+        if self.dir.join(WORK).exists()
             && let Ok(work) = Work::lock(&self.dir, None)
         {
             work.remove();
@@ -272,7 +270,7 @@ impl Session {
             let inside = self.parameters.shard_path(Form::Safetensors, job.index);
             files.push((inside.clone(), publisher.publish_bytes(&inside, shard.bytes())?));
         }
-        let record = ShardRecord { rows: job.rows.len() as u64, files };
+        let record = ShardRecord { rows: Some(job.rows.len() as u64), files };
         work.store_shard(job.index, &record)?;
         remove_if_there(&work.answers(job.index))?;
         self.done.insert(job.index, record);
@@ -312,4 +310,14 @@ pub(crate) fn filled(spec: &Spec, job: &ShardJob, answers: &[f32]) -> Result<Sha
     shard.views_mut().copy_from_slice(spec.rows.views_in(images));
     shard.fill(answers, spec.features.as_ref())?;
     Ok(shard)
+}
+
+/// Refuses a folder inside a published label set, which would have a stranger then.
+fn refuse_inside(dir: &Path) -> Result<()> {
+    let absolute = std::path::absolute(dir).map_err(Error::io("find", dir))?;
+    let around = absolute.ancestors().skip(1).find(|around| Manifest::read(around).is_ok());
+    match around {
+        None => Ok(()),
+        Some(around) => Err(Error::Inside { dir: dir.into(), around: around.into() }),
+    }
 }

@@ -15,35 +15,27 @@ use crate::write::work::{ShardRecord, Work, remove_if_there};
 
 const FORMS: [Form; 2] = [Form::Parquet, Form::Safetensors];
 
-/// The finished shards among ours; removes what belongs to none of them. Shards that are not ours are left as they are.
+/// The finished shards among ours, which have so many rows; removes what belongs to none of them. Shards that are not ours are
+/// left as they are.
 pub(crate) fn take_stock(
     dir: &Path,
     work: &Work,
     parameters: &Parameters,
     ours: Range<usize>,
+    rows: impl Fn(usize) -> u64,
 ) -> Result<BTreeMap<usize, ShardRecord>> {
-    let mut allowed: Vec<&str> = vec![CARD, SUMS];
-    let mut folders = Vec::new();
-    let form = parameters.form;
-    for (folder, present) in [(DATA, form.has_parquet()), (SHARDS, form.has_safetensors())] {
-        if present {
-            let path = dir.join(folder);
-            fs::create_dir_all(&path).map_err(Error::io("create", &path))?;
-            folders.push(folder);
-        }
+    for folder in folders(parameters.form) {
+        let path = dir.join(folder);
+        fs::create_dir_all(&path).map_err(Error::io("create", &path))?;
     }
-    allowed.extend(&folders);
     sync_folder(dir)?;
-    refuse_occupied(dir, |name| allowed.contains(&name))?;
     if work.is_of_all() {
-        // Written by a `finish` that was interrupted before its commit.
-        for name in [CARD, SUMS] {
-            remove_if_there(&dir.join(name))?;
-        }
+        clear_commit(dir)?;
     }
     let mut done = BTreeMap::new();
     for index in ours.clone() {
-        if let Some(record) = work.shard(index)? {
+        if let Some(mut record) = work.shard(index, parameters)? {
+            record.rows = Some(rows(index));
             remove_if_there(&work.answers(index))?;
             done.insert(index, record);
             continue;
@@ -56,8 +48,25 @@ pub(crate) fn take_stock(
     let of_others = (0..parameters.shards()).filter(|index| !ours.contains(index));
     let of_others = of_others.flat_map(|index| FORMS.map(|form| parameters.shard_path(form, index)));
     let of_done = done.values().flat_map(|record| record.files.iter().map(|(path, _)| path.clone()));
-    let known: HashSet<String> = of_done.chain(of_others).collect();
-    for folder in folders {
+    refuse_strangers(dir, parameters.form, &of_done.chain(of_others).collect())?;
+    Ok(done)
+}
+
+/// Removes what a `finish` wrote that was interrupted before its commit.
+pub(crate) fn clear_commit(dir: &Path) -> Result<()> {
+    [CARD, SUMS].iter().try_for_each(|name| remove_if_there(&dir.join(name)))
+}
+
+/// The folders of a form's shards.
+fn folders(form: Form) -> impl Iterator<Item = &'static str> {
+    let both = [(DATA, form.has_parquet()), (SHARDS, form.has_safetensors())];
+    both.into_iter().filter(|(_, present)| *present).map(|(folder, _)| folder)
+}
+
+/// Refuses a folder with something else in it than these shards, and what a `finish` began.
+pub(crate) fn refuse_strangers(dir: &Path, form: Form, known: &HashSet<String>) -> Result<()> {
+    refuse_occupied(dir, |name| [CARD, SUMS].contains(&name) || folders(form).any(|folder| folder == name))?;
+    for folder in folders(form) {
         for name in visible(&dir.join(folder))? {
             let entry = format!("{folder}/{name}");
             if !known.contains(&entry) {
@@ -65,7 +74,7 @@ pub(crate) fn take_stock(
             }
         }
     }
-    Ok(done)
+    Ok(())
 }
 
 /// Refuses a folder with something in it that is not ours. Names that start with a dot are nobody's business.

@@ -1,5 +1,6 @@
 //! `.work`: the lock, the parameters, and a record of each finished shard. It is what a resumed run goes by.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -37,7 +38,9 @@ pub(crate) struct Work {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ShardRecord {
-    pub rows: u64,
+    /// Missing in records of earlier versions.
+    #[serde(default)]
+    pub rows: Option<u64>,
     pub files: Vec<(String, FileDigest)>,
 }
 
@@ -130,10 +133,13 @@ impl Work {
     }
 
     /// The record of a shard whose files are all there and still hash to it.
-    pub fn shard(&self, index: usize) -> Result<Option<ShardRecord>> {
+    pub fn shard(&self, index: usize, parameters: &Parameters) -> Result<Option<ShardRecord>> {
         let Some(record) = self.load::<ShardRecord>(&record_name(index))? else {
             return Ok(None);
         };
+        if !record.files.iter().map(|(path, _)| path.clone()).eq(parameters.files_of(index)) {
+            return Ok(None);
+        }
         for (inside, digest) in &record.files {
             match map_plain(&self.dir, inside, digest.bytes) {
                 Ok(storage) if FileDigest::of(&storage) == *digest => {}
@@ -210,6 +216,28 @@ impl Work {
     pub fn publisher(&self) -> Publisher {
         Publisher::new(&self.dir, &self.staging)
     }
+}
+
+/// What a label set that is being written was begun with, as far as it may be believed; nobody is locked out for it.
+pub(crate) fn begun(dir: &Path) -> Result<Parameters> {
+    let path = dir.join(WORK).join(PARAMETERS);
+    let bytes = match fs::read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(Error::Unfinished { dir: dir.into() });
+        }
+        read => read.map_err(Error::io("read", &path))?,
+    };
+    let parameters: Parameters = serde_json::from_slice(&bytes)
+        .map_err(|error| Error::ManifestSyntax { path: path.clone(), detail: error.to_string() })?;
+    parameters.validate(&path)?;
+    Ok(parameters)
+}
+
+/// The shards that somebody has a record of; what it says is not looked at.
+pub(crate) fn recorded(dir: &Path) -> Result<BTreeSet<usize>> {
+    let names = read_dir(&dir.join(WORK))?;
+    let index = |name: &str| name.strip_prefix("shard-")?.strip_suffix(".json")?.parse().ok();
+    Ok(names.iter().filter_map(|(name, _)| index(name)).collect())
 }
 
 fn record_name(index: usize) -> String {
