@@ -41,10 +41,9 @@ fn a_large_buffer_lies_in_huge_pages_whatever_memory_was_used_for_before() {
         eprintln!("skipped: this system gives no huge pages");
         return;
     }
-    // As a file that was read in pieces, each touched and freed: glibc keeps such blocks from the second time on.
-    for _ in 0..3 {
-        drop((0..12).map(|_| vec![1u8; 3 << 20]).collect::<Vec<_>>());
-    }
+    // As a binary that has read a file in pieces, each touched and freed.
+    crate::process::configure(1);
+    drop((0..16).map(|_| vec![1u8; 3 << 20]).collect::<Vec<_>>());
     assert!(Buffer::zeros(LEN).iter().all(|&value| value == 0.0), "zeros");
     let mut buffer = Buffer::zeros(LEN);
     buffer.fill(1.0);
