@@ -115,27 +115,6 @@ fn a_lesser_precision_is_recorded_and_verify_says_what_it_costs() {
     }
 }
 
-/// The right count is that of labels in f32 on the same card.
-#[test]
-fn coarse_labels_do_not_make_the_teachers_robust_accuracy_coarse() {
-    let place = Place::new();
-    let robust = |name: &str, precision: &str| {
-        let out = place.path(name);
-        let asked = ["--robust", "12", "--attack", "pgd10", "--eps", "0.35", "--precision", precision];
-        let run = digits(&out).args(asked).on_gpu("a teacher under attack beside coarse labels")?;
-        run.succeeds();
-        Some(inspect(&out))
-    };
-    let Some(fine) = robust("fine", "f32") else { return };
-    let coarse = robust("coarse", "bf16").unwrap();
-    assert_eq!(
-        (&coarse["teacher"]["precision"], &fine["teacher"]["precision"]),
-        (&"bf16".into(), &"f32".into())
-    );
-    assert!(fine["robust"]["right"].as_u64().unwrap() < fine["robust"]["clean"].as_u64().unwrap(), "{fine}");
-    assert_eq!(coarse["robust"], fine["robust"]);
-}
-
 /// What the program says where the emulated driver is set so.
 fn refused(settings: &[(&str, &str)], args: &[&str], said: &[&str]) -> Ended {
     let place = Place::new();
