@@ -197,6 +197,7 @@ fn example(arg: &Arg) -> &'static str {
         (_, "DATASET") => "sample",
         (_, "WEIGHTS") => "teacher.safetensors",
         (_, "SPEC") => "all",
+        (_, "LABELS") => "labelled",
         (_, "DIR") | ("dir", _) => "labels",
         ("out", "FOLDER") => "runs",
         ("folder", "FOLDER") => "man1",

@@ -448,7 +448,8 @@ fn a_label_set_that_travelled_trains_the_same_student() {
 fn a_changed_byte_in_manifest_or_rows_stops_the_run_before_it_begins() {
     let scene = Scene::new();
     scene.label("labels", &["--views", "random:1@0", "--limit", "150"]);
-    for name in ["manifest.json", "shards", "data"] {
+    // The Parquet twin is nobody's input here: `label verify` reads it, a training that has the other form does not.
+    for name in ["manifest.json", "shards"] {
         let mut path = scene.path("labels").join(name);
         if path.is_dir() {
             path = std::fs::read_dir(&path).unwrap().next().unwrap().unwrap().path();
