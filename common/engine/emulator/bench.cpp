@@ -1,8 +1,10 @@
 // How long each kernel of one storage takes on a GPU, at the shapes of ResNet-18, MobileNetV2 and WRN-34-10 on 32x32
 // images: microseconds, and what that is in TFLOP/s or, of what must be read and written at least, in GB/s.
 //
-//   bench PTX [NAME]      build-test makes it; NAME chooses rows. Through libcuda.so.1, in less than half a minute
+//   bench PTX[,PTX] [NAME]      NAME chooses rows; the second module is that of sm_90a. Through libcuda.so.1, in less
+//                               than half a minute
 #include "test/conv.h"
+#include <sstream>
 
 static std::string chosen;
 
@@ -62,10 +64,20 @@ static void bench_conv(const char* net, const Shape& s) {
         for (bool train : {false, true}) {
             const std::string what = std::string(title) + " " + tile.name + (train ? " moments" : " bias, ReLU, bits");
             if (!row_wanted(what)) continue;
-            Conv a = {x, w, y, nullptr, train ? nullptr : bias, train ? moments : nullptr, {nullptr, train ? nullptr : bits, nullptr, 0, train ? 0 : 1}, s.n, s.h, s.w, s.c, s.c, s.oh, s.ow, s.step_y, s.step_x, s.oh, s.ow, s.k, s.k, 1, 1, 0, 0, s.taps(), s.taps()};
+            Conv a = {x, w, nullptr, y, nullptr, train ? nullptr : bias, train ? moments : nullptr, {nullptr, train ? nullptr : bits, nullptr, 0, train ? 0 : 1}, s.n, s.h, s.w, s.c, s.c, s.oh, s.ow, s.step_y, s.step_x, s.oh, s.ow, s.k, s.k, 1, 1, 0, 0, s.taps(), s.taps()};
             for (int t = 0; t < s.taps(); t++) a.tap[t] = {(short)(t / s.s - s.top), (short)(t % s.s - s.left), t};
             row(what, microseconds([&] { run_conv(tile, a, 1); }), flops, bytes);
         }
+#ifdef STORE_FLOATS
+    for (const Tile& tile : SPLIT_TILES) {
+        const std::string what = std::string(title) + " " + tile.name + " bias, ReLU, bits";
+        if (!driver.has_warpgroups() || s.c % 32 || !row_wanted(what)) continue;
+        run("pack_split", {(u32)s.k, 1, 1}, {256, 1, 1}, 32, Pack{(const float*)x, nullptr, w, bias, 1, s.k, s.c, s.k, s.c, s.taps(), 0, (int)tile.channels / CHUNK});
+        Conv a = {x, w, bias, y, nullptr, bias, nullptr, {nullptr, bits, nullptr, 0, 1}, s.n, s.h, s.w, s.c, s.c, s.oh, s.ow, s.step_y, s.step_x, s.oh, s.ow, s.k, s.k, 1, 1, 0, 0, s.taps(), s.taps()};
+        for (int t = 0; t < s.taps(); t++) a.tap[t] = {(short)(t / s.s - s.top), (short)(t % s.s - s.left), t};
+        row(what, microseconds([&] { run_conv(tile, a, 1); }), flops, bytes);
+    }
+#endif
     for (int parts : {4, 16, 64}) {
         const std::string what = std::string(title) + " weight_gradient, parts " + std::to_string(parts);
         const int places = s.n * s.oh * s.ow;
@@ -129,7 +141,8 @@ static void bench_images(int n) {
 
 int main(int count, char** arguments) {
     if (count < 2) return fprintf(stderr, "usage: bench PTX [NAME]\n"), 2;
-    driver.load(arguments[1]);
+    std::stringstream modules(arguments[1]);
+    for (std::string one; std::getline(modules, one, ',');) driver.load(one.c_str());
     driver.waits = false;
     if (count > 2) chosen = arguments[2];
     const int n = 128;
@@ -144,6 +157,7 @@ int main(int count, char** arguments) {
     bench_conv("MobileNetV2", {n, 8, 8, 64, 384, 1, 1, 1, 1, 0, 0, 8, 8, 1});
     bench_conv("MobileNetV2", {n, 4, 4, 960, 160, 1, 1, 1, 1, 0, 0, 4, 4, 1});
     bench_conv("WRN-34-10", {n, 32, 32, 160, 160, 3, 3, 1, 1, 1, 1, 32, 32, 1});
+    bench_conv("WRN-34-10", {n, 16, 16, 320, 320, 3, 3, 1, 1, 1, 1, 16, 16, 1});
     bench_conv("WRN-34-10", {n, 8, 8, 640, 640, 3, 3, 1, 1, 1, 1, 8, 8, 1});
     bench_maps(n, 32, 64);
     bench_maps(n, 32, 144);

@@ -34,7 +34,8 @@ inline int read_module(Module& module, const std::string& ptx, int capability, i
     // PTX 8.0 came with CUDA 12.0, PTX 7.8 with 11.8.
     if (version > driver / 1000 * 10 - 40 + driver % 1000 / 10 && driver >= 12000) return why = "PTX newer than the driver", UNSUPPORTED_PTX_VERSION;
     if (driver < 12000 && version >= 80) return why = "PTX newer than the driver", UNSUPPORTED_PTX_VERSION;
-    if (target > capability) return why = "PTX for a later chip", NO_BINARY_FOR_GPU;
+    const bool own = ptx.find(".target sm_90a") != std::string::npos;  // of one generation alone
+    if (target > capability || (own && capability != 90)) return why = "PTX for a later chip", NO_BINARY_FOR_GPU;
     for (size_t at = 0; (at = ptx.find(".entry ", at)) != std::string::npos;) {
         at += 7;
         const size_t open = ptx.find('(', at), close = ptx.find(')', open), body = ptx.find('{', close);

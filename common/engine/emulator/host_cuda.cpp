@@ -82,6 +82,17 @@ void operate(const Operation& operation) {
     if (block.early) settle();
 }
 
+// A barrier waits for no products: these run late, when their warp waits for them, or at once.
+void settle_behind(void (*run)(Fiber* lanes)) {
+    meet(nullptr, [run](Fiber* lanes) {
+        for (int i = 1; i < 32; i++)
+            if (lanes[i].behind.size() != lanes[0].behind.size()) fail("lanes of a warp have different products");
+        counts.products += lanes[0].behind.size();
+        run(lanes);
+        for (int i = 0; i < 32; i++) lanes[i].behind.clear();
+    });
+}
+
 static void open_barrier() {
     for (size_t first = 0; first + 32 <= block.fibers.size(); first += 32)
         if (!block.fibers[first].operations.empty()) run_operations(&block.fibers[first]);
@@ -93,10 +104,60 @@ void barrier() {
     else pause(&block.generation);
 }
 
+// A barrier of so many threads, of which those that only arrive do not wait.
+void barrier_of(u32 which, u32 threads, bool waits) {
+    Named& named = block.named[which];
+    if (++named.arrived == threads) named.arrived = 0, named.generation++;
+    else if (waits) pause(&named.generation);
+}
+// Opens a gate for its round where nothing is awaited any more.
+void pass(Gate* gate) {
+    if (gate->awaited || gate->bytes) return;
+    gate->awaited = gate->arrivals;
+    gate->round ^= 1;
+    block.opened++;
+}
+void land(const Copy& copy) {
+    if (copy.from && copy.valid) memcpy(copy.to, copy.from, copy.bytes);
+    else if (copy.from) memset(copy.to, 0, copy.bytes);
+    if (!copy.gate) return;
+    if (copy.from) copy.gate->bytes -= copy.bytes;
+    else copy.gate->awaited--;
+    pass(copy.gate);
+}
+// The next copy of a thread, or arrival behind its copies.
+void land(Fiber& f) {
+    land(f.copies[f.landed++]);
+    if (f.landed == f.copies.size()) f.copies.clear(), f.landed = 0;
+}
+// Everybody waits: the copies up to some thread's next gate land, or else the oldest block. Whether there were any.
+static bool land_some() {
+    for (Fiber& f : block.fibers) {
+        const u64 opened = block.opened;
+        bool gated = false;
+        for (size_t i = f.landed; i < f.copies.size(); i++) gated |= f.copies[i].gate != nullptr;
+        if (!gated) continue;
+        for (bool arrived = false; !arrived;) {
+            arrived = f.copies[f.landed].gate;
+            land(f);
+        }
+        if (block.opened != opened) return true;
+    }
+    for (Fiber& f : block.fibers) {
+        if (f.blocks.empty()) continue;
+        const Copy first = f.blocks.front();
+        f.blocks.erase(f.blocks.begin());
+        land(first);
+        return true;
+    }
+    return false;
+}
+
 // A fiber's whole life.
 static void live() {
     running->run(argument);
     Fiber& f = block.fibers[block.now];
+    if (!f.behind.empty()) fail("a thread ends before its products");
     f.done = true;
     block.alive--;
     if (block.alive && block.arrived == block.alive) open_barrier();
@@ -129,7 +190,8 @@ static void run_block(Order order, u32 count, u32 shared_bytes) {
     block.warps.assign((count + 31) / 32, Warp{0, 0});
     block.alive = count;
     block.arrived = 0;
-    block.generation = 0;
+    block.generation = block.opened = 0;
+    std::fill(std::begin(block.named), std::end(block.named), Named{0, 0});
     block.fibers.resize(count);
     for (u32 i = 0; i < count; i++) {
         Fiber& f = block.fibers[i];
@@ -143,6 +205,8 @@ static void run_block(Order order, u32 count, u32 shared_bytes) {
         f.landed = 0;
         f.copies.clear();
         f.operations.clear();
+        f.behind.clear();
+        f.blocks.clear();
     }
     order_of(turn, count, order);
     while (block.alive) {
@@ -155,7 +219,7 @@ static void run_block(Order order, u32 count, u32 shared_bytes) {
             become(i);
             host_switch(&home, f.sp);
         }
-        if (!moved) fail("deadlock: threads wait at a barrier or a warp's operation that others never reach");
+        if (!moved && !land_some()) fail("deadlock: threads wait at a barrier, a gate or a warp's operation that others never reach");
         if (order == RANDOM) order_of(turn, count, order);
     }
 }
@@ -170,6 +234,8 @@ void launch(const Kernel& kernel, dim grid, dim threads, u32 shared_bytes, const
     gridDim = grid;
     if (count > kernel.threads || shared_bytes > 256 << 10) fail("more threads or shared memory than there are");
     block.early = mode.early;
+    // Once with copies before products, once behind them.
+    block.early_behind = mode.early != (mode.order == RANDOM);
     block.memory = kernel.waits ? memory : nullptr;
     counts.launches++;
     order_of(blocks, grid.x * grid.y * grid.z, mode.order);

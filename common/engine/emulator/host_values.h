@@ -100,3 +100,56 @@ static void run_product(const host::Fiber* lanes, size_t index, bool fresh) {
     each_sum(lanes, index, C, [](float& c, float& sum) { c = sum; });
 }
 #endif
+
+#ifdef STORE_FLOATS
+DEVICE u32 halves_of(float first, float second) {
+    const _Float16 halves[] = {(_Float16)first, (_Float16)second};
+    u32 r;
+    memcpy(&r, halves, 4);
+    return r;
+}
+DEVICE float2 floats_of(u32 halves) {
+    _Float16 h[2];
+    memcpy(h, &halves, 4);
+    return {(float)h[0], (float)h[1]};
+}
+// What a warpgroup has under way, its warps' parts one by one: a warp's 16 rows, and the same right operand for all.
+template <int N> static void run_products(host::Fiber* lanes) {
+    for (size_t o = 0; o < lanes[0].behind.size(); o++) {
+        float left[16][16];
+        for (int i = 0; i < 32; i++)
+            for (int r = 0; r < 4; r++) {
+                const float2 pair = floats_of(((const u32*)lanes[i].behind[o].left)[r]);
+                const int row = i / 4 + r % 2 * 8, column = i % 4 * 2 + r / 2 * 8;
+                left[row][column] = pair.x, left[row][column + 1] = pair.y;
+            }
+        const bool keeps = lanes[0].behind[o].kind == host::ADDED;
+        for (int j = 0; j < N; j++) {
+            float right[16][8], C[16][8] = {};
+            for (int n = 0; n < 8; n++)
+                for (int k = 0; k < 16; k += 2) {
+                    u32 halves;
+                    memcpy(&halves, (const char*)lanes[0].behind[o].right + j * lanes[0].behind[o].step + k / 8 * 128 + n * 16 + k % 8 * 2, 4);
+                    const float2 pair = floats_of(halves);
+                    right[k][n] = pair.x, right[k + 1][n] = pair.y;
+                }
+            auto each = [&](auto move) {
+                for (int i = 0; i < 32; i++)
+                    for (int e = 0; e < 4; e++) move(((float*)lanes[i].behind[o].to)[4 * j + e], C[i / 4 + e / 2 * 8][i % 4 * 2 + e % 2]);
+            };
+            if (keeps) each([](float& c, float& sum) { sum = c; });
+            add_product<16>(C, left, right);
+            each([](float& c, float& sum) { c = sum; });
+        }
+    }
+}
+DEVICE void start_products() {}
+DEVICE void close_products() {}
+DEVICE void part(u32) {}
+template <int N> static void wait_products(float (&)[N][4]) { host::settle_behind(run_products<N>); }
+template <int STEP, int N> static void add_products(float (&c)[N][4], const u32 (&a)[4], const void* b, bool keeps) {
+    host::check_aligned(b);
+    host::block.fibers[host::block.now].behind.push_back({keeps ? host::ADDED : host::FRESH, c, a, b, STEP});
+    if (host::block.early_behind) host::settle_behind(run_products<N>);
+}
+#endif

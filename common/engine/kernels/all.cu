@@ -10,3 +10,7 @@
 #include "pack.cu"
 #include "pool.cu"
 #include "weight_gradient.cu"
+// What the emulator has of sm_90a lies beside the rest; on a card it is a module of its own.
+#ifdef HOST_CUDA
+#include "warpgroup.cu"
+#endif

@@ -25,11 +25,12 @@ struct Finish {
 struct Tap { short dy, dx; int weight; };
 const int MOST_TAPS = 49;
 
-// One launch of a convolution (conv_*), forwards or one parity class of its image gradient: the caller lists the taps.
+// One launch of a convolution (conv_*, split_*), forwards or one parity class of its image gradient: the caller lists the taps.
 // gridDim = (tiles of places, tiles of a group's output channels, groups).
 struct Conv {
     const Value* in;
-    const Value* weight;  // [group][out_c][weight_taps][in_c], zeros in the padding
+    const Value* weight;  // [group][out_c][weight_taps][in_c], zeros in the padding; split_*: as pack_split writes them
+    const float* unscale; // split_*: [group][out_c], what sums are multiplied by in the end; or null
     Value* out;           // or null, where only `wide` is wanted
     float* wide;          // [image * place][out_pixel], before any rounding; or null
     const float* bias;    // [group][out_c]; or null
@@ -78,13 +79,15 @@ struct Direct {
 
 // pack: float PyTorch weights [out][in / groups][taps] times `scale` [out] (or null) as [group][out_c][taps][in_c], and
 // pack_transposed as [group][in_c][taps][out_c]; out_c and in_c padded per group. pack_depthwise: as [taps][pixel] floats.
-// scale_weight: only the product, in PyTorch's layout, for `Direct`.
+// scale_weight: only the product, in PyTorch's layout, for `Direct`. pack_split: for split_* (warpgroup.cu).
 struct Pack {
     const float* weight;
     const float* scale;   // or null
-    Value* packed;        // pack, pack_transposed
-    float* plain;         // pack_depthwise, scale_weight
+    Value* packed;        // pack, pack_transposed, pack_split
+    float* plain;         // pack_depthwise, scale_weight; pack_split: `unscale`
     int groups, real_out, real_in, out_c, in_c, taps;  // real_*: of one group. Depthwise: groups channels, out_c = pixel
+    int transposed;       // pack_split: for the image gradient
+    int tile;             // pack_split: 8 output channels of the kernel's tile
 };
 // fold: BatchNorm's running statistics as scale and bias of the convolution before it; in double, rounded once.
 struct Fold {

@@ -140,4 +140,82 @@ template <int N> DEVICE void products(float (&c)[N][4], const u32 (&a)[4], const
     for (int j = 0; j < N; j++) product(c[j], a, b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]);
 }
 #endif
+
+#ifdef STORE_FLOATS
+// Two numbers rounded to halves, the first in the lower 16 bits; and back.
+DEVICE u32 halves_of(float first, float second) {
+    u32 r;
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(second), "f"(first));
+    return r;
+}
+DEVICE float2 floats_of(u32 halves) {
+    float2 v;
+    asm("{ .reg .b16 a, b; mov.b32 {a, b}, %2; cvt.f32.f16 %0, a; cvt.f32.f16 %1, b; }" : "=f"(v.x), "=f"(v.y) : "r"(halves));
+    return v;
+}
+
+// Products of a warpgroup, four warps that begin at a multiple of four (compute capability 9.0 alone, sm_90a). They run
+// behind the warps' backs: between `start_products` and `wait_products` nobody may touch the sums, the left operands or
+// the tile of the right one.
+DEVICE void start_products() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+DEVICE void close_products() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
+// A place that the compiler moves nothing across, for the work that is to be done while products run, not behind them:
+// where the thread would end were it not for `nothing`, a 0 that the compiler does not know.
+DEVICE void part(u32 nothing) { asm volatile("{ .reg .pred p; setp.ne.b32 p, %0, 0; @p exit; }" :: "r"(nothing) : "memory"); }
+// Waits for all products under way. To the compiler their sums were there at once: that they are there now is said here.
+template <int N> DEVICE void wait_products(float (&c)[N][4]) {
+    asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
+#pragma unroll
+    for (int j = 0; j < N; j++) asm volatile("" : "+f"(c[j][0]), "+f"(c[j][1]), "+f"(c[j][2]), "+f"(c[j][3]) :: "memory");
+}
+
+// Gates in shared memory: open when so many have arrived and all bytes that are expected are there, again and again. A
+// wait is for the opening with this parity, the first being 0.
+DEVICE void open_gate(u64* gate, int arrivals) { asm volatile("mbarrier.init.shared.b64 [%0], %1;" :: "r"(shared_address(gate)), "r"(arrivals) : "memory"); }
+// Gates that were made may be used once a barrier follows.
+DEVICE void show_gates() { asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"); }
+DEVICE void arrive_at(u64* gate) { asm volatile("mbarrier.arrive.shared.b64 _, [%0];" :: "r"(shared_address(gate)) : "memory"); }
+// Arrives, and holds the gate until so many bytes have come by copy_block.
+DEVICE void expect_bytes(u64* gate, int bytes) { asm volatile("mbarrier.arrive.expect_tx.shared.b64 _, [%0], %1;" :: "r"(shared_address(gate)), "r"(bytes) : "memory"); }
+// Arrives once all copies of this thread so far have landed.
+DEVICE void arrive_when_copied(u64* gate) { asm volatile("cp.async.mbarrier.arrive.noinc.shared.b64 [%0];" :: "r"(shared_address(gate)) : "memory"); }
+DEVICE void copy_block(void* to, const void* from, int bytes, u64* gate) {
+    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];"
+                 :: "r"(shared_address(to)), "l"(from), "r"(bytes), "r"(shared_address(gate)) : "memory");
+}
+DEVICE void wait_gate(u64* gate, int parity) {
+    asm volatile("{ .reg .pred open; again: mbarrier.try_wait.parity.shared.b64 open, [%0], %1; @open bra done; bra again; done: }"
+                 :: "r"(shared_address(gate)), "r"(parity) : "memory");
+}
+// A barrier of the block's first threads.
+DEVICE void barrier_of(int threads) { asm volatile("bar.sync 1, %0;" :: "r"(threads) : "memory"); }
+// Two warpgroups take turns: each waits for its own, and gives the other's.
+DEVICE void wait_turn(int whose) { asm volatile("bar.sync %0, 256;" :: "r"(whose + 2) : "memory"); }
+DEVICE void give_turn(int whose) { asm volatile("bar.arrive %0, 256;" :: "r"(whose + 2) : "memory"); }
+// Of a warpgroup's registers: what it gives up another may take.
+template <int COUNT> DEVICE void more_registers() { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" :: "n"(COUNT)); }
+template <int COUNT> DEVICE void fewer_registers() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" :: "n"(COUNT)); }
+
+#define SUMS1(j) "+f"(c[j][0]), "+f"(c[j][1]), "+f"(c[j][2]), "+f"(c[j][3])
+#define SUMS8(j) SUMS1(j), SUMS1(j + 1), SUMS1(j + 2), SUMS1(j + 3), SUMS1(j + 4), SUMS1(j + 5), SUMS1(j + 6), SUMS1(j + 7)
+#define NAMES32 "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31"
+#define NAMES64 NAMES32 ",%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63"
+#define NAMES80 NAMES64 ",%64,%65,%66,%67,%68,%69,%70,%71,%72,%73,%74,%75,%76,%77,%78,%79"
+#define WARPGROUP_MMA(shape, names, left, right, old) \
+    "{ .reg .pred keeps; setp.ne.b32 keeps, " old ", 0;" \
+    " wgmma.mma_async.sync.aligned." shape ".f32.f16.f16 {" names "}, {" left "}, " right ", keeps, 1, 1, 0; }"
+#define WARPGROUP_OPERANDS "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(from), "r"((int)keeps)
+// c (64 x 8 N) = a (64 x 16) * b (16 x 8 N), added to c where `keeps`. A warp's rows of c and a are fragments as in
+// `product`. Of b, in shared memory, a matrix of 8 channels by 8 terms is 128 bytes, a row a channel; the next 8 terms
+// follow it, the next 8 channels are STEP bytes on.
+template <int STEP, int N> DEVICE void add_products(float (&c)[N][4], const u32 (&a)[4], const void* b, bool keeps) {
+    const u64 from = (u64)(shared_address(b) >> 4 & 0x3fff) | (u64)(128 >> 4) << 16 | (u64)(STEP >> 4) << 32;
+    if constexpr (N == 20)
+        asm volatile(WARPGROUP_MMA("m64n160k16", NAMES80, "%80,%81,%82,%83", "%84", "%85") : SUMS8(0), SUMS8(8), SUMS1(16), SUMS1(17), SUMS1(18), SUMS1(19) : WARPGROUP_OPERANDS);
+    else if constexpr (N == 16)
+        asm volatile(WARPGROUP_MMA("m64n128k16", NAMES64, "%64,%65,%66,%67", "%68", "%69") : SUMS8(0), SUMS8(8) : WARPGROUP_OPERANDS);
+    else
+        asm volatile(WARPGROUP_MMA("m64n64k16", NAMES32, "%32,%33,%34,%35", "%36", "%37") : SUMS8(0) : WARPGROUP_OPERANDS);
+}
+#endif
 #endif

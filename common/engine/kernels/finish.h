@@ -75,6 +75,7 @@ DEVICE void finish_and_store(const Finish& f, float (&v)[CHUNK], Value* to, u32 
 // longer than what most kernels do besides.
 DEVICE u32 thread_number() { return blockIdx.x * blockDim.x + threadIdx.x; }
 
+const int PART_PLACES = 64;                  // of a part of BatchNorm's moments
 const int SUM_CHANNELS = 64, SUM_ROWS = 32;  // of a block of 256 threads that sums chunks: eight columns of 32 rows
 
 // The sum of `terms` over the rows of a block in a fixed order, to each of its first 64 threads its channel's; 0 to the
@@ -99,4 +100,11 @@ DEVICE int divide(int n, Divisor d, int& rest) {
     rest = n - q * (int)d.by;
     while (rest >= (int)d.by) rest -= d.by, q++;
     return q;
+}
+
+// The value of a weight, times the scale of its output channel, rounded to float.
+DEVICE float weight_value(const Pack& a, int group, int out, int in, int tap) {
+    const u32 row = (u32)group * a.real_out + out;
+    const float v = a.weight[(row * a.real_in + in) * a.taps + tap];
+    return a.scale ? v * a.scale[row] : v;
 }

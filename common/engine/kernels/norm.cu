@@ -13,8 +13,6 @@
 #pragma once
 #include "finish.h"
 
-const int PART_PLACES = 64;
-
 // Values of a thread's two places and eight channels, zero where there are none.
 struct Held { float value[PART_PLACES / SUM_ROWS][CHUNK]; int channel; int places; };
 DEVICE int first_place() { return blockIdx.x * PART_PLACES; }

@@ -8,12 +8,6 @@
 #pragma once
 #include "finish.h"
 
-// The value of a weight, times the scale of its output channel, rounded to float.
-DEVICE float weight_value(const Pack& a, int group, int out, int in, int tap) {
-    const u32 row = (u32)group * a.real_out + out;
-    const float v = a.weight[(row * a.real_in + in) * a.taps + tap];
-    return a.scale ? v * a.scale[row] : v;
-}
 DEVICE void pack_value(const Pack& a, u32 to, int group, int out, int in, int tap) {
     const bool real = out < a.real_out && in < a.real_in;
     a.packed[to] = narrow(real ? weight_value(a, group, out, in, tap) : 0);

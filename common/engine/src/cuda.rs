@@ -234,7 +234,13 @@ impl Cuda {
         let mut known = if let Some(index) = known {
             state.plans.remove(index)
         } else {
-            let planned = Planned::new(key.storage, network, key.norm, key.keep, &key.outputs);
+            let planned = Planned::new(
+                (key.storage, self.device.has_warpgroups()),
+                network,
+                key.norm,
+                key.keep,
+                &key.outputs,
+            );
             Known { key: key.clone(), planned: Arc::new(planned), packed: None }
         };
         // Batch statistics do not enter the packed weights, so that moving the running ones leaves them fresh.

@@ -21,12 +21,12 @@ struct Problem {
     Map x, gradient;
     Floats weight;
     std::vector<double> y, dx, dw;
-    // `narrowed`: the kernel sees the weights as they are stored in maps.
-    Problem(const Shape& s, bool narrowed)
+    // `narrowed`: the kernel sees the weights as they are stored in maps. Maps are of size `forward`, gradients `back`.
+    Problem(const Shape& s, bool narrowed, float forward = 1, float back = 1)
         : shape(s), x(s.n, s.h, s.w, s.c), gradient(s.n, s.oh, s.ow, s.k), weight((size_t)s.k * s.ins() * s.taps()),
           y((size_t)s.n * s.oh * s.ow * s.k), dx((size_t)s.n * s.h * s.w * s.c), dw(weight.size) {
-        x.random();
-        gradient.random();
+        x.random(forward);
+        gradient.random(back);
         randomise(weight);
         for (int n = 0; n < s.n; n++)
             for (int oy = 0; oy < s.oh; oy++)
@@ -47,28 +47,54 @@ struct Problem {
     }
 };
 
-struct Tile { const char* name; u32 places, channels, threads; };
+struct Tile { const char* name; u32 places, channels, threads; bool split; };
 static const Tile TILES[] = {{"conv_128x128", 128, 128, 256}, {"conv_128x64", 128, 64, 256}, {"conv_64x64", 64, 64, 128}, {"conv_128x32", 128, 32, 128}};
+static const Tile SPLIT_TILES[] = {{"split_128x160", 128, 160, 384, true}, {"split_128x128", 128, 128, 384, true}, {"split_128x64", 128, 64, 384, true}};
 
+static u32 shared_bytes(const Tile& tile) {
+#ifdef STORE_FLOATS
+    if (tile.split) return SPLIT_HEAD + SPLIT_STAGES * (SPLIT_MAP + tile.channels / CHUNK * SPLIT_BLOCK);
+#endif
+    return STAGES * (tile.places + tile.channels) * ROW;
+}
 static void run_conv(const Tile& tile, const Conv& a, int groups) {
-    run(tile.name, {tiles((size_t)a.images * a.rows * a.cols, tile.places), tiles(a.out_c, tile.channels), (u32)groups}, {tile.threads, 1, 1}, STAGES * (tile.places + tile.channels) * ROW, a);
+    run(tile.name, {tiles((size_t)a.images * a.rows * a.cols, tile.places), tiles(a.out_c, tile.channels), (u32)groups}, {tile.threads, 1, 1}, shared_bytes(tile), a);
 }
 static Pack packing(const Problem& p, const Device<Value>& to) {
     const Shape& s = p.shape;
-    return {p.weight, nullptr, to, nullptr, s.groups, s.outs(), s.ins(), padded(s.outs()), padded(s.ins()), s.taps()};
+    return {p.weight, nullptr, to, nullptr, s.groups, s.outs(), s.ins(), padded(s.outs()), padded(s.ins()), s.taps(), 0, 0};
 }
+// Weights as a tile's kernel reads them, and what its sums are multiplied by, of one direction.
+struct Packed {
+    Device<Value> weight;
+    Floats unscale;
+    Packed(const Problem& p, const Tile& tile, bool transposed)
+        : weight(room(p.shape, tile, transposed)), unscale((size_t)p.shape.groups * padded(transposed ? p.shape.ins() : p.shape.outs())) {
+        Pack a = packing(p, weight);
+        const std::string name = tile.split ? "pack_split" : transposed ? "pack_transposed" : "pack";
+        if (tile.split) {
+            a.plain = unscale, a.transposed = transposed, a.tile = (int)tile.channels / CHUNK;
+            run(name, {(u32)unscale.size, 1, 1}, {256, 1, 1}, 32, a);
+        } else run_each(name, weight.size, a);
+        covered(name);
+    }
+    // Terms come in whole 32s to the one, in 8s to the other.
+    static size_t room(const Shape& s, const Tile& tile, bool transposed) {
+        const int outs = padded(s.outs()), ins = padded(s.ins()), rows = transposed ? ins : outs, terms = transposed ? outs : ins;
+        return (size_t)s.groups * s.taps() * rows * (tile.split ? (terms + 31) / 32 * 32 : terms);
+    }
+};
 
 static std::string test_forward(const Problem& p, const Tile& tile, int kind) {
     const Shape& s = p.shape;
     const int ins = padded(s.ins()), outs = padded(s.outs());
-    Device<Value> packed((size_t)s.groups * outs * s.taps() * ins);
-    run_each("pack", packed.size, packing(p, packed));
+    const Packed packed(p, tile, false);
     // The output's places may be wider than its channels: what lies behind them is not the kernel's.
     Map out(s.n, s.oh, s.ow, s.k, s.groups * outs + (kind & 32 ? CHUNK : 0));
     Finishing finishing(out, kind);
     Floats bias(s.groups * outs), wide(out.data.size), moments((size_t)tiles(out.places(), 64) * 2 * out.pixel);
     bias.fill([&](size_t c) { return (int)(c % outs) < s.outs() && s.groups * outs == padded(s.k) ? ((int)c < s.k ? uniform() : 0) : 0; });
-    Conv a = {p.x.data, packed, out.data, wide, bias, moments, finishing.of(out), s.n, s.h, s.w, p.x.pixel, ins, s.oh, s.ow, s.step_y, s.step_x, s.oh, s.ow, out.pixel, outs, 1, 1, 0, 0, s.taps(), s.taps()};
+    Conv a = {p.x.data, packed.weight, packed.unscale, out.data, wide, bias, moments, finishing.of(out), s.n, s.h, s.w, p.x.pixel, ins, s.oh, s.ow, s.step_y, s.step_x, s.oh, s.ow, out.pixel, outs, 1, 1, 0, 0, s.taps(), s.taps()};
     for (int t = 0; t < s.taps(); t++) a.tap[t] = {(short)(t / s.s - s.top), (short)(t % s.s - s.left), t};
     run_conv(tile, a, s.groups);
     std::vector<double> y = p.y, found_wide, wanted_sums(2 * s.k);
@@ -116,15 +142,13 @@ static std::string test_forward(const Problem& p, const Tile& tile, int kind) {
 static std::string test_image_gradient(const Problem& p, const Tile& tile, int kind) {
     const Shape& s = p.shape;
     const int ins = padded(s.ins()), outs = padded(s.outs());
-    Device<Value> packed((size_t)s.groups * ins * s.taps() * outs);
-    run_each("pack_transposed", packed.size, packing(p, packed));
-    covered("pack_transposed");
+    const Packed packed(p, tile, true);
     Map to(s.n, s.h, s.w, s.c);
     Finishing finishing(to, kind);
     for (int cy = 0; cy < s.step_y; cy++)
         for (int cx = 0; cx < s.step_x; cx++) {
             if (cy >= s.h || cx >= s.w) continue;
-            Conv a = {p.gradient.data, packed, to.data, nullptr, nullptr, nullptr, {}, s.n, s.oh, s.ow, p.gradient.pixel, outs, (s.h - cy + s.step_y - 1) / s.step_y, (s.w - cx + s.step_x - 1) / s.step_x, 1, 1, s.h, s.w, to.pixel, ins, s.step_y, s.step_x, cy, cx, 0, s.taps()};
+            Conv a = {p.gradient.data, packed.weight, packed.unscale, to.data, nullptr, nullptr, nullptr, {}, s.n, s.oh, s.ow, p.gradient.pixel, outs, (s.h - cy + s.step_y - 1) / s.step_y, (s.w - cx + s.step_x - 1) / s.step_x, 1, 1, s.h, s.w, to.pixel, ins, s.step_y, s.step_x, cy, cx, 0, s.taps()};
             if (cy == 0 && cx == 0) a.finish = finishing.of(to);
             else a.finish = {finishing.adds ? finishing.residual.data.p : nullptr, finishing.keeps ? finishing.bits.p : nullptr, finishing.gated ? finishing.gate.p : nullptr, finishing.accumulates, finishing.activation};
             for (int t = 0; t < s.taps(); t++) {
@@ -155,6 +179,24 @@ static std::string test_weight_gradient(const Problem& p, int parts_wanted) {
     return bits_of_memory(found);
 }
 
+// Both directions by each tile of a family, which agree in their bits.
+template <size_t N> static void test_tiles(const Problem& problem, const Tile (&tiles)[N], int kind) {
+    const u64 seed = random_state;
+    std::string first[2];
+    for (const Tile& tile : tiles) {
+        if (tile.split && !driver.has_warpgroups()) continue;
+        in_every_mode(tile.name, problem.shape.text(), [&] {
+            random_state = seed;
+            const std::string results[] = {test_forward(problem, tile, kind), test_image_gradient(problem, tile, kind)};
+            for (int i = 0; i < 2; i++) {
+                if (first[i].empty()) first[i] = results[i];
+                check(first[i] == results[i], tile.name, problem.shape.text() + ": tiles differ in bits");
+            }
+            return results[0] + results[1];
+        });
+    }
+}
+
 static void test_conv() {
     std::vector<Shape> shapes = {
         {3, 7, 9, 24, 40, 3, 3, 1, 1, 1, 1, 7, 9, 1},      // odd sizes
@@ -168,28 +210,27 @@ static void test_conv() {
         {3, 11, 5, 64, 8, 7, 7, 1, 1, 3, 3, 11, 5, 1},     // as many taps as there are
     };
     if (quick) shapes.resize(3);
+    const bool plain = wanted("conv") || wanted("pack"), split = wanted("split") || wanted("pack");
+#ifdef STORE_FLOATS
+    // Numbers far beyond what a half holds, on either side.
+    const Problem far({2, 5, 6, 72, 168, 3, 3, 1, 1, 1, 1, 5, 6, 1}, true, 1e9f, 1e-12f);
+    if (split) test_tiles(far, SPLIT_TILES, 0);
+    if (plain) test_tiles(far, TILES, 0);
+#endif
     int kind = 0;
     for (const Shape& shape : shapes) {
-        if (!wanted("conv") && !wanted("weight_gradient") && !wanted("pack")) return;
+        if (!plain && !split && !wanted("weight_gradient")) return;
         const Problem problem(shape, true);
         // Finishes in turn; 15 is all of them.
         const int kinds[] = {kind % 64, 15 + kind % 3 * 16};
         kind += 13;
         for (const int k : kinds) {
-            const u64 seed = random_state;
-            std::string first[2];
-            for (const Tile& tile : TILES)
-                in_every_mode(tile.name, shape.text(), [&] {
-                    random_state = seed;
-                    const std::string results[] = {test_forward(problem, tile, k), test_image_gradient(problem, tile, k)};
-                    for (int i = 0; i < 2; i++) {
-                        if (first[i].empty()) first[i] = results[i];
-                        check(first[i] == results[i], tile.name, shape.text() + ": tiles differ in bits");
-                    }
-                    return results[0] + results[1];
-                });
+            if (plain) test_tiles(problem, TILES, k);
+#ifdef STORE_FLOATS
+            if (split) test_tiles(problem, SPLIT_TILES, k);
+#endif
         }
         for (int parts : {1, 3})
-            in_every_mode("weight_gradient", shape.text(), [&] { return test_weight_gradient(problem, parts); });
+            if (wanted("weight_gradient")) in_every_mode("weight_gradient", shape.text(), [&] { return test_weight_gradient(problem, parts); });
     }
 }

@@ -8,12 +8,19 @@
 // The few calls of the driver that a test needs. Memory is managed, so that the tests read and write it as their own.
 class Driver {
 public:
-    bool open() const { return module_; }
+    bool open() const { return !modules_.empty(); }
+    // Whether it has what sm_90a alone has, a module of its own.
+    bool has_warpgroups() const { return modules_.size() != 1; }
     void load(const char* ptx) {
-        library_ = dlopen("libcuda.so.1", RTLD_NOW);
-        if (!library_) stop("dlopen", 0);
         std::ifstream file(ptx);
         const std::string text{std::istreambuf_iterator<char>(file), {}};
+        if (!open()) begin();
+        modules_.push_back(nullptr);
+        call<void**, const void*>("cuModuleLoadData", &modules_.back(), text.c_str());
+    }
+    void begin() {
+        library_ = dlopen("libcuda.so.1", RTLD_NOW);
+        if (!library_) stop("dlopen", 0);
         int device = 0;
         void* context = nullptr;
         call<u32>("cuInit", 0);
@@ -23,7 +30,6 @@ public:
         char name[128] = "";
         call<char*, int, int>("cuDeviceGetName", name, 127, device);
         printf("%s\n", name);
-        call<void**, const void*>("cuModuleLoadData", &module_, text.c_str());
     }
     void* take(size_t bytes) {
         u64 p = 0;
@@ -34,7 +40,9 @@ public:
     void give(void* p) { call<u64>("cuMemFree_v2", (u64)p); }
     void launch(const char* kernel, dim grid, dim threads, u32 shared, const void* argument) {
         void *function = nullptr, *parameters[] = {const_cast<void*>(argument)};
-        call<void**, void*, const char*>("cuModuleGetFunction", &function, module_, kernel);
+        for (void* module : modules_)
+            if (!attempt<void**, void*, const char*>("cuModuleGetFunction", &function, module, kernel)) break;
+        if (!function) stop(kernel, 500);
         if (shared > 48 << 10) call<void*, int, int>("cuFuncSetAttribute", function, 8, (int)shared);
         call<void*, u32, u32, u32, u32, u32, u32, u32, void*, void**, void**>("cuLaunchKernel", function, grid.x, grid.y, grid.z, threads.x, threads.y, threads.z, shared, nullptr, parameters, nullptr);
         if (waits) call<>("cuCtxSynchronize");
@@ -42,17 +50,21 @@ public:
     bool waits = true;  // for each launch
 
     template <class... A> void call(const char* name, A... a) {
-        void*& found = calls_[name];
-        if (!found && !(found = dlsym(library_, name))) stop(name, 0);
-        if (const int error = ((int (*)(A...))found)(a...)) stop(name, error);
+        if (const int error = attempt<A...>(name, a...)) stop(name, error);
     }
 
 private:
+    template <class... A> int attempt(const char* name, A... a) {
+        void*& found = calls_[name];
+        if (!found && !(found = dlsym(library_, name))) stop(name, 0);
+        return ((int (*)(A...))found)(a...);
+    }
     [[noreturn]] static void stop(const char* name, int error) {
         fprintf(stderr, "error: %s failed (%d)\nhint: a driver is needed, or the emulated one: LD_LIBRARY_PATH=OUTDIR of ./build\n", name, error);
         exit(2);
     }
-    void *library_ = nullptr, *module_ = nullptr;
+    void* library_ = nullptr;
+    std::vector<void*> modules_;
     std::map<std::string, void*> calls_;
 };
 static Driver driver;

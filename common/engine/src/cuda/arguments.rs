@@ -86,6 +86,7 @@ arguments! {
     Conv {
         input: Address,
         weight: Address,
+        unscale: Address,
         out: Address,
         wide: Address,
         bias: Address,
@@ -181,6 +182,8 @@ arguments! {
         out_c: i32,
         in_c: i32,
         taps: i32,
+        transposed: i32,
+        tile: i32,
     }
     Fold {
         gamma: Address,

@@ -9,11 +9,13 @@ pub struct Card {
     pub tensor: f64,
     /// Multiprocessors.
     pub processors: usize,
+    /// Whether its tensor cores multiply by warpgroups: Hopper's.
+    pub warpgroups: bool,
 }
 
 impl Card {
     /// By a part of its name; an A100 where it is not known.
-    pub(super) fn named(name: &str, processors: usize) -> Self {
+    pub(super) fn named(name: &str, processors: usize, warpgroups: bool) -> Self {
         // Makers' data sheets: TB/s, TFLOP/s.
         const CARDS: &[(&str, f64, f64)] = &[
             ("H200", 4.8, 989.0),
@@ -30,6 +32,6 @@ impl Card {
         ];
         let known = CARDS.iter().find(|(part, ..)| name.contains(part)).unwrap_or(&CARDS[CARDS.len() - 1]);
         // Plain loads reach four fifths of the bandwidth; `mma.sync` three fifths of Hopper's tensor cores.
-        Self { bandwidth: 0.8e12 * known.1, tensor: 0.6e12 * known.2, processors }
+        Self { bandwidth: 0.8e12 * known.1, tensor: 0.6e12 * known.2, processors, warpgroups }
     }
 }

@@ -1,6 +1,6 @@
 //! Convolutions as launches: which kernel takes which, and its taps in either direction.
 
-use super::arguments::{Address, Conv, Direct, Finish, MOST_TAPS, Tap, Taps, WeightGradient};
+use super::arguments::{Address, Conv, Direct, Finish, MOST_TAPS, Pack, Tap, Taps, WeightGradient};
 use super::device::{Grid, Kernels};
 use super::error::DeviceError;
 use super::precision::Storage;
@@ -11,6 +11,8 @@ use crate::plan::{ConvShape, Direction, padded};
 pub(super) enum Way {
     /// An implicit matrix product on tensor cores.
     Product,
+    /// The same of floats as halves, where tensor cores multiply by warpgroups (`kernels/warpgroup.cu`).
+    Split,
     /// One channel after the other.
     Depthwise,
     /// Plain loops, for groups of odd sizes and very large kernels.
@@ -49,6 +51,31 @@ const TILES: [Tile; 4] = [
     Tile("conv_64x64", 64, 64, 128),
 ];
 
+/// Tiles of [`Way::Split`]: the largest channels first.
+const SPLIT_TILES: [Tile; 3] = [
+    Tile("split_128x160", 128, 160, 384),
+    Tile("split_128x128", 128, 128, 384),
+    Tile("split_128x64", 128, 64, 384),
+];
+
+/// Channels that a stage of [`Way::Split`] multiplies at once; fewer are filled up with zeros.
+const SPLIT_TERMS: usize = 32;
+
+/// The most shared memory that a product asks for in this storage.
+pub(super) const fn most_shared(storage: Storage, split: bool) -> usize {
+    if split { split_shared(160, storage) } else { 256 * row_bytes(storage) }
+}
+
+/// Shared memory of a tile of [`Way::Split`]: the gates, and five stages of places and of weights.
+const fn split_shared(channels: usize, storage: Storage) -> usize {
+    128 + 5 * (128 * 4 * SPLIT_TERMS + channels * 2 * halves(storage) * SPLIT_TERMS)
+}
+
+/// Halves that stand for a number in [`Way::Split`].
+const fn halves(storage: Storage) -> usize {
+    if matches!(storage, Storage::F32) { 2 } else { 1 }
+}
+
 /// Bytes of shared memory for each row of a tile, over all stages of copies under way: rows are wider in bf16, whose chips
 /// have the room.
 const fn row_bytes(storage: Storage) -> usize {
@@ -63,7 +90,8 @@ const fn row_bytes(storage: Storage) -> usize {
 pub(super) const SUMS_BLOCK: usize = 64;
 
 impl Geometry {
-    pub(super) fn new(shape: ConvShape) -> Self {
+    /// `warpgroups`: whether tensor cores multiply floats by warpgroups.
+    pub(super) fn new(shape: ConvShape, warpgroups: bool) -> Self {
         let [ins, outs] = [shape.input[0], shape.output[0]];
         let (in_c, out_c) = match shape.groups {
             1 => (padded(ins), padded(outs)),
@@ -74,7 +102,8 @@ impl Geometry {
         let way = if shape.is_depthwise() {
             Way::Depthwise
         } else if whole && shape.kernel[0] * shape.kernel[1] <= MOST_TAPS {
-            Way::Product
+            // The shape alone decides, so that an image's numbers hang on no batch. Fewer channels would be padding.
+            if warpgroups && in_c.min(out_c) >= SPLIT_TERMS { Way::Split } else { Way::Product }
         } else {
             Way::Direct
         };
@@ -85,19 +114,99 @@ impl Geometry {
         self.shape.kernel[0] * self.shape.kernel[1]
     }
 
-    /// Values of the packed weights, of which a product stores each as a map's value and the others as f32.
-    pub(super) fn packed_len(&self) -> usize {
-        match self.way {
-            Way::Product => self.shape.groups * self.in_c * self.out_c * self.taps(),
-            Way::Depthwise => self.taps() * padded(self.shape.output[0]),
-            Way::Direct => self.shape.weight_len(),
+    /// Whether it runs on tensor cores, with channels padded group by group.
+    pub(super) fn is_product(&self) -> bool {
+        matches!(self.way, Way::Product | Way::Split)
+    }
+
+    /// Channels of one group's result in a direction, and of what each is a sum over.
+    fn rows_and_terms(&self, direction: Direction) -> [usize; 2] {
+        match direction {
+            Direction::Forward => [self.out_c, self.in_c],
+            Direction::Image => [self.in_c, self.out_c],
         }
+    }
+
+    /// Bytes of the packed weights: of a product each as a map's value or its halves, of the others as f32.
+    pub(super) fn packed_bytes(&self, direction: Direction, storage: Storage) -> usize {
+        match self.way {
+            Way::Product => self.shape.groups * self.in_c * self.out_c * self.taps() * storage.bytes(),
+            Way::Split => {
+                let [rows, _] = self.rows_and_terms(direction);
+                self.split_bytes(direction, storage) + self.shape.groups * rows * size_of::<f32>()
+            }
+            Way::Depthwise => self.taps() * padded(self.shape.output[0]) * size_of::<f32>(),
+            Way::Direct => self.shape.weight_len() * size_of::<f32>(),
+        }
+    }
+
+    /// Bytes of the halves, which the numbers follow that undo their scale.
+    fn split_bytes(&self, direction: Direction, storage: Storage) -> usize {
+        let [rows, terms] = self.rows_and_terms(direction);
+        let weights = self.shape.groups * rows * terms.next_multiple_of(SPLIT_TERMS) * self.taps();
+        weights * 2 * halves(storage)
+    }
+
+    /// The tile of a direction, by which the weights are packed. Small maps have few places: more tiles of fewer
+    /// channels keep a card busy.
+    fn split_tile(&self, direction: Direction) -> &'static Tile {
+        let [rows, _] = self.rows_and_terms(direction);
+        let [_, height, width] = match direction {
+            Direction::Forward => self.shape.output,
+            Direction::Image => self.shape.input,
+        };
+        let least = SPLIT_TILES.iter().rev().filter(|tile| tile.2 == 64 || height * width > 16);
+        least.min_by_key(|tile| (rows.next_multiple_of(tile.2), usize::MAX - tile.2)).expect("one is of 64")
+    }
+
+    /// Packs the weights of a product, `packed` as they lie at the beginning of their bytes.
+    pub(super) fn pack(
+        &self,
+        kernels: Kernels<'_>,
+        direction: Direction,
+        (weight, scale, packed): (Address, Address, Address),
+    ) -> Result<(), DeviceError> {
+        let shape = &self.shape;
+        let pack = Pack {
+            weight,
+            scale,
+            groups: int(shape.groups),
+            real_out: int(shape.output[0] / shape.groups),
+            real_in: int(shape.input[0] / shape.groups),
+            out_c: int(self.out_c),
+            in_c: int(self.in_c),
+            taps: int(self.taps()),
+            ..Pack::default()
+        };
+        let products = shape.groups * self.in_c * self.out_c * self.taps();
+        let plain = Pack { plain: packed, out_c: int(padded(shape.output[0])), ..pack };
+        let (name, grid, pack) = match (self.way, direction) {
+            (Way::Product, Direction::Forward) => ("pack", Grid::of(products), Pack { packed, ..pack }),
+            (Way::Product, Direction::Image) => {
+                ("pack_transposed", Grid::of(products), Pack { packed, ..pack })
+            }
+            (Way::Split, _) => {
+                let [rows, _] = self.rows_and_terms(direction);
+                let pack = Pack {
+                    packed,
+                    plain: packed + self.split_bytes(direction, kernels.storage) as Address,
+                    transposed: (direction == Direction::Image).into(),
+                    tile: int(self.split_tile(direction).2 / 8),
+                    ..pack
+                };
+                let grid = Grid { blocks: [shape.groups * rows, 1, 1], threads: [256, 1], shared: 32 };
+                ("pack_split", grid, pack)
+            }
+            (Way::Depthwise, _) => ("pack_depthwise", Grid::of(self.taps() * padded(shape.output[0])), plain),
+            (Way::Direct, _) => ("scale_weight", Grid::of(shape.weight_len()), plain),
+        };
+        kernels.launch(name, grid, &pack)
     }
 
     /// How many launches a direction is.
     pub(super) fn launches(&self, direction: Direction) -> usize {
         match (self.way, direction) {
-            (Way::Product, Direction::Image) => self.shape.stride.iter().product(),
+            (Way::Product | Way::Split, Direction::Image) => self.shape.stride.iter().product(),
             _ => 1,
         }
     }
@@ -111,8 +220,8 @@ impl Geometry {
         data: Data,
     ) -> Result<usize, DeviceError> {
         match (self.way, direction) {
-            (Way::Product, Direction::Forward) => self.forward(kernels, images, data),
-            (Way::Product, Direction::Image) => self.image(kernels, images, data).map(|()| 0),
+            (Way::Product | Way::Split, Direction::Forward) => self.forward(kernels, images, data),
+            (Way::Product | Way::Split, Direction::Image) => self.image(kernels, images, data).map(|()| 0),
             (way, direction) => {
                 let names = match way {
                     Way::Depthwise => ["depthwise_forward", "depthwise_image"],
@@ -164,7 +273,7 @@ impl Geometry {
             tap: Taps::of(&taps),
             ..self.product(images, data)
         };
-        self.launch(kernels, &launch)
+        self.launch(kernels, Direction::Forward, launch)
     }
 
     /// One launch for each class of input places that meets the same taps: as many as the strides multiply to.
@@ -208,7 +317,7 @@ impl Geometry {
                 tap: Taps::of(&taps),
                 ..self.product(images, data)
             };
-            self.launch(kernels, &launch)?;
+            self.launch(kernels, Direction::Image, launch)?;
         }
         Ok(())
     }
@@ -228,28 +337,37 @@ impl Geometry {
         }
     }
 
-    /// Every tile adds in the same order: which one runs shows in the time alone.
-    fn launch(&self, kernels: Kernels<'_>, launch: &Conv) -> Result<usize, DeviceError> {
+    /// Every tile of a way adds in the same order: which one runs shows in the time alone.
+    fn launch(
+        &self,
+        kernels: Kernels<'_>,
+        direction: Direction,
+        mut launch: Conv,
+    ) -> Result<usize, DeviceError> {
         let places = (launch.images * launch.rows * launch.cols) as usize;
         let out_c = launch.out_c as usize;
         let blocks = |tile: &Tile| [places.div_ceil(tile.1), out_c.div_ceil(tile.2), self.shape.groups];
-        let fills = |tile: &&Tile| blocks(tile).iter().product::<usize>() >= kernels.processors();
-        let fits = |tile: &&Tile| tile.2 <= out_c.next_power_of_two().max(32);
-        let tile = TILES.iter().filter(fits).find(fills).unwrap_or(&TILES[if out_c > 32 { 3 } else { 2 }]);
-        let Tile(name, rows, cols, threads) = *tile;
-        let grid = Grid {
-            blocks: blocks(tile),
-            threads: [threads, 1],
-            shared: (rows + cols) * row_bytes(kernels.storage),
+        let tile = if self.way == Way::Split {
+            launch.unscale = launch.weight + self.split_bytes(direction, kernels.storage) as Address;
+            self.split_tile(direction)
+        } else {
+            let fills = |tile: &&Tile| blocks(tile).iter().product::<usize>() >= kernels.processors();
+            let fits = |tile: &&Tile| tile.2 <= out_c.next_power_of_two().max(32);
+            TILES.iter().filter(fits).find(fills).unwrap_or(&TILES[if out_c > 32 { 3 } else { 2 }])
         };
-        kernels.launch(name, grid, launch)?;
+        let Tile(name, rows, cols, threads) = *tile;
+        let shared = match self.way {
+            Way::Split => split_shared(cols, kernels.storage),
+            _ => (rows + cols) * row_bytes(kernels.storage),
+        };
+        kernels.launch(name, Grid { blocks: blocks(tile), threads: [threads, 1], shared }, &launch)?;
         Ok(places.div_ceil(SUMS_BLOCK))
     }
 
     /// f32 of one part of the weight gradient.
     pub(super) fn part_len(&self) -> usize {
         match self.way {
-            Way::Product => self.shape.groups * self.out_c * self.in_c * self.taps(),
+            Way::Product | Way::Split => self.shape.groups * self.out_c * self.in_c * self.taps(),
             Way::Depthwise => self.taps() * padded(self.shape.output[0]),
             Way::Direct => self.shape.weight_len(),
         }
@@ -259,7 +377,7 @@ impl Geometry {
     /// the kind of chip and the batch.
     pub(super) fn parts(&self, processors: usize, images: usize) -> usize {
         let wanted = match self.way {
-            Way::Product => {
+            Way::Product | Way::Split => {
                 let tiles =
                     self.taps() * self.in_c.div_ceil(64) * self.out_c.div_ceil(64) * self.shape.groups;
                 (4 * processors).div_ceil(tiles).min(self.places(images).div_ceil(32 * 8))
@@ -282,7 +400,7 @@ impl Geometry {
         [input, gradient, parts]: [Address; 3],
     ) -> Result<usize, DeviceError> {
         let count = self.parts(kernels.processors(), images);
-        if self.way != Way::Product {
+        if !self.is_product() {
             let plain = Direct { input, gradient, parts, parts_count: int(count), ..self.direct(images) };
             if self.way == Way::Direct {
                 kernels.launch("direct_weight", Grid::of(self.shape.weight_len() * count), &plain)?;

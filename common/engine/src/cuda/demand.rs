@@ -51,13 +51,11 @@ impl Demand {
     }
 
     /// One launch.
-    fn launch(&mut self, bytes: f64, flop: f64, storage: Storage, card: Card) {
-        // A product of f32 is three of TF32.
-        let rate = match storage {
-            Storage::Bf16 | Storage::F16 => card.tensor,
-            Storage::Tf32 => card.tensor / 2.0,
-            Storage::F32 => card.tensor / 6.0,
-        };
+    fn launch(&mut self, bytes: f64, flop: f64, way: Way, storage: Storage, card: Card) {
+        // A product of f32 is three of TF32, or of halves.
+        let products = if storage == Storage::F32 { 3.0 } else { 1.0 };
+        let each = if storage.is_float() && way != Way::Split { 2.0 } else { 1.0 };
+        let rate = card.tensor / (products * each);
         let seconds = (bytes / card.bandwidth).max(flop / rate).max(LAUNCH);
         *self += Self { launches: 1, bytes, flop, seconds };
     }
@@ -72,7 +70,7 @@ pub(super) fn demand(
     batch: usize,
     card: Card,
 ) -> Demand {
-    let planned = Planned::new(storage, network, norm, keep, &[network.output()]);
+    let planned = Planned::new((storage, card.warpgroups), network, norm, keep, &[network.output()]);
     let mut demand = Demand::default();
     for instruction in planned.plan.forward.iter().chain(&planned.plan.backward) {
         instruction_demand(&planned, instruction, batch, card, &mut demand);
@@ -109,11 +107,17 @@ fn instruction_demand(
             let places = (batch * height * width) as f64;
             let products = (conv.taps() * conv.in_c * conv.out_c * conv.shape.groups) as f64;
             // A depthwise product is of memory, not of tensor cores.
-            let flop = if conv.way == Way::Product { 2.0 * places * products } else { 0.0 };
+            let flop = if conv.is_product() { 2.0 * places * products } else { 0.0 };
             let launches = conv.launches(direction);
-            let weights = (conv.packed_len() * storage.bytes()) as f64;
+            let weights = conv.packed_bytes(direction, storage) as f64;
             for _ in 0..launches {
-                demand.launch((maps + weights) / launches as f64, flop / launches as f64, storage, card);
+                demand.launch(
+                    (maps + weights) / launches as f64,
+                    flop / launches as f64,
+                    conv.way,
+                    storage,
+                    card,
+                );
             }
         }
         Action::Weight { weight } => {
@@ -121,17 +125,17 @@ fn instruction_demand(
             let [_, height, width] = conv.shape.output;
             let places = (batch * height * width) as f64;
             let products = (conv.taps() * conv.in_c * conv.out_c * conv.shape.groups) as f64;
-            let flop = if conv.way == Way::Product { 2.0 * places * products } else { 0.0 };
+            let flop = if conv.is_product() { 2.0 * places * products } else { 0.0 };
             let parts = (conv.parts(card.processors, batch) * conv.part_len() * 4) as f64;
-            demand.launch(maps + parts, flop, storage, card);
-            demand.launch(parts, 0.0, storage, card);
+            demand.launch(maps + parts, flop, Way::Product, storage, card);
+            demand.launch(parts, 0.0, Way::Product, storage, card);
         }
-        Action::Moments { .. } => demand.launch(0.0, 0.0, storage, card),
+        Action::Moments { .. } => demand.launch(0.0, 0.0, Way::Product, storage, card),
         Action::GradientMoments { .. } | Action::Bias { .. } => {
-            demand.launch(maps, 0.0, storage, card);
-            demand.launch(0.0, 0.0, storage, card);
+            demand.launch(maps, 0.0, Way::Product, storage, card);
+            demand.launch(0.0, 0.0, Way::Product, storage, card);
         }
         Action::Export { .. } | Action::ExportImage | Action::Seed { .. } => {}
-        _ => demand.launch(maps, 0.0, storage, card),
+        _ => demand.launch(maps, 0.0, Way::Product, storage, card),
     }
 }

@@ -14,6 +14,7 @@ use cudarc::driver::{CudaContext, CudaSlice, CudaStream, DevicePtr, DriverError,
 use super::arguments::{Address, Arguments};
 use super::buffer::Buffer;
 use super::card::Card;
+use super::conv::most_shared;
 use super::driver::devices;
 use super::error::DeviceError;
 use super::graph::Graph;
@@ -27,7 +28,7 @@ const GRAIN: usize = 512;
 pub(super) struct Device {
     stream: Arc<CudaStream>,
     context: Arc<CudaContext>,
-    modules: Mutex<HashMap<Storage, Module>>,
+    modules: Mutex<HashMap<Storage, Modules>>,
     kernels: Mutex<HashMap<(Storage, &'static str), Kernel>>,
     capability: (i32, i32),
     /// Held while a graph is captured, and by whoever copies: a copy of another thread would end up in the graph.
@@ -65,6 +66,9 @@ impl Kernels<'_> {
     }
 }
 
+/// The kernels of a storage: those of every chip, and those of this one's warpgroups.
+struct Modules(Module, Option<Module>);
+#[derive(Clone, Copy)]
 struct Module(sys::CUmodule);
 #[derive(Clone, Copy)]
 struct Kernel(sys::CUfunction);
@@ -125,6 +129,11 @@ impl Device {
         self.capability >= storage.capability()
     }
 
+    /// Whether its tensor cores multiply by warpgroups, as those of one generation alone do.
+    pub(super) fn has_warpgroups(&self) -> bool {
+        self.capability == (9, 0)
+    }
+
     /// Loads the kernels for a storage, unless they are.
     pub(super) fn load(&self, storage: Storage) -> Result<(), DeviceError> {
         if !self.knows(storage) {
@@ -137,12 +146,10 @@ impl Device {
         if modules.contains_key(&storage) {
             return Ok(());
         }
-        let ptx = CString::new(storage.ptx()).expect("PTX is text");
         self.context.bind_to_thread().map_err(failed("cuCtxSetCurrent"))?;
-        // SAFETY: the text of a module, ended by a zero.
-        #[allow(unsafe_code)]
-        let module = unsafe { result::module::load_data(ptx.as_ptr().cast()) };
-        modules.insert(storage, Module(module.map_err(failed("cuModuleLoadData"))?));
+        let of_warpgroups = storage.warpgroup_ptx().filter(|_| self.has_warpgroups());
+        let loaded = Modules(module(storage.ptx())?, of_warpgroups.map(module).transpose()?);
+        modules.insert(storage, loaded);
         Ok(())
     }
 
@@ -153,7 +160,7 @@ impl Device {
 
     /// What it can do.
     pub(super) fn card(&self) -> Card {
-        Card::named(&self.name(), self.processors)
+        Card::named(&self.name(), self.processors, self.has_warpgroups())
     }
 
     /// The card's name.
@@ -334,15 +341,18 @@ impl Device {
             return Ok(*kernel);
         }
         self.load(storage)?;
-        let module = locked(&self.modules)[&storage].0;
+        let split = name.contains("split");
+        let module = {
+            let Modules(common, of_warpgroups) = &locked(&self.modules)[&storage];
+            of_warpgroups.filter(|_| split).unwrap_or(*common).0
+        };
         let full = CString::new(format!("{name}_{storage}")).expect("a name has no zeros");
         // SAFETY: the module lives as long as the process.
         #[allow(unsafe_code)]
         let function = unsafe { result::module::get_function(module, full) }.map_err(failed(name))?;
         // Products ask for more shared memory than the 48 KiB that every kernel may have.
-        if name.starts_with("conv_") || name == "weight_gradient" {
-            // What the largest tile of this storage takes.
-            let most = if storage == Storage::Bf16 { 96 << 10 } else { 64 << 10 };
+        if name.starts_with("conv_") || name.starts_with("split_") || name == "weight_gradient" {
+            let most = i32::try_from(most_shared(storage, split)).expect("shared memory is small");
             let wish = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
             // SAFETY: sets a number of the function.
             #[allow(unsafe_code)]
@@ -368,6 +378,15 @@ impl Device {
             .map(Graph)
             .ok_or_else(|| DeviceError::Failed { call: "cuStreamEndCapture", error: "no graph".into() })
     }
+}
+
+/// Gives the text of a module to the driver. A context is current.
+fn module(ptx: &str) -> Result<Module, DeviceError> {
+    let ptx = CString::new(ptx).expect("PTX is text");
+    // SAFETY: the text of a module, ended by a zero.
+    #[allow(unsafe_code)]
+    let module = unsafe { result::module::load_data(ptx.as_ptr().cast()) };
+    module.map(Module).map_err(failed("cuModuleLoadData"))
 }
 
 pub(super) fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -99,7 +99,9 @@ impl Footprint {
     }
 
     fn need(&self, network: &Network, (storage, norm, keep): (Storage, Norm, Keep), images: usize) -> Need {
-        let planned = Planned::new(storage, network, norm, keep, &[network.output()]);
+        // Of the ways to pack floats, the one that takes more room.
+        let warpgroups = storage == Storage::F32;
+        let planned = Planned::new((storage, warpgroups), network, norm, keep, &[network.output()]);
         let logits = planned.plan.steps.value(planned.plan.steps.outputs[0]).shape[0];
         Need {
             packed: planned.weights.1 + 4 * (planned.folds.1 + planned.norms.1 + planned.bands.1),

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::arguments::{Address, Fold, Norm as NormArguments, NormGradient, Pack};
+use super::arguments::{Address, Fold, Norm as NormArguments, NormGradient};
 use super::buffer::Buffer;
-use super::conv::{Way, int};
+use super::conv::int;
 use super::device::{Device, Grid};
 use super::error::DeviceError;
 use super::planned::Planned;
@@ -151,33 +151,11 @@ impl Packed {
         conv: usize,
         direction: Direction,
     ) -> Result<(), DeviceError> {
-        let (geometry, known) = (&planned.convs[conv], &planned.plan.steps.convs[conv]);
-        let shape = &geometry.shape;
-        let to = self.weights(planned, product);
-        let mut pack = Pack {
-            weight: values.at(known.node, Role::Weight),
-            scale: if known.fold.is_some() { self.scale(planned, conv) } else { 0 },
-            groups: int(shape.groups),
-            real_out: int(shape.output[0] / shape.groups),
-            real_in: int(shape.input[0] / shape.groups),
-            out_c: int(geometry.out_c),
-            in_c: int(geometry.in_c),
-            taps: int(geometry.taps()),
-            ..Pack::default()
-        };
-        let name = match (geometry.way, direction) {
-            (Way::Product, Direction::Forward) => "pack",
-            (Way::Product, Direction::Image) => "pack_transposed",
-            (Way::Depthwise, _) => "pack_depthwise",
-            (Way::Direct, _) => "scale_weight",
-        };
-        if geometry.way == Way::Product {
-            pack.packed = to;
-        } else {
-            pack.plain = to;
-            pack.out_c = int(padded(shape.output[0]));
-        }
-        self.weights.device().kernels(planned.storage).launch(name, Grid::of(geometry.packed_len()), &pack)
+        let known = &planned.plan.steps.convs[conv];
+        let weight = values.at(known.node, Role::Weight);
+        let scale = if known.fold.is_some() { self.scale(planned, conv) } else { 0 };
+        let kernels = self.weights.device().kernels(planned.storage);
+        planned.convs[conv].pack(kernels, direction, (weight, scale, self.weights(planned, product)))
     }
 
     /// The coefficients of normalisations under running statistics.

@@ -1,6 +1,6 @@
 //! A plan with everything that this engine adds: the geometry of its convolutions, and where packed values lie.
 
-use super::conv::{Geometry, Way};
+use super::conv::Geometry;
 use super::error::DeviceError;
 use super::precision::Storage;
 use crate::engine::{Keep, Norm};
@@ -34,9 +34,10 @@ pub(super) const fn norm_len(pixel: usize) -> usize {
 }
 
 impl Planned {
-    /// For one network and mode; `outputs` are the logits and the taps.
+    /// For one network and mode; `outputs` are the logits and the taps. `warpgroups`: whether tensor cores multiply floats by
+    /// warpgroups.
     pub(super) fn new(
-        storage: Storage,
+        (storage, warpgroups): (Storage, bool),
         network: &Network,
         norm: Norm,
         keep: Keep,
@@ -45,10 +46,13 @@ impl Planned {
         let draft = Draft::new(network, norm, keep, outputs);
         let plan = draft.whole(|steps, slot| bytes(storage, steps, slot).next_multiple_of(ALIGNMENT));
         let steps = &plan.steps;
-        let convs: Vec<Geometry> = steps.convs.iter().map(|conv| Geometry::new(conv.shape)).collect();
-        let packed = plan.products.iter().map(|&(conv, _)| {
-            let each = if convs[conv].way == Way::Product { storage.bytes() } else { size_of::<f32>() };
-            (convs[conv].packed_len() * each).next_multiple_of(ALIGNMENT)
+        let convs: Vec<Geometry> = steps
+            .convs
+            .iter()
+            .map(|conv| Geometry::new(conv.shape, warpgroups && storage.is_float()))
+            .collect();
+        let packed = plan.products.iter().map(|&(conv, direction)| {
+            convs[conv].packed_bytes(direction, storage).next_multiple_of(ALIGNMENT)
         });
         let weights = starts(packed);
         let folds = starts(steps.convs.iter().map(|conv| 2 * padded(conv.shape.output[0])));

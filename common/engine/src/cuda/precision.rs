@@ -7,9 +7,11 @@ use std::str::FromStr;
 /// parameters, their gradients, and the statistics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Storage {
-    /// f32, each product as three of TF32: what f32 sums give, to a few units in the last place. Label sets.
+    /// f32, each product as three of TF32, or of halves where those are faster: what f32 sums give, to a few units in the last
+    /// place. Label sets.
     F32,
-    /// f32, rounded to TF32's 10 bits as it enters a product: what PyTorch's convolutions do unless told otherwise.
+    /// f32, rounded to TF32's 10 bits, or 11 of a half, as it enters a product: what PyTorch's convolutions do unless told
+    /// otherwise.
     Tf32,
     /// bf16 (8 bits of precision, f32's range): training and attacks.
     Bf16,
@@ -39,6 +41,11 @@ impl Storage {
         }
     }
 
+    /// Whether maps are f32.
+    pub(super) const fn is_float(self) -> bool {
+        matches!(self, Self::F32 | Self::Tf32)
+    }
+
     /// What gradients are multiplied by on their way through a network, where the largest at its outputs is this: a power
     /// of two. f16 rounds to zero what is below 6e-8, where gradients of a mean over a batch lie, and what is above 65504
     /// to infinity, where gradients of quotients lie.
@@ -55,6 +62,15 @@ impl Storage {
         match self {
             Self::F32 | Self::Tf32 | Self::Bf16 => (8, 0),
             Self::F16 => (7, 5),
+        }
+    }
+
+    /// The kernels that compute capability 9.0 alone has (`sm_90a`).
+    pub(super) const fn warpgroup_ptx(self) -> Option<&'static str> {
+        match self {
+            Self::F32 => Some(include_str!("ptx/f32-sm90a.ptx")),
+            Self::Tf32 => Some(include_str!("ptx/tf32-sm90a.ptx")),
+            Self::Bf16 | Self::F16 => None,
         }
     }
 

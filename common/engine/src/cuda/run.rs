@@ -3,7 +3,7 @@
 mod launches;
 
 use super::arguments::{Address, BiasGradient, Each, Finish, Wide};
-use super::conv::{Data, SUMS_BLOCK, Way, int};
+use super::conv::{Data, SUMS_BLOCK, int};
 use super::device::{Grid, Kernels};
 use super::error::DeviceError;
 use super::pack::{Packed, Values, norm_grid};
@@ -211,7 +211,7 @@ impl Run<'_> {
                 let wide = output.filter(|_| forward).map_or(0, |output| self.caller.wide[output]);
                 let summed = matches!(next, Some(Instruction { action: Action::Moments { .. }, from, .. })
                     if from[0] == instruction.to);
-                let fuses = summed && forward && conv.way == Way::Product;
+                let fuses = summed && forward && conv.is_product();
                 let data = Data {
                     from: a,
                     weight: self.packed.weights(self.planned, *product),

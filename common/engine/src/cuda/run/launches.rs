@@ -160,7 +160,7 @@ impl Run<'_> {
             ..Default::default()
         };
         let sum = match conv.way {
-            Way::Product => WeightGradientSum {
+            Way::Product | Way::Split => WeightGradientSum {
                 groups: int(shape.groups),
                 out_c: int(conv.out_c),
                 in_c: int(conv.in_c),
