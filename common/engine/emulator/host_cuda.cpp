@@ -117,12 +117,16 @@ void pass(Gate* gate) {
     gate->round ^= 1;
     block.opened++;
 }
+void arrive(Gate* gate) {
+    gate->awaited--;
+    pass(gate);
+}
 void land(const Copy& copy) {
     if (copy.from && copy.valid) memcpy(copy.to, copy.from, copy.bytes);
     else if (copy.from) memset(copy.to, 0, copy.bytes);
     if (!copy.gate) return;
-    if (copy.from) copy.gate->bytes -= copy.bytes;
-    else copy.gate->awaited--;
+    if (!copy.from) return arrive(copy.gate);
+    copy.gate->bytes -= copy.bytes;
     pass(copy.gate);
 }
 // The next copy of a thread, or arrival behind its copies.

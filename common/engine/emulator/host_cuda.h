@@ -93,7 +93,7 @@ struct Named { u64 generation; u32 arrived; };  // a barrier of some threads
 struct Block {
     std::vector<Fiber> fibers;
     std::vector<Warp> warps;
-    Named named[16];
+    Named named[2];
     u64 generation, opened;  // barriers of all threads; gates
     u32 arrived, alive, now;
     char* memory;
@@ -106,6 +106,7 @@ void pause(const u64* counter);
 void barrier();
 void barrier_of(u32 which, u32 threads, bool waits);
 void pass(Gate* gate);
+void arrive(Gate* gate);
 void land(const Copy& copy);
 void land(Fiber& fiber);
 void settle();
@@ -153,13 +154,12 @@ template <int PENDING> DEVICE void wait_copies() {
 }
 DEVICE void open_gate(u64* gate, int arrivals) { *(host::Gate*)gate = {(u16)arrivals, (u16)arrivals, 0, 0}; }
 DEVICE void show_gates() {}
-DEVICE void arrive_at(u64* gate) {
-    ((host::Gate*)gate)->awaited--;
-    host::pass((host::Gate*)gate);
+DEVICE void arrive_together(u64* gate) {
+    host::meet(nullptr, [gate](host::Fiber*) { host::arrive((host::Gate*)gate); });
 }
 DEVICE void expect_bytes(u64* gate, int bytes) {
     ((host::Gate*)gate)->bytes += bytes;
-    arrive_at(gate);
+    host::arrive((host::Gate*)gate);
 }
 // What a gate awaits lands at once, or when all threads wait.
 DEVICE void arrive_when_copied(u64* gate) {
@@ -177,9 +177,8 @@ DEVICE void copy_block(void* to, const void* from, int bytes, u64* gate) {
 DEVICE void wait_gate(u64* gate, int parity) {
     while (((host::Gate*)gate)->round == (u32)parity) host::pause(&host::block.opened);
 }
-DEVICE void barrier_of(int threads) { host::barrier_of(1, threads, true); }
-DEVICE void wait_turn(int whose) { host::barrier_of(whose + 2, 256, true); }
-DEVICE void give_turn(int whose) { host::barrier_of(whose + 2, 256, false); }
+DEVICE void wait_turn(int whose) { host::barrier_of(whose, 256, true); }
+DEVICE void give_turn(int whose) { host::barrier_of(whose, 256, false); }
 template <int COUNT> DEVICE void more_registers() {}
 template <int COUNT> DEVICE void fewer_registers() {}
 DEVICE void load_matrices(u32 (&r)[4], const void* row) { host::operate({host::MATRICES, r, row, nullptr}); }

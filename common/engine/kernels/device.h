@@ -174,7 +174,11 @@ template <int N> DEVICE void wait_products(float (&c)[N][4]) {
 DEVICE void open_gate(u64* gate, int arrivals) { asm volatile("mbarrier.init.shared.b64 [%0], %1;" :: "r"(shared_address(gate)), "r"(arrivals) : "memory"); }
 // Gates that were made may be used once a barrier follows.
 DEVICE void show_gates() { asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"); }
-DEVICE void arrive_at(u64* gate) { asm volatile("mbarrier.arrive.shared.b64 _, [%0];" :: "r"(shared_address(gate)) : "memory"); }
+// One arrival for a warp, behind what all of its lanes did.
+DEVICE void arrive_together(u64* gate) {
+    __syncwarp();
+    if (threadIdx.x % 32 == 0) asm volatile("mbarrier.arrive.shared.b64 _, [%0];" :: "r"(shared_address(gate)) : "memory");
+}
 // Arrives, and holds the gate until so many bytes have come by copy_block.
 DEVICE void expect_bytes(u64* gate, int bytes) { asm volatile("mbarrier.arrive.expect_tx.shared.b64 _, [%0], %1;" :: "r"(shared_address(gate)), "r"(bytes) : "memory"); }
 // Arrives once all copies of this thread so far have landed.
@@ -187,11 +191,9 @@ DEVICE void wait_gate(u64* gate, int parity) {
     asm volatile("{ .reg .pred open; again: mbarrier.try_wait.parity.shared.b64 open, [%0], %1; @open bra done; bra again; done: }"
                  :: "r"(shared_address(gate)), "r"(parity) : "memory");
 }
-// A barrier of the block's first threads.
-DEVICE void barrier_of(int threads) { asm volatile("bar.sync 1, %0;" :: "r"(threads) : "memory"); }
 // Two warpgroups take turns: each waits for its own, and gives the other's.
-DEVICE void wait_turn(int whose) { asm volatile("bar.sync %0, 256;" :: "r"(whose + 2) : "memory"); }
-DEVICE void give_turn(int whose) { asm volatile("bar.arrive %0, 256;" :: "r"(whose + 2) : "memory"); }
+DEVICE void wait_turn(int whose) { asm volatile("bar.sync %0, 256;" :: "r"(whose + 1) : "memory"); }
+DEVICE void give_turn(int whose) { asm volatile("bar.arrive %0, 256;" :: "r"(whose + 1) : "memory"); }
 // Of a warpgroup's registers: what it gives up another may take.
 template <int COUNT> DEVICE void more_registers() { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" :: "n"(COUNT)); }
 template <int COUNT> DEVICE void fewer_registers() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" :: "n"(COUNT)); }

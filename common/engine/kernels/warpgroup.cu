@@ -164,7 +164,7 @@ template <int BN> DEVICE void multiply_stages(const Conv& a, int stages) {
     // Behind the products of the stage before this one: its tile may be written again.
     auto gather = [&] {
         wait_products(few);
-        if (lane == 0) arrive_at(split_empty(stage ? stage - 1 : SPLIT_STAGES - 1));
+        arrive_together(split_empty(stage ? stage - 1 : SPLIT_STAGES - 1));
 #pragma unroll
         for (int j = 0; j < NI; j++)
 #pragma unroll
@@ -189,18 +189,18 @@ template <int BN> DEVICE void multiply_stages(const Conv& a, int stages) {
     }
     if (!half) wait_turn(0);
     // The sums go where the tiles were: both must have read those.
-    barrier_of(SPLIT_THREADS);
+    barrier();
     float* sums = (float*)shared_memory();
 #pragma unroll
     for (int j = 0; j < NI; j++)
 #pragma unroll
         for (int h = 0; h < 2; h++)
             *(float2*)(sums + sum_at<BN>(row + h * 8, j * 8 + (lane & 3) * 2)) = make_float2(sum[j][2 * h], sum[j][2 * h + 1]);
-    barrier_of(SPLIT_THREADS);
+    barrier();
     const int places = a.images * a.rows * a.cols;
     finish_sums<SPLIT_PLACES, BN, SPLIT_THREADS, true>(a, sums, places);
     if (!a.moments) return;
-    barrier_of(SPLIT_THREADS);
+    barrier();
     write_moments<SPLIT_PLACES, BN, SPLIT_THREADS>(a, sums, places);
 }
 
@@ -220,6 +220,10 @@ template <int BN> DEVICE void convolve_split(const Conv& a) {
     } else {
         fewer_registers<SPLIT_FEWER>();
         copy_stages<BN>(a, stages);
+        // The others' barriers are of all threads.
+        barrier();
+        barrier();
+        if (a.moments) barrier();
     }
 }
 BLOCK_KERNEL(split_128x160, Conv, SPLIT_THREADS + SPLIT_COPIERS, 1) { convolve_split<160>(a); }

@@ -15,8 +15,8 @@ public:
         std::ifstream file(ptx);
         const std::string text{std::istreambuf_iterator<char>(file), {}};
         if (!open()) begin();
-        modules_.push_back(nullptr);
-        call<void**, const void*>("cuModuleLoadData", &modules_.back(), text.c_str());
+        modules_.push_back({nullptr, text});
+        call<void**, const void*>("cuModuleLoadData", &modules_.back().first, text.c_str());
     }
     void begin() {
         library_ = dlopen("libcuda.so.1", RTLD_NOW);
@@ -40,8 +40,8 @@ public:
     void give(void* p) { call<u64>("cuMemFree_v2", (u64)p); }
     void launch(const char* kernel, dim grid, dim threads, u32 shared, const void* argument) {
         void *function = nullptr, *parameters[] = {const_cast<void*>(argument)};
-        for (void* module : modules_)
-            if (!attempt<void**, void*, const char*>("cuModuleGetFunction", &function, module, kernel)) break;
+        for (const auto& [module, text] : modules_)
+            if (text.find(std::string(".entry ") + kernel + "(") != std::string::npos) call<void**, void*, const char*>("cuModuleGetFunction", &function, module, kernel);
         if (!function) stop(kernel, 500);
         if (shared > 48 << 10) call<void*, int, int>("cuFuncSetAttribute", function, 8, (int)shared);
         call<void*, u32, u32, u32, u32, u32, u32, u32, void*, void**, void**>("cuLaunchKernel", function, grid.x, grid.y, grid.z, threads.x, threads.y, threads.z, shared, nullptr, parameters, nullptr);
@@ -50,21 +50,18 @@ public:
     bool waits = true;  // for each launch
 
     template <class... A> void call(const char* name, A... a) {
-        if (const int error = attempt<A...>(name, a...)) stop(name, error);
+        void*& found = calls_[name];
+        if (!found && !(found = dlsym(library_, name))) stop(name, 0);
+        if (const int error = ((int (*)(A...))found)(a...)) stop(name, error);
     }
 
 private:
-    template <class... A> int attempt(const char* name, A... a) {
-        void*& found = calls_[name];
-        if (!found && !(found = dlsym(library_, name))) stop(name, 0);
-        return ((int (*)(A...))found)(a...);
-    }
     [[noreturn]] static void stop(const char* name, int error) {
         fprintf(stderr, "error: %s failed (%d)\nhint: a driver is needed, or the emulated one: LD_LIBRARY_PATH=OUTDIR of ./build\n", name, error);
         exit(2);
     }
     void* library_ = nullptr;
-    std::vector<void*> modules_;
+    std::vector<std::pair<void*, std::string>> modules_;  // and their text
     std::map<std::string, void*> calls_;
 };
 static Driver driver;
