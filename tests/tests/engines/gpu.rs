@@ -114,6 +114,35 @@ fn packed_weights_follow_the_parameters() {
     }
 }
 
+/// A tape's backward multiplies by the weights of its forward, whatever was packed since.
+#[test]
+fn a_tape_keeps_the_weights_of_its_forward() {
+    let Some(_gpu) = gpu("a_tape_keeps_the_weights_of_its_forward") else { return };
+    let (network, params) = small("tiny-cnn", [1, 28, 28]);
+    let mut others = params.clone();
+    for at in 0..others.trainable().len() {
+        let value = others.trainable().get(at);
+        others.trainable_mut().set(at, value * 1.5);
+    }
+    let images = tensor(77, &[2, 1, 28, 28], Precision::F32).into();
+    for (norm, keep) in MODES.into_iter().filter(|mode| mode.1 != Keep::Nothing) {
+        let engine = cuda(Storage::F32);
+        let forward =
+            |engine: &Cuda, params| engine.forward(&network, params, &images, norm, keep, &[]).unwrap();
+        let back = |engine: &Cuda, tape| {
+            let seed = tensor(78, &[2, 10], Precision::F32);
+            values(&engine.backward(tape, &[Some(seed)], None).unwrap().expect("it was kept"))
+        };
+        let at_once = |params| {
+            let fresh = cuda(Storage::F32);
+            back(&fresh, forward(&fresh, params).tape)
+        };
+        let [first, second] = [&params, &others].map(|params| forward(&engine, params).tape);
+        let late = [back(&engine, first), back(&engine, second)];
+        assert!(late == [at_once(&params), at_once(&others)], "{norm:?}, {keep:?}");
+    }
+}
+
 /// Bits that repeat may still be no numbers: whole architectures at their own sizes, beside the processor. Their gradients
 /// are compared in `golden_networks`, which knows what a ReLU's kink costs.
 #[test]
