@@ -105,7 +105,13 @@ fn residuals_and_values_that_many_read() {
         // Nobody reads this one.
         b.conv("dead", Conv2d::new(7, 3).padding(1), stem)?;
         let square = b.node("square", Op::Mul, &[x, x])?;
-        classify(b, square, "residuals", vec![sum, stem, twice])
+        // What is normalised after the second one is the first.
+        let first = b.conv("first", Conv2d::new(18, 1), square)?;
+        let second = b.conv("second", Conv2d::new(18, 3).padding(1), square)?;
+        let first = b.batch_norm("first.bn", first)?;
+        let second = b.batch_norm("second.bn", second)?;
+        let x = b.add(first, second)?;
+        classify(b, x, "residuals", vec![sum, stem, twice])
     };
     test(build());
 }
