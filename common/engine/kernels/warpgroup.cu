@@ -46,7 +46,8 @@ template <int BN> DEVICE void copy_stages(const Conv& a, int stages) {
 #pragma unroll
     for (int i = 0; i < EACH; i++) {
         const int m = blockIdx.x * SPLIT_PLACES + first_row + i * ROWS, n = m / per_image, p = m - n * per_image;
-        const int row = m < places ? p / a.cols * a.step_y : -(1 << 14), column = p % a.cols * a.step_x;  // above every map where there is no place
+        // Above every map where there is no place.
+        const int row = m < places ? p / a.cols * a.step_y : -(1 << 14), column = p % a.cols * a.step_x;
         corner[i] = row * (1 << 16) + column;
         place_at[i] = m < places ? ((n * a.in_h + row) * a.in_w + column) * a.in_pixel + group * a.in_c : 0;
     }
@@ -230,9 +231,9 @@ BLOCK_KERNEL(split_128x160, Conv, SPLIT_THREADS + SPLIT_COPIERS, 1) { convolve_s
 BLOCK_KERNEL(split_128x128, Conv, SPLIT_THREADS + SPLIT_COPIERS, 1) { convolve_split<128>(a); }
 BLOCK_KERNEL(split_128x64, Conv, SPLIT_THREADS + SPLIT_COPIERS, 1) { convolve_split<64>(a); }
 
-// Weights as split_* read them, once per change of the parameters: [group][tile][32 terms][tap][8 output channels]
-// [high; in f32, low][16 terms][8 terms][channel][term], halves, and `plain`: [group][out_c]. Of the image gradient, output channels are the
-// input's. The order of 16 terms is that in which lanes find theirs side by side in a place's piece.
+// Weights as split_* read them, once per change of the parameters: halves, [group][tile][32 terms][tap][8 output channels]
+// [high; in f32, low][16 terms][8 terms][channel][term], and `plain`, [group][out_c]. Of the image gradient, output channels
+// are the input's. The order of 16 terms is that in which lanes find theirs side by side in a place's piece.
 //
 //   pack_split   grid (output channels, padded and of all groups); 256 threads, shared memory 32 bytes
 BLOCK_KERNEL(pack_split, Pack, 256, 1) {

@@ -50,14 +50,18 @@ impl Demand {
         }
     }
 
-    /// One launch.
-    fn launch(&mut self, bytes: f64, flop: f64, way: Way, storage: Storage, card: Card) {
-        // A product of f32 is three of TF32, or of halves.
+    /// A launch that multiplies on tensor cores in this way.
+    fn product(&mut self, bytes: f64, flop: f64, (way, storage): (Way, Storage), card: Card) {
+        // A product of f32 is three of TF32, at half the rate, or of halves.
         let products = if storage == Storage::F32 { 3.0 } else { 1.0 };
         let each = if storage.is_float() && way != Way::Split { 2.0 } else { 1.0 };
-        let rate = card.tensor / (products * each);
-        let seconds = (bytes / card.bandwidth).max(flop / rate).max(LAUNCH);
+        let seconds = (bytes / card.bandwidth).max(flop * products * each / card.tensor).max(LAUNCH);
         *self += Self { launches: 1, bytes, flop, seconds };
+    }
+
+    /// A launch that moves bytes.
+    fn launch(&mut self, bytes: f64, card: Card) {
+        *self += Self { launches: 1, bytes, flop: 0.0, seconds: (bytes / card.bandwidth).max(LAUNCH) };
     }
 }
 
@@ -111,13 +115,8 @@ fn instruction_demand(
             let launches = conv.launches(direction);
             let weights = conv.packed_bytes(direction, storage) as f64;
             for _ in 0..launches {
-                demand.launch(
-                    (maps + weights) / launches as f64,
-                    flop / launches as f64,
-                    conv.way,
-                    storage,
-                    card,
-                );
+                let [bytes, flop] = [maps + weights, flop].map(|all| all / launches as f64);
+                demand.product(bytes, flop, (conv.way, storage), card);
             }
         }
         Action::Weight { weight } => {
@@ -127,15 +126,15 @@ fn instruction_demand(
             let products = (conv.taps() * conv.in_c * conv.out_c * conv.shape.groups) as f64;
             let flop = if conv.is_product() { 2.0 * places * products } else { 0.0 };
             let parts = (conv.parts(card.processors, batch) * conv.part_len() * 4) as f64;
-            demand.launch(maps + parts, flop, Way::Product, storage, card);
-            demand.launch(parts, 0.0, Way::Product, storage, card);
+            demand.product(maps + parts, flop, (Way::Product, storage), card);
+            demand.launch(parts, card);
         }
-        Action::Moments { .. } => demand.launch(0.0, 0.0, Way::Product, storage, card),
+        Action::Moments { .. } => demand.launch(0.0, card),
         Action::GradientMoments { .. } | Action::Bias { .. } => {
-            demand.launch(maps, 0.0, Way::Product, storage, card);
-            demand.launch(0.0, 0.0, Way::Product, storage, card);
+            demand.launch(maps, card);
+            demand.launch(0.0, card);
         }
         Action::Export { .. } | Action::ExportImage | Action::Seed { .. } => {}
-        _ => demand.launch(maps, 0.0, Way::Product, storage, card),
+        _ => demand.launch(maps, card),
     }
 }
