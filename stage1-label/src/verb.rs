@@ -11,6 +11,8 @@ pub mod finalize;
 pub mod import;
 pub mod inspect;
 pub mod plan;
+pub mod pull;
+pub mod push;
 pub mod repair;
 pub mod run;
 pub mod subset;
@@ -50,6 +52,10 @@ pub enum Verb {
     /// Bring lost and damaged shards back, from their other form or by the teacher
     #[command(after_help = tables())]
     Repair(Box<repair::RepairArgs>),
+    /// Send a label set to a place that others can read; again to go on
+    Push(push::PushArgs),
+    /// Fetch a label set that was pushed, or put somewhere by other means; again to go on
+    Pull(pull::PullArgs),
     /// Show what a label set holds and how well its teacher answers; compare several
     #[command(after_help = tables())]
     Inspect(Box<inspect::InspectArgs>),
@@ -76,6 +82,8 @@ impl Verb {
             self,
             Self::Subset(_)
                 | Self::Finalize(_)
+                | Self::Push(_)
+                | Self::Pull(_)
                 | Self::Plan(_)
                 | Self::Import(_)
                 | Self::Completions(_)
@@ -94,6 +102,8 @@ impl Verb {
             Self::Finalize(args) => args.run(),
             Self::Verify(args) => args.run(machine),
             Self::Repair(args) => args.run(machine),
+            Self::Push(args) => args.run(),
+            Self::Pull(args) => args.run(),
             Self::Inspect(args) => args.run(machine),
             Self::Estimate(args) => args.run(machine),
             Self::Plan(args) => args.run(),

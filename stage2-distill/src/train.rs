@@ -89,11 +89,28 @@ struct Selection {
 
 /// Trains a student as `config` says; everything it leaves is in the folder.
 pub fn train(config: &Config, around: &Surroundings) -> Result<Summary, RunError> {
+    let fetched = fetched(config, around.stop)?;
     let reading =
         Progress::busy(if config.labels.is_some() { "reading data and labels" } else { "reading data" });
-    let (run, moving, state, store) = start::start(config, around)?;
+    let (run, moving, state, store) = start::start(config, &fetched, around)?;
     drop(reading);
     run.go(moving, state, store)
+}
+
+/// The configuration with the folders of label sets that were named by URLs, which are fetched now. The record keeps the
+/// URLs: a cache is nobody else's.
+fn fetched(config: &Config, stop: &Stop) -> Result<Config, RunError> {
+    let mut fetched = config.clone();
+    for labels in [&mut fetched.labels, &mut fetched.second_labels].into_iter().flatten() {
+        let folder = cli::folder_of_labels(labels, stop)?;
+        *labels = folder.into_os_string().into_string().map_err(|folder| {
+            RunError::Refused(format!(
+                "the cache's folder {} is no UTF-8\nhint: set RSLAD_CACHE to one that is",
+                folder.display()
+            ))
+        })?;
+    }
+    Ok(fetched)
 }
 
 impl Run<'_> {

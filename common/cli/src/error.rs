@@ -20,6 +20,8 @@ pub enum Error {
     #[error(transparent)]
     Labels(#[from] labels::Error),
     #[error(transparent)]
+    Share(#[from] share::Error),
+    #[error(transparent)]
     Weights(#[from] weights::WeightsError),
     #[error(transparent)]
     Load(Box<LoadError>),
@@ -86,6 +88,8 @@ impl Exits for Error {
             Self::Eval(EvalError::State(_)) => Exit::Refused,
             Self::Eval(_) => Exit::Bug,
             Self::Labels(error) if error.kind() == labels::Kind::Damage => Exit::Failed,
+            Self::Share(error) if error.kind() == labels::Kind::Damage => Exit::Failed,
+            Self::Share(error) if error.kind() == labels::Kind::Busy => Exit::Interrupted,
             // Later, it may be granted.
             Self::Labels(error) if error.kind() == labels::Kind::Busy => Exit::Interrupted,
             _ => self.cause().map_or(Exit::Refused, Exit::of_io),

@@ -21,6 +21,7 @@ mod screen;
 mod signpost;
 mod stop;
 mod talk;
+mod travel;
 mod trust;
 mod words;
 
@@ -40,5 +41,6 @@ pub use print::{detail, json, note, print, say, show, warn};
 pub use progress::{Progress, rate_in_words, time_in_words, with_commas};
 pub use stop::{Interruptible, Stop};
 pub use talk::{Form, TalkArgs};
+pub use travel::{folder_of_labels, onlooker};
 pub use trust::{doubt, first_look, largest};
 pub use words::quoted;

@@ -64,6 +64,14 @@ pub enum Error {
     Occupied { dir: PathBuf, entry: String },
     #[error("label set {}: {parameter} is {found} there, this run has {wanted}\nhint: repeat the run that began it, or write to another --out", dir.display())]
     OtherParameters { dir: PathBuf, parameter: String, wanted: String, found: String },
+    #[error("label set {}: another one is there or was begun, with id {found}, wanted {wanted}\nhint: fetch into another folder; the same one again goes on where it stopped", dir.display())]
+    OtherSet { dir: PathBuf, wanted: String, found: String },
+    #[error("label set {}: `label run` began to write one there\nhint: fetch into another folder", dir.display())]
+    BeingWritten { dir: PathBuf },
+    #[error(
+        "{origin}: its {what} is {found} on arrival, the manifest says {wanted}\nhint: it is damaged where it lies, or was on the way: fetch it again, and if that is no help, push it again from a label set that is whole"
+    )]
+    Arrived { origin: String, what: &'static str, wanted: String, found: String },
     #[error("label set {}: it is finished, there is nothing to write\nhint: write to another --out", dir.display())]
     Finished { dir: PathBuf },
     #[error("label set {}: {pending} of {shards} shards have no logits yet, the first is {first}\nhint: run the parts that were not run to their end, or the same command without --part", dir.display())]
@@ -90,7 +98,7 @@ pub enum Error {
     // The folder and its manifest.
     #[error("folder {} is not a label set: it has no manifest.json\nhint: pass {}", dir.display(), inside.as_ref().map_or("the folder that `label run` wrote".into(), |inside| inside.display().to_string()))]
     NotALabelSet { dir: PathBuf, inside: Option<PathBuf> },
-    #[error("label set {} is unfinished: it has .work but no manifest.json\nhint: run the same `label run` again, it goes on where it stopped", dir.display())]
+    #[error("label set {} is unfinished: it has .work but no manifest.json\nhint: run the same `label run` or `label pull` again, it goes on where it stopped", dir.display())]
     Unfinished { dir: PathBuf },
     #[error("manifest {}: {detail}\nhint: it is damaged or was not written by `label run`; fetch the label set again", path.display())]
     ManifestSyntax { path: PathBuf, detail: String },
@@ -168,6 +176,8 @@ impl Error {
             | Error::OtherParts { .. }
             | Error::Inside { .. }
             | Error::Occupied { .. }
+            | Error::OtherSet { .. }
+            | Error::BeingWritten { .. }
             | Error::OtherParameters { .. }
             | Error::Finished { .. }
             | Error::Unusable { .. }

@@ -47,6 +47,7 @@ mod part;
 mod read;
 mod row;
 mod shard;
+mod travel;
 mod write;
 
 pub use error::{Error, Kind, Result};
@@ -66,6 +67,8 @@ pub use row::dtype::{Dtype, Form, Stored};
 pub use row::features::{FeatureMap, Features};
 pub use row::table::RowTable;
 pub use row::views::Views;
+pub use travel::incoming::Incoming;
+pub use travel::outgoing::{Outgoing, Piece};
 pub use write::answers::Answers;
 pub use write::finish::finalize;
 pub use write::repair::Repair;

@@ -7,5 +7,5 @@ pub(crate) mod lookup;
 pub(crate) mod note;
 pub(crate) mod open;
 mod reuse;
-mod strangers;
+pub(crate) mod strangers;
 pub(crate) mod verify;

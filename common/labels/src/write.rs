@@ -2,10 +2,10 @@
 
 pub(crate) mod answers;
 pub(crate) mod finish;
-mod publish;
+pub(crate) mod publish;
 pub(crate) mod repair;
 mod room;
 pub(crate) mod session;
 pub(crate) mod spec;
-mod stock;
-mod work;
+pub(crate) mod stock;
+pub(crate) mod work;

@@ -62,7 +62,7 @@ fn killed_at_any_moment_and_run_again_gives_the_same_folder() {
             label()
                 .arg("inspect")
                 .arg(&out)
-                .fails(2, &["is unfinished", "hint: run the same `label run` again"]);
+                .fails(2, &["is unfinished", "hint: run the same `label run` or `label pull` again"]);
         }
     }
     assert!(killed >= 4, "only {killed} runs were caught alive");

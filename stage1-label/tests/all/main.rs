@@ -17,7 +17,12 @@ mod network;
 mod parts;
 mod pytorch;
 mod real;
+#[cfg(feature = "remote")]
+mod remote;
 mod repair;
 mod run;
+mod sharing;
 mod taps;
 mod usage;
+#[cfg(feature = "remote")]
+mod web;

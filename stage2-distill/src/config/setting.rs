@@ -148,7 +148,9 @@ pub static SETTINGS: &Table<Setting> = &[
     .at_least(1),
     &given("student", "NAME", "Architecture of the student", |c| &mut c.student).spelled(known),
     &given("objective", "NAME", "What the student learns", |c| &mut c.objective).spelled(objective),
-    &place("labels", "DIR", "Label set to learn from", |c| &mut c.labels),
+    &place("labels", "DIR", "Label set to learn from: its folder, or a URL to fetch it from", |c| {
+        &mut c.labels
+    }),
     &place("labels-hash", "HASH", "The content hash that its rows must have", |c| &mut c.labels_hash),
     &place(
         "teacher",

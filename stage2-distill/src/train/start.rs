@@ -28,9 +28,11 @@ use crate::step::Moving;
 /// Images that a live teacher is asked about together before the work.
 const LOOKED_AT_TOGETHER: usize = 128;
 
-/// The run, what moves in it, where it stands, and where that is kept.
+/// The run, what moves in it, where it stands, and where that is kept. `fetched` is the configuration with folders in the place
+/// of URLs.
 pub(super) fn start<'a>(
     config: &'a Config,
+    fetched: &Config,
     around: &'a Surroundings<'a>,
 ) -> Result<(Run<'a>, Moving, State, Store), RunError> {
     // Reading images and hashing a label set takes minutes; this is found at once.
@@ -46,7 +48,7 @@ pub(super) fn start<'a>(
     }
     let task = source::task(&dataset);
     let (architecture, network) = model::build(&config.student, task)?;
-    let supply = Supply::open(config, objective.as_ref(), &spec, &dataset, &network)?;
+    let supply = Supply::open(fetched, objective.as_ref(), &spec, &dataset, &network)?;
     let asked = [(&supply.teacher, &supply.needs.teacher), (&supply.second, &supply.needs.second)];
     let teachers = asked.iter().filter_map(|(teacher, asked)| {
         let work = if asked.climbed { Work::Attack } else { Work::Forward };

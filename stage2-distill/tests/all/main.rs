@@ -16,5 +16,6 @@ mod published_attacks;
 mod refusals;
 mod report;
 mod shared_evaluation;
+mod shared_labels;
 mod streams;
 mod sweep;

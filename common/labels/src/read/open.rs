@@ -22,7 +22,7 @@ use crate::shard::rows::Shard;
 use crate::shard::storage::Storage;
 
 /// Manifests of a million files have under 256 MiB; a larger one is a trap for memory.
-const LARGEST_MANIFEST: u64 = 256 << 20;
+pub(crate) const LARGEST_MANIFEST: u64 = 256 << 20;
 
 /// How much [`LabelSet::open`] checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -40,7 +40,7 @@ pub(crate) fn strangers(dir: &Path, manifest: &Manifest) -> Result<Vec<Error>> {
 }
 
 /// Whether a name is that of what hosts of repositories put beside a README, like `LICENSE.txt`.
-fn is_document(name: &str) -> bool {
+pub(crate) fn is_document(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or_default().to_ascii_uppercase();
     ["LICENSE", "LICENCE", "COPYING", "NOTICE", "CITATION"].contains(&stem.as_str())
 }

@@ -313,7 +313,7 @@ pub(crate) fn filled(spec: &Spec, job: &ShardJob, answers: &[f32]) -> Result<Sha
 }
 
 /// Refuses a folder inside a published label set, which would have a stranger then.
-fn refuse_inside(dir: &Path) -> Result<()> {
+pub(crate) fn refuse_inside(dir: &Path) -> Result<()> {
     let absolute = std::path::absolute(dir).map_err(Error::io("find", dir))?;
     let around = absolute.ancestors().skip(1).find(|around| Manifest::read(around).is_ok());
     match around {

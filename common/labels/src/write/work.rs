@@ -11,13 +11,16 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::folder::names::WORK;
 use crate::folder::parameters::Parameters;
-use crate::folder::plain::{map_plain, nothing_at, read_dir};
+use crate::folder::plain::{map_plain, nothing_at, read_dir, read_small};
 use crate::part::Part;
+use crate::read::open::LARGEST_MANIFEST;
 use crate::row::digest::FileDigest;
 use crate::write::publish::Publisher;
 
 const LOCK: &str = "lock";
 const PARAMETERS: &str = "parameters.json";
+/// The manifest of a label set that is being fetched.
+const INCOMING: &str = "incoming.json";
 /// In how many parts the set is written, where it is written in parts.
 const PARTS: &str = "parts.json";
 const ANSWERS: &str = "answers-";
@@ -161,6 +164,18 @@ impl Work {
 
     pub fn forget_shard(&self, index: usize) -> Result<()> {
         remove_if_there(&self.path.join(record_name(index)))
+    }
+
+    /// The manifest of the label set that was begun to be fetched into this folder.
+    pub fn incoming(&self) -> Result<Option<Vec<u8>>> {
+        read_small(&self.path.join(INCOMING), LARGEST_MANIFEST)
+    }
+
+    /// Writes down which label set is fetched, which comes before any of its files.
+    pub fn store_incoming(&self, manifest: &[u8]) -> Result<()> {
+        self.clear(|_| false)?;
+        self.publisher().publish_bytes(&format!("{WORK}/{INCOMING}"), manifest)?;
+        Ok(())
     }
 
     /// Where the answers to a shard's rows are kept until it is written.

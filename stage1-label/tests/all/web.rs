@@ -1,0 +1,171 @@
+//! A small web server in the test's own process, for what takes faults: the part of S3's language that a label set
+//! takes, the Hugging Face Hub's way to a file, and connections that break.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+/// What the server holds and how it behaves; changed while it runs.
+#[derive(Default)]
+pub struct State {
+    /// Objects by their paths, which begin with `/`.
+    pub objects: BTreeMap<String, Vec<u8>>,
+    /// The `x-amz-meta-blake3` that came with them.
+    pub hashes: BTreeMap<String, String>,
+    /// What was asked: method and path.
+    pub asked: Vec<(String, String)>,
+    /// Put-if-absent writes over what is there.
+    pub overwrites: bool,
+    /// The next so many bodies are cut in half.
+    pub cuts: usize,
+    /// Bodies wait for so long.
+    pub stalls: Option<Duration>,
+    /// Everything is refused with this, and what was sent comes back in the body.
+    pub refuses: Option<u16>,
+    /// The token without which no path is shown; with it, one is sent on to the other server.
+    pub token: Option<String>,
+    /// Where paths are sent on to.
+    pub sends_on: Option<String>,
+    /// A request came with the token that should not have.
+    pub leaked: bool,
+}
+
+/// A server on a port of its own.
+pub struct Web {
+    pub url: String,
+    pub state: Arc<Mutex<State>>,
+}
+
+impl Web {
+    pub fn start(state: State) -> Web {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let state = Arc::new(Mutex::new(state));
+        let shared = Arc::clone(&state);
+        // It ends with the test's process.
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let state = Arc::clone(&shared);
+                thread::spawn(move || answer(stream, &state));
+            }
+        });
+        Web { url, state }
+    }
+
+    /// What is asked of it, done under its lock.
+    pub fn with<T>(&self, what: impl FnOnce(&mut State) -> T) -> T {
+        what(&mut self.state.lock().unwrap())
+    }
+}
+
+struct Request {
+    method: String,
+    path: String,
+    headers: BTreeMap<String, String>,
+    body: Vec<u8>,
+}
+
+fn read(stream: &TcpStream) -> Option<Request> {
+    let mut reader = BufReader::new(stream);
+    let mut line = String::new();
+    reader.read_line(&mut line).ok()?;
+    let mut words = line.split_whitespace();
+    let (method, path) = (words.next()?.to_owned(), words.next()?.split('?').next()?.to_owned());
+    let mut headers = BTreeMap::new();
+    loop {
+        line.clear();
+        reader.read_line(&mut line).ok()?;
+        match line.trim_end().split_once(": ") {
+            Some((name, value)) => headers.insert(name.to_ascii_lowercase(), value.to_owned()),
+            None => break,
+        };
+    }
+    let length = headers.get("content-length").map_or(0, |length| length.parse().unwrap());
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    Some(Request { method, path, headers, body })
+}
+
+fn answer(mut stream: TcpStream, state: &Mutex<State>) {
+    let Some(request) = read(&stream) else { return };
+    let (reply, cut, stall) = {
+        let mut state = state.lock().unwrap();
+        state.asked.push((request.method.clone(), request.path.clone()));
+        let reply = respond(&mut state, &request);
+        let cut = request.method == "GET" && reply.2.len() > 1 && state.cuts > 0;
+        state.cuts -= usize::from(cut);
+        (reply, cut, state.stalls.filter(|_| request.method == "GET"))
+    };
+    let (status, headers, body) = reply;
+    let head =
+        format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    let _ = stream.write_all(head.as_bytes());
+    if request.method == "HEAD" {
+        return;
+    }
+    let _ = stream.write_all(&body[..body.len() / 2]);
+    if let Some(stall) = stall {
+        let _ = stream.flush();
+        thread::sleep(stall);
+    }
+    if !cut {
+        let _ = stream.write_all(&body[body.len() / 2..]);
+    }
+}
+
+fn respond(state: &mut State, request: &Request) -> (String, String, Vec<u8>) {
+    let Request { method, path, headers, body } = request;
+    let plain = |status: &str| (status.to_owned(), String::new(), Vec::new());
+    let authorization = headers.get("authorization").cloned().unwrap_or_default();
+    if let Some(status) = state.refuses {
+        return (format!("{status} No"), String::new(), format!("you sent {authorization}").into_bytes());
+    }
+    if let Some(token) = &state.token {
+        if authorization != format!("Bearer {token}") {
+            return plain("401 Unauthorized");
+        }
+    } else if authorization.starts_with("Bearer ") {
+        state.leaked = true;
+    }
+    if let (Some(other), true) = (&state.sends_on, state.objects.contains_key(path)) {
+        let location = format!("Location: {other}{path}?Signature=of-the-store\r\n");
+        return ("302 Found".into(), location, Vec::new());
+    }
+    match method.as_str() {
+        "PUT" => {
+            let is_there = state.objects.contains_key(path);
+            if headers.get("if-none-match").is_some_and(|tag| tag == "*") && is_there && !state.overwrites {
+                return plain("412 Precondition Failed");
+            }
+            if let Some(hash) = headers.get("x-amz-meta-blake3") {
+                state.hashes.insert(path.clone(), hash.clone());
+            }
+            state.objects.insert(path.clone(), body.clone());
+            ("200 OK".into(), "ETag: \"1\"\r\n".into(), Vec::new())
+        }
+        "DELETE" => {
+            state.objects.remove(path);
+            plain("204 No Content")
+        }
+        _ => given(state, path, headers.get("range")),
+    }
+}
+
+/// An object, or a range of it.
+fn given(state: &State, path: &str, range: Option<&String>) -> (String, String, Vec<u8>) {
+    let Some(bytes) = state.objects.get(path) else {
+        return ("404 Not Found".into(), String::new(), b"<Error><Code>NoSuchKey</Code></Error>".to_vec());
+    };
+    let hash = state.hashes.get(path).map_or(String::new(), |hash| format!("x-amz-meta-blake3: {hash}\r\n"));
+    let tag = "ETag: \"1\"\r\nLast-Modified: Thu, 26 Nov 2026 00:00:00 GMT\r\n";
+    let Some((from, to)) = range.and_then(|range| range.strip_prefix("bytes=")?.split_once('-')) else {
+        return ("200 OK".into(), format!("{tag}{hash}"), bytes.clone());
+    };
+    let from: usize = from.parse().unwrap();
+    let to = to.parse().map_or(bytes.len() - 1, |to: usize| to.min(bytes.len() - 1));
+    let range = format!("Content-Range: bytes {from}-{to}/{}\r\n", bytes.len());
+    ("206 Partial Content".into(), format!("{tag}{hash}{range}"), bytes[from..=to].to_vec())
+}
