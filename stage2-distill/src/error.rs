@@ -56,6 +56,7 @@ impl Exits for RunError {
         match self {
             // `label verify` finds damage; a run only refuses what it was given.
             Self::Common(cli::Error::Labels(error)) if error.kind() == labels::Kind::Damage => Exit::Refused,
+            Self::Common(cli::Error::Share(error)) if error.kind() == labels::Kind::Damage => Exit::Refused,
             Self::Common(error) => error.exit(),
             Self::Sweep { .. }
             | Self::Diverged { .. }

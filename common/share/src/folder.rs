@@ -1,5 +1,6 @@
 //! A folder as a store: `file://`, which every build has. Files appear whole, synced, under their names.
 
+use std::cell::RefCell;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use disk::{Existing, Lock};
 use labels::Piece;
 
 use crate::error::{Error, Result};
+use crate::push::PROBE;
 use crate::store::{Found, Source, Store, Watch};
 
 /// Bytes moved between two looks at whether to stop.
@@ -21,31 +23,49 @@ pub struct Folder {
     root: PathBuf,
     place: String,
     watch: Arc<dyn Watch>,
+    /// Held from the first file that is written.
+    lock: RefCell<Option<Lock>>,
 }
 
 impl Folder {
     /// This folder, which need not be there before something is written; `place` is what messages call it.
     pub fn at(root: PathBuf, place: String, watch: Arc<dyn Watch>) -> Folder {
-        Folder { root, place, watch }
+        Folder { root, place, watch, lock: RefCell::new(None) }
     }
 
     fn path(&self, key: &str) -> PathBuf {
         self.root.join(key)
     }
 
-    /// The path with its folder made, under a shared lock: what killed pushes left beside it is removed if nobody else
-    /// pushes.
-    fn prepared(&self, key: &str) -> Result<(PathBuf, Option<Lock>)> {
+    /// The path with its folder made, and the lock held.
+    fn prepared(&self, key: &str) -> Result<PathBuf> {
         let path = self.path(key);
         let folder = path.parent().expect("a key has a folder, the store's own");
         fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
-        let lock = self.path(LOCK);
-        let locked = |taken: io::Result<Option<Lock>>| taken.map_err(Error::io("open", &lock));
-        if let Some(_alone) = locked(Lock::take(&lock))? {
-            disk::sweep_beside(&path).map_err(Error::io("tidy beside", &path))?;
+        let mut held = self.lock.borrow_mut();
+        if held.is_none() {
+            let lock = self.path(LOCK);
+            let locked = |taken: io::Result<Option<Lock>>| taken.map_err(Error::io("lock", &lock));
+            if let Some(_alone) = locked(Lock::take(&lock))? {
+                self.tidy().map_err(Error::io("tidy", &self.root))?;
+            }
+            *held = locked(Lock::share(&lock))?;
         }
-        let shared = locked(Lock::share(&lock))?;
-        Ok((path, shared))
+        Ok(path)
+    }
+
+    /// Removes what killed pushes left half-written, and their probes. Nobody else may push.
+    fn tidy(&self) -> io::Result<()> {
+        for folder in ["", "data", "shards"].map(|name| self.path(name)).iter().filter(|path| path.is_dir()) {
+            disk::sweep(folder, |_| true)?;
+        }
+        for entry in fs::read_dir(&self.root)? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with(PROBE) {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -77,7 +97,7 @@ impl Store for Folder {
     fn write(&self, piece: &Piece, file: &Path, sent: &mut dyn FnMut(u64)) -> Result<()> {
         let from = File::open(file).map_err(Error::io("open", file))?;
         let mut from = Reading { file: from, path: file.into(), watch: self.watch.clone() };
-        let (path, _lock) = self.prepared(&piece.path)?;
+        let path = self.prepared(&piece.path)?;
         let mut refused = None;
         let written = disk::publish(&path, Existing::Replace, |out| {
             let mut hasher = blake3::Hasher::new();
@@ -103,7 +123,7 @@ impl Store for Folder {
     }
 
     fn create(&self, key: &str, bytes: &[u8]) -> Result<bool> {
-        let (path, _lock) = self.prepared(key)?;
+        let path = self.prepared(key)?;
         match disk::publish(&path, Existing::Refuse, |out| out.write_all(bytes)) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
@@ -123,10 +143,10 @@ impl Store for Folder {
 /// The last of several pushes leaves no lock behind.
 impl Drop for Folder {
     fn drop(&mut self) {
+        let Some(shared) = self.lock.get_mut().take() else { return };
+        drop(shared);
         let lock = self.path(LOCK);
-        if lock.exists()
-            && let Ok(Some(_alone)) = Lock::take(&lock)
-        {
+        if let Ok(Some(_alone)) = Lock::take(&lock) {
             // What stays is hidden and empty.
             let _ = fs::remove_file(&lock);
         }

@@ -12,8 +12,8 @@ use crate::store::{Store, Watch, open, read_whole};
 pub(crate) const MANIFEST: &str = "manifest.json";
 /// As much as a reader takes.
 pub(crate) const LARGEST_MANIFEST: u64 = 256 << 20;
-/// A card or licence beyond this is left where it is.
-const LARGEST_TEXT: u64 = 16 << 20;
+/// A card, licence or SHA256SUMS beyond this is none.
+const LARGEST_TEXT: u64 = 256 << 20;
 /// What may lie beside the shards, for people.
 const BESIDE: [&str; 8] =
     ["README.md", "SHA256SUMS", "LICENSE", "LICENSE.md", "LICENSE.txt", "NOTICE", "CITATION", "CITATION.cff"];

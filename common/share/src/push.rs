@@ -16,6 +16,8 @@ use crate::store::{Store, Watch, open, read_whole, require_writable};
 
 /// Says which label set is being pushed; gone once it is published.
 const CLAIM: &str = ".rslad-push.json";
+/// How the names begin by which a store is tried.
+pub(crate) const PROBE: &str = ".rslad-probe-";
 const LARGEST_CLAIM: u64 = 1 << 16;
 
 /// What a push came to.
@@ -100,7 +102,7 @@ impl Going<'_> {
 
     /// Refuses a store that does not honour put-if-absent. Leaves nothing there.
     fn probe(&self) -> Result<()> {
-        let key = format!(".rslad-probe-{:016x}", random());
+        let key = format!("{PROBE}{:016x}", random());
         // The first may be told that it is there already where the answer to its own request was lost.
         let created = self.store.create(&key, b"rslad asks whether this store honours put-if-absent\n");
         let again = created.and_then(|_| self.store.create(&key, b"it does not\n"));
