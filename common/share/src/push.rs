@@ -57,13 +57,16 @@ pub fn push_to(dir: &Path, store: &dyn Store, watch: &dyn Watch) -> Result<Pushe
         going.probe()?;
         going.claim()?;
         // The claim may be ours because whoever had it before has just published.
-        if let Err(other) = going.is_published() {
-            store.remove(CLAIM)?;
-            return Err(other);
+        if let Err(error) = going.is_published() {
+            // With a manifest there nobody needs it. Without, another push of this label set may.
+            if matches!(error, Error::OtherSet { .. }) {
+                store.remove(CLAIM)?;
+            }
+            return Err(error);
         }
     }
     let (sent, sent_bytes) = going.send()?;
-    let manifest_sent = going.publish()?;
+    let manifest_sent = !was_published && going.publish()?;
     store.remove(CLAIM)?;
     Ok(Pushed {
         sent: sent + usize::from(manifest_sent),
