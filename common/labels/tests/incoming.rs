@@ -11,7 +11,7 @@ use fixture::{FORMS, spec, tree, write};
 use labels::{Check, Dtype, Error, Form, Incoming, Kind, LabelSet, Manifest};
 
 /// A file in pieces of five bytes.
-fn pieces(bytes: Vec<u8>) -> impl FnMut() -> Result<Option<Vec<u8>>, Error> {
+fn pieces(bytes: &[u8]) -> impl FnMut() -> Result<Option<Vec<u8>>, Error> + use<> {
     let mut pieces: Vec<Vec<u8>> = bytes.chunks(5).map(<[u8]>::to_vec).rev().collect();
     move || Ok(pieces.pop())
 }
@@ -24,7 +24,7 @@ fn begin(from: &Path, to: &Path) -> Result<Incoming, Error> {
 fn fetch(incoming: &Incoming, from: &Path, form: Form, most: usize) -> Vec<String> {
     let pending = incoming.pending(form).unwrap();
     for file in pending.iter().take(most) {
-        incoming.receive(file, pieces(fs::read(from.join(&file.path)).unwrap())).unwrap();
+        incoming.receive(file, pieces(&fs::read(from.join(&file.path)).unwrap())).unwrap();
     }
     pending.into_iter().map(|file| file.path).collect()
 }
@@ -77,7 +77,7 @@ fn no_byte_that_differs_and_no_length_that_differs_gets_a_name() {
     for (bytes, what) in
         [(turned, "BLAKE3"), (whole[1..].to_vec(), "length"), (longer, "length"), (vec![], "length")]
     {
-        let error = incoming.receive(&file, pieces(bytes)).unwrap_err();
+        let error = incoming.receive(&file, pieces(&bytes)).unwrap_err();
         assert_eq!(error.kind(), Kind::Damage);
         assert!(error.to_string().starts_with(&format!("there/{}: its {what} is ", file.path)), "{error}");
     }

@@ -21,7 +21,7 @@ pub struct PullArgs {
     /// Fetch one of its two forms, half of it: safetensors or parquet
     #[arg(long, value_name = "FORM")]
     pub form: Option<Form>,
-    /// Refuse any label set but the one with this content_hash
+    /// Refuse any label set but the one with this content hash
     #[arg(long, value_name = "HASH")]
     pub expect: Option<Hex>,
 }
