@@ -44,14 +44,14 @@ const FAREWELL: Duration = Duration::from_secs(3);
 pub(crate) fn open(location: &Location, watch: &Arc<dyn Watch>) -> Result<Box<dyn Store>> {
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(Error::io("start a thread for", Path::new(&location.to_string())))?;
-    let (objects, base) = connect::connect(location)?;
+    let (store, base) = connect::connect(location)?;
     let calls = Arc::new(Calls { runtime, place: location.to_string(), watch: watch.clone() });
-    Ok(Box::new(Objects { objects, base, calls }))
+    Ok(Box::new(Objects { store, base, calls }))
 }
 
 /// An object store and where in it the label set lies.
 struct Objects {
-    objects: Box<dyn ObjectStore>,
+    store: Box<dyn ObjectStore>,
     base: Key,
     calls: Arc<Calls>,
 }
@@ -101,7 +101,7 @@ impl Objects {
         let options = PutOptions { attributes: left_with(piece), ..PutOptions::default() };
         let key = self.key(&piece.path);
         self.calls
-            .wait(&piece.path, self.objects.put_opts(&key, bytes.into(), options))?
+            .wait(&piece.path, self.store.put_opts(&key, bytes.into(), options))?
             .or_denied(&self.calls.place)?;
         Ok(())
     }
@@ -110,7 +110,7 @@ impl Objects {
     fn put_in_parts(&self, piece: &Piece, file: &Path, sent: &mut dyn FnMut(u64)) -> Result<()> {
         let options = PutMultipartOptions { attributes: left_with(piece), ..PutMultipartOptions::default() };
         let key = self.key(&piece.path);
-        let begun = self.calls.wait(&piece.path, self.objects.put_multipart_opts(&key, options))?;
+        let begun = self.calls.wait(&piece.path, self.store.put_multipart_opts(&key, options))?;
         let mut upload = begun.or_denied(&self.calls.place)?;
         let done = self.parts(upload.as_mut(), piece, file, sent);
         if done.is_err() {
@@ -157,7 +157,7 @@ impl Store for Objects {
 
     fn look(&self, key: &str) -> Result<Option<Found>> {
         let options = GetOptions { head: true, ..GetOptions::default() };
-        let found = self.calls.wait(key, self.objects.get_opts(&self.key(key), options))?;
+        let found = self.calls.wait(key, self.store.get_opts(&self.key(key), options))?;
         Ok(found.there()?.map(|found| Found {
             bytes: found.meta.size,
             blake3: found.attributes.get(&BLAKE3).and_then(|value| value.parse::<Hex>().ok()),
@@ -165,10 +165,10 @@ impl Store for Objects {
     }
 
     fn read(&self, key: &str) -> Result<Option<Box<dyn Source>>> {
-        let found = self.calls.wait(key, self.objects.get(&self.key(key)))?.there()?;
+        let found = self.calls.wait(key, self.store.get(&self.key(key)))?.there()?;
         Ok(found.map(|found| {
-            let stream = found.into_stream();
-            Box::new(Stream { stream, key: key.into(), calls: self.calls.clone() }) as Box<dyn Source>
+            let pieces = found.into_stream();
+            Box::new(Stream { pieces, key: key.into(), calls: self.calls.clone() }) as Box<dyn Source>
         }))
     }
 
@@ -184,30 +184,30 @@ impl Store for Objects {
     fn create(&self, key: &str, bytes: &[u8]) -> Result<bool> {
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
         let payload = Bytes::copy_from_slice(bytes).into();
-        match self.calls.wait(key, self.objects.put_opts(&self.key(key), payload, options))? {
+        match self.calls.wait(key, self.store.put_opts(&self.key(key), payload, options))? {
             Answer::Given(_) => Ok(true),
             Answer::Exists => Ok(false),
             Answer::CannotDo(what) => Err(Error::Unconditional { place: self.place(), what }),
-            other => other.or_denied(&self.calls.place).map(|_| true),
+            absent @ Answer::Absent => absent.or_denied(&self.calls.place).map(|_| true),
         }
     }
 
     fn remove(&self, key: &str) -> Result<()> {
-        self.calls.wait(key, self.objects.delete(&self.key(key)))?.there()?;
+        self.calls.wait(key, self.store.delete(&self.key(key)))?.there()?;
         Ok(())
     }
 }
 
 /// An object that is read; `object_store` asks again for the rest of one whose connection broke.
 struct Stream {
-    stream: BoxStream<'static, object_store::Result<Bytes>>,
+    pieces: BoxStream<'static, object_store::Result<Bytes>>,
     key: String,
     calls: Arc<Calls>,
 }
 
 impl Source for Stream {
     fn next(&mut self) -> Result<Option<Vec<u8>>> {
-        let next = async { self.stream.next().await.transpose() };
+        let next = async { self.pieces.next().await.transpose() };
         let piece = self.calls.wait(&self.key, next)?.or_denied(&self.calls.place)?;
         Ok(piece.map(|piece| piece.to_vec()))
     }
