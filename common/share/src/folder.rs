@@ -133,6 +133,10 @@ impl Store for Folder {
 
     fn remove(&self, key: &str) -> Result<()> {
         let path = self.path(key);
+        if self.path(LOCK).exists() {
+            // A killed push has left it, if no other is under way.
+            self.prepared(key)?;
+        }
         match fs::remove_file(&path) {
             Err(error) if !is_absent(&error) => Err(Error::io("remove", &path)(error)),
             _ => Ok(()),
