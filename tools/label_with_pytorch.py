@@ -292,8 +292,8 @@ def main():
     parser.add_argument("--trace", action="store_true", help="show where a mistake was found")
     parser.add_argument("--data", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    # Stopped by the system as by Ctrl-C: what was answered is kept.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    # Stopped by the system as by Ctrl-C, which a script's `&` lets a process ignore: what was answered is kept.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if args.images is None:
             raise Mistake(
