@@ -89,7 +89,8 @@ void settle_behind(void (*run)(Fiber* lanes)) {
             if (lanes[i].behind.size() != lanes[0].behind.size()) fail("lanes of a warp have different products");
         counts.products += lanes[0].behind.size();
         run(lanes);
-        for (int i = 0; i < 32; i++) lanes[i].behind.clear();
+        for (int i = 0; i < 32; i++) lanes[i].behind.erase(lanes[i].behind.begin(), lanes[i].behind.begin() + lanes[i].closed);
+        for (int i = 0; i < 32; i++) lanes[i].closed = 0;
     });
 }
 
@@ -211,6 +212,8 @@ static void run_block(Order order, u32 count, u32 shared_bytes) {
         f.operations.clear();
         f.behind.clear();
         f.blocks.clear();
+        f.closed = 0;
+        f.started = false;
     }
     order_of(turn, count, order);
     while (block.alive) {

@@ -66,7 +66,9 @@ struct Fiber {
     std::vector<Copy> copies;
     std::vector<Copy> blocks;  // those that no thread waits for, but a gate
     std::vector<Operation> operations;
-    std::vector<Operation> behind;  // products of its warpgroup that nobody has waited for
+    std::vector<Operation> behind;  // products of its warpgroup that nobody has waited for,
+    size_t closed;                  // those of them whose group is closed; and whether more may begin
+    bool started;
 };
 struct Warp { u64 generation; int arrived; };
 // The product of a warp's lanes, operation number `index` of each; `fresh`: the left operands are not those of the last.

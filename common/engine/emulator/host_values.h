@@ -115,7 +115,7 @@ DEVICE float2 floats_of(u32 halves) {
 }
 // What a warpgroup has under way, its warps' parts one by one: a warp's 16 rows, and the same right operand for all.
 template <int N> static void run_products(host::Fiber* lanes) {
-    for (size_t o = 0; o < lanes[0].behind.size(); o++) {
+    for (size_t o = 0; o < lanes[0].closed; o++) {
         float left[16][16];
         for (int i = 0; i < 32; i++)
             for (int r = 0; r < 4; r++) {
@@ -143,13 +143,24 @@ template <int N> static void run_products(host::Fiber* lanes) {
         }
     }
 }
-DEVICE void start_products() {}
-DEVICE void close_products() {}
+DEVICE void start_products() { host::block.fibers[host::block.now].started = true; }
+// A wait is for groups that were closed, and what comes after it must be started.
+DEVICE void close_products() {
+    host::Fiber& f = host::block.fibers[host::block.now];
+    f.closed = f.behind.size();
+}
 DEVICE void part(u32) {}
-template <int N> static void wait_products(float (&)[N][4]) { host::settle_behind(run_products<N>); }
+template <int N> static void wait_products(float (&)[N][4]) {
+    host::settle_behind(run_products<N>);
+    host::block.fibers[host::block.now].started = false;
+}
 template <int STEP, int N> static void add_products(float (&c)[N][4], const u32 (&a)[4], const void* b, bool keeps) {
     host::check_aligned(b);
-    host::block.fibers[host::block.now].behind.push_back({keeps ? host::ADDED : host::FRESH, c, a, b, STEP});
-    if (host::block.early_behind) host::settle_behind(run_products<N>);
+    host::Fiber& f = host::block.fibers[host::block.now];
+    if (!f.started) host::fail("products that were not started");
+    f.behind.push_back({keeps ? host::ADDED : host::FRESH, c, a, b, STEP});
+    if (!host::block.early_behind) return;
+    f.closed = f.behind.size();
+    host::settle_behind(run_products<N>);
 }
 #endif

@@ -16,11 +16,9 @@ typedef unsigned short Value;
 #define SUFFIXED(name) name##_f16
 #elif defined(STORE_F32)
 typedef float Value;
-typedef float Halves;  // in which warpgroup.cu multiplies: two of them,
 #define SUFFIXED(name) name##_f32
 #elif defined(STORE_TF32)
 typedef float Value;
-typedef unsigned short Halves;  // or one
 #define SUFFIXED(name) name##_tf32
 #else
 #error "choose a storage: -DSTORE_BF16, -DSTORE_F16, -DSTORE_F32 or -DSTORE_TF32"

@@ -5,9 +5,9 @@
 //   grid  as conv_*; threads 384; shared memory  128 + 5 * (places * 128 + channels * 64 * halves of a number) bytes
 //
 // In f32 a number is two halves, high + low, 22 bits of it, once a power of two has brought it into their range: the
-// largest of 32 channels of a place, and the largest weight of an output channel, come to lie in [2^14, 2^15). Three
-// products make one (low * high, high * low, high * high), summed over the 32 on tensor cores, which cut digits off, and
-// over more by ordinary additions. In tf32 it is one half, 11 bits, as many as TF32 has. Sums go by 32 channels, then taps;
+// largest of 32 channels of a place, and the largest weight of an output channel, come to lie in [2^14, 2^15). What is
+// smaller than 2^-17 of that largest keeps an error of 2^-40 of it; a sum beyond 2^112 overflows. Three products make one (low * high, high * low, high * high), summed over the 32 on tensor cores, which cut digits off, and
+// over more by ordinary additions. In tf32 it is one half, 11 bits, as TF32's significand. Sums go by 32 channels, then taps;
 // their order does not depend on the tile, and an image's numbers on no other image.
 #pragma once
 #include "sums.h"
@@ -19,7 +19,11 @@ const int SPLIT_COPIERS = 128;                      // and one that copies what 
 const int SPLIT_STAGES = 5;                         // of tiles in shared memory
 const int SPLIT_MORE = 224, SPLIT_FEWER = 56;       // registers of a thread that multiplies, and of one that copies
 const int SPLIT_HEAD = 128;                         // bytes before the tiles: two gates a stage
-const int SPLIT_PARTS = sizeof(Halves) / 2;         // halves of a number
+#ifdef STORE_F32
+const int SPLIT_PARTS = 2;                          // halves of a number
+#else
+const int SPLIT_PARTS = 1;
+#endif
 const int SPLIT_BLOCK = 512 * SPLIT_PARTS;          // bytes of 8 output channels' weights for a stage
 const int SPLIT_MAP = SPLIT_PLACES * SPLIT_TERMS * 4;  // bytes of a tile's places; weights follow
 template <int BN> DEVICE char* split_tile(int stage) { return shared_memory() + SPLIT_HEAD + stage * (SPLIT_MAP + BN / CHUNK * SPLIT_BLOCK); }

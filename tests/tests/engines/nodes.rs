@@ -5,7 +5,7 @@ use engine::params::Precision;
 use engine::{Cuda, Engine, Keep, Network, NodeId, Norm, Storage};
 use rslad_tests::{cpu, gpu, reference_of};
 
-use crate::{apart, drawn, parts, run};
+use crate::{apart, drawn, parts, run, tensor};
 
 /// f32 has 24 bits; a chain of a dozen layers in F(4x4), seen from one parameter's gradient, may lose five of them.
 const BOUND: f64 = 2e-5;
@@ -207,4 +207,19 @@ fn channels_between_zeros_standardised_images_and_values_near_their_mean() {
         classify(b, x, "padded", vec![padded, again])
     };
     test(build());
+}
+
+/// Rows are kept in 16 bits there; the processor takes such an image.
+#[test]
+fn a_map_of_more_rows_than_a_gpu_counts_is_refused() {
+    let (mut b, x) = Builder::new([1, 20_000, 1]);
+    let x = b.conv("stem", Conv2d::new(3, 1), x).unwrap();
+    let (network, _) = classify(b, x, "tall", vec![]).unwrap();
+    let params = drawn(&network).to_precision(Precision::F32);
+    let images = tensor(1, &[1, 1, 20_000, 1], Precision::F32).into();
+    assert_eq!(cpu(1).logits(&network, &params, &images).unwrap().dims(), [1, 10]);
+    let Some(_gpu) = gpu("a map of more rows than a GPU counts") else { return };
+    let cuda = Cuda::new(0, Storage::F32, Storage::F32).unwrap();
+    let error = cuda.logits(&network, &params, &images).unwrap_err().to_string();
+    assert!(error.contains("20000x1") && error.contains("--device cpu"), "{error}");
 }

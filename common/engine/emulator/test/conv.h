@@ -19,15 +19,23 @@ struct Shape {
 struct Problem {
     const Shape shape;
     Map x, gradient;
-    Floats weight;
+    Floats weight, scale;             // of each output channel, a power of two that its weights are packed with
+    std::vector<double> in_scale;     // of each input channel, in the weights already
     std::vector<double> y, dx, dw;
     // `narrowed`: the kernel sees the weights as they are stored in maps. Maps are of size `forward`, gradients `back`.
-    Problem(const Shape& s, bool narrowed, float forward = 1, float back = 1)
-        : shape(s), x(s.n, s.h, s.w, s.c), gradient(s.n, s.oh, s.ow, s.k), weight((size_t)s.k * s.ins() * s.taps()),
-          y((size_t)s.n * s.oh * s.ow * s.k), dx((size_t)s.n * s.h * s.w * s.c), dw(weight.size) {
+    // `spread`: channels are of sizes of their own, 2^-15 to 2^15 and 2^-7 to 2^7.
+    Problem(const Shape& s, bool narrowed, float forward = 1, float back = 1, bool spread = false)
+        : shape(s), x(s.n, s.h, s.w, s.c), gradient(s.n, s.oh, s.ow, s.k), weight((size_t)s.k * s.ins() * s.taps()), scale(s.k),
+          in_scale(s.c), y((size_t)s.n * s.oh * s.ow * s.k), dx((size_t)s.n * s.h * s.w * s.c), dw(weight.size) {
         x.random(forward);
         gradient.random(back);
         randomise(weight);
+        scale.fill([&](size_t k) { return spread ? ldexpf(1, (int)(k * 7 % 31) - 15) : 1; });
+        for (int c = 0; c < s.c; c++) in_scale[c] = spread ? ldexp(1, c * 4 % 15 - 7) : 1;
+        for (size_t i = 0; i < weight.size; i++) {
+            const size_t row = i / s.taps();
+            weight.p[i] *= (float)in_scale[row / s.ins() / s.outs() * s.ins() + row % s.ins()];
+        }
         for (int n = 0; n < s.n; n++)
             for (int oy = 0; oy < s.oh; oy++)
                 for (int ox = 0; ox < s.ow; ox++)
@@ -38,7 +46,7 @@ struct Problem {
                             for (int i = 0; i < s.ins(); i++) {
                                 const int c = k / s.outs() * s.ins() + i;
                                 const size_t at_w = ((size_t)k * s.ins() + i) * s.taps() + t, at_y = (((size_t)n * s.oh + oy) * s.ow + ox) * s.k + k, at_x = (((size_t)n * s.h + iy) * s.w + ix) * s.c + c;
-                                const double w = narrowed ? widen(narrow(weight.p[at_w])) : weight.p[at_w];
+                                const double w = (narrowed ? widen(narrow(weight.p[at_w])) : weight.p[at_w]) * (double)scale.p[k];
                                 y[at_y] += x.at(n, iy, ix, c) * w;
                                 dx[at_x] += gradient.at(n, oy, ox, k) * w;
                                 dw[at_w] += gradient.at(n, oy, ox, k) * x.at(n, iy, ix, c);
@@ -62,7 +70,7 @@ static void run_conv(const Tile& tile, const Conv& a, int groups) {
 }
 static Pack packing(const Problem& p, const Device<Value>& to) {
     const Shape& s = p.shape;
-    return {p.weight, nullptr, to, nullptr, s.groups, s.outs(), s.ins(), padded(s.outs()), padded(s.ins()), s.taps(), 0, 0};
+    return {p.weight, p.scale, to, nullptr, s.groups, s.outs(), s.ins(), padded(s.outs()), padded(s.ins()), s.taps(), 0, 0};
 }
 // Weights as a tile's kernel reads them, and what its sums are multiplied by, of one direction.
 struct Packed {
@@ -78,10 +86,14 @@ struct Packed {
         } else run_each(name, weight.size, a);
         covered(name);
     }
-    // Terms come in whole 32s to the one, in 8s to the other.
+    // Values; terms come in whole stages to the one, in 8s to the other.
     static size_t room(const Shape& s, const Tile& tile, bool transposed) {
         const int outs = padded(s.outs()), ins = padded(s.ins()), rows = transposed ? ins : outs, terms = transposed ? outs : ins;
-        return (size_t)s.groups * s.taps() * rows * (tile.split ? (terms + 31) / 32 * 32 : terms);
+        const size_t each = (size_t)s.groups * s.taps() * rows;
+#ifdef STORE_FLOATS
+        if (tile.split) return each * tiles(terms, SPLIT_TERMS) * (SPLIT_BLOCK / CHUNK) / sizeof(Value);
+#endif
+        return each * terms;
     }
 };
 
@@ -93,7 +105,7 @@ static std::string test_forward(const Problem& p, const Tile& tile, int kind) {
     Map out(s.n, s.oh, s.ow, s.k, s.groups * outs + (kind & 32 ? CHUNK : 0));
     Finishing finishing(out, kind);
     Floats bias(s.groups * outs), wide(out.data.size), moments((size_t)tiles(out.places(), 64) * 2 * out.pixel);
-    bias.fill([&](size_t c) { return (int)(c % outs) < s.outs() && s.groups * outs == padded(s.k) ? ((int)c < s.k ? uniform() : 0) : 0; });
+    bias.fill([&](size_t c) { return (int)(c % outs) < s.outs() && s.groups * outs == padded(s.k) && (int)c < s.k ? uniform() * p.scale.p[c] : 0; });
     Conv a = {p.x.data, packed.weight, packed.unscale, out.data, wide, bias, moments, finishing.of(out), s.n, s.h, s.w, p.x.pixel, ins, s.oh, s.ow, s.step_y, s.step_x, s.oh, s.ow, out.pixel, outs, 1, 1, 0, 0, s.taps(), s.taps()};
     for (int t = 0; t < s.taps(); t++) a.tap[t] = {(short)(t / s.s - s.top), (short)(t % s.s - s.left), t};
     run_conv(tile, a, s.groups);
@@ -111,14 +123,16 @@ static std::string test_forward(const Problem& p, const Tile& tile, int kind) {
         }
     check(behind_untouched, tile.name, where + ": wrote behind its channels");
     finishing.judge(tile.name, seen, y, PRODUCT, where);
-    const std::vector<double> finished = finishing.wanted(y, out);
+    std::vector<double> finished = finishing.wanted(y, out);
     for (size_t i = 0; i < y.size(); i++) {
         const size_t at = i / s.k * out.pixel + i % s.k;
         const double stored = widen(out.data.p[at]);
-        found_wide.push_back(wide.p[at]);
+        found_wide.push_back(wide.p[at] / p.scale.p[i % s.k]);
         wanted_sums[i % s.k] += stored;
         wanted_sums[s.k + i % s.k] += stored * stored;
     }
+    // Each channel by its own size: a sum that another's scale brought back would be lost among larger ones.
+    for (size_t i = 0; i < y.size(); i++) finished[i] /= p.scale.p[i % s.k];
     agree(tile.name, found_wide, finished, SUMMED, where + ", wide");
     // What the moments say of mean and variance, in f64; sums of random signs cancel, so the mean is in deviations.
     std::vector<double> found_moments, wanted_moments;
@@ -158,7 +172,13 @@ static std::string test_image_gradient(const Problem& p, const Tile& tile, int k
             }
             run_conv(tile, a, s.groups);
         }
-    finishing.judge(tile.name, to, p.dx, PRODUCT, s.text() + ", image gradient, finish " + std::to_string(kind));
+    const std::string where = s.text() + ", image gradient, finish " + std::to_string(kind);
+    finishing.judge(tile.name, to, p.dx, PRODUCT, where);
+    if (kind == 0) {
+        std::vector<double> found = to.values(), wanted = p.dx;
+        for (size_t i = 0; i < wanted.size(); i++) found[i] /= p.in_scale[i % s.c], wanted[i] /= p.in_scale[i % s.c];
+        agree(tile.name, found, wanted, PRODUCT, where + ", by channel");
+    }
     return bits_of_memory(to.data);
 }
 
@@ -216,6 +236,9 @@ static void test_conv() {
     const Problem far({2, 5, 6, 72, 168, 3, 3, 1, 1, 1, 1, 5, 6, 1}, true, 1e9f, 1e-12f);
     if (split) test_tiles(far, SPLIT_TILES, 0);
     if (plain) test_tiles(far, TILES, 0);
+    const Problem spread({2, 6, 5, 80, 96, 3, 3, 1, 2, 1, 1, 6, 3, 2}, true, 1, 1, true);
+    if (split) test_tiles(spread, SPLIT_TILES, 0);
+    if (plain) test_tiles(spread, TILES, 0);
 #endif
     int kind = 0;
     for (const Shape& shape : shapes) {

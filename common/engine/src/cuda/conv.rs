@@ -51,7 +51,7 @@ const TILES: [Tile; 4] = [
     Tile("conv_64x64", 64, 64, 128),
 ];
 
-/// Tiles of [`Way::Split`]: the largest channels first.
+/// Tiles of [`Way::Split`].
 const SPLIT_TILES: [Tile; 3] = [
     Tile("split_128x160", 128, 160, 384),
     Tile("split_128x128", 128, 128, 384),
@@ -155,8 +155,8 @@ impl Geometry {
             Direction::Forward => self.shape.output,
             Direction::Image => self.shape.input,
         };
-        let least = SPLIT_TILES.iter().rev().filter(|tile| tile.2 == 64 || height * width > 16);
-        least.min_by_key(|tile| (rows.next_multiple_of(tile.2), usize::MAX - tile.2)).expect("one is of 64")
+        let fitting = SPLIT_TILES.iter().filter(|tile| tile.2 == 64 || height * width > 16);
+        fitting.min_by_key(|tile| (rows.next_multiple_of(tile.2), usize::MAX - tile.2)).expect("one is of 64")
     }
 
     /// Packs the weights of a product, `packed` as they lie at the beginning of their bytes.

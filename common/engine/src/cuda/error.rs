@@ -36,6 +36,10 @@ pub enum DeviceError {
     NoRoom { network: String, images: usize, wanted: usize, free: usize, total: usize, hint: String },
     #[error("a batch of {images} is more than the GPU's kernels count\nhint: --batch {most} is the largest")]
     Batch { images: usize, most: usize },
+    #[error(
+        "a map of {height}x{width} has more rows or columns than the GPU's kernels count, {most}\nhint: --device cpu"
+    )]
+    Map { height: usize, width: usize, most: usize },
     #[error("the GPU failed: {call}: {error}")]
     Failed { call: &'static str, error: String },
 }

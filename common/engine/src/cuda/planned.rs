@@ -10,6 +10,9 @@ use crate::plan::{Action, Direction, Draft, Instruction, SlotInfo, Steps, Whole,
 /// Every slot and every packed tensor begins at a multiple of this many bytes: kernels move 16 at a time.
 const ALIGNMENT: usize = 32;
 
+/// Rows and columns of a map are fewer: kernels keep them in 16 bits, and places outside beyond them.
+const MOST_ROWS: usize = 1 << 14;
+
 /// A plan, its convolutions, and where packed values lie in their two buffers: weights, and per-channel numbers.
 pub(super) struct Planned {
     pub(super) storage: Storage,
@@ -73,8 +76,13 @@ impl Planned {
         Self { storage, plan, convs, weights, folds, norms, bands, wide }
     }
 
-    /// Refuses a batch whose largest map has more values than the kernels count, 2^31.
+    /// Refuses maps of more rows or columns than the kernels count, 2^14, and a batch whose largest map has more values
+    /// than that, 2^31.
     pub(super) fn check_batch(&self, images: usize) -> Result<(), DeviceError> {
+        let wide = self.plan.steps.values.iter().map(|value| value.shape);
+        if let Some([_, height, width]) = wide.into_iter().find(|shape| shape[1].max(shape[2]) >= MOST_ROWS) {
+            return Err(DeviceError::Map { height, width, most: MOST_ROWS - 1 });
+        }
         let sizes = self
             .plan
             .steps

@@ -10,7 +10,7 @@ pub enum Storage {
     /// f32, each product as three of TF32, or of halves where those are faster: what f32 sums give, to a few units in the last
     /// place. Label sets.
     F32,
-    /// f32, rounded to TF32's 10 bits, or 11 of a half, as it enters a product: what PyTorch's convolutions do unless told
+    /// f32, rounded to TF32's 10 bits behind the first as it enters a product: what PyTorch's convolutions do unless told
     /// otherwise.
     Tf32,
     /// bf16 (8 bits of precision, f32's range): training and attacks.
