@@ -8,6 +8,7 @@ mod gpu;
 mod independence;
 mod nodes;
 mod outline;
+mod passes;
 mod refusals;
 
 use candle_core::{DType, Device, Tensor};

@@ -1,10 +1,15 @@
 //! Convolutions as launches: which kernel takes which, and its taps in either direction.
 
-use super::arguments::{Address, Conv, Direct, Finish, MOST_TAPS, Pack, Tap, Taps, WeightGradient};
+use self::packed::{SPLIT_TERMS, split_shared};
+use super::arguments::{Address, Conv, Direct, Finish, MOST_TAPS, Tap, Taps, WeightGradient};
 use super::device::{Grid, Kernels};
 use super::error::DeviceError;
 use super::precision::Storage;
 use crate::plan::{ConvShape, Direction, padded};
+
+mod packed;
+
+pub(super) use self::packed::most_shared;
 
 /// Which kernels run a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,31 +56,6 @@ const TILES: [Tile; 4] = [
     Tile("conv_64x64", 64, 64, 128),
 ];
 
-/// Tiles of [`Way::Split`].
-const SPLIT_TILES: [Tile; 3] = [
-    Tile("split_128x160", 128, 160, 384),
-    Tile("split_128x128", 128, 128, 384),
-    Tile("split_128x64", 128, 64, 384),
-];
-
-/// Channels that a stage of [`Way::Split`] multiplies at once; fewer are filled up with zeros.
-const SPLIT_TERMS: usize = 32;
-
-/// The most shared memory that a product asks for in this storage.
-pub(super) const fn most_shared(storage: Storage, split: bool) -> usize {
-    if split { split_shared(160, storage) } else { 256 * row_bytes(storage) }
-}
-
-/// Shared memory of a tile of [`Way::Split`]: the gates, and five stages of places and of weights.
-const fn split_shared(channels: usize, storage: Storage) -> usize {
-    128 + 5 * (128 * 4 * SPLIT_TERMS + channels * 2 * halves(storage) * SPLIT_TERMS)
-}
-
-/// Halves that stand for a number in [`Way::Split`].
-const fn halves(storage: Storage) -> usize {
-    if matches!(storage, Storage::F32) { 2 } else { 1 }
-}
-
 /// Bytes of shared memory for each row of a tile, over all stages of copies under way: rows are wider in bf16, whose chips
 /// have the room.
 const fn row_bytes(storage: Storage) -> usize {
@@ -117,90 +97,6 @@ impl Geometry {
     /// Whether it runs on tensor cores, with channels padded group by group.
     pub(super) fn is_product(&self) -> bool {
         matches!(self.way, Way::Product | Way::Split)
-    }
-
-    /// Channels of one group's result in a direction, and of what each is a sum over.
-    fn rows_and_terms(&self, direction: Direction) -> [usize; 2] {
-        match direction {
-            Direction::Forward => [self.out_c, self.in_c],
-            Direction::Image => [self.in_c, self.out_c],
-        }
-    }
-
-    /// Bytes of the packed weights: of a product each as a map's value or its halves, of the others as f32.
-    pub(super) fn packed_bytes(&self, direction: Direction, storage: Storage) -> usize {
-        match self.way {
-            Way::Product => self.shape.groups * self.in_c * self.out_c * self.taps() * storage.bytes(),
-            Way::Split => {
-                let [rows, _] = self.rows_and_terms(direction);
-                self.split_bytes(direction, storage) + self.shape.groups * rows * size_of::<f32>()
-            }
-            Way::Depthwise => self.taps() * padded(self.shape.output[0]) * size_of::<f32>(),
-            Way::Direct => self.shape.weight_len() * size_of::<f32>(),
-        }
-    }
-
-    /// Bytes of the halves, which the numbers follow that undo their scale.
-    fn split_bytes(&self, direction: Direction, storage: Storage) -> usize {
-        let [rows, terms] = self.rows_and_terms(direction);
-        let weights = self.shape.groups * rows * terms.next_multiple_of(SPLIT_TERMS) * self.taps();
-        weights * 2 * halves(storage)
-    }
-
-    /// The tile of a direction, by which the weights are packed. Small maps have few places: more tiles of fewer
-    /// channels keep a card busy.
-    fn split_tile(&self, direction: Direction) -> &'static Tile {
-        let [rows, _] = self.rows_and_terms(direction);
-        let [_, height, width] = match direction {
-            Direction::Forward => self.shape.output,
-            Direction::Image => self.shape.input,
-        };
-        let fitting = SPLIT_TILES.iter().filter(|tile| tile.2 == 64 || height * width > 16);
-        fitting.min_by_key(|tile| (rows.next_multiple_of(tile.2), usize::MAX - tile.2)).expect("one is of 64")
-    }
-
-    /// Packs the weights of a product, `packed` as they lie at the beginning of their bytes.
-    pub(super) fn pack(
-        &self,
-        kernels: Kernels<'_>,
-        direction: Direction,
-        (weight, scale, packed): (Address, Address, Address),
-    ) -> Result<(), DeviceError> {
-        let shape = &self.shape;
-        let pack = Pack {
-            weight,
-            scale,
-            groups: int(shape.groups),
-            real_out: int(shape.output[0] / shape.groups),
-            real_in: int(shape.input[0] / shape.groups),
-            out_c: int(self.out_c),
-            in_c: int(self.in_c),
-            taps: int(self.taps()),
-            ..Pack::default()
-        };
-        let products = shape.groups * self.in_c * self.out_c * self.taps();
-        let plain = Pack { plain: packed, out_c: int(padded(shape.output[0])), ..pack };
-        let (name, grid, pack) = match (self.way, direction) {
-            (Way::Product, Direction::Forward) => ("pack", Grid::of(products), Pack { packed, ..pack }),
-            (Way::Product, Direction::Image) => {
-                ("pack_transposed", Grid::of(products), Pack { packed, ..pack })
-            }
-            (Way::Split, _) => {
-                let [rows, _] = self.rows_and_terms(direction);
-                let pack = Pack {
-                    packed,
-                    plain: packed + self.split_bytes(direction, kernels.storage) as Address,
-                    transposed: (direction == Direction::Image).into(),
-                    tile: int(self.split_tile(direction).2 / 8),
-                    ..pack
-                };
-                let grid = Grid { blocks: [shape.groups * rows, 1, 1], threads: [256, 1], shared: 32 };
-                ("pack_split", grid, pack)
-            }
-            (Way::Depthwise, _) => ("pack_depthwise", Grid::of(self.taps() * padded(shape.output[0])), plain),
-            (Way::Direct, _) => ("scale_weight", Grid::of(shape.weight_len()), plain),
-        };
-        kernels.launch(name, grid, &pack)
     }
 
     /// How many launches a direction is.
