@@ -7,8 +7,8 @@ use clap::Args;
 use cli::NetworkArgs;
 use data::{Dataset, DatasetSpec, Split};
 use labels::{Augment, Dtype, Form, RowTable, Spec, Teacher, Views};
-use method::model::Task;
 use method::view::ViewPlan;
+use zoo::Task;
 
 use crate::{Error, Result};
 

@@ -9,8 +9,8 @@ use std::path::Path;
 use data::DatasetSpec;
 use engine::Engine;
 use labels::{Features, Hex, LabelSet, Manifest, Wanted};
-use method::model::{Foreign, Inputs, Normalisation};
 use weights::WeightsFile;
+use zoo::{Foreign, Inputs, Normalisation};
 
 use crate::args::task;
 use crate::taps::Tapped;

@@ -128,12 +128,12 @@ pub fn refuse_heavy(features: &Features, rows: u64, form: Form, may: bool) -> Re
 
 #[cfg(test)]
 mod tests {
-    use method::model::{self, Task};
+    use zoo::Task;
 
     use super::*;
 
     fn network(name: &str) -> Network {
-        model::build(name, Task { input: [3, 32, 32], classes: 10 }).unwrap().1
+        zoo::build(name, Task { input: [3, 32, 32], classes: 10 }).unwrap().1
     }
 
     fn asked(taps: &str) -> TapArgs {

@@ -10,8 +10,8 @@ use engine::{Engine, EngineError, Network, Work};
 use half::f16;
 use labels::{Augment, Dtype, Features};
 use method::attack::Victim;
-use method::model::{self, Foreign, Loaded, Task};
 use weights::WeightsFile;
+use zoo::{Foreign, Loaded, Task};
 
 use crate::taps::Tapped;
 use crate::{Error, Result};
@@ -46,7 +46,7 @@ impl Teacher {
     }
 
     fn read(file: &WeightsFile, said: &Foreign, task: Task) -> Result<Loaded> {
-        let loaded = model::load_from(file, said, task, Precision::F32)?;
+        let loaded = zoo::load_from(file, said, task, Precision::F32)?;
         cli::say_notes(Path::new(file.path()), &loaded.notes);
         Ok(loaded)
     }

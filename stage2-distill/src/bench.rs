@@ -15,7 +15,7 @@ use engine::params::Precision;
 use engine::{Engine, Grads, Images, Keep, Network, Norm, Params, Work, cost};
 use labels::{Check, Form, LabelSet, RowTable, Session, Spec, Teacher, Views};
 use method::attack::{Pgd, Start, Victim};
-use method::model::{self, Task};
+use method::init::initialise;
 use method::objective::{Epoch, Memory, Needs};
 use method::optim::Sgd;
 use method::rng::{Purpose, Stream};
@@ -25,6 +25,7 @@ use method::threat::{Fraction, Threat};
 use method::transform::Transforms;
 use method::view::{Augment, ViewPlan};
 use serde::Serialize;
+use zoo::Task;
 
 use crate::course::Visit;
 use crate::error::RunError;
@@ -186,7 +187,7 @@ impl fmt::Display for Timing {
 
 /// Times it.
 pub fn bench(bench: &Bench) -> Result<Timing, RunError> {
-    let (row, network) = model::build(bench.student, bench.task)?;
+    let (row, network) = zoo::build(bench.student, bench.task)?;
     let work = match bench.mode {
         Mode::Forward => Work::Forward,
         Mode::Attack => Work::Attack,
@@ -197,7 +198,7 @@ pub fn bench(bench: &Bench) -> Result<Timing, RunError> {
     let on_processor = bench.engine.hardware().room.is_none();
     let isa = bench.engine.name().strip_prefix("cpu-").and_then(|set| set.parse().ok());
     let peak_gflops = on_processor.then(|| engine::peak_gflops(bench.threads, isa));
-    let params = model::initialise(&network, row.init, 0, Precision::F32);
+    let params = initialise(&network, row.init, 0, Precision::F32);
     let macs = cost::network(&network).macs as f64 * bench.batch as f64;
     let mut gathering = Vec::new();
     let (seconds, passes) = match bench.mode {

@@ -16,8 +16,8 @@ use method::attack::{self, Attack, Chain, Victim};
 use method::eval::{
     self, EvalError, Evidence, Fate, Logits, Outcome, Report, Setting, Settings, Surrogate, Trial,
 };
-use method::model::{self, Foreign, Loaded};
 use method::threat::{Fraction, Threat};
+use zoo::{Foreign, Loaded};
 
 use self::keeper::Keeper;
 use crate::error::RunError;
@@ -106,10 +106,10 @@ pub fn evaluate(
         dataset = dataset.limit(limit);
     }
     let task = source::task(&dataset);
-    let loaded = model::load(&exam.student, &exam.said, task, Precision::F32)?;
+    let loaded = zoo::load(&exam.student, &exam.said, task, Precision::F32)?;
     let surrogate = exam.surrogate.as_ref();
     let surrogate = surrogate
-        .map(|path| model::load(path.as_path(), Foreign::default(), task, Precision::F32))
+        .map(|path| zoo::load(path.as_path(), Foreign::default(), task, Precision::F32))
         .transpose()?;
     drop(reading);
     cli::say_notes(&exam.student, &loaded.notes);

@@ -17,10 +17,10 @@ use data::{Dataset, DatasetSpec};
 use engine::Engine;
 use engine::params::Precision;
 use method::eval::Exam;
-use method::model::{self, Loaded, onnx};
 use names::Row;
 use weights::onnx::Model;
 use weights::{Dtype, Entry};
+use zoo::{Loaded, onnx};
 
 use self::card::Facts;
 use crate::error::RunError;
@@ -121,7 +121,7 @@ pub fn export(what: &Export, engine: &dyn Engine, threads: usize, stop: &Stop) -
     let spec: DatasetSpec = exam.data.parse()?;
     let dataset = cli::images(&spec, exam.split)?;
     let task = source::task(&dataset);
-    let loaded = model::load(&exam.student, &exam.said, task, Precision::F32)?;
+    let loaded = zoo::load(&exam.student, &exam.said, task, Precision::F32)?;
     let subject = Subject { engine, loaded: &loaded, exam, dataset: &dataset };
     let places: Vec<usize> = (0..COMPARED.min(dataset.len())).collect();
     let images = Unchanged(&dataset).images(&places).map_err(engine::EngineError::from)?;
@@ -142,7 +142,7 @@ pub fn export(what: &Export, engine: &dyn Engine, threads: usize, stop: &Stop) -
                 files.push(("student.int8.onnx", "the same in eight bits"));
             }
         } else {
-            model::save(&partial.join("student.safetensors"), &loaded.network, &loaded.params)?;
+            zoo::save(&partial.join("student.safetensors"), &loaded.network, &loaded.params)?;
             write_check(&partial, &images, &logits)?;
             files.push(("student.safetensors", "the weights under PyTorch's names"));
             files

@@ -8,12 +8,12 @@ mod teacher;
 use candle_core::{Device, Tensor};
 use data::{Dataset, DatasetSpec};
 use engine::{Album, Cutting, Engine, Images, Network, Shelf};
-use method::model::Task;
 use method::objective::{Epoch, Forward, Needs, Objective, UNLABELLED};
 use method::rng::{Purpose, Stream};
 use method::taps::{MapShapes, Taps, shapes};
 use method::transform::Transforms;
 use method::view::{Augment, View, ViewPlan};
+use zoo::Task;
 
 use crate::config::Config;
 use crate::course::Visit;

@@ -17,7 +17,6 @@ use cli::{Progress, Stop, warn};
 use data::Dataset;
 use engine::{Engine, Network};
 use method::checkpoint::Store;
-use method::model;
 use method::objective::{Epoch, Objective};
 use serde::Serialize;
 use serde_json::json;
@@ -162,7 +161,7 @@ impl Run<'_> {
         drop(progress);
         if was_done {
             // The same bytes again, should somebody have moved the file away.
-            model::save(&self.folder.student(), &self.network, moving.published())?;
+            zoo::save(&self.folder.student(), &self.network, moving.published())?;
         }
         Ok(Summary {
             epochs: self.config.epochs,

@@ -46,7 +46,7 @@ pub fn find(path: &Path) -> Result<Trained, RunError> {
         // Before anything is asked about it that its run would say.
         if let Some(run) = run_of_checkpoint(path) {
             let [path, run] = [path, run].map(|path| path.display().to_string());
-            return Err(method::model::LoadError::Checkpoint { path, run: Some(run) }.into());
+            return Err(zoo::LoadError::Checkpoint { path, run: Some(run) }.into());
         }
         let run = path.parent().filter(|_| STUDENTS.iter().any(|name| path.ends_with(name)));
         return Ok(Trained { student: path.into(), run: run.map(origin).transpose()?.flatten() });

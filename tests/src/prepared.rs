@@ -4,9 +4,10 @@ use candle_core::{DType, Device, Tensor};
 use engine::graph::{Builder, Op};
 use engine::params::{Arena, Entry, Precision, Role};
 use engine::{Network, Params};
-use method::model::{self, Task};
+use method::init::initialise;
 use method::rng::{Purpose, Stream};
 use serde::Deserialize;
+use zoo::Task;
 
 /// `networks.json`.
 #[derive(Deserialize)]
@@ -79,9 +80,9 @@ const UPSTREAM: usize = 13;
 /// The network of a case and its values: initial ones, BatchNorm moved off its trivial ones, all rounded to f32 and held in f64.
 pub fn prepared(case: &Case) -> (Network, Params) {
     let task = Task { input: case.input, classes: case.classes };
-    let (row, network) = model::build(&case.architecture, task).expect("the zoo has every golden network");
+    let (row, network) = zoo::build(&case.architecture, task).expect("the zoo has every golden network");
     let network = with_f32_constants(&network);
-    let mut params = model::initialise(&network, row.init, case.seed, Precision::F64);
+    let mut params = initialise(&network, row.init, case.seed, Precision::F64);
     for (number, name) in case.state.iter().enumerate() {
         let layout = network.layout().clone();
         let mut known = layout.trainable().iter().chain(layout.statistics());

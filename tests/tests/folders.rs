@@ -6,9 +6,10 @@ use std::path::Path;
 
 use clap::Parser;
 use engine::params::Precision;
-use method::model::{self, Task};
+use method::init::initialise;
 use stage1_label::verb::Label;
 use stage2_distill::verb::Distill;
+use zoo::Task;
 
 const CLASSES: usize = 43;
 
@@ -43,9 +44,9 @@ fn a_folder_of_43_classes_in_mixed_sizes_goes_through_label_train_and_eval() {
         }
     }
     let (network_row, network) =
-        model::build("resnet8", Task { input: [3, 16, 16], classes: CLASSES }).unwrap();
-    let params = model::initialise(&network, network_row.init, 7, Precision::F32);
-    model::save(&home.path().join("teacher.safetensors"), &network, &params).unwrap();
+        zoo::build("resnet8", Task { input: [3, 16, 16], classes: CLASSES }).unwrap();
+    let params = initialise(&network, network_row.init, 7, Precision::F32);
+    zoo::save(&home.path().join("teacher.safetensors"), &network, &params).unwrap();
     let (teacher, labels, run, report) =
         (text("teacher.safetensors"), text("labels"), text("run"), text("report.json"));
     let (plain, sized) =

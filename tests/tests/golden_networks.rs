@@ -5,11 +5,11 @@ use std::sync::OnceLock;
 use candle_core::{DType, Tensor};
 use engine::params::{Grads, Precision};
 use engine::{Cuda, Engine, Keep, Network, Norm, Params, Storage};
-use method::model::{self, Task, ZOO};
 use rslad_tests::{
     Case, Cases, Golden, RoundingErrors, cpu, distance, gpu, images, json, named, on_hardware, prepared,
     reference, reference_of, relative, summaries, upstream, values,
 };
+use zoo::{Task, ZOO};
 
 const BOUND: f64 = 1e-9;
 /// Multiply-accumulates of an image's forward that an emulated GPU is asked for at most.
@@ -253,7 +253,7 @@ fn two_training_forwards_move_the_running_statistics_as_in_pytorch() {
 fn costs_are_what_pytorch_counts() {
     for cost in &cases().costs {
         let task = Task { input: cost.input, classes: cost.classes };
-        let (_, network) = model::build(&cost.architecture, task).unwrap();
+        let (_, network) = zoo::build(&cost.architecture, task).unwrap();
         let found = engine::cost::network(&network);
         assert_eq!((found.macs, found.parameters), (cost.macs, cost.parameters), "{}", cost.architecture);
     }

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use candle_core::{DType, Device, Tensor};
 use engine::Engine;
 use engine::params::Precision;
-use method::model::{self, Foreign, Loaded, Task};
 use rslad_tests::{Golden, cpu, reference, relative, values};
+use zoo::{Foreign, Loaded, Task};
 
 const TASK: Task = Task { input: [3, 8, 8], classes: 5 };
 
@@ -28,7 +28,7 @@ fn path(name: &str) -> PathBuf {
 }
 
 fn load(name: &str, precision: Precision) -> Loaded {
-    model::load(&path(name), None, TASK, precision).unwrap()
+    zoo::load(&path(name), None, TASK, precision).unwrap()
 }
 
 fn images(golden: &Golden, name: &str, dtype: DType) -> Tensor {
@@ -64,8 +64,8 @@ fn constants_at_the_entry_are_the_networks_own_normalisation() {
         assert_eq!(mean, [0.4914, 0.4822, 0.4465], "{name}");
         assert_eq!(std, [0.2471, 0.2435, 0.2616], "{name}");
     }
-    let said = Foreign { inputs: Some(model::Inputs::Plain), ..Foreign::default() };
-    let plain = model::load(&path("padded"), said, TASK, Precision::F32).unwrap();
+    let said = Foreign { inputs: Some(zoo::Inputs::Plain), ..Foreign::default() };
+    let plain = zoo::load(&path("padded"), said, TASK, Precision::F32).unwrap();
     assert_eq!(plain.network.normalisation(), None);
     assert!(plain.notes.iter().any(|note| note.contains("is not used")), "{:?}", plain.notes);
 }

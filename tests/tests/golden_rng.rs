@@ -8,13 +8,14 @@ use data::{ImageShape, cut};
 use engine::params::Precision;
 use labels::Augment;
 use method::attack::{Answers, Field, Pgd, Start, Starts, Victim};
-use method::model::{self, Task};
+use method::init::initialise;
 use method::rng::{Purpose, Stream};
 use method::threat::Threat;
 use method::view::{drawn_view, epoch_order, picked_views};
 use rslad_tests::{json, reference};
 use serde::Deserialize;
 use serde_json::Value;
+use zoo::Task;
 
 const PURPOSES: [(&str, Purpose); 7] = [
     ("init", Purpose::Init),
@@ -146,8 +147,8 @@ fn attacks_start_where_they_should() {
         uniform: [f64; 7],
     }
     let task = Task { input: [1, 28, 28], classes: 10 };
-    let (row, network) = model::build("tiny-cnn", task).unwrap();
-    let params = model::initialise(&network, row.init, 0, Precision::F64);
+    let (row, network) = zoo::build("tiny-cnn", task).unwrap();
+    let params = initialise(&network, row.init, 0, Precision::F64);
     let engine = reference(1);
     let value = |_: &Answers| unreachable!("there is no step");
     let field = Field { student: Victim::new(&engine, &network, &params), teacher: None, value: &value };
@@ -237,8 +238,8 @@ fn initial_values_are_pytorchs_distributions_drawn_from_the_streams() {
     }
     for row in section::<Row>("initial") {
         let task = Task { input: row.input, classes: row.classes };
-        let (known, network) = model::build(&row.architecture, task).unwrap();
-        let params = model::initialise(&network, known.init, row.seed, Precision::F64);
+        let (known, network) = zoo::build(&row.architecture, task).unwrap();
+        let params = initialise(&network, known.init, row.seed, Precision::F64);
         let entry = &network.layout().trainable()[row.tensor];
         let place = format!("{} {}", row.architecture, row.name);
         assert_eq!((&entry.name, &entry.shape), (&row.name, &row.shape), "{place}");

@@ -6,13 +6,14 @@ use std::collections::BTreeMap;
 use candle_core::{Device, Tensor};
 use engine::graph::Op;
 use engine::params::Precision;
+use method::init::initialise;
 use weights::onnx::{Attribute, Dimension, Image, Model, Node, Operators};
 use weights::{Dtype, TensorData};
 
 use engine::{Engine, Network, Params};
-use method::model::onnx::{Ranges, evaluate, folded, model_of, quantised, widen};
-use method::model::{self, Foreign, LoadError, Loaded, Task, ZOO, build, initialise};
 use rslad_tests::cpu;
+use zoo::onnx::{Ranges, evaluate, folded, model_of, quantised, widen};
+use zoo::{Foreign, LoadError, Loaded, Task, ZOO, build};
 
 const TASK: Task = Task { input: [2, 4, 4], classes: 3 };
 
@@ -66,7 +67,7 @@ fn draw(given: &Model, task: Task) -> Result<Loaded, LoadError> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("net.onnx");
     std::fs::write(&path, given.encode()).unwrap();
-    model::load(&path, None, task, Precision::F32)
+    zoo::load(&path, None, task, Precision::F32)
 }
 
 fn refused(model: &Model, texts: &[&str]) {
@@ -177,11 +178,11 @@ fn a_student_of_a_graph_carries_it_and_loads_without_the_model() {
     assert_eq!(build(&path.display().to_string(), TASK).unwrap().1.nodes(), network.nodes());
     let params = initialise(&network, row.init, 5, Precision::F32);
     let student = folder.path().join("student.safetensors");
-    model::save(&student, &network, &params).unwrap();
+    zoo::save(&student, &network, &params).unwrap();
     let said = Foreign { architecture: Some(name.clone()), ..Foreign::default() };
-    let with_name = model::load(&student, said, TASK, Precision::F32).unwrap();
+    let with_name = zoo::load(&student, said, TASK, Precision::F32).unwrap();
     std::fs::remove_file(&path).unwrap();
-    let alone = model::load(&student, None, TASK, Precision::F32).unwrap();
+    let alone = zoo::load(&student, None, TASK, Precision::F32).unwrap();
     for loaded in [with_name, alone] {
         assert_eq!(loaded.network.nodes(), network.nodes());
         assert_eq!(loaded.network.architecture(), network.architecture());
@@ -196,7 +197,7 @@ fn a_file_says_no_name_but_its_graphs_and_no_node_that_is_code_elsewhere() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("student.safetensors");
     let drawn = draw(&onnx(&[], "x"), TASK).unwrap();
-    model::save(&path, &drawn.network, &drawn.params).unwrap();
+    zoo::save(&path, &drawn.network, &drawn.params).unwrap();
     let whole = std::fs::read(&path).unwrap();
     let (own, map) = (drawn.network.architecture(), "\\\"map.Conv\\\"");
     // Of the same length, so that the file stays one. The text of the metadata is JSON within JSON.
@@ -210,7 +211,7 @@ fn a_file_says_no_name_but_its_graphs_and_no_node_that_is_code_elsewhere() {
         let mut other = whole.clone();
         other[at..at + found.len()].copy_from_slice(put.as_bytes());
         std::fs::write(&path, &other).unwrap();
-        let error = model::load(&path, None, TASK, Precision::F32).map(|_| ()).unwrap_err().to_string();
+        let error = zoo::load(&path, None, TASK, Precision::F32).map(|_| ()).unwrap_err().to_string();
         assert!(error.contains(words), "{put}: {error}");
     }
     // An exporter may call a weight anything; a node is called something that a module may be.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use engine::EngineError;
 use method::attack::NotAnAttack;
 use method::eval::EvalError;
-use method::model::{LoadError, ModelError};
+use zoo::{LoadError, ModelError};
 
 use crate::{Exit, Exits};
 

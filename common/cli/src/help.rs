@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use method::schedule::Schedule;
-use method::{attack, model, objective};
+use method::{attack, objective};
 
 /// Columns that a terminal is sure to have.
 const COLUMNS: usize = 80;
@@ -14,13 +14,13 @@ pub const EXIT_CODES: &str = "Exit codes: 0 done, 1 a check failed, 2 bad usage 
 
 /// Every architecture.
 pub fn architectures() -> String {
-    let rows: Vec<&model::Architecture> = model::ZOO.iter().copied().chain([model::onnx::row()]).collect();
+    let rows: Vec<&zoo::Architecture> = zoo::ZOO.iter().copied().chain([zoo::onnx::row()]).collect();
     section("Architectures", &names::help(&rows))
 }
 
 /// Every normalisation that has a name.
 pub fn normalisations() -> String {
-    section("Normalisations", &names::help(model::NORMALISATIONS))
+    section("Normalisations", &names::help(zoo::NORMALISATIONS))
 }
 
 /// Every objective with what a step asks of teachers, and what can be added to one.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use clap::Args;
-use method::model::{Foreign, Inputs, LoadError};
+use zoo::{Foreign, Inputs, LoadError};
 
 use crate::note;
 

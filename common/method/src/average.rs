@@ -48,7 +48,8 @@ mod tests {
     use engine::params::Precision;
 
     use super::*;
-    use crate::model::{self, Init, Task};
+    use crate::init::initialise;
+    use zoo::{Init, Task};
 
     /// PyTorch 2.15's `AveragedModel` with decay 0.9 and `use_buffers` over these four updates, in f64.
     #[test]
@@ -60,8 +61,8 @@ mod tests {
             (1.390_000_000_000_000_1, 0.727_499_999_999_999_9),
             (0.951_000_000_000_000_2, 0.754_749_999_999_999_9),
         ];
-        let (_, network) = model::build("tiny-cnn", Task { input: [1, 8, 8], classes: 2 }).unwrap();
-        let mut student = model::initialise(&network, Init::PyTorch, 0, Precision::F64);
+        let (_, network) = zoo::build("tiny-cnn", Task { input: [1, 8, 8], classes: 2 }).unwrap();
+        let mut student = initialise(&network, Init::PyTorch, 0, Precision::F64);
         let engine = Reference::new(1).unwrap();
         let mut average = Average::new(0.9, &student);
         for (step, ((weight, mean), wanted)) in (1..).zip(STUDENT.into_iter().zip(PYTORCH)) {

@@ -91,15 +91,16 @@ mod tests {
     use engine::params::Precision;
 
     use super::*;
-    use crate::model::{self, Init, Task};
+    use crate::init::initialise;
+    use zoo::{Init, Task};
 
     /// What arXiv:2004.05884 asks of it in equation 8 (a tensor's perturbation is gamma times as long as the tensor), and
     /// its code's choice of tensors.
     #[test]
     fn each_weight_moves_by_gamma_of_its_norm_along_its_gradient_and_comes_back_to_the_bit() {
-        let (_, network) = model::build("resnet8", Task { input: [3, 8, 8], classes: 4 }).unwrap();
-        let own = model::initialise(&network, Init::PyTorch, 0, Precision::F32);
-        let gradients = model::initialise(&network, Init::PyTorch, 1, Precision::F32);
+        let (_, network) = zoo::build("resnet8", Task { input: [3, 8, 8], classes: 4 }).unwrap();
+        let own = initialise(&network, Init::PyTorch, 0, Precision::F32);
+        let gradients = initialise(&network, Init::PyTorch, 1, Precision::F32);
         let mut grads = Grads::zeros(own.layout(), Precision::F32);
         *grads.values_mut() = gradients.trainable().clone();
         let mut params = own.clone();

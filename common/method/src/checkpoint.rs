@@ -10,8 +10,8 @@ use engine::params::{Arena, Precision};
 use engine::{Network, Params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use zoo::{CHECKPOINT as KEY, NamedTensor};
 
-use crate::model::{self, CHECKPOINT as KEY, NamedTensor};
 use crate::objective::Heads;
 use weights::{StateDict, WeightsError};
 
@@ -156,9 +156,9 @@ impl Store {
 /// Everything a checkpoint holds, under the names it has there.
 fn tensors(moving: Tensors<'_>) -> Vec<NamedTensor<'_>> {
     let Tensors { params, velocity, average, heads } = moving;
-    let averaged = average.into_iter().flat_map(model::tensors);
-    model::tensors(params)
-        .chain(model::named(velocity, params.layout().trainable(), VELOCITY))
+    let averaged = average.into_iter().flat_map(zoo::tensors);
+    zoo::tensors(params)
+        .chain(zoo::named(velocity, params.layout().trainable(), VELOCITY))
         .chain(averaged.map(|(name, dtype, shape, bytes)| (format!("{AVERAGE}{name}"), dtype, shape, bytes)))
         .chain(heads.tensors(HEAD))
         .chain(heads.velocities(HEAD_VELOCITY))
@@ -196,9 +196,8 @@ fn restore<S: DeserializeOwned>(
         };
         section.insert(name.into(), tensor.clone());
     }
-    let fill = |state: &StateDict| {
-        model::fill(network, state, precision).map_err(|error| damaged(error.to_string()))
-    };
+    let fill =
+        |state: &StateDict| zoo::fill(network, state, precision).map_err(|error| damaged(error.to_string()));
     let params = fill(&values)?;
     let average = if averaged.is_empty() { None } else { Some(fill(&averaged)?) };
     let mut velocity = Arena::zeros(network.layout().trainable_len(), precision);

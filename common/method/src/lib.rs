@@ -1,11 +1,11 @@
-//! The maths of attacks, objectives and judging; the networks they train; and the checkpoints that training leaves.
+//! The maths of attacks, objectives and judging, and the checkpoints that training leaves.
 
 pub mod attack;
 pub mod average;
 pub mod awp;
 pub mod checkpoint;
 pub mod eval;
-pub mod model;
+pub mod init;
 pub mod objective;
 pub mod optim;
 pub mod options;

@@ -144,10 +144,10 @@ mod tests {
     use engine::graph::{Builder, Op};
 
     use super::*;
-    use crate::model::{self, Task};
+    use zoo::Task;
 
     fn network(name: &str) -> Network {
-        model::build(name, Task { input: [3, 32, 32], classes: 10 }).unwrap().1
+        zoo::build(name, Task { input: [3, 32, 32], classes: 10 }).unwrap().1
     }
 
     /// Shapes as the papers' tables have them: He et al., CIFAR form, three stages; Zagoruyko and Komodakis, table 1.

@@ -14,11 +14,11 @@ use clap::Args;
 use cli::{Machine, MachineArgs};
 use engine::{Footprint, Network, Storage, Work, cost};
 use labels::{Dtype, Views};
-use method::model::{self, Task};
 use method::objective::{self, Epoch, Passes};
 use method::schedule::Schedule;
 use method::view::ViewPlan;
 use serde::Serialize;
+use zoo::Task;
 
 use crate::args::{DataArgs, ViewArgs, task};
 use crate::taps::TapArgs;
@@ -214,7 +214,7 @@ fn step(args: &EstimateArgs) -> Result<(Step, bool)> {
 /// Where the machine is a GPU, the memory that it needs is computed from the networks' plans; there need not be one.
 pub fn run(args: &EstimateArgs, machine: &Machine) -> Result<Estimate> {
     let (images, task) = images_and_task(args)?;
-    let build = |name: &str| Ok::<_, Error>(model::build(name, task)?.1);
+    let build = |name: &str| Ok::<_, Error>(zoo::build(name, task)?.1);
     let (teacher, student) = (build(&args.teacher_arch)?, build(&args.student)?);
     let (teacher_macs, student_macs) = (cost::network(&teacher).macs, cost::network(&student).macs);
     let gpu = machine.engine.has_precisions().then(|| OnGpu {

@@ -6,9 +6,9 @@ use clap::Args;
 use cli::{Progress, Stop, say, warn};
 use data::DatasetSpec;
 use labels::{Hex, RightAnswers};
-use method::model::{Inputs, LoadError};
 use method::view::ViewPlan;
 use weights::blake3_of_file;
+use zoo::{Inputs, LoadError};
 
 use crate::args::{OutArgs, row_table};
 use crate::npy::NpyLogits;

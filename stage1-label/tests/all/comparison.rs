@@ -168,7 +168,7 @@ fn a_student_that_does_not_fit_is_refused() {
     let [a, b, _] = sets(&place);
     compare(std::slice::from_ref(&a)).args(["--student", "x.safetensors"]).fails(2, &["--data"]);
     compare(&[a.clone(), b.clone()]).args(["--arch", "tiny-cnn"]).fails(2, &["--arch", "add --student FILE"]);
-    let colour = method::model::Task { input: [3, 32, 32], ..DIGITS };
+    let colour = zoo::Task { input: [3, 32, 32], ..DIGITS };
     let weights = place.path("colour.safetensors");
     save_teacher(&weights, colour, 1, |value| value);
     let beside = |set: &Path| label().arg("inspect").arg(set).args(["--data", "sample", "--student"]);

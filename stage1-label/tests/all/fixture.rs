@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use engine::params::Precision;
-use method::model::{self, Task, initialise};
+use method::init::initialise;
+use zoo::Task;
 
 use crate::emulated::with_gpu;
 
@@ -51,13 +52,13 @@ impl Place {
 
 /// Writes an untrained tiny-cnn whose parameters pass through `change`.
 pub fn save_teacher(path: &Path, task: Task, seed: u64, change: impl Fn(f64) -> f64) {
-    let (row, network) = model::build("tiny-cnn", task).unwrap();
+    let (row, network) = zoo::build("tiny-cnn", task).unwrap();
     let mut params = initialise(&network, row.init, seed, Precision::F32);
     let arena = params.trainable_mut();
     for place in 0..arena.len() {
         arena.set(place, change(arena.get(place)));
     }
-    model::save(path, &network, &params).unwrap();
+    zoo::save(path, &network, &params).unwrap();
 }
 
 /// The binary with its arguments.

@@ -5,8 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use labels::{Check, LabelSet};
-use method::model::{self, Task, initialise};
+use method::init::initialise;
 use weights::Entry;
+use zoo::Task;
 
 use crate::fixture::{DIGITS, Label, Place, inspect, label, real_data};
 
@@ -106,13 +107,13 @@ fn rewrite(from: &Path, to: &Path, name: impl Fn(&str) -> Option<String>) {
 
 /// Writes an untrained network under other names, without saying what it is.
 fn untrained(to: &Path, arch: &str, task: Task, seeds: &[(u64, &str)], keep: impl Fn(&str) -> bool) {
-    let (row, network) = model::build(arch, task).unwrap();
+    let (row, network) = zoo::build(arch, task).unwrap();
     let params: Vec<_> = seeds
         .iter()
         .map(|(seed, prefix)| (initialise(&network, row.init, *seed, engine::params::Precision::F32), prefix))
         .collect();
     let entries = params.iter().flat_map(|(params, prefix)| {
-        model::tensors(params)
+        zoo::tensors(params)
             .filter(|(name, ..)| keep(name))
             .map(move |(name, dtype, shape, bytes)| (format!("{prefix}{name}"), dtype, shape, bytes))
     });
@@ -146,11 +147,11 @@ fn of_two_networks_in_a_file_one_has_to_be_named() {
     let place = Place::new();
     let (file, out) = (place.path("net.safetensors"), place.path("labels"));
     let [teacher, student] = ["resnet8", "tiny-cnn"].map(|arch| {
-        let (row, network) = model::build(arch, DIGITS).unwrap();
+        let (row, network) = zoo::build(arch, DIGITS).unwrap();
         initialise(&network, row.init, 1, engine::params::Precision::F32)
     });
     let behind = |params, prefix| {
-        model::tensors(params)
+        zoo::tensors(params)
             .map(move |(name, dtype, shape, bytes)| (format!("{prefix}{name}"), dtype, shape, bytes))
     };
     weights::write(&file, behind(&teacher, "teacher.").chain(behind(&student, "student.")), None).unwrap();
@@ -177,10 +178,10 @@ fn a_network_behind_a_member_that_has_no_tensors_waits_for_a_word_about_it() {
 fn constants_kept_as_plain_numbers_beside_a_network_wait_for_a_word() {
     let place = Place::new();
     let (file, out) = (place.path("net.safetensors"), place.path("labels"));
-    let (row, network) = model::build("tiny-cnn", DIGITS).unwrap();
+    let (row, network) = zoo::build("tiny-cnn", DIGITS).unwrap();
     let params = initialise(&network, row.init, 1, engine::params::Precision::F32);
     let config = r#"{"data": {"mean": [0.1307], "std": [0.3081]}}"#;
-    weights::write(&file, model::tensors(&params), Some(("config", config))).unwrap();
+    weights::write(&file, zoo::tensors(&params), Some(("config", config))).unwrap();
     let refused = run(&file, &out).fails(
         2,
         &[

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use engine::params::Precision;
 use labels::{Check, LabelSet};
-use method::model::{self, initialise};
+use method::init::initialise;
 
 use crate::fixture::{DIGITS, Place, inspect, label, save_teacher, tree};
 use crate::interrupt::{kept, wait_for};
@@ -179,8 +179,8 @@ for name, found in {**labels.features(image, view), 'logits': labels.logits}.ite
         return;
     };
     let place = Place::new();
-    let (row, network) = model::build("resnet8", DIGITS).unwrap();
-    model::save(&place.teacher(), &network, &initialise(&network, row.init, 5, Precision::F32)).unwrap();
+    let (row, network) = zoo::build("resnet8", DIGITS).unwrap();
+    zoo::save(&place.teacher(), &network, &initialise(&network, row.init, 5, Precision::F32)).unwrap();
     let out = place.path("labels");
     let taps = ["--taps", "layer3,layer1", "--dtype", "f32", "--tap-dtype", "f32"];
     place.run(&out, 6).args(taps).succeeds();

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use method::model::Task;
+use zoo::Task;
 
 use crate::fixture::{Place, inspect, label, save_teacher};
 

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use engine::{Cpu, Engine, Keep, Norm, Outline};
-use method::model::{self, Task};
 use serde::Serialize;
+use zoo::Task;
 
 use super::{Mode, STEPS};
 use crate::error::RunError;
@@ -77,7 +77,7 @@ pub struct Longest {
 
 /// Reads it off the plans.
 pub fn plan(asked: &Planning<'_>) -> Result<Parallelism, RunError> {
-    let (_, network) = model::build(asked.student, asked.task)?;
+    let (_, network) = zoo::build(asked.student, asked.task)?;
     let of = |threads| {
         let pass = |norm, keep| asked.engine.outline(&network, norm, keep, asked.batch, threads);
         let attack = || pass(Norm::Running, Keep::ForImage);

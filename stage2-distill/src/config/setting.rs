@@ -3,8 +3,8 @@
 //! A row has the field that it sets, so that neither can be without the other: to add a setting, add a field to
 //! [`Config`] and a row here. Flag, file, `--set`, help, check and record follow.
 
-use method::model::known;
 use names::{Row, Table};
+use zoo::known;
 
 use super::fields::Config;
 use super::value::Value;

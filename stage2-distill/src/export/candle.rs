@@ -204,8 +204,9 @@ mod tests {
     use engine::graph::{Builder, Conv2d, GraphError};
     use engine::params::{Precision, Role};
     use engine::{Cpu, Engine, Images, Params};
-    use method::model::{self, Task};
+    use method::init::initialise;
     use method::rng::{Purpose, Stream};
+    use zoo::Task;
 
     use super::*;
 
@@ -245,8 +246,8 @@ mod tests {
     /// Values of which none is without effect.
     fn filled(network: &Network) -> Params {
         let task = Task { input: network.input(), classes: network.classes() };
-        let (row, _) = model::build("tiny-cnn", task).unwrap();
-        let mut params = model::initialise(network, row.init, 0, Precision::F32);
+        let (row, _) = zoo::build("tiny-cnn", task).unwrap();
+        let mut params = initialise(network, row.init, 0, Precision::F32);
         let layout = params.layout().clone();
         for (number, entry) in layout.trainable().iter().chain(layout.statistics()).enumerate() {
             let mut drawn = vec![0.0; entry.range.len()];
@@ -281,7 +282,7 @@ mod tests {
         let params = filled(&network);
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("student.safetensors");
-        model::save(&file, &network, &params).unwrap();
+        zoo::save(&file, &network, &params).unwrap();
         let mut pixels = vec![0.0; 16 * 28 * 28];
         Stream::new(0, Purpose::Eval, 1, 0).uniforms(&mut pixels);
         let images = Tensor::from_vec(pixels, (16, 1, 28, 28), &Device::Cpu).unwrap();

@@ -91,13 +91,13 @@ fn plain(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use method::model::{self, Task};
+    use zoo::Task;
 
     use super::*;
 
     #[test]
     fn names_of_classes_break_no_row_of_the_table() {
-        let (_, network) = model::build("tiny-cnn", Task { input: [1, 28, 28], classes: 3 }).unwrap();
+        let (_, network) = zoo::build("tiny-cnn", Task { input: [1, 28, 28], classes: 3 }).unwrap();
         let classes = ["cat|dog", "two\nlines", "| --- |"].map(str::to_owned);
         let facts = Facts {
             form: "A form.",

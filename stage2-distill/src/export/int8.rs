@@ -8,8 +8,8 @@ use data::{Dataset, DatasetSpec, Split};
 use engine::EngineError;
 use method::attack::{self, Attack, End, Pool, Victim};
 use method::eval::Exam;
-use method::model::onnx::{self, Ranges};
 use weights::onnx::Model;
+use zoo::onnx::{self, Ranges};
 
 use super::{CALIBRATED, Subject};
 use crate::error::RunError;

@@ -3,9 +3,9 @@
 
 use engine::{Network, NodeId};
 use labels::Manifest;
-use method::model::{self, Task};
 use method::objective::Needs;
 use method::taps::{self, TapError, Taps};
+use zoo::Task;
 
 use crate::config::Config;
 use crate::error::RunError;
@@ -41,7 +41,7 @@ pub(crate) fn held(config: &Config, manifest: &Manifest) -> Result<Vec<usize>, V
 fn usual(manifest: &Manifest) -> Vec<String> {
     let data = &manifest.dataset;
     let input = [data.channels, data.height, data.width].map(|side| side as usize);
-    let built = model::build(&manifest.teacher.architecture, Task { input, classes: data.classes });
+    let built = zoo::build(&manifest.teacher.architecture, Task { input, classes: data.classes });
     let Ok((_, network)) = built else { return Vec::new() };
     let stages = network.stages();
     if stages.len() < USUAL { Vec::new() } else { last(&stages).map(str::to_owned).collect() }
@@ -129,14 +129,14 @@ fn nodes(network: &Network, list: Option<&str>, setting: &str) -> Result<Vec<Nod
 
 #[cfg(test)]
 mod tests {
-    use method::model::{self, Task};
     use method::objective::Asked;
     use method::objective::Forward;
+    use zoo::Task;
 
     use super::*;
 
     fn network(name: &str) -> Network {
-        model::build(name, Task { input: [3, 32, 32], classes: 10 }).unwrap().1
+        zoo::build(name, Task { input: [3, 32, 32], classes: 10 }).unwrap().1
     }
 
     fn chosen(given: [Option<&str>; 2], student: &str, teacher: &str) -> Result<[Vec<String>; 2], String> {

@@ -11,10 +11,10 @@ use engine::params::Precision;
 use engine::{Engine, Images, NodeId};
 use labels::{Check, Hex, LabelSet, Manifest, Wanted};
 use method::attack::Victim;
-use method::model::{self, Loaded, Task};
 use method::objective::Asked;
 use method::taps::MapShape;
 use method::view::ViewPlan;
+use zoo::{Loaded, Task};
 
 use super::taps;
 use crate::config::Config;
@@ -230,7 +230,7 @@ impl Asking<'_> {
         }
         if let Some(path) = named.weights {
             let said = cli::foreign(named.arch.clone(), named.weights_key.clone(), named.inputs)?;
-            let loaded = model::load(Path::new(path), said, self.task, Precision::F32)?;
+            let loaded = zoo::load(Path::new(path), said, self.task, Precision::F32)?;
             cli::say_notes(Path::new(path), &loaded.notes);
             if let (Some(set), Some(folder)) = (&opened.teacher.labels, named.labels) {
                 refuse_other_answers(folder, set, path, &loaded)?;

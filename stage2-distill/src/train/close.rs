@@ -2,7 +2,6 @@
 
 use method::attack::Victim;
 use method::eval::EvalError;
-use method::model;
 use method::objective::Epoch;
 use method::swa::Swa;
 use serde_json::json;
@@ -40,12 +39,12 @@ impl Run<'_> {
             line[format!("{on}_clean")] = json!(clean);
             line[format!("{on}_{}", select::SELECTED_BY)] = json!(robust);
             if standing.beats(going.state.best.as_ref()) {
-                model::save(&self.folder.best(), &self.network, going.moving.published())?;
+                zoo::save(&self.folder.best(), &self.network, going.moving.published())?;
                 going.state.best = Some(standing);
                 said += " (best)";
             }
         }
-        model::save(&self.folder.student(), &self.network, going.moving.published())?;
+        zoo::save(&self.folder.student(), &self.network, going.moving.published())?;
         going.metrics.add(&line)?;
         // Here, not before the judging: an epoch that is judged again must not be learned from again.
         self.objective.close_epoch(at, &mut going.moving.memory);

@@ -10,11 +10,12 @@ use method::average::Average;
 use method::awp::Awp;
 use method::checkpoint::{Found, Store, Unusable};
 use method::eval::Exam;
-use method::model::{self, Task};
+use method::init::initialise;
 use method::objective::{Heads, Objective};
 use method::optim::Sgd;
 use method::swa::Swa;
 use method::taps::MapShapes;
+use zoo::Task;
 
 use super::{Run, Selection, State, Surroundings};
 use crate::config::Config;
@@ -47,7 +48,7 @@ pub(super) fn start<'a>(
         dataset = dataset.limit(limit);
     }
     let task = source::task(&dataset);
-    let (architecture, network) = model::build(&config.student, task)?;
+    let (architecture, network) = zoo::build(&config.student, task)?;
     let supply = Supply::open(fetched, objective.as_ref(), &spec, &dataset, &network)?;
     let asked = [(&supply.teacher, &supply.needs.teacher), (&supply.second, &supply.needs.second)];
     let teachers = asked.iter().filter_map(|(teacher, asked)| {
@@ -74,14 +75,14 @@ pub(super) fn start<'a>(
         Selection { places: split.held_out, test: None }
     };
     let mut inputs = inputs(&dataset, &selection, &supply);
-    if model::onnx::is_drawn(&network) {
+    if zoo::onnx::is_drawn(&network) {
         // The configuration names a file, and files change.
         inputs.push(format!("student {}", network.architecture()));
     }
     let mut params = match &config.init {
-        None => model::initialise(&network, architecture.init, config.seed, Precision::F32),
+        None => initialise(&network, architecture.init, config.seed, Precision::F32),
         Some(path) => {
-            let loaded = model::load(Path::new(path), Some(config.student.as_str()), task, Precision::F32)?;
+            let loaded = zoo::load(Path::new(path), Some(config.student.as_str()), task, Precision::F32)?;
             cli::say_notes(Path::new(path), &loaded.notes);
             if loaded.network.normalisation() != network.normalisation() {
                 return Err(RunError::Refused(format!(

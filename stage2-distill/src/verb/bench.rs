@@ -5,7 +5,7 @@ use std::str::FromStr;
 use clap::Args;
 use cli::{Interruptible, Machine, MachineArgs, Stop, note, show, whole};
 use engine::{Cpu, Kind};
-use method::model::Task;
+use zoo::Task;
 
 use crate::bench::{Bench, Mode, Planning, bench, plan};
 use crate::error::RunError;

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use engine::params::Precision;
 use engine::{Footprint, Storage, Work};
-use method::model::{self, Task};
+use method::init::initialise;
+use zoo::Task;
 
 use crate::emulated::{emulated_driver, with_gpu};
 use crate::fixture::{Finished, Scene, checkpoints, untimed};
@@ -37,13 +38,13 @@ fn run(scene: &Scene, arguments: &[&str], test: &str) -> Option<Finished> {
 /// Every trainable value of a run's last student.
 fn student(scene: &Scene, out: &str) -> Vec<f64> {
     let path = scene.path(out).join("student.safetensors");
-    let params = model::load(&path, Some("tiny-cnn"), DIGITS, Precision::F32).unwrap().params;
+    let params = zoo::load(&path, Some("tiny-cnn"), DIGITS, Precision::F32).unwrap().params;
     (0..params.trainable().len()).map(|place| params.trainable().get(place)).collect()
 }
 
 fn untrained() -> Vec<f64> {
-    let (row, network) = model::build("tiny-cnn", DIGITS).unwrap();
-    let params = model::initialise(&network, row.init, 0, Precision::F32);
+    let (row, network) = zoo::build("tiny-cnn", DIGITS).unwrap();
+    let params = initialise(&network, row.init, 0, Precision::F32);
     (0..params.trainable().len()).map(|place| params.trainable().get(place)).collect()
 }
 
@@ -185,7 +186,7 @@ fn a_training_that_does_not_fit_is_refused_with_the_batch_that_does_and_an_estim
         command.env("LD_LIBRARY_PATH", &driver).env("RSLAD_FAKE_CUDA_REPORT", "1");
         Finished::of(&command.env("RSLAD_FAKE_CUDA_MEMORY", memory.to_string()).output().unwrap())
     };
-    let (_, network) = model::build("tiny-cnn", DIGITS).unwrap();
+    let (_, network) = zoo::build("tiny-cnn", DIGITS).unwrap();
     let footprint = Footprint::usual(Storage::F32, Storage::Bf16);
     let need = footprint.bytes(&[(&network, Work::Training)], 64);
     let refused = run("large", "128", need);

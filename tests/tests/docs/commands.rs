@@ -9,12 +9,12 @@ use std::fs;
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Command, CommandFactory};
 use data::DatasetSpec;
-use method::model::{self, Task};
 use method::{attack, objective};
 use stage1_label::verb::Label;
 use stage2_distill::config::{Layers, SETTINGS};
 use stage2_distill::export::FORMS;
 use stage2_distill::verb::Distill;
+use zoo::Task;
 
 use crate::{pages_in, root};
 
@@ -106,7 +106,7 @@ fn wrong_value(verb: &str, given: &ArgMatches) -> Option<String> {
             let is_file = value.contains(['/', '.']) || value.starts_with("onnx:");
             let found = match id {
                 "student" | "arch" | "teacher_arch" if !is_file => {
-                    model::build(&value, task).map(drop).map_err(|e| e.to_string())
+                    zoo::build(&value, task).map(drop).map_err(|e| e.to_string())
                 }
                 "objective" => objective::find(&value).map(drop).map_err(|e| e.to_string()),
                 "attack" => {

@@ -3,8 +3,9 @@
 use candle_core::{Device, Tensor};
 use engine::params::{Precision, Role};
 use engine::{BatchStats, Engine, Grads, Keep, Network, Norm, Params};
-use method::model::{self, Task};
+use method::init::initialise;
 use method::rng::{Purpose, Stream};
+use zoo::Task;
 
 /// An architecture, its values, and inputs.
 pub struct Small {
@@ -14,8 +15,8 @@ pub struct Small {
 
 /// The network with drawn values, running statistics and BatchNorm scales off their initial ones.
 pub fn network(name: &str, input: [usize; 3], precision: Precision) -> Small {
-    let (row, network) = model::build(name, Task { input, classes: 10 }).unwrap();
-    let mut params = model::initialise(&network, row.init, 1, precision);
+    let (row, network) = zoo::build(name, Task { input, classes: 10 }).unwrap();
+    let mut params = initialise(&network, row.init, 1, precision);
     let layout = network.layout().clone();
     for (number, entry) in layout.statistics().iter().enumerate() {
         let values = uniform(900 + number, entry.range.len());

@@ -10,7 +10,6 @@ use method::attack::{
     Victim,
 };
 use method::eval::{Exam, Fate, Settings, clean, robust};
-use method::model::{self, Task, ZOO};
 use method::objective::{self, Epoch, Forward, OBJECTIVES, Objective, Options, Row, Said, Targets};
 use method::optim::Sgd;
 use method::rng::Purpose;
@@ -19,6 +18,7 @@ use method::soft::cross_entropy;
 use method::threat::{Threat, ThreatError};
 use rslad_tests::{reference, values};
 use stage2_distill::step::{Batch, Moving, Seen, TrainStep};
+use zoo::{Task, ZOO};
 
 use crate::small::{Small, network, uniform};
 
@@ -62,7 +62,7 @@ fn every_architecture_runs_and_goes_back_in_both_modes() {
 fn every_architecture_prints_a_summary_and_takes_other_classes() {
     for row in ZOO {
         let name = row.example;
-        let (_, network) = model::build(name, Task { input: [1, 28, 28], classes: 3 }).unwrap();
+        let (_, network) = zoo::build(name, Task { input: [1, 28, 28], classes: 3 }).unwrap();
         let summary = network.to_string();
         assert!(summary.starts_with(&format!("{name} 1x28x28 -> 3 classes")), "{summary}");
         assert_eq!(summary.lines().count(), network.nodes().len() + 2, "{name}");

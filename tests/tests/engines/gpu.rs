@@ -9,8 +9,8 @@ use engine::params::{Precision, Values};
 use engine::{
     Ascent, AttackLoss, Cuda, Descent, Engine, Grads, Images, Keep, Network, Norm, Params, Storage, host,
 };
-use method::model::{self, Task};
 use rslad_tests::{cpu, gpu, values};
+use zoo::Task;
 
 use crate::{Found, all, drawn, run, tensor};
 
@@ -28,7 +28,7 @@ pub const MODES: [(Norm, Keep); 3] =
 const STORAGES: [Storage; 3] = [Storage::F32, Storage::Bf16, Storage::F16];
 
 pub fn small(name: &str, input: [usize; 3]) -> (Network, Params) {
-    let (_, network) = model::build(name, Task { input, classes: 10 }).unwrap();
+    let (_, network) = zoo::build(name, Task { input, classes: 10 }).unwrap();
     let params = drawn(&network).to_precision(Precision::F32);
     (network, params)
 }

@@ -2,14 +2,14 @@
 
 use engine::params::Precision;
 use engine::{Cpu, Engine, EngineError, InstructionSet, Keep, Network, Norm, Params};
-use method::model::{self, Task};
 use rayon::prelude::*;
 use rslad_tests::{cpu, values};
+use zoo::Task;
 
 use crate::{Found, all, drawn, run};
 
 fn small(name: &str, input: [usize; 3]) -> (Network, Params) {
-    let (_, network) = model::build(name, Task { input, classes: 10 }).unwrap();
+    let (_, network) = zoo::build(name, Task { input, classes: 10 }).unwrap();
     let params = drawn(&network).to_precision(Precision::F32);
     (network, params)
 }
@@ -196,7 +196,7 @@ fn no_images_give_no_logits_and_f64_is_refused() {
 
 #[test]
 fn a_network_with_another_normalisation_is_another_network() {
-    let (_, network) = model::build("tiny-cnn", Task { input: [1, 28, 28], classes: 10 }).unwrap();
+    let (_, network) = zoo::build("tiny-cnn", Task { input: [1, 28, 28], classes: 10 }).unwrap();
     let one = network.normalised(&[0.5], &[0.25]).unwrap();
     let other = one.clone().normalised(&[0.1], &[1.0]).unwrap();
     let params = drawn(&one).to_precision(Precision::F32);

@@ -14,9 +14,10 @@ mod refusals;
 use candle_core::{DType, Device, Tensor};
 use engine::params::{Arena, Grads, Precision, Role};
 use engine::{Engine, Keep, Network, NodeId, Norm, Params};
-use method::model::{self, Init};
+use method::init::initialise;
 use method::rng::{Purpose, Stream};
 use rslad_tests::values;
+use zoo::Init;
 
 /// Uniform values in [0, 1) from a stream of their own, all of them f32.
 fn uniform(stream: usize, count: usize) -> Vec<f64> {
@@ -33,7 +34,7 @@ fn tensor(stream: usize, shape: &[usize], precision: Precision) -> Tensor {
 
 /// Values that are not those of a fresh network: statistics, scales and shifts off 0 and 1; the same in both precisions.
 fn drawn(network: &Network) -> Params {
-    let mut params = model::initialise(network, Init::PyTorch, 1, Precision::F64);
+    let mut params = initialise(network, Init::PyTorch, 1, Precision::F64);
     let layout = network.layout().clone();
     for (number, entry) in layout.trainable().iter().enumerate().filter(|(_, entry)| entry.fan_in == 0) {
         let centre = if entry.role == Role::Weight { 0.75 } else { -0.25 };

@@ -2,14 +2,14 @@
 
 use engine::graph::{Builder, Conv2d};
 use engine::{Cpu, Keep, Network, Norm, Outline};
-use method::model::{self, Task};
+use zoo::Task;
 
 const FORWARD: (Norm, Keep) = (Norm::Running, Keep::Nothing);
 const ATTACK: (Norm, Keep) = (Norm::Running, Keep::ForImage);
 const TRAIN: (Norm, Keep) = (Norm::Batch, Keep::ForParams);
 
 fn network(name: &str) -> Network {
-    model::build(name, Task { input: [3, 32, 32], classes: 10 }).unwrap().1
+    zoo::build(name, Task { input: [3, 32, 32], classes: 10 }).unwrap().1
 }
 
 fn outline(network: &Network, (norm, keep): (Norm, Keep), images: usize, threads: usize) -> Outline {

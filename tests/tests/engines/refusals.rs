@@ -2,13 +2,13 @@
 
 use engine::params::{Grads, Precision};
 use engine::{Engine, EngineError, Keep, Network, Norm, Params, Pass};
-use method::model::{self, Task};
 use rslad_tests::{cpu, reference_of, values};
+use zoo::Task;
 
 use crate::{drawn, tensor};
 
 fn small(name: &str) -> (Network, Params) {
-    let (_, network) = model::build(name, Task { input: [1, 28, 28], classes: 10 }).unwrap();
+    let (_, network) = zoo::build(name, Task { input: [1, 28, 28], classes: 10 }).unwrap();
     let params = drawn(&network).to_precision(Precision::F32);
     (network, params)
 }
@@ -44,7 +44,7 @@ fn a_forward_of_what_is_not_the_networks() {
 
 #[test]
 fn statistics_of_no_images() {
-    let (_, network) = model::build("resnet8", Task { input: [3, 32, 32], classes: 10 }).unwrap();
+    let (_, network) = zoo::build("resnet8", Task { input: [3, 32, 32], classes: 10 }).unwrap();
     let params = drawn(&network).to_precision(Precision::F32);
     let images = tensor(1, &[0, 3, 32, 32], Precision::F32).into();
     for engine in engines() {

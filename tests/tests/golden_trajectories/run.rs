@@ -10,7 +10,7 @@ use labels::Augment;
 use method::attack::Victim;
 use method::average::Average;
 use method::awp::Awp;
-use method::model::{self, Task};
+use method::init::initialise;
 use method::objective::{self, Epoch, Heads};
 use method::optim::Sgd;
 use method::rng::{Purpose, Stream, below};
@@ -21,6 +21,7 @@ use method::view::{ViewPlan, epoch_order};
 use rslad_tests::{Golden, json, named, reference_of, relative, summaries, values};
 use serde::Deserialize;
 use stage2_distill::step::{Batch, Moving, Seen, TrainStep};
+use zoo::Task;
 
 pub const AUGMENT: Augment = Augment { pad: 4, flip: true };
 pub const BOUND: f64 = 1e-9;
@@ -180,8 +181,8 @@ impl Settings {
 
     pub fn network(&self, architecture: &str, seed: u64) -> (Network, Params) {
         let task = Task { input: self.input, classes: self.classes };
-        let (known, network) = model::build(architecture, task).unwrap();
-        let params = model::initialise(&network, known.init, seed, Precision::F64);
+        let (known, network) = zoo::build(architecture, task).unwrap();
+        let params = initialise(&network, known.init, seed, Precision::F64);
         (network, params)
     }
 }

@@ -11,13 +11,14 @@ use cli::{Exit, Exits, Machine, Progress, Stop};
 use engine::params::Precision;
 use engine::{Engine, Kind};
 use method::checkpoint::{Store, Tensors};
-use method::model::{self, Task};
+use method::init::initialise;
 use method::objective::{Heads, OBJECTIVES, Options};
 use method::transform::TRANSFORMS;
 use rslad_tests::{Gpu, gpu};
 use stage2_distill::config::{Config, Layers};
 use stage2_distill::error::RunError;
 use stage2_distill::train::{Surroundings, train};
+use zoo::Task;
 
 const EPOCHS: usize = 3;
 
@@ -44,9 +45,9 @@ impl Scene {
         let machine = Machine { engine, threads: 2, isa: None, precision: None, recompute: false };
         let engine = machine.start(false).unwrap();
         let scene = Self { folder: tempfile::tempdir().unwrap(), machine, engine };
-        let (row, network) = model::build("tiny-cnn-x2", Task { input: [1, 28, 28], classes: 10 }).unwrap();
-        let params = model::initialise(&network, row.init, 99, Precision::F32);
-        model::save(&scene.path("teacher.safetensors"), &network, &params).unwrap();
+        let (row, network) = zoo::build("tiny-cnn-x2", Task { input: [1, 28, 28], classes: 10 }).unwrap();
+        let params = initialise(&network, row.init, 99, Precision::F32);
+        zoo::save(&scene.path("teacher.safetensors"), &network, &params).unwrap();
         scene
     }
 
@@ -319,9 +320,9 @@ fn igdm_on_rslad_reads_clean_answers_from_a_label_set_and_asks_its_teacher_about
     assert_eq!(error.exit(), Exit::Refused);
     let words = ["rslad with igdm asks", "no label set can answer", "--teacher WEIGHTS beside --labels"];
     assert!(words.iter().all(|word| error.to_string().contains(word)), "{error}");
-    let (row, network) = model::build("tiny-cnn-x2", Task { input: [1, 28, 28], classes: 10 }).unwrap();
-    let params = model::initialise(&network, row.init, 100, Precision::F32);
-    model::save(&scene.path("other.safetensors"), &network, &params).unwrap();
+    let (row, network) = zoo::build("tiny-cnn-x2", Task { input: [1, 28, 28], classes: 10 }).unwrap();
+    let params = initialise(&network, row.init, 100, Precision::F32);
+    zoo::save(&scene.path("other.safetensors"), &network, &params).unwrap();
     let other = scene.text("other.safetensors");
     let error = scene.train_adding("other", igdm, &[("labels", &labels), ("teacher", &other)]).unwrap_err();
     assert_eq!(error.exit(), Exit::Refused);
@@ -350,7 +351,7 @@ fn a_run_of_another_version_is_refused_with_a_way_on_and_not_begun_again() {
     scene.train("run", &[("objective", "sat")]).unwrap();
     let before = student(&scene.path("run"));
     // As a version that remembers something else would leave it: the last checkpoint's values, whole, another state.
-    let (_, network) = model::build("tiny-cnn", Task { input: [1, 28, 28], classes: 10 }).unwrap();
+    let (_, network) = zoo::build("tiny-cnn", Task { input: [1, 28, 28], classes: 10 }).unwrap();
     let mut store = Store::at(&scene.path("run/checkpoints"));
     let none = Heads::none(Precision::F32);
     let found = store.latest::<serde_json::Value>(&network, Precision::F32, &none).unwrap();
@@ -378,7 +379,7 @@ fn f16_labels_change_the_student_and_not_by_much() {
     assert_ne!(cached, online, "half precision rounds");
     let task = Task { input: [1, 28, 28], classes: 10 };
     let load = |run: &str| {
-        model::load(&scene.path(run).join("student.safetensors"), None, task, Precision::F32).unwrap().params
+        zoo::load(&scene.path(run).join("student.safetensors"), None, task, Precision::F32).unwrap().params
     };
     let (a, b) = (load("cached"), load("online"));
     let all = 0..a.trainable().len();

@@ -3,7 +3,8 @@
 use cli::{Exit, Exits};
 use engine::Kind;
 use engine::params::Precision;
-use method::model::{self, Task};
+use method::init::initialise;
+use zoo::Task;
 
 use crate::{Scene, engines, layers};
 
@@ -87,9 +88,9 @@ fn maps_of_a_label_set_give_dpk_the_student_of_the_live_teacher_byte_for_byte() 
 #[test]
 fn the_last_stages_of_a_teacher_that_is_known_are_found_in_its_label_set() {
     let scene = Scene::new();
-    let (row, network) = model::build("resnet8", Task { input: [1, 28, 28], classes: 10 }).unwrap();
-    let params = model::initialise(&network, row.init, 7, Precision::F32);
-    model::save(&scene.path("teacher.safetensors"), &network, &params).unwrap();
+    let (row, network) = zoo::build("resnet8", Task { input: [1, 28, 28], classes: 10 }).unwrap();
+    let params = initialise(&network, row.init, 7, Precision::F32);
+    zoo::save(&scene.path("teacher.safetensors"), &network, &params).unwrap();
     let small = ["--views", "plan:1@3", "--dtype", "f32", "--tap-dtype", "f32", "--limit", "40"];
     scene.label("stages", &[&small[..], &["--taps", "layer1,layer2,layer3"]].concat());
     scene.label("other", &[&small[..], &["--taps", "layer3"]].concat());
@@ -172,7 +173,7 @@ fn f16_maps_change_the_student_and_not_by_much() {
         scene.train_adding(&format!("of-{set}"), DPK, &more).unwrap();
         let task = Task { input: [1, 28, 28], classes: 10 };
         let student = scene.path(&format!("of-{set}/student.safetensors"));
-        let params = model::load(&student, None, task, Precision::F32).unwrap().params;
+        let params = zoo::load(&student, None, task, Precision::F32).unwrap().params;
         params.trainable().to_f64(0..params.trainable().len())
     };
     let (exact, rounded) = (trained("exact"), trained("halves"));

@@ -11,8 +11,8 @@ use candle_core::{Device, Result, Tensor, Var};
 use engine::Descent;
 use engine::params::{Arena, Float, Precision};
 use weights::{Dtype, StateDict};
+use zoo::NamedTensor;
 
-use crate::model::NamedTensor;
 use crate::rng::{Purpose, Stream};
 
 /// A tensor that an objective wants to train.

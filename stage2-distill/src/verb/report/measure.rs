@@ -8,9 +8,9 @@ use engine::params::Precision;
 use engine::{Engine, Work};
 use method::attack::{Attack, Chain, Victim};
 use method::eval::{self, EvalError, Exam, Fate, Moment, Order, Score, Settings, Trial, Watch, argmax};
-use method::model::{self, Foreign};
 use method::threat::{Fraction, Threat};
 use page::Pixels;
+use zoo::Foreign;
 
 use crate::account::{Account, Student};
 use crate::error::RunError;
@@ -109,7 +109,7 @@ impl Measuring {
         let reading = Progress::busy("reading data");
         let dataset = cli::images(&spec, Split::Test)?.limit(self.images);
         let task = source::task(&dataset);
-        let loaded = model::load(&student.file, Foreign::default(), task, Precision::F32)?;
+        let loaded = zoo::load(&student.file, Foreign::default(), task, Precision::F32)?;
         drop(reading);
         let networks = [(&loaded.network, Work::Attack)];
         let batch = match self.batch {

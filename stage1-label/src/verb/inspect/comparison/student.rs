@@ -37,7 +37,7 @@ pub struct StudentArgs {
 /// A student that was asked for: its file, what is said of it, and where its images are.
 pub(crate) struct Asked<'a> {
     file: &'a Path,
-    said: method::model::Foreign,
+    said: zoo::Foreign,
     data: DatasetSpec,
 }
 

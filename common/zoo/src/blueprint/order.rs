@@ -12,7 +12,7 @@ use super::{Blueprint, Computes, Step};
 impl Blueprint {
     /// The same graph in that order, without nodes that its last one does not depend on. Every node reads earlier ones, as in
     /// any network.
-    pub(in crate::model) fn ordered(self) -> Self {
+    pub(crate) fn ordered(self) -> Self {
         let mut steps: Vec<Option<Step>> = self.0.into_iter().map(Some).collect();
         // Places count from the image, which is 0 and no step.
         let reads: Vec<Vec<usize>> = std::iter::once(Vec::new())
@@ -59,9 +59,9 @@ impl Blueprint {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::architecture::Task;
-    use crate::model::zoo::{ZOO, build};
-    use crate::rng::{Purpose, Stream};
+    use crate::architecture::Task;
+    use crate::table::{ZOO, build};
+    use method::rng::{Purpose, Stream};
 
     /// The same graph as some exporter might list it: its nodes in any order in which each comes after what it reads, the
     /// terms of its sums in any order.

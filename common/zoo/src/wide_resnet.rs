@@ -5,8 +5,7 @@
 use engine::Network;
 use engine::graph::{Builder, Conv2d, GraphError, NodeId, Op, Shape};
 
-use super::architecture::{Architecture, Task};
-use super::init::Init;
+use super::architecture::{Architecture, Init, Task};
 use super::tensors::Tensors;
 
 pub(super) static ROW: Architecture = Architecture {

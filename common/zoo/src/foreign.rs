@@ -11,7 +11,7 @@ use super::inputs::with_inputs;
 use super::loaded::{LoadError, Loaded};
 use super::normalise::Inputs;
 use super::state::{lay, wanted};
-use super::zoo::build;
+use super::table::build;
 
 /// What a user says of a network that arrives in a file; all of it may be left to the file where the file says it.
 #[derive(Clone, Debug, Default, PartialEq)]

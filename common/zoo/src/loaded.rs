@@ -6,7 +6,7 @@ use weights::{LocateError, Mismatch, WeightsError, WeightsFile};
 use super::architecture::Task;
 use super::normalise::NormalisationError;
 use super::onnx::OnnxError;
-use super::zoo::ModelError;
+use super::table::ModelError;
 
 /// A network with its values, and the digest of the file they came from.
 #[derive(Clone, Debug)]

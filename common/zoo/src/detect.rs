@@ -6,8 +6,8 @@ use engine::Network;
 use engine::graph::Op;
 
 use super::architecture::{Architecture, Task};
+use super::table::{ZOO, build};
 use super::tensors::Tensors;
-use super::zoo::{ZOO, build};
 
 /// Sides of the images that published networks are for: tried where nobody says.
 const SIDES: [usize; 4] = [32, 28, 64, 224];

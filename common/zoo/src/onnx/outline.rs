@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use weights::onnx::{Dimension, Image, Model};
 
 use super::error::{OnnxError, PYTORCH};
-use crate::model::architecture::Task;
+use crate::architecture::Task;
 
 /// The sets of operators that a model names.
 pub(super) fn operators(model: &Model) -> String {

@@ -43,7 +43,7 @@ use super::blueprint::Blueprint;
 use super::inputs::with_said;
 use super::loaded::{LoadError, Loaded};
 use super::state::fill;
-use super::zoo::{ModelError, build};
+use super::table::{ModelError, build};
 
 /// What stands before the file in an architecture's name.
 const PREFIX: &str = "onnx:";

@@ -148,7 +148,7 @@ fn forms(kernels: &[usize]) -> Vec<Vec<(usize, usize)>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::detect;
+    use crate::detect;
 
     const CIFAR: Task = Task { input: [3, 32, 32], classes: 10 };
 

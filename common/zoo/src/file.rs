@@ -20,13 +20,13 @@ use super::normalise::{Inputs, Normalisation};
 use super::onnx;
 use super::spelling::spelled;
 use super::state::tensors;
-use super::zoo::build;
+use super::table::build;
 
 /// The metadata key of our files.
 const KEY: &str = "rslad";
 
 /// The metadata key of a run's checkpoints, which hold a network among other things and are none.
-pub(crate) const CHECKPOINT: &str = "rslad-checkpoint";
+pub const CHECKPOINT: &str = "rslad-checkpoint";
 
 /// What a file of ours says about its network. Fields in alphabetical order: they are written as declared.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

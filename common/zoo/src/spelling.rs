@@ -91,7 +91,7 @@ teacher answers through PyTorch: `label plan`, tools/label_with_pytorch.py, `lab
 #[cfg(test)]
 mod tests {
     use super::super::architecture::Task;
-    use super::super::zoo::{ZOO, build};
+    use super::super::table::{ZOO, build};
     use super::*;
 
     #[test]

@@ -7,8 +7,7 @@
 use engine::Network;
 use engine::graph::{Builder, GraphError, Op};
 
-use super::architecture::{Architecture, Task};
-use super::init::Init;
+use super::architecture::{Architecture, Init, Task};
 use super::wide_resnet::{self, sizes};
 
 /// The size that was published, as the network behind the standardisation is called.

@@ -5,7 +5,6 @@ use std::fmt;
 use engine::Network;
 use engine::graph::GraphError;
 
-use super::init::Init;
 use super::tensors::Tensors;
 
 /// What a network is built for.
@@ -22,6 +21,15 @@ impl fmt::Display for Task {
         let [c, h, w] = self.input;
         write!(f, "{c}x{h}x{w} images and {} classes", self.classes)
     }
+}
+
+/// How parameters start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Init {
+    /// PyTorch's defaults: weights and biases U(-b, b) with b = 1 / sqrt(fan-in).
+    PyTorch,
+    /// Wide ResNets as TRADES trains them: convolutions N(0, 2 / (k * k * out)), the classifier's bias 0.
+    WideResNet,
 }
 
 /// An architecture that the command line knows.

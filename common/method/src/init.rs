@@ -2,17 +2,9 @@
 
 use engine::params::{Precision, Role};
 use engine::{Network, Params};
+use zoo::Init;
 
 use crate::rng::{Purpose, Stream};
-
-/// How parameters start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Init {
-    /// PyTorch's defaults: weights and biases U(-b, b) with b = 1 / sqrt(fan-in).
-    PyTorch,
-    /// Wide ResNets as TRADES trains them: convolutions N(0, 2 / (k * k * out)), the classifier's bias 0.
-    WideResNet,
-}
 
 /// Fresh parameters: BatchNorm at scale 1 and shift 0, everything else drawn under `seed`.
 ///

@@ -228,7 +228,7 @@ impl Computes {
 #[cfg(test)]
 mod tests {
     use super::super::architecture::Task;
-    use super::super::zoo::{ZOO, build};
+    use super::super::table::{ZOO, build};
     use super::*;
 
     #[test]

@@ -8,8 +8,7 @@
 use engine::Network;
 use engine::graph::{Builder, Conv2d, Elementwise, GraphError, NodeId, Op, Shape};
 
-use super::architecture::{Architecture, Task};
-use super::init::Init;
+use super::architecture::{Architecture, Init, Task};
 use super::stages::{self, Stages};
 use super::tensors::Tensors;
 

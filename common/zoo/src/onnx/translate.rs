@@ -14,8 +14,8 @@ use super::error::{OnnxError, PYTORCH};
 use super::outline::{images_of, needed, operators};
 use super::value::Value;
 use super::whole::Whole;
-use crate::model::architecture::Task;
-use crate::model::blueprint;
+use crate::architecture::Task;
+use crate::blueprint;
 
 /// A graph that is being read.
 pub(super) struct Translation<'m> {
