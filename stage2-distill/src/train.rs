@@ -5,6 +5,7 @@
 
 mod close;
 mod epoch;
+mod longer;
 mod part;
 mod said;
 mod start;

@@ -26,6 +26,11 @@ impl Swa {
         Self { first, taken: 0, params: None }
     }
 
+    /// The first epoch whose end is taken, from 1.
+    pub fn first(&self) -> usize {
+        self.first
+    }
+
     /// As it was after so many epochs, with the values that a checkpoint kept; none before the first was taken.
     #[must_use]
     pub fn resumed(self, epochs: usize, params: Option<Params>) -> Self {

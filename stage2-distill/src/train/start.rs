@@ -17,7 +17,7 @@ use method::swa::Swa;
 use method::taps::MapShapes;
 use zoo::Task;
 
-use super::{Run, Selection, State, Surroundings};
+use super::{Run, Selection, State, Surroundings, longer};
 use crate::config::Config;
 use crate::course::{self, Course};
 use crate::error::RunError;
@@ -37,10 +37,10 @@ pub(super) fn start<'a>(
     around: &'a Surroundings<'a>,
 ) -> Result<(Run<'a>, Moving, State, Store), RunError> {
     // Reading images and hashing a label set takes minutes; this is found at once.
-    if let Some(known) = RunFolder::peek(around.out)? {
-        refuse_other_run(config, around, &known, None)?;
-    }
     let objective = config.objective()?;
+    if let Some(known) = RunFolder::peek(around.out)? {
+        refuse_other_run(config, around, &known, objective.as_ref(), None)?;
+    }
     refuse_no_average(config, objective.as_ref())?;
     let spec: DatasetSpec = config.data.parse()?;
     let mut dataset = cli::images(&spec, DataSplit::Train)?;
@@ -97,7 +97,7 @@ pub(super) fn start<'a>(
 
     let (folder, known) = RunFolder::open(around.out)?;
     if let Some(known) = known {
-        refuse_other_run(config, around, &known, Some(images))?;
+        refuse_other_run(config, around, &known, objective.as_ref(), Some(images))?;
     }
     let mut store = Store::at(&folder.checkpoints());
     let shapes = supply.map_shapes(&network);
@@ -235,6 +235,7 @@ fn refuse_other_run(
     config: &Config,
     around: &Surroundings,
     known: &Config,
+    objective: &dyn Objective,
     images: Option<usize>,
 ) -> Result<(), RunError> {
     let out = around.out.display();
@@ -251,9 +252,19 @@ fn refuse_other_run(
         },
         ..config.clone()
     };
-    let differences = held_out(known).differences(&held_out(config));
+    let (known, config) = (held_out(known), held_out(config));
+    let differences = known.differences(&config);
     if differences.is_empty() {
         return Ok(());
+    }
+    if longer::is_asked(&known, &config) {
+        let refused = |why| {
+            let [known, asked] = [known.epochs, config.epochs];
+            Err(RunError::Refused(format!(
+                "{out}: holds a run of {known} epochs, which cannot become one of {asked}: {why}"
+            )))
+        };
+        return longer::obstacle(&known, &config, objective).map_or(Ok(()), refused);
     }
     Err(RunError::Refused(format!(
         "{out}: holds a run with other settings (there, now):\n  {}\nhint: choose another --out, or repeat the run's own settings",

@@ -281,6 +281,54 @@ fn a_finished_run_is_left_as_it_is() {
     assert_eq!(std::fs::read(scene.path("run/metrics.jsonl")).unwrap(), b"");
 }
 
+/// What is logged, without the time that it took.
+fn logged(scene: &Scene, out: &str) -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(scene.path(out).join("metrics.jsonl")).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    lines
+        .map(|mut line| {
+            line.as_object_mut().unwrap().retain(|key, _| !key.contains("seconds"));
+            line
+        })
+        .collect()
+}
+
+#[test]
+fn a_run_made_longer_ends_where_a_longer_one_does() {
+    let scene = Scene::new();
+    let with = |epochs| ["--epochs", epochs, "--milestones", "2,3", "--holdout", "30", "--ema", "0.9"];
+    scene.train("long", &with("4")).succeeds();
+    scene.train("run", &with("2")).succeeds();
+    let short = scene.student("run");
+    // Shorter is another run.
+    scene.train("run", &with("1")).refused(2, &["epochs: 2, 1", "hint:"]);
+    scene.train("run", &with("4")).succeeds();
+    assert_ne!(scene.student("run"), short);
+    assert_eq!(scene.student("run"), scene.student("long"));
+    assert_eq!(logged(&scene, "run"), logged(&scene, "long"));
+    let best = |out| std::fs::read(scene.path(out).join("best.safetensors")).unwrap();
+    assert_eq!(best("run"), best("long"));
+    let again = scene.train("run", &with("4")).succeeds();
+    assert!(again.stderr.contains("at its end already"), "{}", again.stderr);
+}
+
+/// RSLAD's schedule is scaled to the run's length.
+#[test]
+fn a_run_that_would_have_been_another_is_not_made_longer() {
+    let scene = Scene::new();
+    scene.train("run", &["--epochs", "9"]).succeeds();
+    let student = scene.student("run");
+    scene.train("run", &["--epochs", "18"]).refused(
+        2,
+        &[
+            "a run of 9 epochs, which cannot become one of 18",
+            "its epoch 7 ran at a rate of 0.01, one of 18 would at 0.1",
+            "hint: --milestones 6,7,8",
+        ],
+    );
+    assert_eq!(scene.student("run"), student);
+}
+
 #[test]
 fn a_run_killed_before_its_first_file_begins_again() {
     let scene = Scene::new();

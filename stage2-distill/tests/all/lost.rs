@@ -112,7 +112,7 @@ fn what_killed_processes_began_is_swept_by_the_next_one() {
 
 /// Stops a run of one step an image in its first epoch, and runs it again.
 fn stopped_in_an_epoch(scene: &Scene, steps: usize) -> serde_json::Value {
-    let arguments = Scene::training("run", &["--batch", "1", "--epochs", "1"]);
+    let arguments = Scene::training("run", &["--batch", "1", "--epochs", "1", "--limit", "400"]);
     let child = scene.command(&arguments).stderr(std::process::Stdio::piped()).spawn().unwrap();
     let started = Instant::now();
     let lines =
@@ -132,8 +132,8 @@ fn stopped_in_an_epoch(scene: &Scene, steps: usize) -> serde_json::Value {
 #[test]
 fn the_seconds_of_an_epoch_are_those_of_all_processes_that_did_its_steps() {
     let scene = Scene::new();
-    // 100 of 130 steps before, so that the rest alone is shorter.
-    let before = stopped_in_an_epoch(&scene, 100)["seconds"].as_f64().unwrap();
+    // 300 of 400 steps before, so that the rest alone is shorter.
+    let before = stopped_in_an_epoch(&scene, 300)["seconds"].as_f64().unwrap();
     let metrics = std::fs::read_to_string(scene.path("run/metrics.jsonl")).unwrap();
     let last: serde_json::Value = serde_json::from_str(metrics.lines().last().unwrap()).unwrap();
     assert!(before > 0.0 && last["seconds"].as_f64().unwrap() > before, "{before}, {last}");

@@ -120,6 +120,10 @@ impl Objective for Adr {
         Needs { average: vec![Forward::Clean], ..Needs::nothing() }
     }
 
+    fn is_paced(&self) -> bool {
+        [self.temperature, self.lambda].iter().any(|(first, last)| first.to_bits() != last.to_bits())
+    }
+
     fn inner(&self) -> Option<Inner> {
         Some(Inner { norm: Norm::Batch, ..Inner::from(Start::Uniform) })
     }

@@ -223,6 +223,12 @@ with_around! {
             schedule
         }
 
+        /// Whether what it does in an epoch depends on how many the run has, besides its learning rate. Such a run cannot be made
+        /// longer once it has begun.
+        fn is_paced(&self) -> bool {
+            false
+        }
+
         /// The distribution t `(N, K)`, of any float type, where the gradient of [`Objective::attack_loss`] at the student's
         /// logits z is, for each image, a positive multiple of `softmax(z) - t`, and t depends on nothing that the attack
         /// changes. Such an attack runs where the engine computes. None, for every other loss, costs a round trip of the
