@@ -13,10 +13,13 @@ pub(super) fn gather(model: &mut Model, path: &Path) -> Result<Vec<(String, blak
     let shown = path.display().to_string();
     let content = |problem| WeightsError::Content { path: shown.clone(), problem };
     let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    let (mut taken_bytes, mut file_bytes) = (0_usize, 0_usize);
     for (name, external) in std::mem::take(&mut model.external) {
         let location = &external.location;
         if !files.contains_key(location) {
-            files.insert(location.clone(), beside(path, &name, location).map_err(content)?);
+            let bytes = beside(path, &name, location).map_err(content)?;
+            file_bytes = file_bytes.saturating_add(bytes.len());
+            files.insert(location.clone(), bytes);
         }
         let bytes = &files[location];
         let all = external.shape.iter().try_fold(external.dtype.size(), |all, &size| all.checked_mul(size));
@@ -39,6 +42,16 @@ pub(super) fn gather(model: &mut Model, path: &Path) -> Result<Vec<(String, blak
                 hint: "copy both files again: the model and the file beside it belong together",
             })
         })?;
+        // Tensors may share bytes, and a model may name any number of them.
+        taken_bytes = taken_bytes.saturating_add(wanted);
+        if taken_bytes > file_bytes.saturating_mul(8).saturating_add(16 << 20) {
+            return Err(content(Problem::Unsupported {
+                what: format!(
+                    "its tensors take more than {taken_bytes} bytes, out of {file_bytes} beside the model"
+                ),
+                hint: "export the network alone, in evaluation mode",
+            }));
+        }
         let tensor = TensorData::new(external.dtype, external.shape, taken.to_vec());
         model.tensors.insert(name, tensor.expect("its bytes were counted"));
     }

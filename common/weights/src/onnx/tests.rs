@@ -159,6 +159,25 @@ fn tensors_in_a_file_beside_are_read_from_where_the_model_says() {
     }
 }
 
+/// Without a limit a model of a megabyte, with a file of another beside it, takes ten gigabytes.
+#[test]
+fn tensors_that_share_the_bytes_of_a_file_beside_make_no_more_than_eight_times_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    let size = 4 << 20;
+    std::fs::write(folder.path().join("w.data"), vec![0; size]).unwrap();
+    let gathered = |count: usize| {
+        let mut model = elsewhere("w.data", 0, Some(size as u64));
+        let mut one = model.external.pop_first().unwrap().1;
+        one.shape = vec![size / 4];
+        model.external = (0..count).map(|number| (number.to_string(), one.clone())).collect();
+        model.gather(&path)
+    };
+    assert!(gathered(12).is_ok(), "8 * 4 MiB and 16 MiB");
+    let error = gathered(13).unwrap_err().to_string();
+    assert!(error.contains("out of 4194304 beside the model") && error.contains("\nhint: "), "{error}");
+}
+
 #[test]
 fn the_digest_of_a_model_covers_the_files_that_belong_to_it() {
     let folder = tempfile::tempdir().unwrap();
