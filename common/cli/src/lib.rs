@@ -35,7 +35,7 @@ pub use machine::{
 };
 pub use manual::{COMPLETIONS, CompletionsArgs, ManualArgs};
 pub use network::{NetworkArgs, foreign, say_notes};
-pub use parse::{parse, whole};
+pub use parse::{parse, parsed, whole};
 pub use part::part;
 pub use print::{detail, json, note, print, say, show, warn};
 pub use progress::{Progress, rate_in_words, time_in_words, with_commas};

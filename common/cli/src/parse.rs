@@ -16,14 +16,23 @@ use crate::words::quoted;
 /// Parses the process's command line, or says what is wrong with it and ends the process.
 pub fn parse<T: Parser>() -> T {
     let words: Vec<OsString> = std::env::args_os().collect();
-    T::try_parse_from(&words).unwrap_or_else(|error| {
-        let words: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-        let mut command = T::command();
-        command.build();
-        let Some(message) = explain(&error, &command, &words) else { error.exit() };
+    parsed(&words).unwrap_or_else(|(error, message)| {
+        let Some(message) = message else { error.exit() };
         TalkArgs::default().configure();
         screen::write(Kind::Error, &message);
         std::process::exit(Exit::Refused as i32)
+    })
+}
+
+/// A command line of these words, the program's name first; else clap's error with what is said in its place, of which there is
+/// none where clap says it well, such as help.
+pub fn parsed<T: Parser>(words: &[OsString]) -> Result<T, (clap::Error, Option<String>)> {
+    T::try_parse_from(words).map_err(|error| {
+        let words: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        let mut command = T::command();
+        command.build();
+        let message = explain(&error, &command, &words);
+        (error, message)
     })
 }
 
