@@ -31,6 +31,9 @@ pub enum RunError {
         "{failed} of {runs} runs failed; what each said is above\nhint: the others are done; mend these and run the same command again"
     )]
     Sweep { failed: usize, runs: usize },
+    /// Another rank stopped, and says why.
+    #[error("rank {rank} stopped")]
+    Elsewhere { rank: usize, exit: Exit },
     /// Asked to stop; everything is saved.
     #[error("interrupted after step {step}\nhint: run the same command again to go on")]
     Interrupted { step: usize },
@@ -62,6 +65,7 @@ impl Exits for RunError {
             | Self::Diverged { .. }
             | Self::Step(StepError::NotFinite(_) | StepError::Diverged) => Exit::Failed,
             Self::Paused | Self::Interrupted { .. } => Exit::Interrupted,
+            Self::Elsewhere { exit, .. } => *exit,
             Self::Step(StepError::Engine(error)) => Exit::of_engine(error),
             Self::Folder(FolderError::Io { source, .. }) | Self::Config(ConfigError::Read { source, .. }) => {
                 Exit::of_io(source)
@@ -70,5 +74,9 @@ impl Exits for RunError {
                 Exit::Refused
             }
         }
+    }
+
+    fn is_said(&self) -> bool {
+        matches!(self, Self::Elsewhere { .. })
     }
 }

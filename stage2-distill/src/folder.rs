@@ -30,10 +30,10 @@ fn complaint(error: &ConfigError) -> String {
     text.split("\nhint:").next().unwrap_or_default().into()
 }
 
-/// A run's folder, locked by this process.
+/// A run's folder, locked by this process, or beside the one that has it locked.
 pub struct RunFolder {
     path: PathBuf,
-    _lock: Lock,
+    _lock: Option<Lock>,
 }
 
 /// The lock's file; it stays, empty.
@@ -84,10 +84,15 @@ impl RunFolder {
         let lock = Lock::take(&lock_path).map_err(io("lock", &lock_path))?;
         let lock = lock.ok_or_else(|| FolderError::Locked { path: path.display().to_string() })?;
         let has_run = refuse_occupied(path)?;
-        let folder = Self { path: path.into(), _lock: lock };
+        let folder = Self { path: path.into(), _lock: Some(lock) };
         folder.sweep()?;
         let config = if has_run { Some(read_config(&folder.file(CONFIG))?) } else { None };
         Ok((folder, config))
+    }
+
+    /// The folder that another rank of this run has opened, to read it.
+    pub fn beside(path: &Path) -> Result<(Self, Option<Config>), FolderError> {
+        Ok((Self { path: path.into(), _lock: None }, Self::peek(path)?))
     }
 
     fn sweep(&self) -> Result<(), FolderError> {

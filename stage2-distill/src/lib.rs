@@ -13,6 +13,7 @@ pub mod export;
 pub mod folder;
 pub mod list;
 pub mod metrics;
+pub mod ranks;
 pub mod select;
 pub mod source;
 pub mod step;

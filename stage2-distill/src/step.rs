@@ -1,6 +1,7 @@
 //! One training step: attack the student, run its forwards, go back, move the weights.
 
 mod batch;
+mod parts;
 
 use std::cell::RefCell;
 
@@ -19,6 +20,7 @@ use method::taps::Taps;
 use method::threat::Threat;
 
 pub use batch::{Batch, Seen};
+pub use parts::{Parts, Stepped};
 
 /// What stays the same over a run's steps.
 pub struct TrainStep<'a> {
@@ -119,6 +121,13 @@ pub struct Outcome {
     pub adversarial: Option<Images>,
 }
 
+/// An outcome of which nothing has moved the running statistics yet.
+struct Found {
+    outcome: Outcome,
+    /// What is to move them, in this order.
+    stats: Vec<BatchStats>,
+}
+
 /// What the student said in a training forward.
 struct Answer {
     forward: Forward,
@@ -145,6 +154,15 @@ impl TrainStep<'_> {
     /// The attack leaves the running statistics alone unless the objective has it run on the batch's own. Each forward
     /// of the objective then uses the batch's own and moves the running ones, in the objective's order.
     pub fn gradients(&self, moving: &mut Moving, batch: Batch) -> Result<Outcome, StepError> {
+        let Found { outcome, stats } = self.find(moving, batch)?;
+        for stats in &stats {
+            self.engine.move_statistics(self.network, &mut moving.params, stats)?;
+        }
+        Ok(outcome)
+    }
+
+    /// The same, with the running statistics as they were: nothing of a step reads them after they would have moved.
+    fn find(&self, moving: &mut Moving, batch: Batch) -> Result<Found, StepError> {
         let Batch { clean, further, strong, labels, marks, places, epoch } = batch;
         if self.objective.unlabelled_each().is_none()
             && let Some(row) = labels.to_vec1::<u32>()?.iter().position(|&label| label == UNLABELLED)
@@ -186,7 +204,9 @@ impl TrainStep<'_> {
         // Before the attack, which may be away from what they say of the views.
         self.ask(moving, &mut targets, &|forward| Ok(seen(forward).cloned()))?;
         let clean = &views[0].1.images;
-        let adversarial = inner.map(|inner| self.attack(moving, inner, clean, &targets)).transpose()?;
+        let mut stats = Vec::new();
+        let attack = |inner| self.attack(moving, inner, clean, &targets, &mut stats);
+        let adversarial = inner.map(attack).transpose()?;
         // One array for the networks that are asked and the student, which a device is sent once.
         let made = RefCell::new(None::<Images>);
         let of = |forward| -> Result<Images, StepError> {
@@ -212,28 +232,28 @@ impl TrainStep<'_> {
 
         let perturbed = match moving.awp {
             Some(awp) if awp.acts(targets.epoch) => {
-                self.learn(moving, &of, &targets, false)?;
+                self.learn(moving, &of, &targets, &mut Vec::new())?;
                 Some(awp.perturb(&mut moving.params, &moving.grads))
             }
             _ => None,
         };
-        let learned = self.learn(moving, &of, &targets, true);
+        let learned = self.learn(moving, &of, &targets, &mut stats);
         if let Some(perturbed) = perturbed {
             perturbed.restore(&mut moving.params, &mut moving.grads, moving.sgd.weight_decay);
         }
         let (said, loss) = learned?;
         self.objective.note(&said, &targets, &mut moving.memory)?;
-        Ok(Outcome { loss, adversarial })
+        Ok(Found { outcome: Outcome { loss, adversarial }, stats })
     }
 
     /// The forwards of the objective, its loss, and the way back: leaves the gradients in `moving.grads` and `moving.heads`.
-    /// The running statistics move where `moves_statistics` says so.
+    /// What its forwards would move the running statistics by comes behind `met`.
     fn learn(
         &self,
         moving: &mut Moving,
         of: &dyn Fn(Forward) -> Result<Images, StepError>,
         targets: &Targets,
-        moves_statistics: bool,
+        met: &mut Vec<BatchStats>,
     ) -> Result<(Said, f64), StepError> {
         let (mut answers, mut said) = (Vec::<Answer>::new(), Said::default());
         let mapped = self.objective.needs_in(targets.epoch).teacher.maps;
@@ -247,9 +267,7 @@ impl TrainStep<'_> {
                 answers.push(self.answer(&moving.params, forward, &of(forward)?, taps)?);
             }
             let Answer { leaves, stats, .. } = &answers[place];
-            if moves_statistics {
-                self.engine.move_statistics(self.network, &mut moving.params, stats)?;
-            }
+            met.push(stats.clone());
             let mut leaves = leaves.iter().map(|leaf| leaf.as_tensor().clone());
             said.push(forward, leaves.next().expect("logits come first"));
             if known.is_none() && mapped.contains(&forward) {
@@ -330,13 +348,14 @@ impl TrainStep<'_> {
     }
 
     /// The images that the student's attack finds: in one call of the engine where the objective's attack has a target
-    /// and nobody looks on, else step by step.
+    /// and nobody looks on, else step by step. What an attack on batch statistics met comes behind `met`.
     fn attack(
         &self,
         moving: &mut Moving,
         inner: Inner,
         images: &Images,
         targets: &Targets,
+        met: &mut Vec<BatchStats>,
     ) -> Result<Images, StepError> {
         let Moving { params, memory, .. } = moving;
         let student = Victim { norm: inner.norm, ..Victim::new(self.engine, self.network, params) };
@@ -357,19 +376,13 @@ impl TrainStep<'_> {
         }
         let teacher =
             climbed.then(|| self.teacher.expect("the trainer gives a teacher to an attack on both"));
-        let mut met = Vec::new();
         let mut watch = |at: &At| {
             if inner.norm == Norm::Batch {
                 met.push(at.stats.clone());
             }
             if self.objective.watches() { self.objective.watch(at, targets, memory) } else { Ok(()) }
         };
-        let found = pgd.perturb(&Field { student, teacher, value: &value }, images, &starts, &mut watch)?;
-        // Under batch statistics no forward reads the running ones, so they may as well move afterwards.
-        for stats in met {
-            self.engine.move_statistics(self.network, params, &stats)?;
-        }
-        Ok(found)
+        Ok(pgd.perturb(&Field { student, teacher, value: &value }, images, &starts, &mut watch)?)
     }
 }
 

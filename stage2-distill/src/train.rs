@@ -8,13 +8,14 @@ mod epoch;
 mod longer;
 mod part;
 mod said;
+mod shared;
 mod start;
 mod state;
 
 use std::path::Path;
 use std::time::Instant;
 
-use cli::{Progress, Stop, warn};
+use cli::{Exits, Progress, Stop, warn};
 use data::Dataset;
 use engine::{Engine, Network};
 use method::checkpoint::Store;
@@ -27,6 +28,7 @@ use crate::course::Course;
 use crate::error::RunError;
 use crate::folder::RunFolder;
 use crate::metrics::Metrics;
+use crate::ranks::{Collective, all_did};
 use crate::select::Standing;
 use crate::source::Supply;
 use crate::step::Moving;
@@ -46,6 +48,8 @@ pub struct Surroundings<'a> {
     pub threads: usize,
     /// Set when the user asks to stop.
     pub stop: &'a Stop,
+    /// The processes that train the student together.
+    pub collective: &'a dyn Collective,
     /// The command line, for the record.
     pub command: String,
 }
@@ -87,14 +91,48 @@ struct Selection {
     places: Vec<usize>,
 }
 
-/// Trains a student as `config` says; everything it leaves is in the folder.
+/// Trains a student as `config` says; everything it leaves is in the folder. Several ranks train one, and rank 0 leaves it.
 pub fn train(config: &Config, around: &Surroundings) -> Result<Summary, RunError> {
-    let fetched = fetched(config, around.stop)?;
+    match begin(config, around) {
+        Ok((run, moving, state, store)) => together(around.collective, run.go(moving, state, store)),
+        Err(error) => {
+            around.collective.leave();
+            Err(error)
+        }
+    }
+}
+
+/// Whatever stops a rank before the first step stops all.
+fn begin<'a>(
+    config: &'a Config,
+    around: &'a Surroundings<'a>,
+) -> Result<(Run<'a>, Moving, State, Store), RunError> {
+    let collective = around.collective;
     let reading =
         Progress::busy(if config.labels.is_some() { "reading data and labels" } else { "reading data" });
-    let (run, moving, state, store) = start::start(config, &fetched, around)?;
+    let fetched = all_did(collective, fetched(config, around.stop))?;
+    let opened = all_did(collective, start::open(config, &fetched, around))?;
+    // Rank 0 makes the folder and clears it up; the others find it as it then is.
+    let first = (collective.rank() == 0).then(|| opened.folder());
+    let first = all_did(collective, first.transpose())?;
+    let folder = all_did(collective, first.map_or_else(|| opened.folder(), Ok))?;
+    let begun = all_did(collective, opened.begin(folder))?;
+    shared::refuse_other_beginnings(config, around, &begun.1, &begun.2)?;
     drop(reading);
-    run.go(moving, state, store)
+    Ok(begun)
+}
+
+/// The end of a run that all ranks come to at once: rank 0 says why. One that stops by itself, such as for its disk, is
+/// noticed by the others.
+fn together(collective: &dyn Collective, trained: Result<Summary, RunError>) -> Result<Summary, RunError> {
+    if !matches!(trained, Ok(_) | Err(RunError::Interrupted { .. } | RunError::Diverged { .. })) {
+        return trained;
+    }
+    collective.leave();
+    trained.map_err(|error| match collective.rank() {
+        0 => error,
+        _ => RunError::Elsewhere { rank: 0, exit: error.exit() },
+    })
 }
 
 /// The configuration with the folders of label sets that were named by URLs, which are fetched now. The record keeps the
@@ -129,6 +167,7 @@ impl Run<'_> {
             "inputs": state.inputs,
             "parts": state.parts,
             "resumed_at_step": state.step,
+            "ranks": self.around.collective.ranks(),
         });
         Ok(self.folder.write_environment(&environment)?)
     }
@@ -141,9 +180,12 @@ impl Run<'_> {
                 warn(said);
             }
             // A finished run stays as it was made, whatever it is asked for again with.
-            self.record(&state)?;
+            if self.writes() {
+                self.record(&state)?;
+            }
         }
-        let metrics = Metrics::open(&self.folder, state.metrics_bytes)?;
+        let metrics =
+            if self.writes() { Some(Metrics::open(&self.folder, state.metrics_bytes)?) } else { None };
         let mut progress = Progress::on_stderr("images");
         if !was_done {
             self.announce(&state, &mut progress);
@@ -162,7 +204,7 @@ impl Run<'_> {
         drop(progress);
         if was_done {
             // The same bytes again, should somebody have moved the file away.
-            zoo::save(&self.folder.student(), &self.network, moving.published())?;
+            self.publish(&self.folder.student(), &moving)?;
         }
         Ok(Summary {
             epochs: self.config.epochs,
@@ -172,6 +214,19 @@ impl Run<'_> {
             best: state.best,
             selected_on_test: self.config.paper_selection,
         })
+    }
+
+    /// Whether this rank is the one that writes.
+    fn writes(&self) -> bool {
+        self.around.collective.rank() == 0
+    }
+
+    /// Writes the student that is judged.
+    fn publish(&self, path: &Path, moving: &Moving) -> Result<(), RunError> {
+        if self.writes() {
+            zoo::save(path, &self.network, moving.published())?;
+        }
+        Ok(())
     }
 
     /// The learning rate of an epoch's steps, as they use it and as the log says it.

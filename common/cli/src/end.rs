@@ -10,7 +10,9 @@ pub fn end<E: Exits>(result: Result<(), E>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            screen::write(Kind::Error, &error);
+            if !error.is_said() {
+                screen::write(Kind::Error, &error);
+            }
             ExitCode::from(error.exit() as u8)
         }
     }

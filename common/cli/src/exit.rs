@@ -30,6 +30,17 @@ impl Exit {
         }
     }
 
+    /// What a process that ended with this code said; one that is not in the table is a bug's.
+    pub fn of_code(code: u8) -> Self {
+        let known = [Self::Failed, Self::Refused, Self::Disk, Self::Interrupted];
+        known.into_iter().find(|&exit| exit as u8 == code).unwrap_or(Self::Bug)
+    }
+
+    /// Ends the process at once, from whichever thread: nothing is flushed, closed or waited for.
+    pub fn at_once(self) -> ! {
+        signal_hook::low_level::exit(self as i32)
+    }
+
     /// Threads that the system does not grant are no fault of the command; a device that is not there, or too small, is.
     pub fn of_engine(error: &EngineError) -> Self {
         match error {
@@ -49,6 +60,11 @@ impl Exit {
 pub trait Exits: Display {
     /// What to tell scripts.
     fn exit(&self) -> Exit;
+
+    /// Whether another process of the same command says it, so that this one ends in silence.
+    fn is_said(&self) -> bool {
+        false
+    }
 }
 
 #[cfg(test)]
@@ -60,6 +76,7 @@ mod tests {
     fn codes_are_those_that_scripts_know() {
         let codes = [Exit::Failed, Exit::Refused, Exit::Disk, Exit::Interrupted, Exit::Bug];
         assert_eq!(codes.map(|code| code as u8), [1, 2, 74, 75, 101]);
+        assert_eq!(codes.map(|code| Exit::of_code(code as u8)), codes);
     }
 
     #[test]

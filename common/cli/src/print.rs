@@ -90,6 +90,11 @@ pub fn warn(text: impl Display) {
     screen::write(Kind::Warning, &text);
 }
 
+/// Writes `error: ..` to stderr: why this process ends, where no error comes to `main`.
+pub fn fail(text: impl Display) {
+    screen::write(Kind::Error, &text);
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json as value;

@@ -4,6 +4,7 @@
 
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use serde_json::json;
@@ -12,6 +13,18 @@ use crate::talk::{Form, talk};
 
 /// The line that is drawn again, as it stands on the terminal; none where there is none.
 static DRAWN: Mutex<Option<String>> = Mutex::new(None);
+
+/// Whether another process of the same command says what is to be said.
+static MUTE: AtomicBool = AtomicBool::new(false);
+
+/// From here on this process says why it stopped, and nothing else: another one of the same command speaks.
+pub fn mute() {
+    MUTE.store(true, Ordering::SeqCst);
+}
+
+fn is_mute() -> bool {
+    MUTE.load(Ordering::SeqCst)
+}
 
 /// Back to the line's beginning, and what stands on it away.
 const WIPE: &str = "\r\x1b[K";
@@ -47,6 +60,9 @@ impl Kind {
 
 /// Writes a line that stays, or the lines of a message; the drawn line moves below them.
 pub(crate) fn write(kind: Kind, text: &impl Display) {
+    if is_mute() && kind != Kind::Error {
+        return;
+    }
     let talk = talk();
     let text = if talk.form == Form::Json {
         json!({ "event": kind.name(), "text": text.to_string() }).to_string()
@@ -57,7 +73,7 @@ pub(crate) fn write(kind: Kind, text: &impl Display) {
         let text = if on_terminal { wrapped(&text, columns()) } else { text };
         painted(kind, &text, talk.coloured)
     };
-    write_raw(&text);
+    emit_line(&text);
 }
 
 /// A text whose names, which may come from somebody's file, move no cursor, change no colour and turn no text.
@@ -68,6 +84,12 @@ fn plain(text: &str) -> String {
 
 /// Writes a line as it is.
 pub(crate) fn write_raw(text: &str) {
+    if !is_mute() {
+        emit_line(text);
+    }
+}
+
+fn emit_line(text: &str) {
     let drawn = DRAWN.lock().unwrap_or_else(PoisonError::into_inner);
     let line = match drawn.as_deref() {
         Some(below) => format!("{WIPE}{text}\n{below}"),
@@ -78,6 +100,9 @@ pub(crate) fn write_raw(text: &str) {
 
 /// Draws the line anew.
 pub(crate) fn draw(line: String) {
+    if is_mute() {
+        return;
+    }
     let mut drawn = DRAWN.lock().unwrap_or_else(PoisonError::into_inner);
     if drawn.as_ref() != Some(&line) {
         emit(&format!("{WIPE}{line}"));

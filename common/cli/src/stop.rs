@@ -34,6 +34,13 @@ impl Stop {
         Self::before("what is under way")
     }
 
+    /// One that is set already.
+    pub fn asked() -> Self {
+        let stop = Self::never();
+        stop.asked.store(true, Ordering::SeqCst);
+        stop
+    }
+
     fn before(unit: &'static str) -> Self {
         Self { asked: Arc::default(), said: Arc::new(Once::new()), unit }
     }

@@ -84,6 +84,8 @@ pub struct Config {
     pub epochs: usize,
     /// Images per step; the last step of an epoch may have fewer.
     pub batch: usize,
+    /// Parts that a batch is cut into, each with batch statistics and a loss of its own; in one piece where not given.
+    pub parts: Option<usize>,
     /// Keys initial values, order, views and attack starts.
     pub seed: u64,
     /// Radius of the attack, in units of the pixel range.

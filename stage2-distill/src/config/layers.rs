@@ -226,6 +226,14 @@ impl Layers {
                 "both ema and swa were given\nhint: one average is judged and published: drop one of them",
             ),
             (
+                config.parts.is_some() && config.awp.is_some(),
+                "both parts and awp were given\nhint: awp climbs the loss of a whole batch: drop one of them",
+            ),
+            (
+                config.parts.is_some_and(|parts| parts > config.batch),
+                "parts is more than the images of a batch\nhint: lower --parts, or raise --batch",
+            ),
+            (
                 config.awp_warmup.is_some() && config.awp.is_none(),
                 "awp-warmup was given without awp\nhint: add --awp 0.005, or drop it",
             ),

@@ -245,6 +245,13 @@ pub static SETTINGS: &Table<Setting> = &[
     .usually("false"),
     &given("epochs", "N", "Passes over the training images", |c| &mut c.epochs).usually("300").at_least(1),
     &given("batch", "N", "Images per step", |c| &mut c.batch).usually("128").at_least(1),
+    &given(
+        "parts",
+        "N",
+        "Parts that a batch is cut into, each with its own statistics [default: 8 under mpirun, else none]",
+        |c| &mut c.parts,
+    )
+    .at_least(1),
     &given("seed", "S", "Keys everything random: initial values, order, views, starts", |c| &mut c.seed)
         .usually("0"),
     &given("eps", "FRACTION", "Radius of the attack", |c| &mut c.eps).usually("8/255"),

@@ -6,9 +6,10 @@ use method::objective::Epoch;
 use method::swa::Swa;
 use serde_json::json;
 
-use super::{Going, Run, State};
+use super::{Going, Run, State, Surroundings};
 use crate::course::Visit;
 use crate::error::RunError;
+use crate::ranks::deal;
 use crate::select::{self, Standing};
 use crate::step::{Moving, StepError};
 
@@ -22,7 +23,8 @@ impl Run<'_> {
         let at = self.at(going.state.epoch);
         let epoch = at.number + 1;
         let before = going.moving.swa.clone();
-        if let Err(error) = self.average(going, at) {
+        let averaged = self.average(going, at);
+        if let Err(error) = self.unless_interrupted(averaged, &going.state, &mut []) {
             return Err(closes_later(error, before, going));
         }
         let loss = going.state.loss_sum / self.course.visits() as f64;
@@ -39,13 +41,13 @@ impl Run<'_> {
             line[format!("{on}_clean")] = json!(clean);
             line[format!("{on}_{}", select::SELECTED_BY)] = json!(robust);
             if standing.beats(going.state.best.as_ref()) {
-                zoo::save(&self.folder.best(), &self.network, going.moving.published())?;
+                self.publish(&self.folder.best(), &going.moving)?;
                 going.state.best = Some(standing);
                 said += " (best)";
             }
         }
-        zoo::save(&self.folder.student(), &self.network, going.moving.published())?;
-        going.metrics.add(&line)?;
+        self.publish(&self.folder.student(), &going.moving)?;
+        going.note(&line)?;
         // Here, not before the judging: an epoch that is judged again must not be learned from again.
         self.objective.close_epoch(at, &mut going.moving.memory);
         if !going.moving.memory.is_finite() {
@@ -83,17 +85,46 @@ impl Run<'_> {
         let victim = Victim::new(self.around.engine, &self.network, going.moving.published());
         let dataset = self.selection.test.as_ref().unwrap_or(&self.dataset);
         going.progress.about(&format!("judging epoch {epoch}/{}", self.config.epochs));
-        let stop = self.around.stop;
-        let judged =
-            select::judge(&victim, dataset, &self.selection.places, self.config, epoch, &mut |_, _| {
-                !stop.requested()
-            });
-        match judged {
+        let Surroundings { stop, collective, .. } = self.around;
+        let places = &self.selection.places;
+        // An image is judged without its neighbours: each rank has some, and the counts are added up.
+        let own = &places[deal(places.len(), collective.ranks(), collective.rank())];
+        let judged = select::judge(&victim, dataset, own, self.config, epoch, &mut |_, _| !stop.requested());
+        let (mut counts, judged) = match judged {
             Err(RunError::Common(cli::Error::Eval(EvalError::Interrupted))) => {
-                Err(RunError::Interrupted { step: going.state.step })
+                ([0; 2], Err(RunError::Interrupted { step: going.state.step }))
             }
-            judged => judged,
+            Ok(Standing { clean, robust, .. }) => ([clean, robust], Ok(())),
+            Err(error) => return Err(error),
+        };
+        self.unless_interrupted(judged, &going.state, &mut counts)?;
+        let [clean, robust] = counts;
+        Ok(Standing { epoch, clean, robust, images: places.len() })
+    }
+
+    /// What this rank did, where no rank was interrupted in it; `counts` are then those of all ranks, added up.
+    fn unless_interrupted(
+        &self,
+        done: Result<(), RunError>,
+        state: &State,
+        counts: &mut [usize],
+    ) -> Result<(), RunError> {
+        let is_interrupted = match &done {
+            Ok(()) => false,
+            Err(RunError::Interrupted { .. }) => true,
+            Err(_) => return done,
+        };
+        let words: Vec<u64> =
+            [is_interrupted.into()].into_iter().chain(counts.iter().map(|&count| count as u64)).collect();
+        let all = self.around.collective.gather(&words);
+        let sum = |place: usize| all.iter().skip(place).step_by(words.len()).sum::<u64>() as usize;
+        if sum(0) > 0 {
+            return Err(RunError::Interrupted { step: state.step });
         }
+        for (number, count) in (1..).zip(counts) {
+            *count = sum(number);
+        }
+        Ok(())
     }
 
     /// Whether there is anything to publish: the loss is seen before a step moves the weights, and what the epoch's last

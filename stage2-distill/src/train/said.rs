@@ -23,7 +23,7 @@ impl Run<'_> {
         };
         let eps = self.objective.inner().map_or_else(String::new, |_| format!(", eps {}", config.eps));
         note(format_args!(
-            "{} learns {} on {}{eps}, into {}\n{images}, {} epochs of {} steps, on {}",
+            "{} learns {} on {}{eps}, into {}\n{images}, {} epochs of {} steps, on {}{}",
             self.network.architecture(),
             config.objective,
             config.data,
@@ -31,6 +31,7 @@ impl Run<'_> {
             config.epochs,
             with_commas(steps as u64),
             cli::whereabouts(self.around.engine, self.around.threads),
+            self.shared(),
         ));
         for input in &state.inputs {
             detail(format_args!("reads {input}"));
@@ -64,6 +65,15 @@ impl Run<'_> {
         let in_epoch = (state.batches * config.batch).min(visits);
         progress.about(&format!("epoch {}/{}", state.epoch + 1, config.epochs));
         progress.begin_at((state.epoch * visits + in_epoch) as u64, (config.epochs * visits) as u64);
+    }
+
+    /// How its steps are shared, where a batch is cut into parts.
+    fn shared(&self) -> String {
+        let parts = |parts| match self.around.collective.ranks() {
+            1 => format!(", each batch in {parts} parts"),
+            ranks => format!(", each of {ranks} ranks; each batch in {parts} parts"),
+        };
+        self.config.parts.map_or_else(String::new, parts)
     }
 
     /// The end of an epoch's line: how long its steps took, and how fast they were.

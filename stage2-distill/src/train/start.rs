@@ -5,7 +5,7 @@ use std::path::Path;
 use cli::warn;
 use data::{Dataset, DatasetSpec, Split as DataSplit};
 use engine::params::Precision;
-use engine::{Params, Work};
+use engine::{Network, Params, Work};
 use method::average::Average;
 use method::awp::Awp;
 use method::checkpoint::{Found, Store, Unusable};
@@ -17,7 +17,7 @@ use method::swa::Swa;
 use method::taps::MapShapes;
 use zoo::Task;
 
-use super::{Run, Selection, State, Surroundings, longer};
+use super::{Run, Selection, State, Surroundings, longer, shared};
 use crate::config::Config;
 use crate::course::{self, Course};
 use crate::error::RunError;
@@ -29,19 +29,35 @@ use crate::step::Moving;
 /// Images that a live teacher is asked about together before the work.
 const LOOKED_AT_TOGETHER: usize = 128;
 
-/// The run, what moves in it, where it stands, and where that is kept. `fetched` is the configuration with folders in the place
-/// of URLs.
-pub(super) fn start<'a>(
+/// All that a run reads besides its own folder.
+pub(super) struct Opened<'a> {
+    config: &'a Config,
+    around: &'a Surroundings<'a>,
+    dataset: Dataset,
+    selection: Selection,
+    course: Course,
+    network: Network,
+    objective: Box<dyn Objective>,
+    supply: Supply,
+    /// The student at the beginning.
+    params: Params,
+    /// What it learns from, by content.
+    inputs: Vec<String>,
+}
+
+/// Opens what the run reads. `fetched` is the configuration with folders in the place of URLs.
+pub(super) fn open<'a>(
     config: &'a Config,
     fetched: &Config,
     around: &'a Surroundings<'a>,
-) -> Result<(Run<'a>, Moving, State, Store), RunError> {
+) -> Result<Opened<'a>, RunError> {
     // Reading images and hashing a label set takes minutes; this is found at once.
     let objective = config.objective()?;
     if let Some(known) = RunFolder::peek(around.out)? {
         refuse_other_run(config, around, &known, objective.as_ref(), None)?;
     }
     refuse_no_average(config, objective.as_ref())?;
+    shared::refuse_whole(config, objective.as_ref(), around.collective)?;
     let spec: DatasetSpec = config.data.parse()?;
     let mut dataset = cli::images(&spec, DataSplit::Train)?;
     if let Some(limit) = config.limit {
@@ -64,7 +80,6 @@ pub(super) fn start<'a>(
         ));
     }
     look_at_teachers(&supply, around, &dataset)?;
-    let images = dataset.len();
     let split = select::split(&dataset, config)?;
     let course = course_of(config, objective.as_ref(), &dataset, split.train)?;
     let selection = if config.paper_selection {
@@ -79,7 +94,7 @@ pub(super) fn start<'a>(
         // The configuration names a file, and files change.
         inputs.push(format!("student {}", network.architecture()));
     }
-    let mut params = match &config.init {
+    let params = match &config.init {
         None => initialise(&network, architecture.init, config.seed, Precision::F32),
         Some(path) => {
             let loaded = zoo::load(Path::new(path), Some(config.student.as_str()), task, Precision::F32)?;
@@ -94,45 +109,73 @@ pub(super) fn start<'a>(
             loaded.params
         }
     };
+    Ok(Opened { config, around, dataset, selection, course, network, objective, supply, params, inputs })
+}
 
-    let (folder, known) = RunFolder::open(around.out)?;
-    if let Some(known) = known {
-        refuse_other_run(config, around, &known, objective.as_ref(), Some(images))?;
-    }
-    let mut store = Store::at(&folder.checkpoints());
-    let shapes = supply.map_shapes(&network);
-    let wanted = objective.heads(&shapes).map_err(|error| RunError::Refused(error.to_string()))?;
-    if let Some(slow) = slow_maps(&shapes).filter(|_| !wanted.is_empty()) {
-        warn(slow);
-    }
-    let heads = Heads::fresh(&wanted, config.seed, Precision::F32);
-    let found = store.latest::<State>(&network, Precision::F32, &heads)?;
-    refuse_lost(around, &folder, &found)?;
-    let mut state = State::fresh(inputs, objective.memory(dataset.classes()));
-    let mut sgd = Sgd::new(&params, config.momentum, config.weight_decay).nesterov(config.nesterov);
-    let (mut kept, mut heads) = (None, heads);
-    if let Some(restored) = found.restored {
-        refuse_other_inputs(around, &restored.state, &state)?;
-        if restored.state.best.is_some() && !folder.best().exists() {
-            return Err(RunError::Refused(format!(
-                "{}: best.safetensors is gone, and no checkpoint holds it\nhint: bring it back, or train again with another --out",
-                around.out.display()
-            )));
+impl<'a> Opened<'a> {
+    /// The run's folder, locked by rank 0, where it holds this run or none.
+    pub fn folder(&self) -> Result<RunFolder, RunError> {
+        let Self { config, around, dataset, objective, .. } = self;
+        let is_first = around.collective.rank() == 0;
+        let (folder, known) =
+            if is_first { RunFolder::open(around.out) } else { RunFolder::beside(around.out) }?;
+        if let Some(known) = known {
+            refuse_other_run(config, around, &known, objective.as_ref(), Some(dataset.len()))?;
         }
-        *sgd.velocity_mut() = restored.velocity;
-        (params, state, kept) = (restored.params, restored.state, restored.average);
-        heads = restored.heads;
+        Ok(folder)
     }
-    store.go_on();
-    for (path, why) in &found.unusable {
-        if let Unusable::Damaged(why) = why {
-            warn(format_args!("passed over {}: {why}", path.display()));
+
+    /// The run, what moves in it, where it stands, and where that is kept.
+    pub fn begin(self, folder: RunFolder) -> Result<(Run<'a>, Moving, State, Store), RunError> {
+        let Self {
+            config,
+            around,
+            dataset,
+            selection,
+            course,
+            network,
+            objective,
+            supply,
+            mut params,
+            inputs,
+        } = self;
+        let mut store = Store::at(&folder.checkpoints());
+        let shapes = supply.map_shapes(&network);
+        let wanted = objective.heads(&shapes).map_err(|error| RunError::Refused(error.to_string()))?;
+        if let Some(slow) = slow_maps(&shapes).filter(|_| !wanted.is_empty()) {
+            warn(slow);
         }
+        let heads = Heads::fresh(&wanted, config.seed, Precision::F32);
+        let found = store.latest::<State>(&network, Precision::F32, &heads)?;
+        refuse_lost(around, &folder, &found)?;
+        let mut state = State::fresh(inputs, objective.memory(dataset.classes()));
+        let mut sgd = Sgd::new(&params, config.momentum, config.weight_decay).nesterov(config.nesterov);
+        let (mut kept, mut heads) = (None, heads);
+        if let Some(restored) = found.restored {
+            refuse_other_inputs(around, &restored.state, &state)?;
+            if restored.state.best.is_some() && !folder.best().exists() {
+                return Err(RunError::Refused(format!(
+                    "{}: best.safetensors is gone, and no checkpoint holds it\nhint: bring it back, or train again with another --out",
+                    around.out.display()
+                )));
+            }
+            *sgd.velocity_mut() = restored.velocity;
+            (params, state, kept) = (restored.params, restored.state, restored.average);
+            heads = restored.heads;
+        }
+        if around.collective.rank() == 0 {
+            store.go_on();
+        }
+        for (path, why) in &found.unusable {
+            if let Unusable::Damaged(why) = why {
+                warn(format_args!("passed over {}: {why}", path.display()));
+            }
+        }
+        let moving = Moving { heads, ..Moving::new(params, sgd, state.objective.clone()) };
+        let moving = accompanied(moving, config, &state, kept);
+        let run = Run { config, around, dataset, selection, course, network, objective, supply, folder };
+        Ok((run, moving, state, store))
     }
-    let moving = Moving { heads, ..Moving::new(params, sgd, state.objective.clone()) };
-    let moving = accompanied(moving, config, &state, kept);
-    let run = Run { config, around, dataset, selection, course, network, objective, supply, folder };
-    Ok((run, moving, state, store))
 }
 
 /// Warns of a live teacher that knows the images hardly better than chance.

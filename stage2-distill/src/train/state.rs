@@ -6,6 +6,7 @@ use cli::Progress;
 use method::checkpoint::{Store, Tensors};
 use method::objective::Memory;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::part::Part;
 use crate::error::RunError;
@@ -65,16 +66,23 @@ pub(super) struct Going {
     pub moving: Moving,
     pub state: State,
     pub store: Store,
-    pub metrics: Metrics,
+    /// None on a rank that is not the first: it writes nothing.
+    pub metrics: Option<Metrics>,
     pub progress: Progress,
     /// When the last checkpoint was.
     pub saved: Instant,
 }
 
 impl Going {
+    /// Writes down what happened.
+    pub fn note(&mut self, line: &Value) -> Result<(), RunError> {
+        Ok(self.metrics.as_mut().map_or(Ok(()), |metrics| metrics.add(line))?)
+    }
+
     /// Keeps everything as it stands.
     pub fn checkpoint(&mut self) -> Result<(), RunError> {
         let Self { moving, state, store, metrics, .. } = self;
+        let Some(metrics) = metrics else { return Ok(()) };
         state.metrics_bytes = metrics.sync()?;
         state.objective = moving.memory.clone();
         let Moving { params, sgd, heads, .. } = &*moving;

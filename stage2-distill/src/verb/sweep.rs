@@ -16,6 +16,7 @@ use cli::{MachineArgs, Stop, note, print, quoted, show, whole};
 use disk::Existing;
 
 use crate::error::RunError;
+use crate::ranks::refuse_several;
 
 use self::file::SweepFile;
 use self::runs::Sweep;
@@ -88,6 +89,7 @@ impl SweepArgs {
                 "{shown}: it has no run {only}, the last is {last}\nhint: they are counted from 0; --print lists them"
             )));
         }
+        refuse_several("sweep")?;
         let stop = Stop::on_signals_after("this step")?;
         let words = std::env::args().map(|word| quoted(&word));
         let sweep = Sweep {

@@ -1,13 +1,16 @@
 //! Flags of `distill train`: a few of its own, and one for every setting.
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, ValueEnum};
-use cli::{Machine, MachineArgs, Stop, note, quoted, warn};
+use cli::{Machine, MachineArgs, Stop, mute, note, quoted, warn};
+use engine::Engine;
 use method::objective;
 
 use crate::config::{Config, ConfigError, Layers, PRESETS, SETTINGS, Setting, listed};
 use crate::error::RunError;
+use crate::ranks;
 use crate::train::{Summary, Surroundings, train};
 
 /// Flags of `distill train`.
@@ -45,6 +48,9 @@ impl TrainArgs {
     /// Defaults, preset, file, `--set`, flags: each over the ones before.
     fn layers(&self, machine: MachineArgs) -> Result<Layers, ConfigError> {
         let mut layers = Layers::defaults();
+        if let Some(parts) = ranks::usual_parts() {
+            layers.put("mpirun", "parts", &parts.to_string())?;
+        }
         if let Some(preset) = &self.preset {
             layers.preset(preset)?;
         }
@@ -81,6 +87,40 @@ impl TrainArgs {
     }
 
     pub(super) fn run(&self, machine: MachineArgs) -> Result<(), RunError> {
+        let collective = ranks::world()?;
+        let collective = collective.as_ref();
+        if collective.rank() > 0 {
+            mute();
+        }
+        let share = ranks::share_of_cores(collective, machine.machine().threads);
+        let threads = machine.threads.map_or(share, NonZeroUsize::get);
+        let ready = match ranks::all_did(collective, self.prepare(machine, threads)) {
+            Ok(ready) => ready,
+            Err(error) => {
+                collective.leave();
+                return Err(error);
+            }
+        };
+        let Ready { config, out, engine, stop } = ready;
+        let words = std::env::args().map(|word| quoted(&word));
+        let summary = train(
+            &config,
+            &Surroundings {
+                out,
+                resume: self.resume == Resume::Auto,
+                engine: engine.as_ref(),
+                threads,
+                stop: &stop,
+                collective,
+                command: words.collect::<Vec<_>>().join(" "),
+            },
+        )?;
+        tell(&summary, out);
+        Ok(())
+    }
+
+    /// All that can be refused before anything is read.
+    fn prepare(&self, machine: MachineArgs, threads: usize) -> Result<Ready<'_>, RunError> {
         let (config, out) = self.config(machine)?;
         refuse_inside_labels(&config, out)?;
         let preset = self.preset.as_deref().and_then(|name| names::find(PRESETS, name).ok());
@@ -92,24 +132,20 @@ impl TrainArgs {
             engine: config.engine,
             precision: config.precision,
             recompute: config.recompute,
+            threads,
             ..machine.machine()
         };
         let engine = machine.start(config.exact_conv)?;
-        let words = std::env::args().map(|word| quoted(&word));
-        let summary = train(
-            &config,
-            &Surroundings {
-                out,
-                resume: self.resume == Resume::Auto,
-                engine: engine.as_ref(),
-                threads: machine.threads,
-                stop: &stop,
-                command: words.collect::<Vec<_>>().join(" "),
-            },
-        )?;
-        tell(&summary, out);
-        Ok(())
+        Ok(Ready { config, out, engine, stop })
     }
+}
+
+/// What a run begins with.
+struct Ready<'a> {
+    config: Config,
+    out: &'a Path,
+    engine: Box<dyn Engine>,
+    stop: Stop,
 }
 
 /// Says what came of a run.

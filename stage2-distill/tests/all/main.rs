@@ -11,6 +11,7 @@ mod fixture;
 mod interruption;
 mod invocations;
 mod lost;
+mod parts;
 mod peers;
 mod published_attacks;
 mod refusals;

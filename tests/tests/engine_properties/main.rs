@@ -5,6 +5,7 @@ mod attacks;
 mod elsewhere;
 mod gradients;
 mod independence;
+mod parts;
 mod registers;
 mod small;
 mod statistics;

@@ -17,6 +17,7 @@ use method::transform::TRANSFORMS;
 use rslad_tests::{Gpu, gpu};
 use stage2_distill::config::{Config, Layers};
 use stage2_distill::error::RunError;
+use stage2_distill::ranks::Alone;
 use stage2_distill::train::{Surroundings, train};
 use zoo::Task;
 
@@ -92,6 +93,7 @@ impl Scene {
             engine,
             threads: 2,
             stop: &Stop::never(),
+            collective: &Alone,
             command: "test".into(),
         };
         train(config, &around)?;

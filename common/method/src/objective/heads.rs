@@ -166,6 +166,16 @@ impl Heads {
         Ok(())
     }
 
+    /// The gradients that were taken over, tensor by tensor in one flat run.
+    pub fn gradients(&self) -> &Arena {
+        &self.gradients
+    }
+
+    /// The same, to change them.
+    pub fn gradients_mut(&mut self) -> &mut Arena {
+        &mut self.gradients
+    }
+
     /// One step along the gradients that were taken over, as the student's parameters make it.
     pub fn step(&mut self, by: Descent) {
         let Self { values, gradients, velocity, .. } = self;

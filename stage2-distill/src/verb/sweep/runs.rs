@@ -10,6 +10,7 @@ use super::outcome::{Figures, Trained};
 use super::table::{Row, Table};
 use crate::error::RunError;
 use crate::folder::RunFolder;
+use crate::ranks::Alone;
 use crate::train::{self, Surroundings};
 use crate::verb::train::refuse_inside_labels;
 
@@ -84,6 +85,7 @@ impl Sweep<'_> {
                 engine: engine.as_ref(),
                 threads: machine.threads,
                 stop: self.stop,
+                collective: &Alone,
                 command: self.command.clone(),
             },
         )?;
