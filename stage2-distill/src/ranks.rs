@@ -92,6 +92,16 @@ pub fn all_did<T>(collective: &dyn Collective, done: Result<T, RunError>) -> Res
     }
 }
 
+/// The same of work that rank 0 does before the others begin it.
+pub fn first_alone<T>(
+    collective: &dyn Collective,
+    mut work: impl FnMut() -> Result<T, RunError>,
+) -> Result<T, RunError> {
+    let first = (collective.rank() == 0).then(&mut work).transpose();
+    let first = all_did(collective, first)?;
+    all_did(collective, first.map_or_else(work, Ok))
+}
+
 #[cfg(test)]
 pub(crate) mod threads;
 

@@ -28,7 +28,7 @@ use crate::course::Course;
 use crate::error::RunError;
 use crate::folder::RunFolder;
 use crate::metrics::Metrics;
-use crate::ranks::{Collective, all_did};
+use crate::ranks::{Collective, all_did, first_alone};
 use crate::select::Standing;
 use crate::source::Supply;
 use crate::step::Moving;
@@ -110,12 +110,10 @@ fn begin<'a>(
     let collective = around.collective;
     let reading =
         Progress::busy(if config.labels.is_some() { "reading data and labels" } else { "reading data" });
-    let fetched = all_did(collective, fetched(config, around.stop))?;
+    // Rank 0 fills the cache, and makes the folder and clears it up; the others find both as they then are.
+    let fetched = first_alone(collective, || fetched(config, around.stop))?;
     let opened = all_did(collective, start::open(config, &fetched, around))?;
-    // Rank 0 makes the folder and clears it up; the others find it as it then is.
-    let first = (collective.rank() == 0).then(|| opened.folder());
-    let first = all_did(collective, first.transpose())?;
-    let folder = all_did(collective, first.map_or_else(|| opened.folder(), Ok))?;
+    let folder = first_alone(collective, || opened.folder())?;
     let begun = all_did(collective, opened.begin(folder))?;
     shared::refuse_other_beginnings(config, around, &begun.1, &begun.2)?;
     drop(reading);
