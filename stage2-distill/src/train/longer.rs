@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn what_would_have_been_otherwise_is_named() {
-        let cases: [(&[&str], &[&str], &str); 5] = [
+        let cases: [(&[&str], &[&str], &str); 6] = [
             // 60 * 215 / 300 = 43 epochs at the full rate.
             (
                 &["epochs=60"],
@@ -120,6 +120,12 @@ mod tests {
                 "began with epoch 2, one of 6 begins with epoch 3",
             ),
             (&["epochs=4", "milestones=9", "objective=adr", "ema=0.9"], &["epochs=6"], "objective adr"),
+            // The test split is looked at after the last epoch, and after epoch 4 of 6 it is not.
+            (
+                &["epochs=4", "milestones=9", "paper-selection=true"],
+                &["epochs=6"],
+                "asked after epoch 4 in one of the two",
+            ),
         ];
         for (known, asked, wanted) in cases {
             let found = said(known, asked).unwrap_or_default();
