@@ -5,7 +5,12 @@ use crate::fixture::{Scene, state_of};
 
 /// A short run of a network with BatchNorm; its last batch has fewer images than parts.
 fn training<'a>(out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
-    let mut arguments = Scene::training(out, &["--limit", "105", "--epochs", "2"]);
+    training_of("sat", out, more)
+}
+
+fn training_of<'a>(objective: &'a str, out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let own = ["--limit", "105", "--epochs", "2", "--objective", objective];
+    let mut arguments = Scene::training(out, &own);
     for argument in &mut arguments {
         if *argument == "tiny-cnn" {
             *argument = "resnet8";
@@ -40,6 +45,17 @@ fn one_part_is_a_batch_in_one_piece_and_eight_are_another_training() {
     assert_ne!(scene.student("eight"), scene.student("whole"));
     let config = std::fs::read_to_string(scene.path("whole/config.toml")).unwrap();
     assert!(!config.contains("parts"), "{config}");
+}
+
+/// Several forwards move the running statistics in a step, in their order: TRADES has two, and an attack on batch
+/// statistics before them.
+#[test]
+fn one_part_moves_the_running_statistics_as_often_as_a_batch_in_one_piece() {
+    let scene = Scene::new();
+    for (out, more) in [("whole", &[][..]), ("one", &["--parts", "1"])] {
+        scene.run(&training_of("trades", out, more)).succeeds();
+    }
+    assert_eq!(scene.student("one"), scene.student("whole"));
 }
 
 #[test]
