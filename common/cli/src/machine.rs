@@ -52,13 +52,7 @@ impl MachineArgs {
     /// The machine, with the usual engine where none was asked for.
     pub fn machine(&self) -> Machine {
         let engine = self.engine.unwrap_or_default();
-        Machine {
-            engine,
-            threads: self.threads(),
-            isa: self.isa,
-            precision: self.precision,
-            recompute: false,
-        }
+        Machine { engine, threads: self.threads(), isa: self.isa, precision: self.precision, recompute: true }
     }
 }
 
@@ -82,7 +76,7 @@ pub struct Machine {
     pub isa: Option<InstructionSet>,
     /// How a GPU computes, where somebody chose.
     pub precision: Option<Storage>,
-    /// Whether a training forms maps again rather than keep them; else it does where memory is short.
+    /// Whether a training forms maps again rather than keep them.
     pub recompute: bool,
 }
 

@@ -23,7 +23,6 @@ mod run;
 mod surface;
 #[cfg(test)]
 mod tests;
-mod thrift;
 mod vector;
 
 use std::sync::{Arc, Mutex};
@@ -46,7 +45,6 @@ use kernel::choice::Precise;
 use pack::{NormState, Packed};
 use planned::Planned;
 use run::{Caller, Run, Workspace};
-use thrift::Thrift;
 use vector::memory::{Buffer, Spare, locked};
 use vector::simd::Isa;
 
@@ -73,7 +71,7 @@ pub struct Cpu {
     isa: Isa,
     pool: ThreadPool,
     exact_conv: bool,
-    thrift: Thrift,
+    recompute: bool,
     // No lock is held while the pool works: a worker of another pool that waits for this one may be given a task that
     // calls this engine again.
     plans: Mutex<Vec<Known>>,
@@ -156,7 +154,7 @@ impl Cpu {
             isa,
             pool,
             exact_conv: false,
-            thrift: Thrift::default(),
+            recompute: true,
             plans: Mutex::default(),
             workspace: Mutex::default(),
             spare: Arc::default(),
@@ -170,11 +168,11 @@ impl Cpu {
         self
     }
 
-    /// Whether trainings form normalised maps again in their backward, for less memory and a little more time; without it
-    /// they do where memory is short. The result is the same.
+    /// Whether trainings form normalised maps again in their backward, as they do unless told otherwise, in place of keeping
+    /// them. The result is the same.
     #[must_use]
-    pub fn recompute(mut self, always: bool) -> Self {
-        self.thrift.always(always);
+    pub fn recompute(mut self, recompute: bool) -> Self {
+        self.recompute = recompute;
         self
     }
 
@@ -248,9 +246,8 @@ impl Cpu {
         }
         let outputs: Vec<NodeId> = std::iter::once(network.output()).chain(taps.iter().copied()).collect();
         let layout = network.layout().clone();
-        let mut key = Key { layout, norm, keep, outputs: outputs.clone(), precise, recompute: false };
-        let tape = || (self.plan(network, &key).plan.tape_len * count * size_of::<f32>()) as u64;
-        key.recompute = keep.params() && self.thrift.wants(network.layout(), count, tape);
+        let recompute = keep.params() && self.recompute;
+        let key = Key { layout, norm, keep, outputs: outputs.clone(), precise, recompute };
         let (plan, packed) = self.prepare(network, params, &key);
         let images = images.tensor()?;
         let (storage, layout) = images.storage_and_layout();

@@ -153,7 +153,7 @@ mod tests {
     const START: Start = Start {
         threads: 1,
         exact_conv: false,
-        recompute: false,
+        recompute: true,
         purpose: Purpose::Training,
         isa: None,
         precision: None,

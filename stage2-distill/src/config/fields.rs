@@ -120,7 +120,7 @@ pub struct Config {
     pub precision: Option<Storage>,
     /// Whether attack and training round no more than a plain sum does.
     pub exact_conv: bool,
-    /// Whether the processor's backward forms normalised maps again; else it does where memory is short.
+    /// Whether the processor's backward forms normalised maps again in place of keeping them.
     pub recompute: bool,
     /// Numbers that the objective lets its user choose, by name; what is not here has the objective's default.
     pub options: BTreeMap<String, f64>,

@@ -310,8 +310,8 @@ pub static SETTINGS: &Table<Setting> = &[
     &place(
         "recompute",
         "BOOL",
-        "Form normalised maps again on the way back, for less memory; done anyway where it is short",
+        "Form normalised maps again on the way back rather than keep them: less memory, same bits",
         |c| &mut c.recompute,
     )
-    .usually("false"),
+    .usually("true"),
 ];

@@ -35,9 +35,9 @@ pub struct BenchArgs {
     /// No fast convolution that rounds more than a plain sum
     #[arg(long)]
     exact_conv: bool,
-    /// Form normalised maps again on the way back, as `--set recompute=true` of a training
+    /// Keep normalised maps for the way back, as `--set recompute=false` of a training
     #[arg(long)]
-    recompute: bool,
+    keep_maps: bool,
     /// Time nothing: say how much of it can run at once, by the processor's plan
     #[arg(long, conflicts_with = "repetitions")]
     plan: bool,
@@ -49,7 +49,7 @@ pub struct BenchArgs {
 impl BenchArgs {
     pub(super) fn run(&self, machine: MachineArgs) -> Result<(), RunError> {
         let stop = Stop::on_signals_after("this pass")?;
-        let machine = Machine { recompute: self.recompute, ..machine.machine() };
+        let machine = Machine { recompute: !self.keep_maps, ..machine.machine() };
         if self.plan {
             return self.plan(machine);
         }

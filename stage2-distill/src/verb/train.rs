@@ -250,7 +250,7 @@ fn flags() -> impl Iterator<Item = &'static Setting> {
 }
 
 fn flag(setting: &'static Setting) -> Arg {
-    let default = setting.default.filter(|_| !setting.is_switch());
+    let default = setting.default.filter(|&default| !setting.is_switch() || default == "true");
     let default = default.map_or_else(String::new, |default| format!(" [default: {default}]"));
     let arg = Arg::new(setting.key).long(setting.key).help(format!("{}{default}", setting.help));
     // A number below zero is a value that is refused, no flag.
@@ -315,7 +315,7 @@ mod tests {
             let mut layers = Layers::defaults();
             layers.put("test", setting.key, value).is_ok() && layers.value(setting) != usual.value(setting)
         };
-        ["7", "0.25", "1/255", "true", "cosine", "reference", "f16", "from:0.5"]
+        ["7", "0.25", "1/255", "true", "false", "cosine", "reference", "f16", "from:0.5"]
             .iter()
             .find(takes)
             .expect("some value is another")
@@ -327,10 +327,11 @@ mod tests {
         let file = folder.path().join("settings.toml");
         for setting in SETTINGS {
             let (key, value) = (setting.key, other_value(setting));
-            let mut flag = vec![format!("--{key}")];
-            if !setting.is_switch() {
-                flag.push(value.into());
-            }
+            let flag = match (setting.is_switch(), value) {
+                (true, "true") => vec![format!("--{key}")],
+                (true, _) => vec![format!("--{key}={value}")],
+                (false, _) => vec![format!("--{key}"), value.into()],
+            };
             let by_flag = layers(&flag.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
             let by_set = layers(&["--set", &format!("{key}={value}")]).unwrap();
             std::fs::write(&file, format!("{key} = \"{value}\"\n")).unwrap();

@@ -43,7 +43,7 @@ impl Scene {
     }
 
     fn on(engine: Kind) -> Self {
-        let machine = Machine { engine, threads: 2, isa: None, precision: None, recompute: false };
+        let machine = Machine { engine, threads: 2, isa: None, precision: None, recompute: true };
         let engine = machine.start(false).unwrap();
         let scene = Self { folder: tempfile::tempdir().unwrap(), machine, engine };
         let (row, network) = zoo::build("tiny-cnn-x2", Task { input: [1, 28, 28], classes: 10 }).unwrap();

@@ -65,7 +65,8 @@ impl Cpu {
         threads: usize,
     ) -> Outline {
         let precise = self.precise(keep == Keep::Nothing).for_batch(norm, images);
-        let planned = Planned::new(self.isa, network, norm, keep, &[network.output()], precise, false);
+        let recompute = keep.params() && self.recompute;
+        let planned = Planned::new(self.isa, network, norm, keep, &[network.output()], precise, recompute);
         let division = Division { planned: &planned, images, threads, gradients: keep.params() };
         let mut outline = Outline::default();
         for (program, backward) in [(&planned.plan.forward, false), (&planned.plan.backward, true)] {
