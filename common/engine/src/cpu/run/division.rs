@@ -13,8 +13,12 @@ const MOST_PARTS: usize = 16;
 /// Parts that a batch is cut into at least, where it has as many images.
 const FEWEST_PARTS: usize = 8;
 
-/// f32 that the parts of a segment's weight gradients may take altogether, or there are fewer parts.
-const PARTS_LEN: usize = 6 << 20;
+/// f32 that the parts of a segment's weight gradients may take altogether, or there are fewer parts, but for
+/// [`WIDE_PARTS`]: each is written and read once, mostly past the caches.
+const PARTS_LEN: usize = 2 << 20;
+
+/// Parts of a sum whose parts are large, where they take no more than three times [`PARTS_LEN`].
+const WIDE_PARTS: usize = 4;
 
 /// A batch of a plan, and the threads that are there for it.
 #[derive(Clone, Copy)]
@@ -65,7 +69,8 @@ impl Division<'_> {
             return chunks;
         }
         let floats: usize = sums.iter().map(|sum| sum.floats).sum();
-        let most = (PARTS_LEN / floats.max(1)).clamp(1, MOST_PARTS);
+        let fit = |len: usize| len / floats.max(1);
+        let most = fit(PARTS_LEN).max(fit(3 * PARTS_LEN).min(WIDE_PARTS)).clamp(1, MOST_PARTS);
         chunks.min(1 << most.ilog2())
     }
 

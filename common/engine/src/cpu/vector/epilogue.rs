@@ -96,38 +96,172 @@ impl<'a> Epilogue<'a> {
     /// [`check`](Self::check) was asked; nobody else writes there.
     #[inline(always)]
     #[allow(unsafe_code)]
-    pub(crate) unsafe fn finish<S: Simd>(&self, mut v: S::V, channel: usize, to: *mut f32, offset: usize) {
+    pub(crate) unsafe fn finish<S: Simd>(&self, v: S::V, channel: usize, to: *mut f32, offset: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { self.finish_as::<S, Asked>(v, channel, to, offset) }
+    }
+
+    /// Finishes a tile whose values lie in `values`, row after row of some vectors of channels: row i from `channel` on, to
+    /// `to + offsets[i]`. What there is to do is asked once for all of them.
+    ///
+    /// # Safety
+    ///
+    /// As for [`finish`](Self::finish), for every vector; `values` is valid for all of them.
+    #[inline(always)]
+    #[allow(unsafe_code)]
+    pub(crate) unsafe fn tile<S: Simd>(
+        &self,
+        values: *const f32,
+        vectors: usize,
+        channel: usize,
+        to: *mut f32,
+        offsets: &[usize],
+    ) {
+        let added = (self.bias.is_some(), self.residual.is_some(), self.accumulate);
+        let bits = (self.bits_out.is_some(), self.bits_in.is_some());
+        // SAFETY: the caller's promise; each form does what was found.
+        unsafe {
+            match (added, self.activation, bits) {
+                ((false, false, false), Activation::None, (false, false)) => {
+                    self.rows::<S, Stored>(values, vectors, channel, to, offsets);
+                }
+                ((true, false, false), Activation::None, (false, false)) => {
+                    self.rows::<S, Biased>(values, vectors, channel, to, offsets);
+                }
+                ((true, false, false), Activation::Relu, (true, false)) => {
+                    self.rows::<S, Activated>(values, vectors, channel, to, offsets);
+                }
+                ((false, false, false), Activation::None, (false, true)) => {
+                    self.rows::<S, Gated>(values, vectors, channel, to, offsets);
+                }
+                _ => self.rows::<S, Asked>(values, vectors, channel, to, offsets),
+            }
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As for [`tile`](Self::tile); the epilogue is of the form.
+    #[inline(always)]
+    #[allow(unsafe_code)]
+    unsafe fn rows<S: Simd, F: Form>(
+        &self,
+        mut values: *const f32,
+        vectors: usize,
+        channel: usize,
+        to: *mut f32,
+        offsets: &[usize],
+    ) {
+        for &offset in offsets {
+            for at in (0..vectors * S::LANES).step_by(S::LANES) {
+                // SAFETY: the caller's promise.
+                unsafe { self.finish_as::<S, F>(S::load(values), channel + at, to, offset + at) }
+                values = values.wrapping_add(S::LANES);
+            }
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As for [`finish`](Self::finish); the epilogue is of the form.
+    #[inline(always)]
+    #[allow(unsafe_code)]
+    unsafe fn finish_as<S: Simd, F: Form>(&self, mut v: S::V, channel: usize, to: *mut f32, offset: usize) {
         // SAFETY: the caller's promise.
         unsafe {
-            if let Some(bias) = self.bias {
+            if let Some(bias) = F::of(F::BIAS, self.bias) {
                 v = S::add(v, S::load(bias.as_ptr().add(channel)));
             }
-            if let Some(residual) = self.residual {
+            if let Some(residual) = F::of(F::ADDED, self.residual) {
                 v = S::add(v, S::load(residual.as_ptr().add(offset)));
             }
-            if self.accumulate {
+            if F::of(F::ADDED, self.accumulate.then_some(())).is_some() {
                 v = S::add(v, S::load(to.add(offset)));
             }
-            match self.activation {
+            match F::ACTIVATION.unwrap_or(self.activation) {
                 Activation::None => {}
                 Activation::Relu => {
-                    if let Some(bits) = self.bits_out {
+                    if let Some(bits) = F::of(F::BITS_OUT, self.bits_out) {
                         S::store_bits(bits.start(), offset, S::less(S::zero(), v));
                     }
                     v = S::relu(v);
                 }
                 Activation::Relu6 => {
                     let six = S::splat(6.0);
-                    if let Some(bits) = self.bits_out {
+                    if let Some(bits) = F::of(F::BITS_OUT, self.bits_out) {
                         S::store_bits(bits.start(), offset, S::less(S::zero(), v) & S::less(v, six));
                     }
                     v = S::at_most(S::relu(v), six);
                 }
             }
-            if let Some(bits) = self.bits_in {
+            if let Some(bits) = F::of(F::GATE, self.bits_in) {
                 v = S::keep(v, S::load_bits(bits.as_ptr(), offset));
             }
             S::store(to.add(offset), v);
         }
     }
+}
+
+/// What is known of an epilogue before it runs: whether a step is there, or none, for "ask".
+trait Form {
+    const BIAS: Option<bool>;
+    /// A residual, or what the destination holds.
+    const ADDED: Option<bool>;
+    const ACTIVATION: Option<Activation>;
+    const BITS_OUT: Option<bool>;
+    const GATE: Option<bool>;
+
+    /// A step's operand, asked for only where nothing is known.
+    ///
+    /// # Safety
+    ///
+    /// What is known is so.
+    #[inline(always)]
+    #[allow(unsafe_code)]
+    unsafe fn of<T>(known: Option<bool>, operand: Option<T>) -> Option<T> {
+        match known {
+            None => operand,
+            Some(false) => None,
+            // SAFETY: the caller's promise.
+            Some(true) => Some(unsafe { operand.unwrap_unchecked() }),
+        }
+    }
+}
+
+/// Forms that are known whole.
+macro_rules! forms {
+    ($($(#[$doc:meta])* $name:ident: bias $bias:literal, $activation:ident, bits out $bits:literal, gate $gate:literal;)*) => {$(
+        $(#[$doc])*
+        struct $name;
+
+        impl Form for $name {
+            const BIAS: Option<bool> = Some($bias);
+            const ADDED: Option<bool> = Some(false);
+            const ACTIVATION: Option<Activation> = Some(Activation::$activation);
+            const BITS_OUT: Option<bool> = Some($bits);
+            const GATE: Option<bool> = Some($gate);
+        }
+    )*};
+}
+
+forms! {
+    /// A convolution before a normalisation that needs its moments, and its image gradient.
+    Stored: bias false, None, bits out false, gate false;
+    /// The end of a bottleneck.
+    Biased: bias true, None, bits out false, gate false;
+    /// Any layer of an attack on its way forwards,
+    Activated: bias true, Relu, bits out true, gate false;
+    /// and on its way back.
+    Gated: bias false, None, bits out false, gate true;
+}
+
+/// Any epilogue.
+struct Asked;
+
+impl Form for Asked {
+    const BIAS: Option<bool> = None;
+    const ADDED: Option<bool> = None;
+    const ACTIVATION: Option<Activation> = None;
+    const BITS_OUT: Option<bool> = None;
+    const GATE: Option<bool> = None;
 }

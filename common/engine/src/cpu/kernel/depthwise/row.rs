@@ -5,7 +5,7 @@
 
 use super::{Line, Maps};
 use crate::cpu::vector::axis::Meeting;
-use crate::cpu::vector::simd::Simd;
+use crate::cpu::vector::simd::{BLOCK, Simd};
 
 /// A block: where it begins, and which of its loads hang over the sides.
 #[derive(Clone, Copy)]
@@ -157,9 +157,12 @@ unsafe fn window<S: Simd, const N: usize, const STRIDE: usize>(
                 from = from.wrapping_offset(source_step);
                 weights = weights.wrapping_add(tap_step);
             }
+            let offsets: [usize; N] = std::array::from_fn(|i| block.to + i * pixel + channel);
+            let mut values = [0.0; WIDEST * BLOCK];
             for (i, sum) in sums.into_iter().enumerate() {
-                call.epilogue.finish::<S>(sum, channel, call.to, block.to + i * pixel + channel);
+                S::store(values.as_mut_ptr().add(i * S::LANES), sum);
             }
+            call.epilogue.tile::<S>(values.as_ptr(), 1, channel, call.to, &offsets);
         }
     }
 }

@@ -12,9 +12,6 @@ use crate::plan::ConvShape;
 /// Weights from which packing is worth a thread pool.
 const PARALLEL: usize = 1 << 16;
 
-/// Source channels packed together, so that what they are read from and written to stays in the first cache.
-const CHANNELS: usize = 16;
-
 /// Which channel of PyTorch's (out, in / groups, rows, columns) is a lane of the result, and which is summed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Direction {
@@ -82,41 +79,56 @@ impl Weight<'_> {
             return;
         }
         let (channels, width) = (phases.source.channels, panel.blocks * BLOCK);
-        for first in (0..channels).step_by(CHANNELS) {
-            let block = first..channels.min(first + CHANNELS);
-            for lane in 0..width {
-                let met = self.channels(panel.channel + lane);
-                let met = met.start.max(block.start)..met.end.min(block.end);
-                if met.len() < block.len() {
-                    // Other groups' channels, and lanes that are only padding.
-                    for row in
-                        (0..phase.taps.len()).flat_map(|t| block.clone().map(move |c| t * channels + c))
-                    {
-                        part[row * width + lane] = 0.0;
-                    }
-                }
-                if met.is_empty() {
-                    continue;
-                }
-                let kernels = self.kernels(panel.channel + lane, met.start);
+        for first in (0..channels).step_by(BLOCK) {
+            let block = first..channels.min(first + BLOCK);
+            for lanes in (0..width).step_by(BLOCK) {
+                let met: [_; BLOCK] =
+                    std::array::from_fn(|lane| self.met(panel.channel + lanes + lane, &block));
                 for (t, &tap) in phase.taps.iter().enumerate() {
-                    let to = part[(t * channels + met.start) * width + lane..].iter_mut().step_by(width);
-                    let from = self.values[kernels.first + tap..].iter().step_by(kernels.step);
-                    let pairs = to.zip(from).take(met.len());
-                    match (self.scale, self.direction) {
-                        (None, _) => pairs.for_each(|(to, from)| *to = *from),
-                        (Some(scale), Direction::Forward) => {
-                            let scale = scale[panel.channel + lane];
-                            pairs.for_each(|(to, from)| *to = from * scale);
-                        }
-                        (Some(scale), Direction::Backward) => {
-                            let pairs = pairs.zip(&scale[met.clone()]);
-                            pairs.for_each(|((to, from), scale)| *to = from * scale);
-                        }
+                    let square = self.square(&met, panel.channel + lanes, block.start, tap);
+                    for (channel, row) in block.clone().zip(&square) {
+                        part[(t * channels + channel) * width + lanes..][..BLOCK].copy_from_slice(row);
                     }
                 }
             }
         }
+    }
+
+    /// What a lane meets of a block of source channels: which, counted from the block's first, and their kernels.
+    fn met(&self, lane: usize, block: &Range<usize>) -> (Range<usize>, Kernels) {
+        let met = self.channels(lane);
+        let met = met.start.max(block.start)..met.end.min(block.end);
+        if met.is_empty() {
+            return (0..0, Kernels { first: 0, step: 0 });
+        }
+        let kernels = self.kernels(lane, met.start);
+        (met.start - block.start..met.end - block.start, kernels)
+    }
+
+    /// One tap between a block of lanes from `lanes` on and a block of source channels from `block` on, `[channel][lane]`:
+    /// zeros between groups, and for lanes that are only padding.
+    fn square(
+        &self,
+        met: &[(Range<usize>, Kernels); BLOCK],
+        lanes: usize,
+        block: usize,
+        tap: usize,
+    ) -> [[f32; BLOCK]; BLOCK] {
+        let mut square = [[0.0; BLOCK]; BLOCK];
+        for (lane, (channels, kernels)) in met.iter().enumerate() {
+            for (i, row) in square[channels.clone()].iter_mut().enumerate() {
+                row[lane] = self.values[kernels.first + i * kernels.step + tap];
+            }
+        }
+        let Some(scale) = self.scale else { return square };
+        for (channel, row) in square.iter_mut().enumerate() {
+            for (lane, value) in row.iter_mut().enumerate() {
+                let of = if self.direction == Direction::Forward { lanes + lane } else { block + channel };
+                // Padding has none.
+                *value *= scale.get(of).copied().unwrap_or_default();
+            }
+        }
+        square
     }
 }
 

@@ -14,6 +14,9 @@ use crate::cpu::vector::tile::{MAX_ROWS, Panel, Panels, rows, rows_by_panel, wit
 /// less often.
 const GROUP: [usize; 2] = [64 << 10, 128 << 10];
 
+/// f32 of the largest tile.
+const MOST: usize = 24 * BLOCK;
+
 /// Everything that is known before the first image.
 #[derive(Debug)]
 pub(super) struct Product {
@@ -140,29 +143,34 @@ impl Sweep<'_> {
         for (b, runs) in self.phase.blocks.iter().enumerate() {
             let mut cursor = Cursor { places: &self.phase.places, next: 0, read: 0, write: self.write };
             let mut sums = sums.as_mut_ptr();
+            let mut tile = Tile {
+                runs,
+                weights: weights.as_ptr(),
+                reads: [self.read.as_ptr(); MAX_ROWS],
+                sums: (b > 0).then_some(sums.cast_const()),
+                to: sums,
+            };
+            let mut finished = [0.0; MOST];
+            let mut writes = [0; MAX_ROWS];
             for t in 0..tiles {
                 let height = height + usize::from(t < taller);
-                let mut tile = Tile {
-                    runs,
-                    weights: weights.as_ptr(),
-                    reads: [self.read.as_ptr(); MAX_ROWS],
-                    writes: [0; MAX_ROWS],
-                    to: to.as_mut_ptr(),
-                    channel: self.panel.channel,
-                    sums,
-                    first: b == 0,
-                    epilogue: (b == last).then_some(self.epilogue),
-                };
                 for r in 0..height {
                     let place = cursor.step(self.phases);
                     tile.reads[r] = self.read.as_ptr().wrapping_add(place[0]);
-                    tile.writes[r] = place[1] + self.panel.channel;
+                    writes[r] = place[1] + self.panel.channel;
                 }
+                tile.sums = (b > 0).then_some(sums.cast_const());
+                tile.to = if b == last { finished.as_mut_ptr() } else { sums };
                 // SAFETY: the phases' places and runs lie inside images and halo, the writes inside `to`; weights and
                 // sums hold `width` values for every row of their block and every place.
                 #[allow(unsafe_code)]
                 unsafe {
                     with_tile!(height, self.panel.blocks, multiply::<S>(&tile));
+                    if b == last {
+                        let (vectors, channel) = (width / S::LANES, self.panel.channel);
+                        let writes = &writes[..height];
+                        self.epilogue.tile::<S>(tile.to, vectors, channel, to.as_mut_ptr(), writes);
+                    }
                 }
                 sums = sums.wrapping_add(height * width);
             }
@@ -200,26 +208,22 @@ struct Tile<'a> {
     runs: &'a [Stretch],
     weights: *const f32,
     reads: [*const f32; MAX_ROWS],
-    /// Offsets from `to`, the panel's first channel included.
-    writes: [usize; MAX_ROWS],
+    /// What earlier blocks summed, where there were any.
+    sums: Option<*const f32>,
+    /// Where the sums go.
     to: *mut f32,
-    channel: usize,
-    sums: *mut f32,
-    /// Nothing has been summed yet.
-    first: bool,
-    /// Given with the last block.
-    epilogue: Option<&'a Epilogue<'a>>,
 }
 
-/// Multiplies a tile of R places by W vectors of channels, and adds it to the sums or finishes it.
+/// Multiplies a tile of R places by W vectors of channels, and adds what was summed already.
 ///
 /// # Safety
 ///
-/// The tile's first R reads are valid for its runs, writes for W vectors, weights for W vectors per value of the
-/// runs, and sums, unless the block is both first and last, for R times W vectors.
+/// The tile's first R reads are valid for its runs, weights for W vectors per value of the runs, what it sums and where
+/// that goes for R times W vectors.
 #[inline(always)]
 #[allow(unsafe_code)]
 unsafe fn multiply<S: Simd, const R: usize, const W: usize>(tile: &Tile<'_>) {
+    const { assert!(R * W * S::LANES <= MOST) };
     // SAFETY: the caller's promise.
     unsafe {
         let mut acc = [[S::zero(); W]; R];
@@ -232,28 +236,11 @@ unsafe fn multiply<S: Simd, const R: usize, const W: usize>(tile: &Tile<'_>) {
             rows_by_panel::<S, R, W>(run.len, reads, weights, &mut acc);
             weights = weights.add(run.len * W * S::LANES);
         }
-        if !tile.first {
-            for r in 0..R {
-                for j in 0..W {
-                    acc[r][j] = S::add(S::load(tile.sums.add((r * W + j) * S::LANES)), acc[r][j]);
-                }
-            }
-        }
-        match tile.epilogue {
-            Some(epilogue) => {
-                for r in 0..R {
-                    for j in 0..W {
-                        let (channel, offset) = (tile.channel + j * S::LANES, tile.writes[r] + j * S::LANES);
-                        epilogue.finish::<S>(acc[r][j], channel, tile.to, offset);
-                    }
-                }
-            }
-            None => {
-                for r in 0..R {
-                    for j in 0..W {
-                        S::store(tile.sums.add((r * W + j) * S::LANES), acc[r][j]);
-                    }
-                }
+        for r in 0..R {
+            for j in 0..W {
+                let at = (r * W + j) * S::LANES;
+                let sum = tile.sums.map_or(acc[r][j], |sums| S::add(S::load(sums.add(at)), acc[r][j]));
+                S::store(tile.to.add(at), sum);
             }
         }
     }
