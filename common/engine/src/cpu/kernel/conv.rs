@@ -69,6 +69,9 @@ pub(crate) trait WeightGradient: Send + Sync {
     /// f32 of a part's buffer.
     fn part_len(&self) -> usize;
 
+    /// Products that each value of the parts of so many images is summed from, all parts together.
+    fn terms(&self, images: usize) -> usize;
+
     /// f32 of scratch that [`run`](Self::run) needs for a call of `images`.
     fn scratch_len(&self, images: usize) -> usize;
 

@@ -13,12 +13,15 @@ const MOST_PARTS: usize = 16;
 /// Parts that a batch is cut into at least, where it has as many images.
 const FEWEST_PARTS: usize = 8;
 
-/// f32 that the parts of a segment's weight gradients may take altogether, or there are fewer parts, but for
-/// [`WIDE_PARTS`]: each is written and read once, mostly past the caches.
-const PARTS_LEN: usize = 2 << 20;
+/// f32 that the parts of a segment's weight gradients may take altogether, or there are fewer parts.
+const PARTS_LEN: usize = 6 << 20;
 
-/// Parts of a sum whose parts are large, where they take no more than three times [`PARTS_LEN`].
-const WIDE_PARTS: usize = 4;
+/// Terms that a value of a large part is the sum of at least, or there are fewer parts: each value is written and read again
+/// past the caches.
+const TERMS: usize = 128;
+
+/// f32 of a large part.
+const LARGE_PART: usize = 64 << 10;
 
 /// A batch of a plan, and the threads that are there for it.
 #[derive(Clone, Copy)]
@@ -69,8 +72,12 @@ impl Division<'_> {
             return chunks;
         }
         let floats: usize = sums.iter().map(|sum| sum.floats).sum();
-        let fit = |len: usize| len / floats.max(1);
-        let most = fit(PARTS_LEN).max(fit(3 * PARTS_LEN).min(WIDE_PARTS)).clamp(1, MOST_PARTS);
+        let worth = sums.iter().filter(|sum| sum.floats >= LARGE_PART).map(|sum| match sum.sum {
+            Sums::Weight(weight) => self.planned.weights[weight].kernel.terms(self.images) / TERMS,
+            _ => MOST_PARTS,
+        });
+        let room = PARTS_LEN / floats.max(1);
+        let most = worth.fold(room, usize::min).clamp(1, MOST_PARTS);
         chunks.min(1 << most.ilog2())
     }
 

@@ -47,6 +47,11 @@ impl WeightGradient for DepthwiseWeightGradient {
         self.taps() * self.shape.output_pixel()
     }
 
+    fn terms(&self, images: usize) -> usize {
+        let [_, height, width] = self.shape.output;
+        images * height * width
+    }
+
     fn scratch_len(&self, _images: usize) -> usize {
         self.part_len()
     }

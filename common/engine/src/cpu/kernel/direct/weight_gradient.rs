@@ -96,6 +96,10 @@ impl WeightGradient for DirectWeightGradient {
         self.phases.depth() * self.panels.channels()
     }
 
+    fn terms(&self, images: usize) -> usize {
+        images * self.phases.all[0].places.len()
+    }
+
     fn scratch_len(&self, images: usize) -> usize {
         self.group.min(images) * self.phases.source.copy_len()
     }

@@ -116,6 +116,10 @@ impl WeightGradient for WinogradWeightGradient {
         self.tile.frequencies() * self.plane
     }
 
+    fn terms(&self, images: usize) -> usize {
+        images * self.tiling.per_image
+    }
+
     fn scratch_len(&self, images: usize) -> usize {
         self.tile.frequencies() * self.planes(self.held(images)).iter().sum::<usize>()
     }
