@@ -130,6 +130,9 @@ pub(crate) fn label_set(
     for job in &pending {
         done -= job.rows.len() - session.answers(job)?.rows();
     }
+    if !pending.is_empty() {
+        say_others(out, &session)?;
+    }
     progress.begin(done as u64, total as u64);
     let mut pace = Pace::up_to(batch);
     for job in &pending {
@@ -147,7 +150,7 @@ pub(crate) fn label_set(
             done += next.len();
             progress.add(next.len() as u64);
         }
-        session.write(job, answers.values())?;
+        session.write_kept(job, &answers)?;
     }
     if let Some(measure) = robust {
         // The rows are done, and what comes has a progress of its own.
@@ -163,6 +166,20 @@ pub(crate) fn label_set(
         return Ok(Written::Part { part, shards, of, missing });
     }
     Ok(Written::Set { manifest: session.finish()?.into(), already: false, notes: Vec::new() })
+}
+
+/// Says that the rows will be of several engines, devices or builds.
+fn say_others(out: &Path, session: &Session) -> Result<()> {
+    let others: Vec<String> = session.others()?.iter().map(ToString::to_string).collect();
+    if !others.is_empty() {
+        warn(format_args!(
+            "{}: it was begun, or answered in part, by {}, and this is {}: they round differently, and the manifest will say which rows are whose\nhint: --same-engine refuses that",
+            out.display(),
+            others.join(" and by "),
+            session.answerer()
+        ));
+    }
+    Ok(())
 }
 
 fn rows_of(session: &Session, job: &ShardJob) -> Vec<RowId> {

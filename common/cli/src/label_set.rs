@@ -31,7 +31,7 @@ pub fn label_set_facts(manifest: &Manifest) -> Vec<(&'static str, String)> {
         ("normalisation", normalisation),
         ("origin", or_unknown(&teacher.origin)),
         ("weights", teacher.weights_blake3.map_or_else(|| "not recorded".into(), |hash| hash.to_string())),
-        ("computed by", format!("{}, {}, {}", teacher.engine, teacher.precision, teacher.device)),
+        ("computed by", manifest.computed_by()),
         ("licence", or_unknown(&manifest.license)),
         ("author", or_unknown(&manifest.author)),
         ("dataset hash", dataset.hash.to_string()),

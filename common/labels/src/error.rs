@@ -64,6 +64,8 @@ pub enum Error {
     Occupied { dir: PathBuf, entry: String },
     #[error("label set {}: {parameter} is {found} there, this run has {wanted}\nhint: repeat the run that began it, or write to another --out", dir.display())]
     OtherParameters { dir: PathBuf, parameter: String, wanted: String, found: String },
+    #[error("label set {}: {rows} were answered by {found}, wanted all by {wanted}\nhint: leave --same-engine out and the manifest says which rows are whose, or write to another --out", dir.display())]
+    OtherEngine { dir: PathBuf, rows: String, wanted: String, found: String },
     #[error("label set {}: another one is there or was begun, with id {found}, wanted {wanted}\nhint: fetch into another folder; the same one again goes on where it stopped", dir.display())]
     OtherSet { dir: PathBuf, wanted: String, found: String },
     #[error("label set {}: `label run` began to write one there\nhint: fetch into another folder", dir.display())]
@@ -179,6 +181,7 @@ impl Error {
             | Error::OtherSet { .. }
             | Error::BeingWritten { .. }
             | Error::OtherParameters { .. }
+            | Error::OtherEngine { .. }
             | Error::Finished { .. }
             | Error::Unusable { .. }
             | Error::TeacherNotFinite { .. }

@@ -1,5 +1,6 @@
 //! The folder: the names of its files, what the manifest, the card and SHA256SUMS say, and opening plain files only.
 
+pub(crate) mod answered;
 pub(crate) mod card;
 pub(crate) mod manifest;
 pub(crate) mod names;

@@ -51,6 +51,7 @@ mod travel;
 mod write;
 
 pub use error::{Error, Kind, Result};
+pub use folder::answered::{Answered, Answerer};
 pub use folder::manifest::Manifest;
 pub use folder::records::{ClassCount, DatasetRecord, FileRecord, Parent, RightAnswers, Robust};
 pub use folder::teacher::Teacher;

@@ -8,4 +8,5 @@ mod room;
 pub(crate) mod session;
 pub(crate) mod spec;
 pub(crate) mod stock;
+mod whose;
 pub(crate) mod work;

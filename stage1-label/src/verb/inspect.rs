@@ -142,6 +142,12 @@ pub struct Card {
     pub bytes: u64,
     /// Who answered.
     pub teacher: labels::Teacher,
+    /// Which rows were answered by which engine, device and build, where there were several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub answered: Vec<labels::Answered>,
+    /// What computed the rows, in words.
+    #[serde(skip)]
+    pub computed_by: String,
     /// Licence; may be empty.
     pub license: String,
     /// Author; may be empty.
@@ -234,6 +240,8 @@ impl Card {
             shards: manifest.shards(),
             bytes: manifest.files.iter().map(|file| file.bytes).sum(),
             teacher: manifest.teacher.clone(),
+            answered: manifest.answered.clone(),
+            computed_by: manifest.computed_by(),
             license: manifest.license.clone(),
             author: manifest.author.clone(),
         }

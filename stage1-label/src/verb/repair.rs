@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use cli::{MachineArgs, NetworkArgs, Progress, Stop, note};
+use cli::{MachineArgs, NetworkArgs, Progress, Stop, note, warn};
 use data::DatasetSpec;
-use labels::{Repair, Spec};
+use labels::{Answerer, Repair, Spec};
 use method::view::ViewPlan;
 
 use crate::args::{row_table, task};
@@ -70,6 +70,23 @@ impl RepairArgs {
         Ok(())
     }
 
+    /// Says of the first shard that this teacher will hardly bring back why it will not.
+    fn say_others(&self, repair: &Repair, lost: &[usize], now: &labels::Teacher) {
+        let is_now = |by: &Answerer| by.engine == now.engine && by.device == now.device;
+        let other =
+            lost.iter().map(|&shard| (shard, repair.answerers(shard))).find(|(_, by)| !by.iter().all(is_now));
+        if let Some((shard, by)) = other {
+            let by: Vec<String> = by.iter().map(ToString::to_string).collect();
+            warn(format_args!(
+                "{}: shard {shard} was answered by {}, and this is {}, {}: what differs in a bit is refused",
+                self.labels.display(),
+                by.join(" and by "),
+                now.engine,
+                now.device
+            ));
+        }
+    }
+
     fn interrupted(&self, repair: &Repair) -> Error {
         Error::RepairInterrupted { dir: self.labels.clone(), left: repair.broken().len() }
     }
@@ -97,6 +114,7 @@ impl RepairArgs {
         let said = as_recorded(&self.network.foreign()?, &manifest.teacher);
         let engine = started(machine.machine())?;
         let teacher = Teacher::from_file(&weights, &said, task(&dataset), engine)?;
+        self.say_others(repair, lost, &teacher.record(""));
         let features = manifest.features.as_ref();
         let tapped = features.map(|features| Tapped::of(features, teacher.network())).transpose()?;
         let plan = ViewPlan { augment: manifest.augment, views: manifest.views };

@@ -50,6 +50,9 @@ pub struct RunArgs {
     /// `label finalize` then publishes it. auto, auto/N: as the SLURM array or step, or the Kubernetes Indexed Job, says
     #[arg(long, value_name = "I/N", value_parser = cli::part, conflicts_with = "robust")]
     pub part: Option<Part>,
+    /// Refuse a label set that another engine, device or build began or answered rows of; else the manifest says which rows are whose
+    #[arg(long)]
+    pub same_engine: bool,
     /// The most rows run together; changes no result [default: 64 per thread, at least 128; 512 on a GPU]
     #[arg(long, value_name = "N", value_parser = cli::one_to::<1_000_000>)]
     pub batch: Option<NonZeroUsize>,
@@ -130,6 +133,8 @@ pub fn run(args: &RunArgs, machine: Machine, stop: &Stop, progress: &mut Progres
     let robust = judge.as_ref().map(|judge| judge as &dyn Fn() -> _);
     let mut spec = args.out.spec(rows, &dataset, plan, record);
     spec.features = features.cloned();
+    spec.build = cli::build::commit().map(String::from);
+    spec.any_engine = !args.same_engine;
     let same = |old: &PathBuf| std::fs::canonicalize(old).ok() == std::fs::canonicalize(&args.out.out).ok();
     if let Some(old) = args.reuse.iter().find(|old| same(old)) {
         return Err(Error::Usage {

@@ -177,7 +177,11 @@ fn describe_recomputed(report: &Report, result: &Recomputed, out: &mut String) {
         card => format!("{engine} in {precision} on {card}"),
     };
     let now = by(&result.engine, &result.precision, &result.device);
-    let then = by(&recorded.engine, &recorded.precision, &recorded.device);
+    let then = if report.manifest.answered.is_empty() {
+        by(&recorded.engine, &recorded.precision, &recorded.device)
+    } else {
+        report.manifest.computed_by()
+    };
     if now != then {
         line("computed now", now);
         line("computed then", then);

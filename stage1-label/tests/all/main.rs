@@ -8,6 +8,7 @@ mod damage;
 mod disk;
 #[path = "../../../tests/src/emulated.rs"]
 mod emulated;
+mod engines;
 mod fixture;
 mod foreign;
 mod html;

@@ -103,10 +103,7 @@ fn describe(card: &mut String, manifest: &Manifest) -> std::fmt::Result {
         format!("mean {}, std {}", plain(&teacher.mean.join(" ")), plain(&teacher.std.join(" ")))
     };
     line("teacher's normalisation", normalisation)?;
-    line(
-        "computed by",
-        format!("{}, {}, {}", plain(&teacher.engine), plain(&teacher.precision), plain(&teacher.device)),
-    )?;
+    line("computed by", plain(&manifest.computed_by()))?;
     for Parent { content_hash, images, views, engine, device } in &manifest.parents {
         let [engine, device] = [engine, device].map(|text| plain(text));
         let what = format!("`{content_hash}`: {views} of the first {images} images, by {engine}, {device}");

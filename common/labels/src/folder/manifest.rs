@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::folder::answered::{self, Answered, Answerer};
 use crate::folder::records::{DatasetRecord, FileRecord, Parent, RightAnswers, Robust};
 use crate::folder::teacher::Teacher;
 use crate::row::augment::Augment;
@@ -41,8 +42,12 @@ pub struct Manifest {
     pub form: Form,
     /// Images of every shard but the last, which may have fewer.
     pub shard_images: u64,
-    /// Who answered.
+    /// Who answered. Engine and device are those that answered the first row.
     pub teacher: Teacher,
+    /// Which rows were answered by which engine, device and build; none where one answered all. Rows that were taken over count as
+    /// those of whoever took them over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub answered: Vec<Answered>,
     /// The label sets whose answers it took over, each with its own before it; none where the teacher was asked for every row.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parents: Vec<Parent>,
@@ -63,6 +68,39 @@ impl Manifest {
     /// Number of shards of each form.
     pub fn shards(&self) -> usize {
         self.dataset.images.div_ceil(self.shard_images) as usize
+    }
+
+    /// Who answered how many rows.
+    pub fn answerers(&self) -> Vec<(Answerer, u64)> {
+        let all = || vec![(Answerer::new(&self.teacher, None), self.rows)];
+        let totals = answered::totals(&self.answered);
+        if totals.is_empty() {
+            all()
+        } else {
+            totals.into_iter().map(|(by, rows)| (by.clone(), rows)).collect()
+        }
+    }
+
+    /// What computed the rows, as people read it.
+    pub fn computed_by(&self) -> String {
+        let Teacher { engine, precision, device, .. } = &self.teacher;
+        if self.answered.is_empty() {
+            return format!("{engine}, {precision}, {device}");
+        }
+        let each = self.answerers().into_iter().map(|(by, rows)| format!("{rows} rows by {by}"));
+        format!("{precision}: {}", each.collect::<Vec<_>>().join("; "))
+    }
+
+    /// Who answered the rows of a shard.
+    pub(crate) fn answerers_of(&self, shard: usize) -> Vec<Answerer> {
+        if self.answered.is_empty() {
+            return vec![Answerer::new(&self.teacher, None)];
+        }
+        let shards = &self.files[1..=self.shards()];
+        let rows = |files: &[FileRecord]| files.iter().filter_map(|file| file.rows).sum::<u64>();
+        let (start, end) = (rows(&shards[..shard]), rows(&shards[..=shard]));
+        let here = self.answered.iter().filter(|one| one.rows[0] < end && one.rows[1] > start).cloned();
+        answered::totals(&here.collect::<Vec<_>>()).into_iter().map(|(by, _)| by.clone()).collect()
     }
 
     /// The card's record.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
+use crate::folder::answered::Answerer;
 use crate::folder::manifest::Manifest;
 use crate::folder::names::shard_path;
 use crate::folder::records::{DatasetRecord, Parent};
@@ -27,6 +28,9 @@ pub(crate) struct Parameters {
     pub rows: u64,
     /// Tells apart lists of views of equal length; a manifest does not keep it.
     pub list_of_views: Option<Hex>,
+    /// Whose answers go on without being mixed with another build's; a manifest says it only where there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<String>,
     pub dtype: Dtype,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub features: Option<Features>,
@@ -51,6 +55,11 @@ impl Parameters {
         start..start.saturating_add(self.shard_images).min(self.dataset.images)
     }
 
+    /// Who began it.
+    pub fn answerer(&self) -> Answerer {
+        Answerer::new(&self.teacher, self.build.as_ref())
+    }
+
     /// Paths of a shard's files, in the order of its record.
     pub fn files_of(&self, index: usize) -> impl Iterator<Item = String> {
         let forms =
@@ -70,6 +79,7 @@ impl Parameters {
             views: manifest.views,
             rows: manifest.rows,
             list_of_views: None,
+            build: None,
             dtype: manifest.dtype,
             features: manifest.features.clone(),
             form: manifest.form,
@@ -85,6 +95,9 @@ impl Parameters {
     pub fn require(&self, dir: &Path, mut found: Parameters) -> Result<()> {
         if found.list_of_views.is_none() {
             found.list_of_views = self.list_of_views;
+        }
+        if found.build.is_none() {
+            found.build.clone_from(&self.build);
         }
         let (wanted, found) = (plain(self), plain(&found));
         // What a person chose comes before what follows from it.

@@ -23,6 +23,7 @@ impl Manifest {
         check.dataset(&self.dataset, self.shard_images)?;
         self.validate_features(&check)?;
         self.validate_files(&check)?;
+        self.validate_answered(&check)?;
         self.validate_right(&check)
     }
 
@@ -68,6 +69,30 @@ impl Manifest {
         }
         let agree = records.is_empty() || rows == self.rows;
         check.that(agree, "rows", format!("{rows}, the sum over {form} shards"), self.rows)
+    }
+
+    /// Ranges of rows that cover all of them, in order, each by another one than the one before.
+    fn validate_answered(&self, check: &Checker) -> Result<()> {
+        let Some(first) = self.answered.first() else { return Ok(()) };
+        check.that(self.answered.len() > 1, "number of answered", "at least 2", 1)?;
+        let mut start = 0;
+        for (place, one) in self.answered.iter().enumerate() {
+            let (field, found) = (format!("answered[{place}].rows"), format!("{:?}", one.rows));
+            check.that(
+                one.rows[0] == start && one.rows[1] > start,
+                &field,
+                format!("{start} and more"),
+                found,
+            )?;
+            start = one.rows[1];
+        }
+        check.that(start == self.rows, "end of answered", self.rows, start)?;
+        let alike = self.answered.windows(2).position(|pair| pair[0].by == pair[1].by);
+        let place = alike.map_or(0, |place| place + 1);
+        check.that(alike.is_none(), &format!("answered[{place}].by"), "another than before", &first.by)?;
+        let (engine, device) = (&self.teacher.engine, &self.teacher.device);
+        check.that(first.by.engine == *engine, "answered[0].by.engine", engine, &first.by.engine)?;
+        check.that(first.by.device == *device, "answered[0].by.device", device, &first.by.device)
     }
 
     fn validate_right(&self, check: &Checker) -> Result<()> {

@@ -24,18 +24,26 @@ impl LabelSet {
         }
     }
 
-    /// What a label set names of those that it takes this one's answers from: this one, by what its rows hash to, and those that
-    /// it took its own from.
+    /// What a label set names of those that it takes this one's answers from: this one, by what its rows hash to, once for each
+    /// engine that answered some of them, and those that it took its own from.
     pub fn as_parents(&self) -> Vec<Parent> {
         let manifest = self.manifest();
-        let this = Parent {
-            content_hash: self.content_hash(),
-            images: manifest.dataset.images,
-            views: manifest.views,
-            engine: manifest.teacher.engine.clone(),
-            device: manifest.teacher.device.clone(),
-        };
-        manifest.parents.iter().cloned().chain([this]).collect()
+        let content_hash = self.content_hash();
+        let mut parents = manifest.parents.clone();
+        for (by, _) in manifest.answerers() {
+            let this = Parent {
+                content_hash,
+                images: manifest.dataset.images,
+                views: manifest.views,
+                engine: by.engine,
+                device: by.device,
+            };
+            // Builds of one engine are not told apart here.
+            if !parents.contains(&this) {
+                parents.push(this);
+            }
+        }
+        parents
     }
 
     /// Refuses a label set whose answers are not those that a label set of this spec would be written from: of other images,

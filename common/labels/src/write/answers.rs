@@ -2,8 +2,9 @@
 //!
 //! A shard may be hours of a teacher's work, and its file can only be written whole. Until then its answers lie in a
 //! file of records: number of rows (u32), the first 16 bytes of BLAKE3 over the place of the first row (u64), the number
-//! and the values, then the values (f32), the logits and feature maps of each row; all little-endian. Reading stops at the first record that does not hold:
-//! whatever a crash left behind it is cut off.
+//! and the values, then the values (f32), the logits and feature maps of each row; all little-endian. Who answers the rows behind it
+//! is said by a record of no rows, in whose values' place stand the length of a text (u32) and the text; before the first of these it is whoever
+//! began the label set. Reading stops at the first record that does not hold: whatever a crash left behind it is cut off.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
@@ -11,11 +12,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
+use crate::folder::answered::{Answered, Answerer, push};
 
 /// The most that a power cut may take.
 const BETWEEN_SYNCS: Duration = Duration::from_mins(1);
 /// Number of rows and check.
 const HEAD: usize = 4 + 16;
+/// The most that is read of who answered.
+const LONGEST_TEXT: u32 = 1 << 16;
 
 /// The answers that are there of a shard; [`Session::answers`](crate::Session::answers) gives those that an earlier
 /// writer kept.
@@ -28,32 +32,54 @@ pub struct Answers {
     width: usize,
     /// Rows of the shard.
     wanted: usize,
-    values: Vec<f32>,
+    kept: Kept,
+    us: Answerer,
     synced: Instant,
 }
 
+/// What a file of answers holds.
+#[derive(Debug)]
+struct Kept {
+    values: Vec<f32>,
+    /// Whose they are.
+    answered: Vec<Answered>,
+    /// Whose the file says that the next ones are.
+    next: Answerer,
+}
+
 impl Answers {
-    /// The answers in a file, or none yet where there is no file.
-    pub(crate) fn open(path: PathBuf, wanted: usize, width: usize) -> Result<Answers> {
-        let (file, values) = match OpenOptions::new().read(true).write(true).open(&path) {
+    /// The answers in a file, or none yet where there is no file, of a label set that was begun by this one; to be added to by us.
+    pub(crate) fn open(
+        path: PathBuf,
+        [wanted, width]: [usize; 2],
+        begun: &Answerer,
+        us: &Answerer,
+    ) -> Result<Answers> {
+        let mut kept = Kept { values: Vec::new(), answered: Vec::new(), next: begun.clone() };
+        let file = match OpenOptions::new().read(true).write(true).open(&path) {
             Ok(mut file) => {
-                let values = recover(&mut file, wanted, width).map_err(Error::io("read", &path))?;
-                (Some(file), values)
+                recover(&mut file, wanted, width, &mut kept).map_err(Error::io("read", &path))?;
+                Some(file)
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => (None, Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(Error::io("open", &path)(error)),
         };
-        Ok(Answers { path, file, width, wanted, values, synced: Instant::now() })
+        Ok(Answers { path, file, width, wanted, kept, us: us.clone(), synced: Instant::now() })
     }
 
     /// Rows that are answered: the first so many of the shard.
     pub fn rows(&self) -> usize {
-        self.values.len() / self.width
+        self.kept.values.len() / self.width
+    }
+
+    /// Who gave the answers so far, in the order of the shard's rows.
+    pub fn answered(&self) -> &[Answered] {
+        &self.kept.answered
     }
 
     /// The answers so far, (rows, K + F), row after row as [`Session::write`](crate::Session::write) takes them.
     pub fn values(&self) -> &[f32] {
-        &self.values
+        &self.kept.values
     }
 
     /// Keeps the answers to the next rows. They survive the process from now on, and a power cut within a minute.
@@ -67,15 +93,22 @@ impl Answers {
         if rows == 0 {
             return Ok(());
         }
-        let record = record(self.rows(), rows, values);
+        let mut records = Vec::new();
+        if self.kept.next != self.us {
+            let text = serde_json::to_vec(&self.us).expect("texts are plain data");
+            let text = [&(text.len() as u32).to_le_bytes(), &text[..]].concat();
+            add_record(&mut records, self.rows(), 0, &text);
+        }
+        add_record(&mut records, self.rows(), rows as u32, bytemuck::cast_slice(values));
         let io = |error| Error::io("write", &self.path)(error);
         if self.file.is_none() {
             self.file = Some(create(&self.path).map_err(io)?);
         }
         let file = self.file.as_mut().expect("it was made above");
         disk::crash_point("answer", &self.path);
-        file.write_all(&record).map_err(io)?;
-        self.values.extend_from_slice(values);
+        file.write_all(&records).map_err(io)?;
+        self.kept.next.clone_from(&self.us);
+        self.kept.add(values, rows);
         if self.synced.elapsed() >= BETWEEN_SYNCS {
             self.sync()?;
         }
@@ -98,14 +131,18 @@ fn create(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-fn record(first: usize, rows: usize, values: &[f32]) -> Vec<u8> {
-    let values: &[u8] = bytemuck::cast_slice(values);
-    let rows = rows as u32;
-    let mut record = Vec::with_capacity(HEAD + values.len());
-    record.extend_from_slice(&rows.to_le_bytes());
-    record.extend_from_slice(&check(first, rows, values));
-    record.extend_from_slice(values);
-    record
+impl Kept {
+    fn add(&mut self, values: &[f32], rows: usize) {
+        self.values.extend_from_slice(values);
+        push(&mut self.answered, rows as u64, &self.next);
+    }
+}
+
+fn add_record(records: &mut Vec<u8>, first: usize, rows: u32, content: &[u8]) {
+    records.reserve(HEAD + content.len());
+    records.extend_from_slice(&rows.to_le_bytes());
+    records.extend_from_slice(&check(first, rows, content));
+    records.extend_from_slice(content);
 }
 
 fn check(first: usize, rows: u32, values: &[u8]) -> [u8; 16] {
@@ -116,18 +153,23 @@ fn check(first: usize, rows: u32, values: &[u8]) -> [u8; 16] {
     check
 }
 
-/// The answers of the records that hold, from the beginning; cuts the file off behind them.
-fn recover(file: &mut File, wanted: usize, width: usize) -> io::Result<Vec<f32>> {
-    let mut values: Vec<f32> = Vec::new();
+/// Adds the answers of the records that hold, from the beginning; cuts the file off behind them.
+fn recover(file: &mut File, wanted: usize, width: usize, kept: &mut Kept) -> io::Result<()> {
     let mut whole = 0;
     let length = file.metadata()?.len();
     let mut reader = BufReader::with_capacity(1 << 20, &mut *file);
     loop {
-        let first = values.len() / width;
+        let first = kept.values.len() / width;
         let Some(head) = next::<HEAD>(&mut reader)? else { break };
         let rows = u32::from_le_bytes(head[..4].try_into().expect("four bytes"));
+        if rows == 0 {
+            let Some((next, bytes)) = who(&mut reader, &head, first)? else { break };
+            kept.next = next;
+            whole += HEAD as u64 + bytes;
+            continue;
+        }
         let bytes = u64::from(rows) * width as u64 * 4;
-        let fits = rows > 0 && rows as usize <= wanted - first && whole + HEAD as u64 + bytes <= length;
+        let fits = rows as usize <= wanted - first && whole + HEAD as u64 + bytes <= length;
         if !fits {
             break;
         }
@@ -136,12 +178,26 @@ fn recover(file: &mut File, wanted: usize, width: usize) -> io::Result<Vec<f32>>
         if head[4..] != check(first, rows, bytemuck::cast_slice(&answers)) {
             break;
         }
-        values.extend_from_slice(&answers);
+        kept.add(&answers, rows as usize);
         whole += HEAD as u64 + bytes;
     }
     file.set_len(whole)?;
     file.seek(SeekFrom::End(0))?;
-    Ok(values)
+    Ok(())
+}
+
+/// Who the record behind this head says is next, and the bytes that it takes; none where it does not hold.
+fn who(reader: &mut impl Read, head: &[u8; HEAD], first: usize) -> io::Result<Option<(Answerer, u64)>> {
+    let Some(length) = next::<4>(reader)? else { return Ok(None) };
+    let bytes = u32::from_le_bytes(length);
+    if bytes > LONGEST_TEXT {
+        return Ok(None);
+    }
+    let mut content = length.to_vec();
+    reader.take(bytes.into()).read_to_end(&mut content)?;
+    let holds = head[4..] == check(first, 0, &content);
+    let who = serde_json::from_slice(&content[4..]).ok().filter(|_| holds);
+    Ok(who.map(|who| (who, content.len() as u64)))
 }
 
 /// The next bytes; none where the file ends before.
@@ -163,11 +219,21 @@ mod tests {
     const ROWS: usize = 6;
     const CLASSES: usize = 2;
 
+    fn by(engine: &str) -> Answerer {
+        let mut teacher = crate::folder::teacher::Teacher::named("net");
+        (teacher.engine, teacher.device) = (engine.into(), "cpu".into());
+        Answerer::new(&teacher, None)
+    }
+
+    fn opened(path: &Path, us: &str) -> Result<Answers> {
+        Answers::open(path.into(), [ROWS, CLASSES], &by("begun"), &by(us))
+    }
+
     /// Records of one, three and two rows: 28, 44 and 36 bytes.
     fn kept(folder: &Path) -> (PathBuf, Vec<f32>) {
         let path = folder.join("answers");
         let logits: Vec<f32> = (0..ROWS * CLASSES).map(|value| value as f32 / 3.0 - 1.0).collect();
-        let mut answers = Answers::open(path.clone(), ROWS, CLASSES).unwrap();
+        let mut answers = opened(&path, "begun").unwrap();
         for rows in [0..2, 2..8, 8..12] {
             answers.add(&logits[rows]).unwrap();
         }
@@ -191,13 +257,13 @@ mod tests {
                 let mut torn = bytes[..length].to_vec();
                 torn.resize(length + zeros, 0);
                 fs::write(&path, torn).unwrap();
-                let mut answers = Answers::open(path.clone(), ROWS, CLASSES).unwrap();
+                let mut answers = opened(&path, "begun").unwrap();
                 let rows = answers.rows();
                 assert_eq!(rows, whole_rows(length), "{length} bytes and {zeros} zeros");
                 assert_eq!(answers.values(), &logits[..rows * CLASSES]);
                 answers.add(&logits[rows * CLASSES..]).unwrap();
                 drop(answers);
-                assert_eq!(Answers::open(path.clone(), ROWS, CLASSES).unwrap().values(), logits);
+                assert_eq!(opened(&path, "begun").unwrap().values(), logits);
             }
         }
     }
@@ -211,7 +277,7 @@ mod tests {
             let mut flipped = bytes.clone();
             flipped[at] ^= 1 << (at % 8);
             fs::write(&path, flipped).unwrap();
-            let answers = Answers::open(path.clone(), ROWS, CLASSES).unwrap();
+            let answers = opened(&path, "begun").unwrap();
             assert_eq!(answers.rows(), whole_rows(at), "byte {at}");
             assert_eq!(answers.values(), &logits[..answers.values().len()]);
         }
@@ -223,19 +289,19 @@ mod tests {
         let (path, _) = kept(folder.path());
         let bytes = fs::read(&path).unwrap();
         fs::write(&path, [&bytes[..28], &bytes[72..]].concat()).unwrap();
-        assert_eq!(Answers::open(path.clone(), ROWS, CLASSES).unwrap().rows(), 1);
+        assert_eq!(opened(&path, "begun").unwrap().rows(), 1);
         // A number of rows that the shard does not have allocates nothing.
         let mut forged = bytes[..28].to_vec();
         forged.extend([0xff; 20]);
         fs::write(&path, forged).unwrap();
-        assert_eq!(Answers::open(path, ROWS, CLASSES).unwrap().rows(), 1);
+        assert_eq!(opened(&path, "begun").unwrap().rows(), 1);
     }
 
     #[test]
     fn more_rows_than_the_shard_has_and_parts_of_rows_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("answers");
-        let mut answers = Answers::open(path.clone(), ROWS, CLASSES).unwrap();
+        let mut answers = opened(&path, "begun").unwrap();
         answers.add(&[]).unwrap();
         assert!(!path.exists(), "nothing is made for nothing");
         assert!(answers.add(&[0.0; 3]).is_err());
@@ -243,5 +309,46 @@ mod tests {
         answers.add(&[0.0; 12]).unwrap();
         assert!(answers.add(&[0.0; 2]).is_err());
         assert_eq!(answers.rows(), ROWS);
+    }
+
+    /// A machine answers one row, another three, the first again the last two.
+    #[test]
+    fn who_answered_survives_a_cut_at_any_byte() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("answers");
+        let logits: Vec<f32> = (0..ROWS * CLASSES).map(|value| value as f32).collect();
+        let turns = [("begun", 0..2, 28), ("other", 2..8, 0), ("begun", 8..12, 0)];
+        let mut ends = Vec::new();
+        for (who, rows, _) in turns.clone() {
+            opened(&path, who).unwrap().add(&logits[rows.clone()]).unwrap();
+            ends.push((std::fs::metadata(&path).unwrap().len() as usize, rows.end / CLASSES));
+        }
+        assert_eq!(ends[0].0, 28, "who began it need not be said");
+        let bytes = fs::read(&path).unwrap();
+        let wanted = |rows: usize| {
+            let mut wanted = Vec::new();
+            push(&mut wanted, rows.min(1) as u64, &by("begun"));
+            push(&mut wanted, rows.saturating_sub(1).min(3) as u64, &by("other"));
+            push(&mut wanted, rows.saturating_sub(4) as u64, &by("begun"));
+            wanted
+        };
+        for length in 0..=bytes.len() {
+            fs::write(&path, &bytes[..length]).unwrap();
+            let rows = ends.iter().rev().find(|(end, _)| *end <= length).map_or(0, |(_, rows)| *rows);
+            let mut answers = opened(&path, "third").unwrap();
+            assert_eq!((answers.rows(), answers.answered()), (rows, &wanted(rows)[..]), "{length} bytes");
+            answers.add(&logits[rows * CLASSES..]).unwrap();
+            let mut all = wanted(rows);
+            push(&mut all, (ROWS - rows) as u64, &by("third"));
+            let again = opened(&path, "begun").unwrap();
+            assert_eq!((again.values(), again.answered()), (&logits[..], &all[..]), "{length} bytes");
+        }
+        // A bit of a record that says who takes what is behind it along.
+        for at in 28..ends[1].0 {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1;
+            fs::write(&path, flipped).unwrap();
+            assert_eq!(opened(&path, "begun").unwrap().rows(), 1, "byte {at}");
+        }
     }
 }

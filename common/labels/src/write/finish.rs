@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::folder::answered::{condensed, push};
 use crate::folder::card;
 use crate::folder::manifest::Manifest;
 use crate::folder::names::{CARD, MANIFEST, SUMS, WORK};
@@ -102,7 +103,7 @@ fn survey(dir: &Path, work: &Work, parameters: &Parameters) -> Result<BTreeMap<u
 fn publish(
     dir: &Path,
     work: Work,
-    parameters: Parameters,
+    mut parameters: Parameters,
     done: &BTreeMap<usize, ShardRecord>,
     robust: Option<Robust>,
 ) -> Result<Manifest> {
@@ -127,6 +128,15 @@ fn publish(
             });
         }
     }
+    let mut answered = Vec::new();
+    for one in done.values().flat_map(|record| record.whose(&parameters)) {
+        push(&mut answered, one.rows[1].saturating_sub(one.rows[0]), &one.by);
+    }
+    // Whoever began it may have answered nothing.
+    if let Some(first) = answered.first() {
+        parameters.teacher.engine.clone_from(&first.by.engine);
+        parameters.teacher.device.clone_from(&first.by.device);
+    }
     let mut manifest = Manifest {
         format,
         format_version,
@@ -141,6 +151,7 @@ fn publish(
         form: parameters.form,
         shard_images: parameters.shard_images,
         teacher: parameters.teacher,
+        answered: condensed(answered),
         parents: parameters.parents,
         right,
         robust,

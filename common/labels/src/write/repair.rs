@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use disk::Existing;
 
 use crate::error::{Error, Result};
+use crate::folder::answered::Answerer;
 use crate::folder::manifest::Manifest;
 use crate::folder::records::FileRecord;
 use crate::read::forms::Forms;
@@ -70,6 +71,12 @@ impl Repair {
     /// The shards with a file that is not as it was published, in order.
     pub fn broken(&self) -> Vec<usize> {
         self.broken.keys().copied().collect()
+    }
+
+    /// Who answered the rows of a shard: only the same, and none beside it, gives the same bytes for certain. Rows that the label
+    /// set took over from a parent are counted as theirs.
+    pub fn answerers(&self, index: usize) -> Vec<Answerer> {
+        self.manifest.answerers_of(index)
     }
 
     /// The form that did not travel, where one did not and was not asked for.

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::folder::answered::{Answered, Answerer, push};
 use crate::folder::manifest::Manifest;
 use crate::folder::names::{MANIFEST, WORK};
 use crate::folder::parameters::Parameters;
@@ -49,6 +50,8 @@ pub struct Session {
     pub(crate) done: BTreeMap<usize, ShardRecord>,
     pub(crate) state: State,
     pub(crate) robust: Option<Robust>,
+    /// What answers in this session.
+    pub(crate) us: Answerer,
 }
 
 pub(crate) enum State {
@@ -88,6 +91,7 @@ impl Session {
         refuse_inside(dir)?;
         let shard_images = spec.shard_images();
         let parameters = spec.parameters(shard_images);
+        let us = parameters.answerer();
         fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
         let mut session = Session {
             dir: dir.into(),
@@ -98,6 +102,7 @@ impl Session {
             done: BTreeMap::new(),
             state: State::Unknown,
             robust: None,
+            us,
         };
         let published = || dir.join(MANIFEST).exists();
         let begun = || dir.join(WORK).exists();
@@ -143,16 +148,25 @@ impl Session {
         self.ours = part.map_or(0..self.shards(), |part| part.range(self.shards()));
         let rows = |index| self.job(index).rows.len() as u64;
         self.done = take_stock(&self.dir, &work, &self.parameters, self.ours(), rows)?;
+        for (index, record) in &self.done {
+            self.require_ours(*index, &record.answered)?;
+        }
         self.state = State::Writing(work);
         self.require_room()
     }
 
-    /// A label set that was begun in shards of some size goes on in them where the spec leaves their size open.
+    /// A label set that was begun in shards of some size goes on in them where the spec leaves their size open, and what
+    /// another engine began goes on where the spec is content with any.
     fn adopt(&mut self, begun: &Parameters) {
         if let (None, Ok(images @ 1..)) = (self.spec.shard_images, usize::try_from(begun.shard_images)) {
             self.spec.shard_images = Some(images);
             self.shard_images = images;
             self.parameters.shard_images = begun.shard_images;
+        }
+        if self.spec.any_engine {
+            self.parameters.teacher.engine.clone_from(&begun.teacher.engine);
+            self.parameters.teacher.device.clone_from(&begun.teacher.device);
+            self.parameters.build.clone_from(&begun.build);
         }
     }
 
@@ -162,6 +176,7 @@ impl Session {
         let begun = Parameters::of(&manifest);
         self.adopt(&begun);
         self.parameters.require(&self.dir, begun)?;
+        self.require_ours_in(&manifest)?;
         let report = verify(&self.dir)?;
         if let Some(problem) = report.problems.into_iter().next() {
             return Err(problem);
@@ -235,7 +250,10 @@ impl Session {
     /// Answers that are kept survive this process; what is not written as a shard yet is all that a kill may cost.
     pub fn answers(&self, job: &ShardJob) -> Result<Answers> {
         let work = self.work()?;
-        Answers::open(work.answers(job.index), job.rows.len(), self.spec.width())
+        let sizes = [job.rows.len(), self.spec.width()];
+        let answers = Answers::open(work.answers(job.index), sizes, &self.parameters.answerer(), &self.us)?;
+        self.require_ours(job.index, answers.answered())?;
+        Ok(answers)
     }
 
     fn work(&self) -> Result<&Work> {
@@ -245,12 +263,23 @@ impl Session {
         }
     }
 
+    /// Writes one shard of answers that were all kept, some of them by an earlier writer on another engine, perhaps.
+    pub fn write_kept(&mut self, job: &ShardJob, answers: &Answers) -> Result<()> {
+        self.write_by(job, answers.values(), answers.answered().to_vec())
+    }
+
     /// Writes one shard: its safetensors file, its Parquet twin, and the record that lets a resumed run skip it.
     ///
     /// `answers` are (rows, K + F), row after row in the order of the row table: the logits of each, then its feature maps where
     /// the spec has some, in its order, each channel by channel and row by row. Writing a finished shard again does nothing.
-    /// Answers that were kept of its rows go: they are in the shard now.
+    /// Answers that were kept of its rows go: they are in the shard now, and are recorded as this session's.
     pub fn write(&mut self, job: &ShardJob, answers: &[f32]) -> Result<()> {
+        let mut answered = Vec::new();
+        push(&mut answered, job.rows.len() as u64, &self.us);
+        self.write_by(job, answers, answered)
+    }
+
+    fn write_by(&mut self, job: &ShardJob, answers: &[f32], mut answered: Vec<Answered>) -> Result<()> {
         let work = self.work()?;
         if self.done.contains_key(&job.index) {
             return Ok(());
@@ -270,7 +299,11 @@ impl Session {
             let inside = self.parameters.shard_path(Form::Safetensors, job.index);
             files.push((inside.clone(), publisher.publish_bytes(&inside, shard.bytes())?));
         }
-        let record = ShardRecord { rows: Some(job.rows.len() as u64), files };
+        let begun = self.parameters.answerer();
+        if answered.iter().all(|one| one.by == begun) {
+            answered.clear();
+        }
+        let record = ShardRecord { rows: Some(job.rows.len() as u64), answered, files };
         work.store_shard(job.index, &record)?;
         remove_if_there(&work.answers(job.index))?;
         self.done.insert(job.index, record);

@@ -45,6 +45,10 @@ pub struct Spec {
     pub shard_images: Option<usize>,
     /// Who answers.
     pub teacher: Teacher,
+    /// The commit that was built of what answers, where it is known.
+    pub build: Option<String>,
+    /// Go on with rows that another engine, device or build answered; the manifest then says which rows are whose.
+    pub any_engine: bool,
     /// The label sets that answers are taken over from; none where the teacher is asked for all.
     pub parents: Vec<Parent>,
     /// Licence of the label set; may be empty.
@@ -69,6 +73,8 @@ impl Spec {
             form: Form::FULLEST,
             shard_images: None,
             teacher,
+            build: None,
+            any_engine: false,
             parents: Vec::new(),
             license: String::new(),
             author: String::new(),
@@ -120,6 +126,7 @@ impl Spec {
             views: self.views,
             rows: self.rows.len() as u64,
             list_of_views: Some(self.rows.hash()),
+            build: self.build.clone(),
             dtype: self.dtype,
             features: self.features.clone(),
             form: self.form,

@@ -9,6 +9,7 @@ use disk::{Lock, crash_point};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::folder::answered::{Answered, push};
 use crate::folder::names::WORK;
 use crate::folder::parameters::Parameters;
 use crate::folder::plain::{map_plain, nothing_at, read_dir, read_small};
@@ -44,7 +45,21 @@ pub(crate) struct ShardRecord {
     /// Missing in records of earlier versions.
     #[serde(default)]
     pub rows: Option<u64>,
+    /// Whose answers its rows are, counted from its first; none where they are those of whoever began the label set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub answered: Vec<Answered>,
     pub files: Vec<(String, FileDigest)>,
+}
+
+impl ShardRecord {
+    /// Whose answers its rows are, counted from its first.
+    pub fn whose(&self, parameters: &Parameters) -> Vec<Answered> {
+        let mut answered = self.answered.clone();
+        if answered.is_empty() {
+            push(&mut answered, self.rows.unwrap_or(0), &parameters.answerer());
+        }
+        answered
+    }
 }
 
 impl Work {

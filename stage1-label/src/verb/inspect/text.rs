@@ -88,7 +88,7 @@ impl fmt::Display for Card {
             format!("mean {}, std {}", teacher.mean.join(" "), teacher.std.join(" "))
         };
         fact(f, "normalisation", &normalisation)?;
-        fact(f, "computed by", &format!("{}, {}, {}", teacher.engine, teacher.precision, teacher.device))?;
+        fact(f, "computed by", &self.computed_by)?;
         fact(f, "licence", &or_unknown(&self.license))?;
         fact(f, "author", &or_unknown(&self.author))
     }

@@ -1,0 +1,63 @@
+//! Whether a label set that others began or answered rows of may go on here, and who they were.
+
+use crate::error::{Error, Result};
+use crate::folder::answered::{Answered, Answerer};
+use crate::folder::manifest::Manifest;
+use crate::write::session::Session;
+
+impl Session {
+    /// Refuses answers of others where the spec is content with none but our own.
+    pub(crate) fn require_ours(&self, shard: usize, answered: &[Answered]) -> Result<()> {
+        match answered.iter().find(|one| one.by != self.us) {
+            Some(other) if !self.spec.any_engine => Err(Error::OtherEngine {
+                dir: self.dir.clone(),
+                rows: format!("rows of shard {shard}"),
+                wanted: self.us.to_string(),
+                found: other.by.to_string(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The same of a label set that is published.
+    pub(crate) fn require_ours_in(&self, manifest: &Manifest) -> Result<()> {
+        let Answerer { engine, device, .. } = &self.us;
+        let is_ours = |one: &&Answered| one.by.engine == *engine && one.by.device == *device;
+        // More than one build is never one alone.
+        let other = manifest.answered.iter().find(|one| !is_ours(one)).or(manifest.answered.last());
+        match other {
+            Some(other) if !self.spec.any_engine => Err(Error::OtherEngine {
+                dir: self.dir.clone(),
+                rows: format!("rows {} to {}", other.rows[0], other.rows[1] - 1),
+                wanted: self.us.to_string(),
+                found: other.by.to_string(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Those who began the label set or answered rows of this session's shards, and are not what answers in this session.
+    pub fn others(&self) -> Result<Vec<Answerer>> {
+        let mut all = vec![self.parameters.answerer()];
+        for index in self.ours() {
+            match self.done.get(&index) {
+                Some(record) => all.extend(record.answered.iter().map(|one| one.by.clone())),
+                None => {
+                    all.extend(self.answers(&self.job(index))?.answered().iter().map(|one| one.by.clone()));
+                }
+            }
+        }
+        let mut others: Vec<Answerer> = Vec::new();
+        for one in all {
+            if one != self.us && !others.contains(&one) {
+                others.push(one);
+            }
+        }
+        Ok(others)
+    }
+
+    /// What answers in this session.
+    pub fn answerer(&self) -> &Answerer {
+        &self.us
+    }
+}
