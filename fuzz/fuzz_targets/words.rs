@@ -83,7 +83,7 @@ fn views(text: &str) {
 /// The seed of the run that a choice is for.
 fn views_seed(views: Views) -> u64 {
     match views {
-        Views::Plan { seed, .. } | Views::Random { seed, .. } => seed,
+        Views::Plan { seed, .. } | Views::Plans { first: seed, .. } | Views::Random { seed, .. } => seed,
         Views::All => 0,
     }
 }

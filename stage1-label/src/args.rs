@@ -51,7 +51,7 @@ pub struct ViewArgs {
     /// The augmentation: none, flip, cropP or cropP+flip with P pixels of padding [default: the dataset's]
     #[arg(long, value_name = "NAME")]
     pub augment: Option<Augment>,
-    /// The rows: all, plan:EPOCHS@SEED or random:K@SEED
+    /// The rows: all, plan:EPOCHS@SEED, plan:EPOCHS@FIRST-LAST for several seeds, or random:K@SEED
     #[arg(long, value_name = "SPEC")]
     pub views: Views,
 }
@@ -124,11 +124,7 @@ const MOST_ROWS: u64 = 1 << 31;
 
 /// The rows that a plan has of so many images.
 pub fn row_table(plan: ViewPlan, images: usize) -> Result<RowTable> {
-    let all = u64::from(plan.augment.views());
-    let each = match plan.views {
-        Views::All => all,
-        Views::Plan { epochs: most, .. } | Views::Random { k: most, .. } => all.min(most.into()),
-    };
+    let each = plan.views.most_rows(plan.augment.views());
     let rows = each.saturating_mul(images as u64);
     if rows > MOST_ROWS {
         return Err(Error::Usage {

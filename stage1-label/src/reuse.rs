@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use cli::{detail, with_commas};
-use labels::{Check, LabelSet, Spec};
+use half::f16;
+use labels::{Check, Dtype, LabelSet, Spec};
 
 use crate::Result;
 use crate::teacher::RowId;
@@ -51,6 +52,43 @@ impl Reused {
             detail(format_args!("{} of {} rows are taken over", with_commas(there), with_commas(all)));
         }
         Ok(missing)
+    }
+
+    /// Refuses label sets that do not answer alike to a row of this spec that several of them have, as far as it is stored.
+    pub fn refuse_contradictions(&self, spec: &Spec) -> Result<()> {
+        let (classes, width) = (spec.dataset.classes, spec.width());
+        let of_maps = spec.features.as_ref().map_or(spec.dtype, |features| features.dtype);
+        let stored = |place: usize, value: f32| match if place < classes { spec.dtype } else { of_maps } {
+            Dtype::F16 => f16::from_f32(value).to_f32().to_bits(),
+            Dtype::F32 => value.to_bits(),
+        };
+        let (mut one, mut other) = (vec![0.0; width], vec![0.0; width]);
+        let rows = (0..spec.dataset.len())
+            .flat_map(|image| spec.rows.views_of(image).iter().map(move |&view| (image, view)));
+        for (image, view) in rows {
+            let mut holders = self.0.iter().filter(|set| set.logits(image, view).is_some());
+            let Some(first) = holders.next() else { continue };
+            for second in holders {
+                first.answer(image, view, &mut one);
+                second.answer(image, view, &mut other);
+                let differs = |&place: &usize| stored(place, one[place]) != stored(place, other[place]);
+                if let Some(place) = (0..width).find(differs) {
+                    let (first, second) = (first.dir().to_path_buf(), second.dir().to_path_buf());
+                    let (image, one, other) = (image as u64, one[place], other[place]);
+                    return Err(labels::Error::Contradiction {
+                        first,
+                        second,
+                        image,
+                        view,
+                        place,
+                        one,
+                        other,
+                    }
+                    .into());
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The answers to some rows, each of so many values: those that are there, and the others as `ask` gives them together.

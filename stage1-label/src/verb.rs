@@ -10,6 +10,7 @@ pub mod estimate;
 pub mod finalize;
 pub mod import;
 pub mod inspect;
+pub mod merge;
 pub mod plan;
 pub mod pull;
 pub mod push;
@@ -44,6 +45,8 @@ pub enum Verb {
     Append(Box<append::AppendArgs>),
     /// Take some rows of a label set, or all in another form
     Subset(subset::SubsetArgs),
+    /// Join label sets of the same images and teacher, or parts of one that were written into folders of their own
+    Merge(merge::MergeArgs),
     /// Publish a label set that several machines have written in parts
     Finalize(finalize::FinalizeArgs),
     /// Check every byte of a label set, and on request its teacher's answers
@@ -81,6 +84,7 @@ impl Verb {
         let runs_none = matches!(
             self,
             Self::Subset(_)
+                | Self::Merge(_)
                 | Self::Finalize(_)
                 | Self::Push(_)
                 | Self::Pull(_)
@@ -99,6 +103,7 @@ impl Verb {
             Self::Run(args) => args.run(machine),
             Self::Append(args) => args.run(machine),
             Self::Subset(args) => args.run(),
+            Self::Merge(args) => args.run(),
             Self::Finalize(args) => args.run(),
             Self::Verify(args) => args.run(machine),
             Self::Repair(args) => args.run(machine),

@@ -34,7 +34,7 @@ pub enum Error {
     )]
     UnknownAugment { name: String },
     #[error(
-        "views `{text}` are not understood\nhint: write all, plan:EPOCHS@SEED or random:K@SEED, like plan:300@0"
+        "views `{text}` are not understood\nhint: write all, plan:EPOCHS@SEED, plan:EPOCHS@FIRST-LAST for several seeds, or random:K@SEED, like plan:300@0"
     )]
     UnknownViews { text: String },
     #[error("dtype `{name}` is unknown\nhint: the names are f16 and f32")]
@@ -66,6 +66,18 @@ pub enum Error {
     OtherParameters { dir: PathBuf, parameter: String, wanted: String, found: String },
     #[error("label set {}: {rows} were answered by {found}, wanted all by {wanted}\nhint: leave --same-engine out and the manifest says which rows are whose, or write to another --out", dir.display())]
     OtherEngine { dir: PathBuf, rows: String, wanted: String, found: String },
+    #[error("label set {}: {parameter} is {found} there, and {wanted}\nhint: parts of one label set are begun with the same flags, but --part and --out", dir.display())]
+    Unlike { dir: PathBuf, parameter: String, wanted: String, found: String },
+    #[error("label sets {} and {} contradict each other: of the answer to image {image}, view {view}, value {place} is {one} and {other}\nhint: another teacher or engine gave it; `label append`, and --reuse for the others, takes that of the first label set that has the row", first.display(), second.display())]
+    Contradiction {
+        first: PathBuf,
+        second: PathBuf,
+        image: u64,
+        view: u16,
+        place: usize,
+        one: f32,
+        other: f32,
+    },
     #[error("label set {}: another one is there or was begun, with id {found}, wanted {wanted}\nhint: fetch into another folder; the same one again goes on where it stopped", dir.display())]
     OtherSet { dir: PathBuf, wanted: String, found: String },
     #[error("label set {}: `label run` began to write one there\nhint: fetch into another folder", dir.display())]
@@ -182,6 +194,8 @@ impl Error {
             | Error::BeingWritten { .. }
             | Error::OtherParameters { .. }
             | Error::OtherEngine { .. }
+            | Error::Unlike { .. }
+            | Error::Contradiction { .. }
             | Error::Finished { .. }
             | Error::Unusable { .. }
             | Error::TeacherNotFinite { .. }

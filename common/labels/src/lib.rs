@@ -72,6 +72,7 @@ pub use travel::incoming::Incoming;
 pub use travel::outgoing::{Outgoing, Piece};
 pub use write::answers::Answers;
 pub use write::finish::finalize;
+pub use write::join::{Joined, join};
 pub use write::repair::Repair;
 pub use write::session::{Session, ShardJob};
 pub use write::spec::{Spec, default_shard_images};

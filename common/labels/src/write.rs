@@ -2,6 +2,7 @@
 
 pub(crate) mod answers;
 pub(crate) mod finish;
+pub(crate) mod join;
 pub(crate) mod publish;
 pub(crate) mod repair;
 mod room;

@@ -3,6 +3,8 @@
 //! Both are pure functions of (seed, epoch, image), so stage one can plan what a run in stage two will ask for,
 //! and a resumed or repeated run sees the same pixels.
 
+use std::ops::RangeInclusive;
+
 pub use labels::{Augment, View, Views};
 
 use crate::rng::{Purpose, Stream, below};
@@ -59,22 +61,27 @@ impl ViewPlan {
     pub fn rows(&self, image: usize) -> Vec<u16> {
         match self.views {
             Views::All => (0..self.augment.views()).map(|view| view as u16).collect(),
-            Views::Plan { epochs, seed } => {
-                let mut seen = vec![false; self.augment.views() as usize];
-                let mut unseen = seen.len();
-                for epoch in 0..epochs as usize {
-                    let view = drawn_view(self.augment, seed, epoch, image) as usize;
-                    unseen -= usize::from(!seen[view]);
-                    seen[view] = true;
-                    // A plan may name any number of epochs: once every view was drawn, more show nothing new.
-                    if unseen == 0 {
-                        break;
-                    }
-                }
-                (0..seen.len()).filter(|&view| seen[view]).map(|view| view as u16).collect()
-            }
+            Views::Plan { epochs, seed } => self.planned(epochs, seed..=seed, image),
+            Views::Plans { epochs, first, last } => self.planned(epochs, first..=last, image),
             Views::Random { k, seed } => picked_views(self.augment, k, seed, image),
         }
+    }
+
+    /// The views of an image that runs of so many epochs with these seeds draw, in ascending order.
+    fn planned(&self, epochs: u32, seeds: RangeInclusive<u64>, image: usize) -> Vec<u16> {
+        let mut seen = vec![false; self.augment.views() as usize];
+        let mut unseen = seen.len();
+        let draws = seeds.flat_map(|seed| (0..epochs as usize).map(move |epoch| (seed, epoch)));
+        for (seed, epoch) in draws {
+            let view = drawn_view(self.augment, seed, epoch, image) as usize;
+            unseen -= usize::from(!seen[view]);
+            seen[view] = true;
+            // A plan may name any number of epochs and seeds: once every view was drawn, more show nothing new.
+            if unseen == 0 {
+                break;
+            }
+        }
+        (0..seen.len()).filter(|&view| seen[view]).map(|view| view as u16).collect()
     }
 
     /// The view of an image that a run with `seed` sees in `epoch`.
@@ -82,7 +89,9 @@ impl ViewPlan {
     /// With `random:K` the run draws among the K; otherwise among all, which a plan for this run contains.
     pub fn draw(&self, seed: u64, epoch: usize, image: usize) -> u16 {
         match self.views {
-            Views::All | Views::Plan { .. } => drawn_view(self.augment, seed, epoch, image),
+            Views::All | Views::Plan { .. } | Views::Plans { .. } => {
+                drawn_view(self.augment, seed, epoch, image)
+            }
             Views::Random { .. } => self.draw_held(seed, epoch, image, 0),
         }
     }
@@ -147,6 +156,56 @@ mod tests {
             drawn.dedup();
             assert_eq!(plan(300).rows(image), drawn);
         }
+    }
+
+    #[test]
+    fn a_plan_of_several_seeds_holds_what_each_of_their_runs_draws_and_nothing_else() {
+        let rows =
+            |views: &str, image| ViewPlan { augment: CIFAR, views: views.parse().unwrap() }.rows(image);
+        for image in 0..50 {
+            let mut each: Vec<u16> =
+                ["plan:20@3", "plan:20@4", "plan:20@5"].iter().flat_map(|plan| rows(plan, image)).collect();
+            each.sort_unstable();
+            each.dedup();
+            assert_eq!(rows("plan:20@3-5", image), each);
+            assert_eq!(rows("plan:4294967295@0-18446744073709551615", image), (0..162).collect::<Vec<_>>());
+        }
+        let plans = ViewPlan { augment: CIFAR, views: Views::Plans { epochs: 20, first: 3, last: 5 } };
+        assert_eq!(plans.draw(4, 7, 11), drawn_view(CIFAR, 4, 7, 11));
+    }
+
+    /// A union is the rows of both: whatever has a name.
+    #[test]
+    fn the_union_of_two_choices_holds_the_rows_of_both_and_no_others() {
+        let names = [
+            "plan:3@0",
+            "plan:6@0",
+            "plan:3@1",
+            "plan:3@0-2",
+            "plan:3@2-3",
+            "random:3@1",
+            "random:5@1",
+            "all",
+        ];
+        let plans = names.map(|name| ViewPlan { augment: CIFAR, views: name.parse().unwrap() });
+        let mut named = 0;
+        for (one, other) in plans.iter().flat_map(|one| plans.iter().map(move |other| (one, other))) {
+            let Some(views) = one.views.union(other.views) else { continue };
+            named += 1;
+            for image in 0..20 {
+                let mut both = [one.rows(image), other.rows(image)].concat();
+                both.sort_unstable();
+                both.dedup();
+                assert_eq!(
+                    ViewPlan { augment: CIFAR, views }.rows(image),
+                    both,
+                    "{} {}",
+                    one.views,
+                    other.views
+                );
+            }
+        }
+        assert!(named > 20, "{named}");
     }
 
     #[test]

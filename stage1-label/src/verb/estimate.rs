@@ -237,7 +237,9 @@ pub fn run(args: &EstimateArgs, machine: &Machine) -> Result<Estimate> {
     let named = args.set.iter().map(|(key, value)| format!(" {key}={value}"));
     let objective = args.objective.clone() + &named.collect::<String>();
     let serves = match plan.views {
-        Views::Plan { epochs: planned, .. } => epochs <= u64::from(planned),
+        Views::Plan { epochs: planned, .. } | Views::Plans { epochs: planned, .. } => {
+            epochs <= u64::from(planned)
+        }
         // A run draws among the views that `random` holds.
         Views::All | Views::Random { .. } => true,
     };
@@ -286,9 +288,13 @@ fn count_rows(plan: ViewPlan, images: u64) -> u64 {
     match plan.views {
         Views::All => images * all,
         Views::Random { k, .. } => images * all.min(k.into()),
-        Views::Plan { epochs, .. } => {
+        Views::Plan { epochs, .. } | Views::Plans { epochs, .. } => {
+            let seeds = match plan.views {
+                Views::Plans { first, last, .. } => (last - first).saturating_add(1),
+                _ => 1,
+            };
             // No image is drawn for much longer than it takes to see all its views.
-            let each = u64::from(epochs).min(16 * all);
+            let each = u64::from(epochs).saturating_mul(seeds).min(16 * all);
             let counted = images.min(DRAWS / each).max(1);
             let rows: u64 = (0..counted).map(|image| plan.rows(image as usize).len() as u64).sum();
             (u128::from(rows) * u128::from(images) / u128::from(counted)) as u64

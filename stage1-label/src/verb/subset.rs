@@ -23,7 +23,7 @@ pub struct SubsetArgs {
     /// The folder of the new one: empty, absent, or begun by the same command
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// The rows: all, plan:EPOCHS@SEED or random:K@SEED [default: those that are there]
+    /// The rows: all, plan:EPOCHS@SEED, plan:EPOCHS@FIRST-LAST or random:K@SEED [default: those that are there]
     #[arg(long, value_name = "SPEC")]
     pub views: Option<Views>,
     /// Take the first N images

@@ -14,6 +14,7 @@ mod foreign;
 mod html;
 mod interrupt;
 mod invocations;
+mod merge;
 mod network;
 mod parts;
 mod pytorch;

@@ -50,6 +50,13 @@ impl LabelSet {
     /// as far as both have them, another augmentation, another teacher or precision, in coarser numbers, or without its maps.
     pub fn check_reusable(&self, spec: &Spec) -> Result<()> {
         let found = self.manifest();
+        if found.dataset.classes != spec.dataset.classes {
+            return Err(Error::WrongClasses {
+                dir: self.dir().into(),
+                wanted: spec.dataset.classes,
+                found: found.dataset.classes,
+            });
+        }
         self.check_common(&spec.dataset)?;
         // Where the weights came from changes no answer, and what ran them only its rounding: the set names it as a parent.
         let network = |teacher: &Teacher| Teacher {

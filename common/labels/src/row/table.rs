@@ -116,7 +116,7 @@ pub(crate) fn rows_allowed(augment: Augment, views: Views) -> std::ops::RangeInc
     let all = u64::from(augment.views());
     match views {
         Views::All => all..=all,
-        Views::Plan { epochs, .. } => 1..=all.min(u64::from(epochs)),
+        Views::Plan { .. } | Views::Plans { .. } => 1..=views.most_rows(augment.views()),
         Views::Random { k, .. } => {
             let k = all.min(u64::from(k));
             k..=k

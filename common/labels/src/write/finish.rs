@@ -77,7 +77,7 @@ pub fn finalize(dir: &Path) -> Result<Manifest> {
 }
 
 /// The error of a label set that has not all its shards.
-fn pending(dir: &Path, parameters: &Parameters, there: &BTreeSet<usize>) -> Option<Error> {
+pub(crate) fn pending(dir: &Path, parameters: &Parameters, there: &BTreeSet<usize>) -> Option<Error> {
     let shards = parameters.shards();
     let first = (0..shards).find(|index| !there.contains(index))?;
     Some(Error::Pending { dir: dir.into(), pending: shards.saturating_sub(there.len()), shards, first })
@@ -100,7 +100,7 @@ fn survey(dir: &Path, work: &Work, parameters: &Parameters) -> Result<BTreeMap<u
     Ok(done)
 }
 
-fn publish(
+pub(crate) fn publish(
     dir: &Path,
     work: Work,
     mut parameters: Parameters,
@@ -187,28 +187,36 @@ fn read_back(
     let mut content = ContentHasher::new(parameters.dtype, classes, features);
     let mut right = RightAnswers::none(classes);
     for (&index, record) in done {
-        let (inside, digest) = record.files.last().expect("a shard has a file");
-        let (path, storage) = (dir.join(inside), map_plain(dir, inside, digest.bytes)?);
-        let images = parameters.images_of(index);
-        let Some(rows) = record.rows else {
-            return Err(Error::unusable(
-                format!("record of shard {index}"),
-                "its rows",
-                "an earlier version's",
-            ));
-        };
-        let sizes = [(images.end - images.start) as usize, rows as usize];
-        let layout = Layout::new(sizes, classes, parameters.dtype, features);
-        let shard = if parameters.form.has_safetensors() {
-            Shard::read(&path, storage, layout, images.start)?
-        } else {
-            parquet::read(&path, storage, layout, images.start, parameters.augment)?
-        };
-        shard.validate(&path, parameters.augment, parameters.views)?;
+        let shard = read_recorded(dir, index, parameters, record)?;
         content.add(&shard);
         for (row, _, _, label) in shard.rows() {
             right.add(label, shard.logits(row..row + 1).argmax());
         }
     }
     Ok((content.finish(), right))
+}
+
+/// The rows of a shard that is recorded, from the file that is mapped where there is one.
+pub(crate) fn read_recorded(
+    dir: &Path,
+    index: usize,
+    parameters: &Parameters,
+    record: &ShardRecord,
+) -> Result<Shard> {
+    let (classes, features) = (parameters.dataset.classes, parameters.features.as_ref());
+    let (inside, digest) = record.files.last().expect("a shard has a file");
+    let (path, storage) = (dir.join(inside), map_plain(dir, inside, digest.bytes)?);
+    let images = parameters.images_of(index);
+    let Some(rows) = record.rows else {
+        return Err(Error::unusable(format!("record of shard {index}"), "its rows", "an earlier version's"));
+    };
+    let sizes = [(images.end - images.start) as usize, rows as usize];
+    let layout = Layout::new(sizes, classes, parameters.dtype, features);
+    let shard = if parameters.form.has_safetensors() {
+        Shard::read(&path, storage, layout, images.start)?
+    } else {
+        parquet::read(&path, storage, layout, images.start, parameters.augment)?
+    };
+    shard.validate(&path, parameters.augment, parameters.views)?;
+    Ok(shard)
 }

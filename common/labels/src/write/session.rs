@@ -279,7 +279,7 @@ impl Session {
         self.write_by(job, answers, answered)
     }
 
-    fn write_by(&mut self, job: &ShardJob, answers: &[f32], mut answered: Vec<Answered>) -> Result<()> {
+    fn write_by(&mut self, job: &ShardJob, answers: &[f32], answered: Vec<Answered>) -> Result<()> {
         let work = self.work()?;
         if self.done.contains_key(&job.index) {
             return Ok(());
@@ -299,11 +299,8 @@ impl Session {
             let inside = self.parameters.shard_path(Form::Safetensors, job.index);
             files.push((inside.clone(), publisher.publish_bytes(&inside, shard.bytes())?));
         }
-        let begun = self.parameters.answerer();
-        if answered.iter().all(|one| one.by == begun) {
-            answered.clear();
-        }
-        let record = ShardRecord { rows: Some(job.rows.len() as u64), answered, files };
+        let mut record = ShardRecord { rows: Some(job.rows.len() as u64), answered, files };
+        record.leave_out(&self.parameters.answerer());
         work.store_shard(job.index, &record)?;
         remove_if_there(&work.answers(job.index))?;
         self.done.insert(job.index, record);

@@ -9,7 +9,7 @@ use disk::{Lock, crash_point};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::folder::answered::{Answered, push};
+use crate::folder::answered::{Answered, Answerer, push};
 use crate::folder::names::WORK;
 use crate::folder::parameters::Parameters;
 use crate::folder::plain::{map_plain, nothing_at, read_dir, read_small};
@@ -59,6 +59,13 @@ impl ShardRecord {
             push(&mut answered, self.rows.unwrap_or(0), &parameters.answerer());
         }
         answered
+    }
+
+    /// Does not say what goes without saying: who began the label set, where they answered all.
+    pub fn leave_out(&mut self, begun: &Answerer) {
+        if self.answered.iter().all(|one| one.by == *begun) {
+            self.answered.clear();
+        }
     }
 }
 
@@ -152,20 +159,7 @@ impl Work {
 
     /// The record of a shard whose files are all there and still hash to it.
     pub fn shard(&self, index: usize, parameters: &Parameters) -> Result<Option<ShardRecord>> {
-        let Some(record) = self.load::<ShardRecord>(&record_name(index))? else {
-            return Ok(None);
-        };
-        if !record.files.iter().map(|(path, _)| path.clone()).eq(parameters.files_of(index)) {
-            return Ok(None);
-        }
-        for (inside, digest) in &record.files {
-            match map_plain(&self.dir, inside, digest.bytes) {
-                Ok(storage) if FileDigest::of(&storage) == *digest => {}
-                Ok(_) | Err(Error::MissingFile { .. } | Error::FileSize { .. }) => return Ok(None),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(Some(record))
+        whole_shard(&self.dir, index, parameters)
     }
 
     /// Whether somebody has a record of the shard; what it says is not looked at.
@@ -213,14 +207,8 @@ impl Work {
         let _ = fs::remove_dir(path).and_then(|()| disk::sync_folder(&dir));
     }
 
-    /// Reads a JSON file of `.work`. One that does not parse is as good as none: it is only ever an interrupted run's.
     fn load<T: for<'de> Deserialize<'de>>(&self, name: &str) -> Result<Option<T>> {
-        let path = self.path.join(name);
-        match fs::read(&path) {
-            Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::io("read", &path)(error)),
-        }
+        load(&self.path.join(name))
     }
 
     fn store<T: Serialize>(&self, name: &str, value: &T) -> Result<()> {
@@ -246,6 +234,37 @@ impl Work {
     pub fn publisher(&self) -> Publisher {
         Publisher::new(&self.dir, &self.staging)
     }
+}
+
+/// Reads a JSON file of `.work`. One that does not parse is as good as none: it is only ever an interrupted run's.
+fn load<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<Option<T>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io("read", path)(error)),
+    }
+}
+
+/// The record of a shard, its files not looked at; nobody is locked out for it.
+pub(crate) fn record_of(dir: &Path, index: usize, parameters: &Parameters) -> Result<Option<ShardRecord>> {
+    let record = load::<ShardRecord>(&dir.join(WORK).join(record_name(index)))?;
+    let paths = |record: &ShardRecord| record.files.iter().map(|(path, _)| path.clone()).collect::<Vec<_>>();
+    Ok(record.filter(|record| paths(record).into_iter().eq(parameters.files_of(index))))
+}
+
+/// The record of a shard whose files are all there and still hash to it.
+pub(crate) fn whole_shard(dir: &Path, index: usize, parameters: &Parameters) -> Result<Option<ShardRecord>> {
+    let Some(record) = record_of(dir, index, parameters)? else {
+        return Ok(None);
+    };
+    for (inside, digest) in &record.files {
+        match map_plain(dir, inside, digest.bytes) {
+            Ok(storage) if FileDigest::of(&storage) == *digest => {}
+            Ok(_) | Err(Error::MissingFile { .. } | Error::FileSize { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Some(record))
 }
 
 /// What a label set that is being written was begun with, as far as it may be believed; nobody is locked out for it.

@@ -1,0 +1,218 @@
+//! Parts of one label set that were written into folders of their own, on machines that share no disk, made one folder.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::folder::manifest::Manifest;
+use crate::folder::names::{MANIFEST, WORK};
+use crate::folder::parameters::{Parameters, difference, plain};
+use crate::folder::plain::map_plain;
+use crate::read::open::load_manifest;
+use crate::read::verify::verify;
+use crate::row::dtype::Stored;
+use crate::shard::rows::Shard;
+use crate::write::finish::{pending, publish, read_recorded};
+use crate::write::publish::sync_folder;
+use crate::write::session::refuse_inside;
+use crate::write::stock::{refuse_occupied, take_stock};
+use crate::write::work::{ShardRecord, Work, begun, record_of, recorded, whole_shard};
+
+/// What became of a label set's parts.
+#[derive(Debug)]
+pub enum Joined {
+    /// They are published in the new folder.
+    Set(Box<Manifest>),
+    /// Somebody asked to stop; the same call goes on.
+    Stopped {
+        /// Rows that are in the new folder.
+        done: u64,
+        /// Rows of the whole label set.
+        rows: u64,
+    },
+}
+
+/// A folder that some shards are in.
+struct Source<'a> {
+    dir: &'a Path,
+    parameters: Parameters,
+}
+
+/// Publishes in a folder of its own the label set that these folders have the shards of, none of them published. What it
+/// leaves is, byte for byte, what one writer would have left.
+///
+/// The folders must have been begun with the same spec, but for what answered; nobody is locked out of them and nothing there
+/// is changed. A shard that several have is taken once, and refused where their rows differ. Nothing is begun unless every shard
+/// is there. `stop` is asked before each.
+pub fn join(parts: &[PathBuf], out: &Path, stop: &dyn Fn() -> bool) -> Result<Joined> {
+    let source = |dir| match Manifest::read(dir) {
+        Ok(_) => Err(Error::Finished { dir: dir.into() }),
+        Err(Error::Unfinished { .. }) => Ok(Source { dir, parameters: begun(dir)? }),
+        Err(error) => Err(error),
+    };
+    let sources = parts.iter().map(|dir| source(dir));
+    let sources: Vec<Source> = sources.collect::<Result<_>>()?;
+    let Some(first) = sources.first() else {
+        return Err(Error::unusable("number of parts", "at least 1", 0));
+    };
+    for source in &sources[1..] {
+        first.require_like(source)?;
+    }
+    let published = || out.join(MANIFEST).exists();
+    if !published() {
+        require_all(&sources, out)?;
+        refuse_inside(out)?;
+        fs::create_dir_all(out).map_err(Error::io("create", out))?;
+        if !out.join(WORK).exists() {
+            refuse_occupied(out, |_| false)?;
+        }
+        let work = Work::lock(out, None)?;
+        // What was seen above may be out of date: the lock's last holder may just have published.
+        if !published() {
+            return first.write(&sources, out, work, stop);
+        }
+    }
+    Ok(Joined::Set(Box::new(first.inherit(out)?)))
+}
+
+/// Every shard must be recorded somewhere.
+fn require_all(sources: &[Source], out: &Path) -> Result<()> {
+    let mut there = BTreeSet::new();
+    for source in sources {
+        there.extend(recorded(source.dir)?);
+    }
+    pending(out, &sources[0].parameters, &there).map_or(Ok(()), Err)
+}
+
+impl Source<'_> {
+    /// Refuses a folder that was begun as another label set.
+    fn require_like(&self, other: &Source) -> Result<()> {
+        let found = as_begun_by(&other.parameters, &self.parameters);
+        let Some((parameter, wanted, found)) = difference("", &plain(&self.parameters), &plain(&found))
+        else {
+            return Ok(());
+        };
+        let wanted = format!("{wanted} in {}", self.dir.display());
+        Err(Error::Unlike { dir: other.dir.into(), parameter, wanted, found })
+    }
+
+    /// Takes the label set that is published for ours, if it is.
+    fn inherit(&self, out: &Path) -> Result<Manifest> {
+        let (manifest, _) = load_manifest(out)?;
+        self.parameters.require(out, as_begun_by(&Parameters::of(&manifest), &self.parameters))?;
+        let report = verify(out)?;
+        if let Some(problem) = report.problems.into_iter().next() {
+            return Err(problem);
+        }
+        // A writer may have been interrupted between its commit and its tidying up, or be at it now.
+        if out.join(WORK).exists()
+            && let Ok(work) = Work::lock(out, None)
+        {
+            work.remove();
+        }
+        Ok(manifest)
+    }
+
+    fn write(&self, sources: &[Source], out: &Path, work: Work, stop: &dyn Fn() -> bool) -> Result<Joined> {
+        let parameters = if let Some(begun) = work.parameters()? {
+            self.parameters.require(out, as_begun_by(&begun, &self.parameters))?;
+            work.clear_temporary()?;
+            begun
+        } else {
+            refuse_occupied(out, |_| false)?;
+            work.begin(&self.parameters)?
+        };
+        sync_folder(out)?;
+        let rows = |index: usize| {
+            let of = |source: &Source| record_of(source.dir, index, &source.parameters).ok()??.rows;
+            sources.iter().find_map(of).unwrap_or(0)
+        };
+        let mut done = take_stock(out, &work, &parameters, 0..parameters.shards(), rows)?;
+        for index in 0..parameters.shards() {
+            if done.contains_key(&index) {
+                continue;
+            }
+            if stop() {
+                let done = done.values().filter_map(|record| record.rows).sum();
+                return Ok(Joined::Stopped { done, rows: parameters.rows });
+            }
+            if let Some((source, record)) = agreed(sources, index)? {
+                done.insert(index, source.copy(&work, index, &record, &parameters)?);
+            }
+        }
+        Ok(Joined::Set(Box::new(publish(out, work, parameters, &done, None)?)))
+    }
+
+    /// Brings a shard into the new folder; gives its record there.
+    fn copy(
+        &self,
+        work: &Work,
+        index: usize,
+        record: &ShardRecord,
+        parameters: &Parameters,
+    ) -> Result<ShardRecord> {
+        let publisher = work.publisher();
+        for (inside, digest) in &record.files {
+            let storage = map_plain(self.dir, inside, digest.bytes)?;
+            let written = publisher.publish(inside, |out| out.write_all(&storage))?;
+            if written != *digest {
+                return Err(Error::FileHash {
+                    path: self.dir.join(inside),
+                    wanted: digest.blake3.to_string(),
+                    found: written.blake3.to_string(),
+                });
+            }
+        }
+        let mut record = ShardRecord { answered: record.whose(&self.parameters), ..record.clone() };
+        record.leave_out(&parameters.answerer());
+        work.store_shard(index, &record)?;
+        Ok(record)
+    }
+}
+
+/// The same parameters, as if they had been begun by who began others.
+fn as_begun_by(parameters: &Parameters, others: &Parameters) -> Parameters {
+    let mut parameters = parameters.clone();
+    parameters.teacher.engine.clone_from(&others.teacher.engine);
+    parameters.teacher.device.clone_from(&others.teacher.device);
+    parameters.build.clone_from(&others.build);
+    parameters
+}
+
+/// The first folder that has a shard whole, and its record; refuses rows in others that are not the same.
+fn agreed<'a>(sources: &'a [Source], index: usize) -> Result<Option<(&'a Source<'a>, ShardRecord)>> {
+    let mut first: Option<(&Source, ShardRecord)> = None;
+    for source in sources {
+        let Some((one, record)) = &first else {
+            first = whole_shard(source.dir, index, &source.parameters)?.map(|record| (source, record));
+            continue;
+        };
+        let Some(other) = record_of(source.dir, index, &source.parameters)? else { continue };
+        if other.files != record.files && whole_shard(source.dir, index, &source.parameters)?.is_some() {
+            let ours = read_recorded(one.dir, index, &one.parameters, record)?;
+            let theirs = read_recorded(source.dir, index, &source.parameters, &other)?;
+            contradiction([one.dir, source.dir], [&ours, &theirs]).map_or(Ok(()), Err)?;
+        }
+    }
+    Ok(first)
+}
+
+/// The first value in which two shards of the same rows differ.
+fn contradiction(dirs: [&Path; 2], [ours, theirs]: [&Shard; 2]) -> Option<Error> {
+    let values = |stored: Stored| {
+        let mut values = vec![0.0; stored.len()];
+        stored.copy_to(&mut values);
+        values
+    };
+    ours.rows().find_map(|(row, image, view, _)| {
+        let of = |shard: &Shard| {
+            [values(shard.logits(row..row + 1)), values(shard.features(row..row + 1))].concat()
+        };
+        let (one, other) = (of(ours), of(theirs));
+        let place = one.iter().zip(&other).position(|(one, other)| one.to_bits() != other.to_bits())?;
+        let [first, second] = dirs.map(PathBuf::from);
+        Some(Error::Contradiction { first, second, image, view, place, one: one[place], other: other[place] })
+    })
+}

@@ -1,0 +1,162 @@
+//! Parts that were written into folders of their own, joined: the label set of one writer.
+
+mod fixture;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use fixture::{FORMS, features, logits, mapped, spec, tree, write, write_some};
+use labels::{Dtype, Error, Form, Joined, Kind, Manifest, Part, Session, Spec, join};
+
+fn both() -> Spec {
+    spec(Form::FULLEST, Dtype::F16)
+}
+
+/// Folders of so many parts of these label sets.
+fn parts(dir: &Path, specs: &[Spec]) -> Vec<PathBuf> {
+    let of = specs.len();
+    let write_part = |(index, spec): (usize, &Spec)| {
+        let folder = dir.join(format!("part {index}"));
+        write_some(&mut Session::open_part(&folder, spec.clone(), Part { index, of }).unwrap(), usize::MAX);
+        folder
+    };
+    specs.iter().enumerate().map(write_part).collect()
+}
+
+fn joined(parts: &[PathBuf], out: &Path) -> Result<Manifest, Error> {
+    match join(parts, out, &|| false)? {
+        Joined::Set(manifest) => Ok(*manifest),
+        Joined::Stopped { .. } => panic!("nobody asked to stop"),
+    }
+}
+
+#[test]
+fn parts_from_elsewhere_in_any_order_and_form_give_the_bytes_of_one_writer() {
+    for &form in FORMS {
+        for spec in [spec(form, Dtype::F16), mapped(spec(form, Dtype::F32), Dtype::F16)] {
+            let dir = tempfile::tempdir().unwrap();
+            let (whole, out) = (dir.path().join("whole"), dir.path().join("out"));
+            let manifest = write(&whole, &spec);
+            let mut parts = parts(dir.path(), &[spec.clone(), spec.clone(), spec.clone()]);
+            let before: Vec<_> = parts.iter().map(|part| tree(part)).collect();
+            // A shard that two have is taken once.
+            parts.push(dir.path().join("again"));
+            write_some(&mut Session::open(&parts[3], spec.clone()).unwrap(), 2);
+            parts.reverse();
+            assert_eq!(joined(&parts, &out).unwrap(), manifest);
+            assert_eq!(tree(&out), tree(&whole));
+            parts.reverse();
+            assert_eq!(
+                parts[..3].iter().map(|part| tree(part)).collect::<Vec<_>>(),
+                before,
+                "nothing is changed"
+            );
+            // Once more finds it done.
+            assert_eq!(joined(&parts, &out).unwrap(), manifest);
+        }
+    }
+    assert_eq!(features(Dtype::F16).maps.len(), 2);
+}
+
+#[test]
+fn a_join_that_was_stopped_anywhere_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = dir.path().join("whole");
+    write(&whole, &both());
+    let parts = parts(dir.path(), &[both(), both(), both()]);
+    for shards in 0..3 {
+        let out = dir.path().join(format!("out {shards}"));
+        let asked = std::cell::Cell::new(0);
+        let stop = || asked.replace(asked.get() + 1) == shards;
+        let Joined::Stopped { done, rows } = join(&parts, &out, &stop).unwrap() else {
+            panic!("not stopped")
+        };
+        // Three shards of 3, 3 and 1 images of 18 views.
+        assert_eq!((done, rows), (shards as u64 * 54, 126));
+        assert!(!out.join("manifest.json").exists());
+        // What a kill may leave of the next shard.
+        fs::write(out.join(format!("shards/train-0000{shards}-of-00003.safetensors")), b"half").unwrap();
+        joined(&parts, &out).unwrap();
+        assert_eq!(tree(&out), tree(&whole));
+    }
+}
+
+#[test]
+fn parts_of_several_engines_say_which_rows_are_whose() {
+    let by = |engine: &str| {
+        let mut spec = both();
+        spec.teacher.engine = engine.into();
+        (spec.any_engine, spec.build) = (true, Some("1".into()));
+        spec
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let parts = parts(dir.path(), &[by("a"), by("b"), by("a")]);
+    let orders: [[usize; 3]; 3] = [[0, 1, 2], [1, 2, 0], [2, 0, 1]];
+    let whole: Vec<_> = orders
+        .iter()
+        .enumerate()
+        .map(|(number, order)| {
+            let out = dir.path().join(format!("out {number}"));
+            joined(&order.map(|part| parts[part].clone()), &out).unwrap();
+            tree(&out)
+        })
+        .collect();
+    assert!(whole.iter().all(|one| *one == whole[0]), "the order does not matter");
+    let manifest = Manifest::read(&dir.path().join("out 1")).unwrap();
+    let whose: Vec<_> = manifest.answered.iter().map(|one| (one.rows, one.by.engine.as_str())).collect();
+    assert_eq!(whose, [([0, 54], "a"), ([54, 108], "b"), ([108, 126], "a")]);
+}
+
+#[test]
+fn missing_shards_other_sets_and_rows_that_contradict_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    let parts = parts(dir.path(), &[both(), both(), both()]);
+    let error = joined(&parts[..2], &out).unwrap_err();
+    assert!(matches!(error, Error::Pending { pending: 1, first: 2, .. }), "{error}");
+    assert!(!out.exists(), "nothing is begun for nothing");
+
+    let mut other = both();
+    other.author = "somebody else".into();
+    let begun = dir.path().join("other");
+    write_some(&mut Session::open(&begun, other).unwrap(), 1);
+    let error = joined(&[parts[0].clone(), begun], &out).unwrap_err();
+    let said = error.to_string();
+    assert!(said.contains("author is \"somebody else\" there, and \"the tests\" in"), "{said}");
+    assert_eq!(error.kind(), Kind::Input);
+
+    // Image 4 is the second of its shard; one of its logits is another there.
+    let differs = dir.path().join("differs");
+    let mut session = Session::open(&differs, both()).unwrap();
+    for job in session.pending() {
+        let mut answers = logits(session.spec(), &job);
+        if job.index == 1 {
+            answers[(18 + 5) * 3 + 2] += 0.5;
+        }
+        session.write(&job, &answers).unwrap();
+    }
+    drop(session);
+    let error = joined(&[parts.clone(), vec![differs]].concat(), &out).unwrap_err();
+    assert!(
+        matches!(error, Error::Contradiction { image: 4, view: 5, place: 2, one, other, .. } if (other - one).to_bits() == 0.5f32.to_bits()),
+        "{error}"
+    );
+    // What was copied of the shards before stays, and is mended by a call that has no such part.
+    joined(&parts, &out).unwrap();
+    let error = joined(&[parts[0].clone(), out], &dir.path().join("more")).unwrap_err();
+    assert_eq!(error.kind(), Kind::Input, "a published one is no part: {error}");
+}
+
+#[test]
+fn a_part_whose_file_was_damaged_is_not_believed() {
+    let dir = tempfile::tempdir().unwrap();
+    let parts = parts(dir.path(), &[both(), both(), both()]);
+    let file = parts[1].join("shards/train-00001-of-00003.safetensors");
+    let mut bytes = fs::read(&file).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(&file, bytes).unwrap();
+    let out = dir.path().join("out");
+    let error = joined(&parts, &out).unwrap_err();
+    assert!(matches!(error, Error::Pending { pending: 1, first: 1, .. }), "{error}");
+}

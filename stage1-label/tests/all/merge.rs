@@ -1,0 +1,149 @@
+//! `label merge`: seeds, epochs and parts that were labelled apart are the label set that was labelled at once.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use cli::{Exit, Exits, Progress, Stop};
+use stage1_label::verb::merge::{MergeArgs, TakenArgs, run as run_merge};
+
+use crate::fixture::{DIGITS, Label, Place, inspect, label, save_teacher, tree};
+
+/// The shards alone: card and manifest name the parents.
+fn rows(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = tree(dir);
+    files.retain(|path, _| path.starts_with("data") || path.starts_with("shards"));
+    assert!(!files.is_empty());
+    files
+}
+
+/// `label run` of the sample's first images.
+fn run(place: &Place, out: &Path, views: &str, images: usize) -> Label {
+    let command = label().arg("run").arg("--teacher").arg(place.teacher()).args(["--data", "sample"]);
+    let command = command.args(["--augment", "crop2", "--views", views, "--limit", &images.to_string()]);
+    command.args(["--shard-images", "8"]).arg("--out").arg(out)
+}
+
+fn merge(from: &[&Path], out: &Path) -> Label {
+    label().arg("merge").args(from).arg("--out").arg(out)
+}
+
+#[test]
+fn seeds_and_epochs_labelled_apart_are_the_rows_of_a_set_made_at_once() {
+    let place = Place::new();
+    let made = |views: &str, images: usize| {
+        let dir = place.path(&format!("{views} of {images}"));
+        if !dir.exists() {
+            run(&place, &dir, views, images).succeeds();
+        }
+        dir
+    };
+    let cases: [(&[(&str, usize)], &str); 5] = [
+        (&[("plan:3@0", 12), ("plan:3@1", 12)], "plan:3@0-1"),
+        (&[("plan:3@0", 12), ("plan:3@2", 12), ("plan:3@1", 12)], "plan:3@0-2"),
+        (&[("plan:3@0", 12), ("plan:6@0", 12)], "plan:6@0"),
+        (&[("random:2@5", 12), ("random:1@5", 12)], "random:2@5"),
+        (&[("plan:3@0-1", 12), ("plan:3@2", 12), ("all", 12)], "all"),
+    ];
+    for (number, (parts, wanted)) in cases.into_iter().enumerate() {
+        let parts: Vec<PathBuf> = parts.iter().map(|(views, images)| made(views, *images)).collect();
+        let from: Vec<&Path> = parts.iter().map(PathBuf::as_path).collect();
+        let out = place.path(&format!("merged {number}"));
+        merge(&from, &out).args(["--shard-images", "8"]).succeeds();
+        let whole = made(wanted, 12);
+        assert!(rows(&out) == rows(&whole), "{wanted}");
+        let found = inspect(&out);
+        assert_eq!(
+            (&found["views"], &found["content_hash"]),
+            (&wanted.into(), &inspect(&whole)["content_hash"])
+        );
+        label().arg("verify").arg(&out).succeeds();
+        let again = merge(&from, &out).args(["--shard-images", "8"]).ends();
+        assert!(again.code == Some(0) && again.stderr.contains("already complete"), "{}", again.stderr);
+    }
+    // More images of one: what both have, or nothing.
+    let (short, long) = (made("plan:3@0", 12), made("plan:3@1", 20));
+    let out = place.path("limited");
+    let said = merge(&[&short, &long], &out).fails(2, &["of image 12, which plan:3@0-1 of 20 images has"]);
+    assert!(said.stderr.contains("holds plan:3@0 of 12; "), "{}", said.stderr);
+    assert!(!out.exists(), "nothing is begun for nothing");
+    merge(&[&short, &long], &out).args(["--limit", "12", "--shard-images", "8"]).succeeds();
+    assert!(rows(&out) == rows(&made("plan:3@0-1", 12)));
+    // A choice of theirs that has a name, where the union has none.
+    let (one, other) = (made("plan:3@0", 12), made("plan:6@1", 12));
+    let out = place.path("chosen");
+    merge(&[&one, &other], &out).fails(2, &["(plan:3@0) and ", "(plan:6@1): no name of --views"]);
+    merge(&[&one, &other], &out).args(["--views", "plan:3@0-1", "--shard-images", "8"]).succeeds();
+    assert!(rows(&out) == rows(&made("plan:3@0-1", 12)));
+}
+
+#[test]
+fn label_sets_that_contradict_each_other_are_refused_with_the_place() {
+    let place = Place::new();
+    let [one, other, out] = ["one", "other", "out"].map(|name| place.path(name));
+    run(&place, &one, "all", 5).args(["--dtype", "f32", "--license", "MIT"]).succeeds();
+    run(&place, &other, "plan:3@1", 5).args(["--dtype", "f32", "--device", "reference"]).succeeds();
+    let merge = || merge(&[&one, &other], &out);
+    merge().fails(2, &["one says `MIT`, ", "other says ``", "--license"]);
+    // Two engines round differently somewhere in a few dozen rows of f32.
+    let said =
+        merge().args(["--license", "MIT"]).fails(2, &["contradict each other: of the answer to image "]);
+    assert!(said.stderr.contains("hint: ") && said.stderr.contains("--reuse"), "{}", said.stderr);
+    merge().args(["--license", "MIT", "--out"]).arg(&one).fails(2, &["cannot be used multiple times"]);
+    label()
+        .arg("merge")
+        .arg(&one)
+        .arg(&other)
+        .arg("--out")
+        .arg(&one)
+        .fails(2, &["one of the label sets that are"]);
+    save_teacher(&place.teacher(), DIGITS, 2, |value| value);
+    fs::remove_dir_all(&other).unwrap();
+    run(&place, &other, "all", 5).args(["--dtype", "f32", "--license", "MIT"]).succeeds();
+    merge().fails(2, &["teacher.weights_blake3 is"]);
+    assert!(!out.exists(), "nothing is begun for nothing");
+}
+
+#[test]
+fn parts_written_where_no_disk_is_shared_are_the_label_set_of_one_process() {
+    let place = Place::new();
+    let whole = place.path("whole");
+    place.run(&whole, 20).succeeds();
+    let parts = ["0/3", "1/3", "2/3"].map(|part| (place.path(&part.replace('/', " of ")), part));
+    for (dir, part) in &parts {
+        place.run(dir, 20).args(["--part", part]).succeeds();
+    }
+    let [a, b, c] = parts.each_ref().map(|(dir, _)| dir.as_path());
+    let out = place.path("merged");
+    merge(&[a, c], &out).fails(75, &["1 of 3 shards have no logits yet, the first is 1"]);
+    merge(&[a, b, c], &out).args(["--dtype", "f16"]).fails(2, &["--dtype says what is taken of published"]);
+    merge(&[a, b, &whole], &out).fails(2, &["it is unfinished, and others are published"]);
+    merge(&[a, b, &place.path("nowhere")], &out).fails(2, &["nowhere: No such file"]);
+    assert!(!out.exists(), "nothing is begun for nothing");
+    let said = merge(&[c, a, b], &out).ends();
+    assert!(said.code == Some(0) && said.stderr.contains("complete, 500 rows"), "{}", said.stderr);
+    assert!(tree(&out) == tree(&whole));
+    let again = merge(&[c, a, b], &out).ends();
+    assert!(again.code == Some(0) && again.stderr.contains("already complete"), "{}", again.stderr);
+    label().arg("merge").arg(a).args(["--out", "x"]).fails(2, &["2 values"]);
+}
+
+#[test]
+fn a_merge_that_is_asked_to_stop_ends_with_75_and_goes_on() {
+    let place = Place::new();
+    let [part, rest, one, other] = ["part", "rest", "one", "other"].map(|name| place.path(name));
+    place.run(&part, 20).args(["--part", "0/2"]).succeeds();
+    place.run(&rest, 20).args(["--part", "1/2"]).succeeds();
+    run(&place, &one, "plan:3@0", 20).succeeds();
+    run(&place, &other, "plan:3@1", 20).succeeds();
+    for (number, labels) in [[part, rest], [one, other]].into_iter().enumerate() {
+        let out = place.path(&format!("out {number}"));
+        let args = MergeArgs { labels: labels.to_vec(), out: out.clone(), taken: TakenArgs::default() };
+        let error = run_merge(&args, &Stop::asked(), &mut Progress::hidden()).unwrap_err();
+        assert_eq!(error.exit(), Exit::Interrupted, "{error}");
+        assert!(error.to_string().starts_with("interrupted: 0 of "), "{error}");
+        assert!(out.join(".work").exists() && !out.join("manifest.json").exists());
+        merge(&[&labels[0], &labels[1]], &out).succeeds();
+        label().arg("verify").arg(&out).succeeds();
+    }
+}
