@@ -194,6 +194,21 @@ fn a_plan_of_the_run_gives_the_online_student_byte_for_byte_from_either_form() {
 }
 
 #[test]
+fn a_plan_of_several_seeds_gives_each_of_their_students_and_no_other() {
+    let scene = Scene::new();
+    scene.label("labels", &["--views", "plan:3@2-3", "--dtype", "f32", "--limit", "150"]);
+    let (labels, teacher) = (scene.text("labels"), scene.text("teacher.safetensors"));
+    for seed in ["2", "3"] {
+        let [cached, online] = [("labels", &labels), ("teacher", &teacher)].map(|(key, value)| {
+            scene.train(&format!("{key}-{seed}"), &[("seed", seed), (key, value)]).unwrap()
+        });
+        assert_eq!(cached, online, "{seed}");
+    }
+    let error = scene.train("other", &[("seed", "4"), ("labels", &labels)]).unwrap_err();
+    assert!(error.exit() == Exit::Refused && error.to_string().contains("plan:3@2-3"), "{error}");
+}
+
+#[test]
 fn every_objective_of_cached_labels_trains_the_same_student_beside_the_teacher() {
     let scene = Scene::new();
     scene.label("labels", &["--views", "plan:3@3", "--dtype", "f32", "--limit", "150"]);
