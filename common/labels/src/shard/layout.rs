@@ -57,10 +57,10 @@ impl Layout {
         version(self.features > 0)
     }
 
-    /// How many rows to take together: the most, unless their feature maps are more than so many bytes.
-    #[cfg(feature = "parquet")]
+    /// How many rows to take together: the most, unless their logits and feature maps are more than so many bytes.
     pub fn together(&self, most: usize, bytes: usize) -> usize {
-        most.min(bytes / self.entry(&column::FEATURES).max(1)).max(1)
+        let row = self.entry(&column::LOGITS) + self.entry(&column::FEATURES);
+        most.min(bytes / row.max(1)).max(1)
     }
 
     /// Bytes of one entry of each tensor, by its column's place.

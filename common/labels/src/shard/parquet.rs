@@ -29,23 +29,34 @@ mod filling;
 
 /// The most rows of a row group: small enough for readers to go through several at once.
 const GROUP_ROWS: usize = 1 << 17;
-/// The most bytes of a row group's feature maps, of which a few rows are as much as many without.
+/// The most bytes of a row group's logits and feature maps: it is in memory, encoded, until it is written.
 const GROUP_BYTES: usize = 64 << 20;
+/// The most values of logits and feature maps that are handed to the library together. It notes 12 bytes for each value of
+/// a list, six times what a half takes, and grows by doubling.
+const PIECE_VALUES: usize = 1 << 21;
+/// The library looks whether a page is full after so many values, or the rows that they begin.
+const LOOK: usize = 1024;
 /// The most rows that are decoded together.
 const BATCH_ROWS: usize = 8192;
-/// The most bytes of their feature maps.
+/// The most bytes of their logits and feature maps.
 const BATCH_BYTES: usize = 16 << 20;
 
 /// Writes a shard as Parquet: PLAIN, no dictionary, zstd, nothing nullable.
 ///
 /// `BYTE_STREAM_SPLIT` would pack f16 better, but `DuckDB` cannot read it.
 pub(crate) fn write<W: Write + Send>(shard: &Shard, augment: Augment, out: W) -> io::Result<()> {
-    encode(shard, augment, out).map_err(io_error)
+    encode(shard, augment, [GROUP_BYTES, PIECE_VALUES], out).map_err(io_error)
 }
 
-fn encode<W: Write + Send>(shard: &Shard, augment: Augment, out: W) -> std::result::Result<(), ParquetError> {
+fn encode<W: Write + Send>(
+    shard: &Shard,
+    augment: Augment,
+    [group, piece]: [usize; 2],
+    out: W,
+) -> std::result::Result<(), ParquetError> {
     let level = ZstdLevel::try_new(1)?;
-    let group = shard.layout.together(GROUP_ROWS, GROUP_BYTES);
+    let group = shard.layout.together(GROUP_ROWS, group);
+    let piece = piece_rows(&shard.layout, piece).min(group);
     let mut properties = WriterProperties::builder()
         // The library's own line would carry its version: other bytes for the same rows.
         .set_created_by(format!("rslad labels-{}", shard.layout.version()))
@@ -63,12 +74,25 @@ fn encode<W: Write + Send>(shard: &Shard, augment: Augment, out: W) -> std::resu
     let mut rows = shard.rows();
     let mut start = 0;
     while start < shard.layout.rows {
-        let count = group.min(shard.layout.rows - start);
+        let count = piece.min(group - start % group).min(shard.layout.rows - start);
         writer.write(&batch(shard, augment, &schema, start, rows.by_ref().take(count))?)?;
         start += count;
     }
     writer.into_inner()?;
     Ok(())
+}
+
+/// Rows that are handed to the library together: such that it looks for full pages after the same rows as if it had all at
+/// once, unless these are more than so many values.
+fn piece_rows(layout: &Layout, values: usize) -> usize {
+    let looks = [layout.classes, layout.features].map(|width| LOOK.div_ceil(width.max(1)));
+    let step = looks.into_iter().fold(LOOK, |step, look| step / common_divisor(step, look) * look);
+    let most = (values / (layout.classes + layout.features).max(1)).max(1);
+    if most < step { most } else { most / step * step }
+}
+
+fn common_divisor(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { common_divisor(b, a % b) }
 }
 
 /// The Parquet writer wraps the disk's refusals; the person who reads the message needs the refusal.
@@ -189,4 +213,60 @@ fn columns(schema: &Schema) -> String {
         })
         .collect();
     names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+
+    use super::*;
+    use crate::row::dtype::Dtype;
+
+    /// 4,200 images with one row of 300 halves each.
+    fn shard() -> Shard {
+        let layout = Layout::new([4200, 4200], 300, Dtype::F16, None);
+        let mut shard = Shard::blank(layout, 8);
+        for (image, offset) in shard.offsets_mut().iter_mut().enumerate() {
+            *offset = image as u64;
+        }
+        let answers: Vec<f32> = (0..4200 * 300).map(|at: u64| (at * 7919 % 4001) as f32 / 16.0).collect();
+        shard.fill(&answers, None).unwrap();
+        shard
+    }
+
+    fn written(shard: &Shard, group: usize, piece: usize) -> Vec<u8> {
+        let mut file = Vec::new();
+        encode(shard, Augment::NONE, [group, piece], &mut file).unwrap();
+        file
+    }
+
+    #[test]
+    fn pieces_leave_the_bytes_as_they_are_and_groups_have_the_bytes_that_they_may() {
+        let shard = shard();
+        let whole = written(&shard, GROUP_BYTES, usize::MAX);
+        // Four rows of 300 values begin before the library looks.
+        assert_eq!(
+            [300 * 2047, 300 * 2048, 300 * 100].map(|values| piece_rows(&shard.layout, values)),
+            [1024, 2048, 100]
+        );
+        assert!(written(&shard, GROUP_BYTES, 300 * 2048) == whole);
+        let groups = |file: &[u8]| -> Vec<i64> {
+            let reader = SerializedFileReader::new(Bytes::copy_from_slice(file)).unwrap();
+            reader
+                .metadata()
+                .row_groups()
+                .iter()
+                .map(parquet::file::metadata::RowGroupMetaData::num_rows)
+                .collect()
+        };
+        assert_eq!(groups(&whole), [4200]);
+        let bounded = written(&shard, 600 * 1500, 300 * 7);
+        assert_eq!(groups(&bounded), [1500, 1500, 1200]);
+        for file in [whole, bounded] {
+            let mut storage = Storage::zeroed(file.len());
+            storage.owned_mut().copy_from_slice(&file);
+            let read = read(Path::new("shard"), storage, shard.layout, 8, Augment::NONE).unwrap();
+            assert!(read.bytes() == shard.bytes());
+        }
+    }
 }
