@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use labels::{Check, LabelSet};
+use labels::{Check, LabelSet, Watch};
 use weights::{Checkpoint, Sought, Wanted};
 
 /// A folder of this process: in `$RSLAD_SCRATCH`, which `tools/fuzz` lays in memory, or where temporary files go.
@@ -116,6 +116,27 @@ pub fn sealed(manifest: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// Waits for a verification to its end.
+pub struct Nobody;
+
+impl Watch for Nobody {
+    fn begin(&self, _: u64) {}
+
+    fn hashed(&self, _: u64) {}
+
+    fn stop(&self) -> bool {
+        false
+    }
+}
+
+/// Verifies a label set, which reads it in another way than who opens it: what is sound can be opened.
+pub fn verify_label_set(dir: &Path) {
+    let Ok(Some(report)) = labels::verify_watched(dir, 1, &Nobody) else { return };
+    if report.is_sound() {
+        LabelSet::open(dir, Check::Hashes).expect("it is sound");
+    }
+}
+
 /// Opens a label set and reads every row by every way in.
 pub fn read_label_set(dir: &Path, check: Check) {
     let Ok(set) = LabelSet::open(dir, check) else { return };
@@ -160,6 +181,7 @@ impl Forgery {
         put(&self.shard, bytes);
         put(&self.dir.join("manifest.json"), &sealed(manifest.as_bytes()));
         read_label_set(&self.dir, Check::Hashes);
+        verify_label_set(&self.dir);
     }
 }
 

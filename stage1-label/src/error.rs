@@ -27,6 +27,9 @@ pub enum Error {
     /// What `repair` restored stays; what a shard was answered so far does not.
     #[error("interrupted: {left} shard(s) of {} are still to be brought back\nhint: run the same command again", dir.display())]
     RepairInterrupted { dir: PathBuf, left: usize },
+    /// What `verify` has found so far is not said: whoever asked to stop would take it for all.
+    #[error("interrupted: label set {} was not verified to its end\nhint: run the same command again", dir.display())]
+    VerifyInterrupted { dir: PathBuf },
     /// `verify` found damage; each problem has been said.
     #[error("label set {}: {problems} problem(s) found\nhint: do not train on it; fetch or make it again", dir.display())]
     Damaged { dir: PathBuf, problems: usize },
@@ -63,7 +66,9 @@ impl Exits for Error {
                 Exit::Refused
             }
             Self::Teacher(error) => Exit::of_engine(error),
-            Self::Interrupted { .. } | Self::RepairInterrupted { .. } => Exit::Interrupted,
+            Self::Interrupted { .. } | Self::RepairInterrupted { .. } | Self::VerifyInterrupted { .. } => {
+                Exit::Interrupted
+            }
         }
     }
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::Path;
 
+use cli::Stop;
 use data::DatasetSpec;
 use engine::Engine;
 use labels::{Features, Hex, LabelSet, Manifest, Wanted};
@@ -36,6 +37,8 @@ pub struct Request<'a> {
     pub said: &'a Foreign,
     /// The labelled dataset.
     pub data: &'a DatasetSpec,
+    /// Asked between batches.
+    pub stop: &'a Stop,
 }
 
 /// Runs the teacher, on this engine, on rows of the label set that its content hash draws.
@@ -67,6 +70,9 @@ pub fn recompute(set: &LabelSet, request: &Request, engine: Box<dyn Engine>) -> 
     let mut stored = vec![0.0; width];
     let batch = teacher.batch(None, BATCH)?.min(MOST_VALUES / width).max(1);
     for rows in drawn_rows(set, request.rows).chunks(batch) {
+        if request.stop.requested() {
+            return Err(Error::VerifyInterrupted { dir: set.dir().into() });
+        }
         let answers = teacher.answers(&dataset, manifest.augment, rows, tapped.as_ref())?;
         for (&(image, view), found) in rows.iter().zip(answers.chunks_exact(width)) {
             let (logits, maps) = stored.split_at_mut(classes);

@@ -60,7 +60,7 @@ pub use read::check::Wanted;
 pub use read::lookup::{LabelSet, Row};
 pub use read::note::Note;
 pub use read::open::Check;
-pub use read::verify::{Report, verify};
+pub use read::verify::{Report, Watch, verify, verify_watched};
 pub use row::augment::{Augment, View};
 pub use row::dataset::{Dataset, ImageHash, image_hash};
 pub use row::digest::Hex;

@@ -8,4 +8,6 @@ pub(crate) mod note;
 pub(crate) mod open;
 mod reuse;
 pub(crate) mod strangers;
+mod survey;
+mod team;
 pub(crate) mod verify;

@@ -10,3 +10,5 @@ pub(crate) mod parquet;
 pub(crate) mod rows;
 pub(crate) mod safetensors;
 pub(crate) mod storage;
+pub(crate) mod stream;
+pub(crate) mod window;

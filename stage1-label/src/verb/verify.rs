@@ -3,11 +3,12 @@
 use std::fmt::Write;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use clap::Args;
-use cli::{Machine, MachineArgs, NetworkArgs, print, say};
+use cli::{Machine, MachineArgs, NetworkArgs, Progress, Stop, print, say};
 use data::DatasetSpec;
-use labels::{Check, Hex, Kind, LabelSet, Report};
+use labels::{Check, Hex, Kind, LabelSet, Report, Watch};
 
 use crate::recompute::{Apart, Recomputed, Request, recompute};
 use crate::teacher::started;
@@ -46,7 +47,8 @@ impl VerifyArgs {
                 hint: "add --recompute N with --teacher and --data, or drop it".into(),
             });
         }
-        let (findings, result) = run(self, machine.machine());
+        let stop = Stop::on_signals()?;
+        let (findings, result) = run(self, machine.machine(), &stop);
         print(&findings.checked)?;
         for note in &findings.notes {
             say(format_args!("note: {note}"));
@@ -69,14 +71,34 @@ pub struct Findings {
     pub problems: Vec<String>,
 }
 
+/// Shows what is hashed, and asks to stop when the process was asked to.
+struct Onlooker<'a> {
+    stop: &'a Stop,
+    progress: Mutex<Progress>,
+}
+
+impl Watch for Onlooker<'_> {
+    fn begin(&self, total: u64) {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner).begin(0, total);
+    }
+
+    fn hashed(&self, bytes: u64) {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner).add(bytes);
+    }
+
+    fn stop(&self) -> bool {
+        self.stop.requested()
+    }
+}
+
 /// Checks a label set in all its forms. What is wrong with it is also the error that is returned beside the findings.
-pub fn run(args: &VerifyArgs, machine: Machine) -> (Findings, Result<()>) {
+pub fn run(args: &VerifyArgs, machine: Machine, stop: &Stop) -> (Findings, Result<()>) {
     let mut findings = Findings::default();
-    let result = check(args, machine, &mut findings);
+    let result = check(args, machine, stop, &mut findings);
     (findings, result)
 }
 
-fn check(args: &VerifyArgs, machine: Machine, findings: &mut Findings) -> Result<()> {
+fn check(args: &VerifyArgs, machine: Machine, stop: &Stop, findings: &mut Findings) -> Result<()> {
     if let (None, Some(flag)) = (args.recompute, args.network.given()) {
         return Err(Error::Usage {
             what: format!("{flag} says something of a teacher, and none is run"),
@@ -85,7 +107,10 @@ fn check(args: &VerifyArgs, machine: Machine, findings: &mut Findings) -> Result
     }
     // The device first: to hash every byte may take minutes, and it may not be there.
     let engine = args.recompute.map(|_| started(machine)).transpose()?;
-    let mut report = labels::verify(&args.dir)?;
+    let onlooker = Onlooker { stop, progress: Mutex::new(Progress::on_stderr("bytes")) };
+    let report = labels::verify_watched(&args.dir, machine.threads, &onlooker)?;
+    drop(onlooker);
+    let mut report = report.ok_or_else(|| Error::VerifyInterrupted { dir: args.dir.clone() })?;
     describe(&report, &mut findings.checked);
     findings.notes = report.notes.iter().map(ToString::to_string).collect();
     // A file that cannot be read is no damage: the disk, or who may read it, is to be mended.
@@ -112,7 +137,8 @@ fn check(args: &VerifyArgs, machine: Machine, findings: &mut Findings) -> Result
     let data = &data.clone().sized(args.size)?;
     let set = LabelSet::open(&args.dir, Check::Sizes)?;
     let said = args.network.foreign()?;
-    let result = recompute(&set, &Request { rows: rows.get(), weights, said: &said, data }, engine)?;
+    let request = Request { rows: rows.get(), weights, said: &said, data, stop };
+    let result = recompute(&set, &request, engine)?;
     describe_recomputed(&report, &result, &mut findings.checked);
     match &result.worst {
         None => Ok(()),
@@ -190,5 +216,37 @@ fn describe_recomputed(report: &Report, result: &Recomputed, out: &mut String) {
     }
     if report.manifest.teacher.weights_blake3.is_none() {
         line("", "the label set does not record its teacher's weights: values alone were compared".into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use clap::Parser;
+    use cli::{Exit, Exits};
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Words {
+        #[command(flatten)]
+        args: VerifyArgs,
+    }
+
+    /// A set that was written once and is kept.
+    fn kept() -> VerifyArgs {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../common/labels/tests/format-2");
+        Words::parse_from(["verify".as_ref(), dir.as_os_str()]).args
+    }
+
+    #[test]
+    fn asked_to_stop_it_says_nothing_of_the_set_and_ends_with_75() {
+        let machine = || MachineArgs { threads: NonZeroUsize::new(3), ..MachineArgs::default() }.machine();
+        let (findings, result) = run(&kept(), machine(), &Stop::asked());
+        assert_eq!(result.map_err(|error| error.exit()), Err(Exit::Interrupted));
+        assert_eq!((findings.checked.as_str(), findings.notes.len(), findings.problems.len()), ("", 0, 0));
+        let (findings, result) = run(&kept(), machine(), &Stop::never());
+        assert!(result.is_ok() && findings.checked.contains("7 of 7 hashed"), "{}", findings.checked);
     }
 }

@@ -80,14 +80,29 @@ fn missing(path: &Path, wanted: u64) -> Error {
     }
 }
 
+/// Opens a file that must have so many bytes, to be read.
+pub(crate) fn open_sized(path: &Path, bytes: u64) -> Result<File> {
+    let file = open_plain(path, bytes)?;
+    let found = file.metadata().map_err(Error::io("look at", path))?.len();
+    if found == bytes { Ok(file) } else { Err(wrong_size(path, file, bytes, found)) }
+}
+
 /// Maps a file that must have so many bytes.
 pub(crate) fn map_plain(dir: &Path, inside: &str, bytes: u64) -> Result<Storage> {
     let path = dir.join(inside);
     let file = open_plain(&path, bytes)?;
     match Storage::map(&file, bytes).map_err(Error::io("map", &path))? {
         Ok(storage) => Ok(storage),
-        Err(found) if is_lfs_pointer(file, found) => Err(Error::NotFetched { path, wanted: bytes }),
-        Err(found) => Err(Error::FileSize { path, wanted: bytes, found }),
+        Err(found) => Err(wrong_size(&path, file, bytes, found)),
+    }
+}
+
+fn wrong_size(path: &Path, file: File, wanted: u64, found: u64) -> Error {
+    let path = path.into();
+    if is_lfs_pointer(file, found) {
+        Error::NotFetched { path, wanted }
+    } else {
+        Error::FileSize { path, wanted, found }
     }
 }
 

@@ -138,4 +138,14 @@ impl RightAnswers {
         self.per_class[class].rows += 1;
         self.per_class[class].right += right;
     }
+
+    /// Adds the counts of other rows of as many classes.
+    pub(crate) fn add_all(&mut self, other: &RightAnswers) {
+        self.rows += other.rows;
+        self.right += other.right;
+        for (class, other) in self.per_class.iter_mut().zip(&other.per_class) {
+            class.rows += other.rows;
+            class.right += other.right;
+        }
+    }
 }

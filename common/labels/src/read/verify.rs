@@ -9,13 +9,13 @@ use crate::folder::records::RightAnswers;
 use crate::read::beside::{check_card, check_sums};
 use crate::read::forms::Forms;
 use crate::read::note::Note;
-use crate::read::open::{check_dataset, check_file, load_manifest, read_shard, with_absent};
+use crate::read::open::{check_dataset, load_manifest, with_absent};
 use crate::read::strangers::strangers;
+use crate::read::team::{Looked, look};
 use crate::row::dataset::IdentityHasher;
 use crate::row::digest::Hex;
 use crate::row::dtype::Form;
 use crate::shard::content::ContentHasher;
-use crate::shard::rows::Shard;
 
 /// What [`verify`] found.
 #[derive(Debug)]
@@ -41,10 +41,42 @@ impl Report {
     }
 }
 
-/// Checks every byte and every row of a label set in all the forms that are there, a shard at a time.
+/// Who waits for a verification.
+pub trait Watch: Sync {
+    /// So many bytes are about to be hashed.
+    fn begin(&self, total: u64);
+    /// So many more are.
+    fn hashed(&self, bytes: u64);
+    /// Whether nobody waits any more.
+    fn stop(&self) -> bool;
+}
+
+/// Nobody in particular.
+struct Unwatched;
+
+impl Watch for Unwatched {
+    fn begin(&self, _: u64) {}
+    fn hashed(&self, _: u64) {}
+    fn stop(&self) -> bool {
+        false
+    }
+}
+
+/// Checks every byte and every row of a label set in all the forms that are there, on all processors.
 ///
 /// An error means that the manifest itself cannot be believed; what is wrong with the files is in [`Report::problems`].
 pub fn verify(dir: &Path) -> Result<Report> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let report = verify_watched(dir, threads, &Unwatched)?;
+    Ok(report.expect("nobody stopped it"))
+}
+
+/// [`verify`] on so many threads; none where it was stopped. What it finds does not depend on the threads.
+///
+/// Files are read, not mapped. A thread holds what is said of the rows of a shard beside their logits and feature maps (2
+/// bytes a row, 28 an image), a megabyte of these, and a decoder's pages; with shards smaller than the 1,024 images that
+/// are hashed together, rows wait as well, in 64 MiB over all threads.
+pub fn verify_watched(dir: &Path, threads: usize, watch: &dyn Watch) -> Result<Option<Report>> {
     let (manifest, bytes_of_manifest) = load_manifest(dir)?;
     let mut notes = Vec::new();
     let forms = Forms::of(dir, &manifest, &mut notes);
@@ -55,37 +87,13 @@ pub fn verify(dir: &Path) -> Result<Report> {
     let card = check_card(dir, &manifest, &mut notes)?;
     let (mut files, mut bytes) = card.map_or((0, 0), |card| (1, card.bytes));
     let mut digests = vec![(CARD.into(), card)];
-    let mut read: Vec<(Form, Option<Tally>)> = Vec::new();
-    for (form, records) in forms.each() {
-        // Rows in order have a hash; a form with a damaged shard has none.
-        let mut tally = Some(Tally::new(&manifest));
-        for file in records {
-            let (storage, digest) = match check_file(dir, file, true) {
-                Ok(checked) => checked,
-                Err(problem) => {
-                    problems.push(problem);
-                    tally = None;
-                    continue;
-                }
-            };
-            (files, bytes) = (files + 1, bytes + file.bytes);
-            digests.push((file.path.clone(), digest));
-            let shard = read_shard(dir, &manifest, form, file, storage).and_then(|shard| {
-                shard.check_finite(&dir.join(&file.path), manifest.features.as_ref())?;
-                Ok(shard)
-            });
-            match shard {
-                Ok(shard) => {
-                    if let Some(tally) = &mut tally {
-                        tally.add(&shard);
-                    }
-                }
-                Err(problem) => {
-                    problems.push(problem);
-                    tally = None;
-                }
-            }
-        }
+    let Some(looked) = look(dir, &manifest, &forms, threads, watch) else { return Ok(None) };
+    let mut read = Vec::new();
+    for Looked { form, files: hashed, problems: found, tally } in looked {
+        files += hashed.len();
+        bytes += hashed.iter().map(|(_, digest)| digest.bytes).sum::<u64>();
+        digests.extend(hashed.into_iter().map(|(path, digest)| (path, Some(digest))));
+        problems.extend(found);
         read.push((form, tally));
     }
     check_sums(dir, &bytes_of_manifest, &with_absent(&manifest, digests), &mut notes)?;
@@ -105,32 +113,23 @@ pub fn verify(dir: &Path) -> Result<Report> {
         problems.extend(check_dataset(dir, &manifest, images.finish()).err());
         problems.extend(check_right(dir, &manifest, &right).err());
     }
-    Ok(Report { manifest, files, bytes, content, problems, notes })
+    Ok(Some(Report { manifest, files, bytes, content, problems, notes }))
 }
 
 /// What the rows of a form add up to.
-struct Tally {
-    content: ContentHasher,
-    images: IdentityHasher,
-    right: RightAnswers,
+pub(crate) struct Tally {
+    pub content: ContentHasher,
+    pub images: IdentityHasher,
+    pub right: RightAnswers,
 }
 
 impl Tally {
-    fn new(manifest: &Manifest) -> Tally {
+    pub fn new(manifest: &Manifest) -> Tally {
         let classes = manifest.dataset.classes;
         Tally {
             content: ContentHasher::new(manifest.dtype, classes, manifest.features.as_ref()),
             images: IdentityHasher::new(manifest.dataset.images),
             right: RightAnswers::none(classes),
-        }
-    }
-
-    /// Adds the next shard.
-    fn add(&mut self, shard: &Shard) {
-        self.content.add(shard);
-        self.images.add(shard.hashes(), shard.labels());
-        for (row, _, _, label) in shard.rows() {
-            self.right.add(label, shard.logits(row..row + 1).argmax());
         }
     }
 }

@@ -113,15 +113,27 @@ impl IdentityHasher {
 
     /// Adds the next images.
     pub fn add(&mut self, hashes: &[ImageHash], labels: &[i32]) {
-        for (hash, label) in hashes.iter().zip(labels) {
-            self.0.update(hash);
-            self.0.update(&label.to_le_bytes());
-        }
+        self.add_bytes(&identity(hashes, labels));
+    }
+
+    /// Adds the next images by their [`identity`].
+    pub fn add_bytes(&mut self, images: &[u8]) {
+        self.0.update(images);
     }
 
     pub fn finish(self) -> Hex {
         Hex(self.0.finalize().into())
     }
+}
+
+/// What identifies some images: of each its hash and its label.
+pub(crate) fn identity(hashes: &[ImageHash], labels: &[i32]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(hashes.len() * (size_of::<ImageHash>() + 4));
+    for (hash, label) in hashes.iter().zip(labels) {
+        bytes.extend_from_slice(hash);
+        bytes.extend_from_slice(&label.to_le_bytes());
+    }
+    bytes
 }
 
 pub(crate) fn is_label(label: i32, classes: usize) -> bool {

@@ -90,21 +90,22 @@ impl FileDigest {
     }
 }
 
+/// Hashes a file as it comes, piece by piece.
 #[derive(Default)]
-struct Hasher {
+pub(crate) struct Hasher {
     bytes: u64,
     blake3: blake3::Hasher,
     sha256: Sha256,
 }
 
 impl Hasher {
-    fn update(&mut self, piece: &[u8]) {
+    pub fn update(&mut self, piece: &[u8]) {
         self.bytes += piece.len() as u64;
         self.blake3.update(piece);
         self.sha256.update(piece);
     }
 
-    fn finish(self) -> FileDigest {
+    pub fn finish(self) -> FileDigest {
         FileDigest {
             bytes: self.bytes,
             blake3: Hex(self.blake3.finalize().into()),

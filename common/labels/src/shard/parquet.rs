@@ -1,5 +1,6 @@
 //! The Parquet form of a shard: one row per (image, view), in the same order, for pyarrow, polars, `DuckDB` and `datasets`.
 
+use std::fs::File;
 use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -14,6 +15,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::reader::ChunkReader;
 use parquet::schema::types::ColumnPath;
 
 use crate::error::{Error, Result};
@@ -21,11 +23,14 @@ use crate::row::augment::{Augment, View};
 use crate::row::column::{COLUMNS, Column, Parquet, Per, Source};
 use crate::shard::layout::Layout;
 use crate::shard::parquet::filling::Filling;
+use crate::shard::parquet::pieces::Pieces;
 use crate::shard::rows::Shard;
 use crate::shard::storage::Storage;
+use crate::shard::window::Take;
 
 mod cells;
 mod filling;
+mod pieces;
 
 /// The most rows of a row group: small enough for readers to go through several at once.
 const GROUP_ROWS: usize = 1 << 17;
@@ -39,7 +44,7 @@ const LOOK: usize = 1024;
 /// The most rows that are decoded together.
 const BATCH_ROWS: usize = 8192;
 /// The most bytes of their logits and feature maps.
-const BATCH_BYTES: usize = 16 << 20;
+const BATCH_BYTES: usize = 1 << 20;
 
 /// Writes a shard as Parquet: PLAIN, no dictionary, zstd, nothing nullable.
 ///
@@ -174,17 +179,40 @@ pub(crate) fn read(
     first_image: u64,
     augment: Augment,
 ) -> Result<Shard> {
-    let bytes = file.len();
+    let bytes = file.len() as u64;
+    decode(path, (Bytes::from_owner(file), bytes), (first_image, layout), augment, None)
+}
+
+/// Decodes the Parquet shard in a file of so many bytes, as [`read`] does, and hands on its rows: what it gives has no
+/// floats. Rows that were handed on are as good as the file only once all of it was read.
+pub(crate) fn stream(
+    path: &Path,
+    (file, bytes): (File, u64),
+    (first_image, layout): (u64, Layout),
+    augment: Augment,
+    take: Take,
+) -> Result<Shard> {
+    let source = Pieces { file: Arc::new(file), bytes };
+    decode(path, (source, bytes), (first_image, layout), augment, Some(take))
+}
+
+fn decode(
+    path: &Path,
+    (file, bytes): (impl ChunkReader + 'static, u64),
+    (first_image, layout): (u64, Layout),
+    augment: Augment,
+    mut take: Option<Take>,
+) -> Result<Shard> {
     // Logits hardly compress, and even constant ones not a thousandfold: a manifest that promises more is a trap.
     let most = bytes.saturating_mul(1024).saturating_add(1 << 26);
-    if layout.data_len().is_none_or(|data| data > most) {
+    if layout.data_len().is_none_or(|data| data as u64 > most) {
         let wanted = format!("rows that fit in {bytes} bytes of Parquet");
         return Err(Error::structure(path, "number of rows in the manifest", wanted, layout.rows));
     }
-    let decode = |detail: String| Error::Decode { path: path.into(), detail };
+    let undecoded = |detail: String| Error::Decode { path: path.into(), detail };
     let decoded = catch_unwind(AssertUnwindSafe(|| {
-        let builder = ParquetRecordBatchReaderBuilder::try_new(Bytes::from_owner(file))
-            .map_err(|error| decode(format!("not a Parquet file: {error}")))?;
+        let builder = ParquetRecordBatchReaderBuilder::try_new(file)
+            .map_err(|error| undecoded(format!("not a Parquet file: {error}")))?;
         let wanted = schema(&layout);
         if builder.schema().fields() != wanted.fields() {
             return Err(Error::structure(path, "schema", columns(&wanted), columns(builder.schema())));
@@ -194,14 +222,16 @@ pub(crate) fn read(
             return Err(Error::structure(path, "number of rows", layout.rows, found));
         }
         let rows = layout.together(BATCH_ROWS, BATCH_BYTES);
-        let reader = builder.with_batch_size(rows).build().map_err(|error| decode(error.to_string()))?;
-        let mut filling = Filling::new(path, augment, layout, first_image);
+        let reader = builder.with_batch_size(rows).build().map_err(|error| undecoded(error.to_string()))?;
+        let blank = if take.is_some() { Shard::blank_heads } else { Shard::blank };
+        let mut filling = Filling::new(path, augment, blank(layout, first_image));
         for batch in reader {
-            filling.add(held(&layout), &batch.map_err(|error| decode(error.to_string()))?)?;
+            let batch = batch.map_err(|error| undecoded(error.to_string()))?;
+            filling.add(held(&layout), &batch, &mut take)?;
         }
         filling.finish()
     }));
-    decoded.unwrap_or_else(|_| Err(decode("the Parquet decoder gave up on it".into())))
+    decoded.unwrap_or_else(|_| Err(undecoded("the Parquet decoder gave up on it".into())))
 }
 
 fn columns(schema: &Schema) -> String {

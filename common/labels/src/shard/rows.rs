@@ -1,7 +1,7 @@
 //! One shard in memory or mapped: a contiguous range of images and their rows. Its bytes are those of the safetensors file.
 
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bytemuck::{AnyBitPattern, Pod};
 use half::f16;
@@ -35,6 +35,18 @@ impl Shard {
         let mut storage = Storage::zeroed(header.len() + data);
         storage.owned_mut()[..header.len()].copy_from_slice(&header);
         Shard { sections: layout.sections(header.len()), sizes: layout.sizes(), storage, layout, first_image }
+    }
+
+    /// The same without logits and feature maps, of which it knows the sizes alone.
+    pub fn blank_heads(layout: Layout, first_image: u64) -> Shard {
+        let heads = Shard::blank(Layout { classes: 0, features: 0, ..layout }, first_image);
+        Shard { layout, ..heads }
+    }
+
+    /// Whether it has the column's entries.
+    #[cfg(feature = "parquet")]
+    pub fn has(&self, column: &Column) -> bool {
+        self.sizes[column.place()] > 0
     }
 
     /// The shard in a safetensors file's bytes, if they have this layout. Look at the rows through [`Shard::validate`] first.
@@ -75,8 +87,7 @@ impl Shard {
         &self.tensor(place)[entries.start * size..entries.end * size]
     }
 
-    /// The same for writing. Only the Parquet form is decoded entry by entry.
-    #[cfg(feature = "parquet")]
+    /// The same for writing.
     pub fn entries_mut(&mut self, column: &Column, entries: Range<usize>) -> &mut [u8] {
         let (place, size) = (column.place(), self.sizes[column.place()]);
         &mut self.values_mut(place)[entries.start * size..entries.end * size]
@@ -255,22 +266,36 @@ impl Shard {
     /// Refuses NaN and infinite logits and feature maps, which are those of `features`. Call [`Shard::validate`] before.
     pub fn check_finite(&self, path: &Path, features: Option<&Features>) -> Result<()> {
         let rows = 0..self.layout.rows;
-        let wrong = |index: usize, width: usize| {
-            let row = index / width;
-            (PathBuf::from(path), self.image_of(row), self.views()[row], index % width)
-        };
+        let value = |floats: Stored, index: usize| floats.part(index..index + 1).to_vec()[0];
         let logits = self.logits(rows.clone());
         if let Some(index) = logits.first_non_finite() {
-            let (path, image, view, class) = wrong(index, self.layout.classes);
-            let found = logits.part(index..index + 1).to_vec()[0];
-            return Err(Error::NotFinite { path, image, view, class, found });
+            let (row, class) = (index / self.layout.classes, index % self.layout.classes);
+            return Err(self.bad_logit(path, row, class, value(logits, index)));
         }
         let (Some(features), maps) = (features, self.features(rows)) else { return Ok(()) };
         let Some(index) = maps.first_non_finite() else { return Ok(()) };
-        let (path, image, view, value) = wrong(index, self.layout.features);
-        let found = maps.part(index..index + 1).to_vec()[0];
+        let (row, place) = (index / self.layout.features, index % self.layout.features);
+        Err(self.bad_feature(path, features, row, place, value(maps, index)))
+    }
+
+    /// The refusal of a logit that is no number.
+    pub fn bad_logit(&self, path: &Path, row: usize, class: usize, found: f32) -> Error {
+        let (image, view) = (self.image_of(row), self.views()[row]);
+        Error::NotFinite { path: path.into(), image, view, class, found }
+    }
+
+    /// The refusal of a value of a row's feature maps that is no number.
+    pub fn bad_feature(
+        &self,
+        path: &Path,
+        features: &Features,
+        row: usize,
+        value: usize,
+        found: f32,
+    ) -> Error {
+        let (image, view) = (self.image_of(row), self.views()[row]);
         let (module, place) = features.locate(value);
-        Err(Error::MapNotFinite { path, image, view, module, place, found })
+        Error::MapNotFinite { path: path.into(), image, view, module, place, found }
     }
 }
 

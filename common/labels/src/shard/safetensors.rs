@@ -80,6 +80,17 @@ impl Layout {
 
     /// Reads a file's header and refuses any other set of tensors than this layout's. The tensors may lie in any order.
     pub fn read(&self, path: &Path, file: &[u8]) -> Result<Sections> {
+        self.read_header(path, file, file.len() as u64)
+    }
+
+    /// Bytes at the beginning of a file that are its header, given its first eight; none of more than a header may have.
+    pub fn header_len(begin: &[u8]) -> u64 {
+        let length = begin.first_chunk::<8>().map_or(0, |&length| u64::from_le_bytes(length));
+        8 + if length > LONGEST_HEADER { 0 } else { length }
+    }
+
+    /// [`Layout::read`] of a file of so many bytes, given those of its header at least.
+    pub fn read_header(&self, path: &Path, file: &[u8], bytes: u64) -> Result<Sections> {
         let wrong = |what: &str, wanted: String, found: String| Error::structure(path, what, wanted, found);
         if let Some(&length) = file.first_chunk::<8>() {
             let length = u64::from_le_bytes(length);
@@ -87,7 +98,7 @@ impl Layout {
                 return Err(wrong("header length", format!("at most {LONGEST_HEADER}"), length.to_string()));
             }
         }
-        let (header, metadata) = SafeTensors::read_metadata(file).map_err(|error| decode(path, &error))?;
+        let (header, metadata) = metadata(file, bytes).map_err(|error| decode(path, &error))?;
         let start = 8 + header;
         if !start.is_multiple_of(PAGE) {
             return Err(wrong(
@@ -150,6 +161,25 @@ impl Layout {
         });
         let tensors: Option<Vec<Tensor>> = tensors.into_iter().collect();
         tensors?.try_into().ok()
+    }
+}
+
+/// The library's reader of headers, for a file of which the header alone is at hand.
+fn metadata(file: &[u8], bytes: u64) -> std::result::Result<(usize, Metadata), SafeTensorError> {
+    let length = Layout::header_len(file).min(file.len() as u64) as usize;
+    let (header, metadata) = match SafeTensors::read_metadata(&file[..length]) {
+        // Its last check: all is well but that the tensors are not there.
+        Err(SafeTensorError::MetadataIncompleteBuffer) => {
+            let metadata = serde_json::from_slice(&file[8..length]);
+            (length - 8, metadata.map_err(SafeTensorError::InvalidHeaderDeserialization)?)
+        }
+        read => read?,
+    };
+    let wanted = (header as u64).checked_add(8 + metadata.data_len() as u64);
+    if wanted == Some(bytes) {
+        Ok((header, metadata))
+    } else {
+        Err(SafeTensorError::MetadataIncompleteBuffer)
     }
 }
 

@@ -79,10 +79,11 @@ pub(super) fn bytes(column: &Column, layout: &Layout, array: &ArrayRef) -> Buffe
             let bits = cast::<BooleanArray>(array).values();
             Buffer::from(bits.iter().map(u8::from).collect::<Vec<_>>())
         }
-        DataType::FixedSizeBinary(_) => {
+        DataType::FixedSizeBinary(width) => {
             let entries = cast::<FixedSizeBinaryArray>(array);
-            let bytes: Vec<u8> = entries.iter().flatten().flatten().copied().collect();
-            Buffer::from(bytes)
+            entries
+                .values()
+                .slice_with_length(entries.offset() * width as usize, entries.len() * width as usize)
         }
         DataType::FixedSizeList(_, width) => {
             let lists = cast::<FixedSizeListArray>(array);

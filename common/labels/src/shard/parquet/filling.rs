@@ -6,11 +6,13 @@ use arrow_array::RecordBatch;
 use arrow_buffer::Buffer;
 
 use crate::error::{Error, Result};
-use crate::row::augment::{Augment, View};
-use crate::row::column::{Column, Part, Per, Source, Width};
+use crate::row::augment::Augment;
+use crate::row::column::{Column, FEATURES, LOGITS, Part, Per, Source, Width};
+use crate::row::dtype::Stored;
 use crate::shard::layout::Layout;
-use crate::shard::parquet::cells;
+use crate::shard::parquet::{cells, held};
 use crate::shard::rows::Shard;
+use crate::shard::window::{RowHead, Take, Window, stored};
 
 /// A shard that is being filled.
 pub(super) struct Filling<'a> {
@@ -19,6 +21,11 @@ pub(super) struct Filling<'a> {
     shard: Shard,
     rows: usize,
     images: usize,
+    /// Of the rows of the current batch.
+    heads: Vec<RowHead>,
+    head: RowHead,
+    /// What each view says of itself, by its id, as the columns of parts have it.
+    parts: Vec<Vec<u8>>,
 }
 
 /// One column of a batch.
@@ -40,7 +47,7 @@ struct Batch {
     per_row: Vec<Cells>,
     per_image: Vec<Cells>,
     images: Vec<Cells>,
-    parts: Vec<(Cells, Part)>,
+    parts: Vec<Cells>,
     answers: Vec<Cells>,
 }
 
@@ -54,22 +61,63 @@ impl Batch {
                 Source::Stored { per: Per::Row, .. } => sorted.per_row.push(cells),
                 Source::Stored { .. } => sorted.per_image.push(cells),
                 Source::Image => sorted.images.push(cells),
-                Source::View(part) => sorted.parts.push((cells, part)),
+                Source::View(_) => sorted.parts.push(cells),
                 Source::Answer => sorted.answers.push(cells),
             }
         }
         sorted
     }
+
+    /// The bytes of so many entries of a column of floats; none where the set does not hold it.
+    fn floats(&self, column: &Column, count: usize) -> &[u8] {
+        let cells = self.per_row.iter().find(|cells| cells.column.name == column.name);
+        cells.map_or(&[], |cells| &cells.bytes[..count * cells.size])
+    }
+
+    fn logits(&self, index: usize, layout: &Layout) -> Stored<'_> {
+        let size = layout.entry(&LOGITS);
+        stored(&self.floats(&LOGITS, index + 1)[index * size..], layout.floats.logits)
+    }
+}
+
+/// Whether these are the same bytes; most entries are as short as one of a few numbers.
+#[inline]
+fn same(a: &[u8], b: &[u8]) -> bool {
+    fn of<const N: usize>(a: &[u8], b: &[u8]) -> bool {
+        a.first_chunk::<N>() == b.first_chunk::<N>()
+    }
+    match (a.len(), b.len()) {
+        (1, 1) => of::<1>(a, b),
+        (2, 2) => of::<2>(a, b),
+        (4, 4) => of::<4>(a, b),
+        (16, 16) => of::<16>(a, b),
+        _ => a == b,
+    }
 }
 
 impl<'a> Filling<'a> {
-    /// A shard of this layout without rows.
-    pub fn new(path: &'a Path, augment: Augment, layout: Layout, first_image: u64) -> Filling<'a> {
-        Filling { path, augment, shard: Shard::blank(layout, first_image), rows: 0, images: 0 }
+    /// A shard without rows, whose floats it takes over or, where they are only looked at, leaves out.
+    pub fn new(path: &'a Path, augment: Augment, shard: Shard) -> Filling<'a> {
+        let parts = held(&shard.layout).filter_map(|column| match column.source {
+            Source::View(part) => Some((part, shard.layout.entry(column))),
+            Source::Stored { .. } | Source::Image | Source::Answer => None,
+        });
+        let views = || (0..augment.views()).filter_map(|id| augment.view(id as u16));
+        let said = |(part, size): (Part, usize)| -> Vec<u8> {
+            views().flat_map(|view| part(view).to_le_bytes().into_iter().take(size)).collect()
+        };
+        let (parts, head) =
+            (parts.map(said).collect(), RowHead { image: 0, view: 0, label: 0, answer: None });
+        Filling { path, augment, shard, rows: 0, images: 0, heads: Vec::new(), head, parts }
     }
 
-    /// Adds a batch, whose schema must be that of `columns`.
-    pub fn add(&mut self, columns: impl Iterator<Item = &'static Column>, batch: &RecordBatch) -> Result<()> {
+    /// Adds a batch, whose schema must be that of `columns`, and hands on its rows.
+    pub fn add(
+        &mut self,
+        columns: impl Iterator<Item = &'static Column>,
+        batch: &RecordBatch,
+        take: &mut Option<Take>,
+    ) -> Result<()> {
         let layout = self.shard.layout;
         let count = batch.num_rows();
         if count > layout.rows - self.rows {
@@ -82,11 +130,19 @@ impl<'a> Filling<'a> {
         }
         let batch = Batch::of(columns, batch, &layout);
         for cells in &batch.per_row {
+            if !self.shard.has(cells.column) {
+                continue;
+            }
             let rows = self.rows..self.rows + count;
             self.shard.entries_mut(cells.column, rows).copy_from_slice(&cells.bytes[..count * cells.size]);
         }
+        self.heads.clear();
         for index in 0..count {
             self.add_row(&batch, index)?;
+        }
+        if let Some(take) = take {
+            let [logits, features] = [&LOGITS, &FEATURES].map(|column| batch.floats(column, count));
+            take(&Window { layout: &layout, first: self.rows, heads: &self.heads, logits, features })?;
         }
         self.rows += count;
         Ok(())
@@ -103,10 +159,13 @@ impl<'a> Filling<'a> {
         for cells in &batch.per_image {
             self.take_image(cells, index, begins)?;
         }
-        self.check_view(&batch.parts, index, self.shard.views()[row])?;
+        self.head.view = self.shard.views()[row];
+        self.check_view(&batch.parts, index)?;
+        let answer = batch.logits(index, &self.shard.layout).argmax();
+        self.head.answer = Some(answer as u32);
+        self.heads.push(self.head);
         for cells in &batch.answers {
-            let answer = self.shard.logits(row..row + 1).argmax();
-            if cells.at(index) != &(answer as i64).to_le_bytes()[..cells.size] {
+            if !same(cells.at(index), &(answer as i64).to_le_bytes()[..cells.size]) {
                 let what = format!("{} of row {row}", cells.column.name);
                 return Err(Error::structure(self.path, what, answer, self.text(cells, index)));
             }
@@ -120,6 +179,7 @@ impl<'a> Filling<'a> {
         if image == next && self.images < self.shard.layout.images {
             self.shard.offsets_mut()[self.images] = row as u64;
             self.images += 1;
+            self.head.image = image;
             return Ok(true);
         }
         if self.images > 0 && image == next - 1 {
@@ -137,10 +197,11 @@ impl<'a> Filling<'a> {
     fn take_image(&mut self, cells: &Cells, index: usize, begins: bool) -> Result<()> {
         let (row, last) = (self.rows + index, self.images - 1..self.images);
         if begins {
-            self.shard.entries_mut(cells.column, last).copy_from_slice(cells.at(index));
+            self.shard.entries_mut(cells.column, last.clone()).copy_from_slice(cells.at(index));
+            self.head.label = self.shard.labels()[last.start];
             return Ok(());
         }
-        if self.shard.entries(cells.column, last) == cells.at(index) {
+        if same(self.shard.entries(cells.column, last), cells.at(index)) {
             return Ok(());
         }
         let found = if cells.column.width == Width::One { self.text(cells, index) } else { "another".into() };
@@ -149,18 +210,18 @@ impl<'a> Filling<'a> {
     }
 
     /// The parts of a view must be those of its id.
-    fn check_view(&self, parts: &[(Cells, Part)], index: usize, id: u16) -> Result<()> {
-        let agrees = |view: View| {
-            parts.iter().all(|(cells, part)| *cells.at(index) == part(view).to_le_bytes()[..cells.size])
+    fn check_view(&self, parts: &[Cells], index: usize) -> Result<()> {
+        let id = self.head.view;
+        let agrees = |(cells, said): (&Cells, &Vec<u8>)| {
+            let said = said.get(usize::from(id) * cells.size..).and_then(|said| said.get(..cells.size));
+            said.is_some_and(|said| same(cells.at(index), said))
         };
-        if self.augment.view(id).is_some_and(agrees) {
+        if parts.iter().zip(&self.parts).all(agrees) {
             return Ok(());
         }
         let wanted = format!("the crop and mirror of view {id} of {}", self.augment);
-        let found: Vec<String> = parts
-            .iter()
-            .map(|(cells, _)| format!("{} {}", cells.column.name, self.text(cells, index)))
-            .collect();
+        let found: Vec<String> =
+            parts.iter().map(|cells| format!("{} {}", cells.column.name, self.text(cells, index))).collect();
         Err(Error::structure(self.path, format!("row {}", self.rows + index), wanted, found.join(", ")))
     }
 

@@ -1,0 +1,142 @@
+//! One shard's file looked at whole: hashed, then its rows read, in little memory and without a mapping.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::folder::manifest::Manifest;
+use crate::folder::plain::open_sized;
+use crate::folder::records::{FileRecord, RightAnswers};
+use crate::row::dataset::{identity, is_label};
+use crate::row::digest::{FileDigest, Hasher};
+use crate::row::dtype::Form;
+use crate::shard::content::ShardContent;
+use crate::shard::rows::Shard;
+use crate::shard::window::Window;
+use crate::shard::{parquet, stream};
+
+/// Bytes read together: what stays in a processor's second cache.
+const BLOCK: usize = 1 << 18;
+
+/// What a shard brings to the sums over its form.
+pub(crate) struct Findings {
+    pub content: ShardContent,
+    /// Hashes and labels of its images.
+    pub images: Vec<u8>,
+    pub right: RightAnswers,
+}
+
+/// Who looks on while a shard is looked at.
+pub(crate) trait Onlooker {
+    /// So many bytes more are hashed. Refuses to go on once nobody waits for the rest.
+    fn hashed(&self, bytes: u64) -> Result<()>;
+    /// Called between rows, which may wait for what they follow: then it may be given here.
+    fn between_rows(&self, content: &mut ShardContent) -> Result<()>;
+}
+
+/// Hashes a file that must have the record's length and BLAKE3; gives it open, and its digest.
+pub(crate) fn hash(
+    dir: &Path,
+    record: &FileRecord,
+    block: &mut Vec<u8>,
+    onlooker: &impl Onlooker,
+) -> Result<(File, FileDigest)> {
+    let path = dir.join(&record.path);
+    let mut file = open_sized(&path, record.bytes)?;
+    let mut hasher = Hasher::default();
+    block.resize(BLOCK, 0);
+    loop {
+        let read = match file.read(block) {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            read => read.map_err(Error::io("read", &path))?,
+        };
+        if read == 0 {
+            break;
+        }
+        hasher.update(&block[..read]);
+        onlooker.hashed(read as u64)?;
+    }
+    let digest = hasher.finish();
+    if digest.bytes != record.bytes {
+        return Err(Error::FileSize { path, wanted: record.bytes, found: digest.bytes });
+    }
+    if digest.blake3 == record.blake3 {
+        return Ok((file, digest));
+    }
+    let (wanted, found) = (record.blake3.to_string(), digest.blake3.to_string());
+    Err(Error::FileHash { path, wanted, found })
+}
+
+/// Reads every row of a shard, validates it, and counts it.
+pub(crate) fn read(
+    dir: &Path,
+    manifest: &Manifest,
+    (form, record): (Form, &FileRecord),
+    file: File,
+    onlooker: &impl Onlooker,
+) -> Result<Findings> {
+    let path = dir.join(&record.path);
+    let place = manifest.layout(record);
+    let Manifest { augment, views, .. } = *manifest;
+    let mut rows = Rows {
+        classes: manifest.dataset.classes,
+        content: ShardContent::apart(place.0),
+        right: RightAnswers::none(manifest.dataset.classes),
+        bad_logit: None,
+        bad_feature: None,
+    };
+    let mut take = |window: &Window| {
+        rows.add(window);
+        onlooker.between_rows(&mut rows.content)
+    };
+    let heads = match form {
+        Form::Parquet => {
+            let heads = parquet::stream(&path, (file, record.bytes), place, augment, &mut take)?;
+            heads.validate(&path, augment, views)?;
+            heads
+        }
+        Form::Safetensors | Form::Both => {
+            stream::stream(&path, (&file, record.bytes), place, (augment, views), &mut take)?
+        }
+    };
+    rows.refuse_bad(&path, manifest, &heads)?;
+    let images = identity(heads.hashes(), heads.labels());
+    Ok(Findings { content: rows.content, images, right: rows.right })
+}
+
+/// What is gathered of a shard's rows.
+struct Rows {
+    classes: usize,
+    content: ShardContent,
+    right: RightAnswers,
+    bad_logit: Option<(usize, usize, f32)>,
+    bad_feature: Option<(usize, usize, f32)>,
+}
+
+impl Rows {
+    fn add(&mut self, window: &Window) {
+        self.bad_logit = self.bad_logit.or_else(|| window.bad_logit());
+        self.bad_feature = self.bad_feature.or_else(|| window.bad_feature());
+        self.content.add(window);
+        for (row, head) in window.heads.iter().enumerate() {
+            // Of the Parquet form, labels are validated once all rows are there.
+            if is_label(head.label, self.classes) {
+                self.right.add(head.label, window.answer(row));
+            }
+        }
+    }
+
+    /// Refuses what [`Shard::check_finite`] refuses.
+    fn refuse_bad(&self, path: &Path, manifest: &Manifest, heads: &Shard) -> Result<()> {
+        let bad = match (self.bad_logit, self.bad_feature) {
+            (Some((row, class, found)), _) => heads.bad_logit(path, row, class, found),
+            (None, Some((row, value, found))) => {
+                let features = manifest.features.as_ref().expect("a set with maps says which");
+                heads.bad_feature(path, features, row, value, found)
+            }
+            (None, None) => return Ok(()),
+        };
+        Err(bad)
+    }
+}

@@ -1,0 +1,125 @@
+//! What `verify` finds is the same on any number of threads, wherever shards end; and it ends when it is asked to.
+
+mod fixture;
+
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use fixture::{spec, tree, write};
+use labels::{Augment, Dataset, Dtype, Form, Report, RowTable, Spec, Watch, image_hash, verify_watched};
+
+/// Stops after so many bytes.
+struct Until {
+    most: u64,
+    total: AtomicU64,
+    hashed: AtomicU64,
+}
+
+impl Until {
+    fn new(most: u64) -> Until {
+        Until { most, total: 0.into(), hashed: 0.into() }
+    }
+}
+
+impl Watch for Until {
+    fn begin(&self, total: u64) {
+        self.total.store(total, Ordering::SeqCst);
+    }
+
+    fn hashed(&self, bytes: u64) {
+        self.hashed.fetch_add(bytes, Ordering::SeqCst);
+    }
+
+    fn stop(&self) -> bool {
+        self.hashed.load(Ordering::SeqCst) >= self.most
+    }
+}
+
+fn verified(dir: &Path, threads: usize) -> Report {
+    let until = Until::new(u64::MAX);
+    let report = verify_watched(dir, threads, &until).unwrap().expect("nobody stops it");
+    if report.is_sound() {
+        assert_eq!(until.hashed.load(Ordering::SeqCst), until.total.load(Ordering::SeqCst));
+    }
+    report
+}
+
+/// All that is said of a label set.
+fn said(report: &Report) -> String {
+    let problems: Vec<String> = report.problems.iter().map(ToString::to_string).collect();
+    let notes: Vec<String> = report.notes.iter().map(ToString::to_string).collect();
+    format!("{} {} {:?} {problems:#?} {notes:#?}", report.files, report.bytes, report.content)
+}
+
+/// 2,500 images, so that the ranges of 1,024 that are hashed together end within shards and go on in others.
+fn many(shard_images: usize) -> Spec {
+    const IMAGES: usize = 2500;
+    let augment: Augment = "flip".parse().unwrap();
+    let mut spec = spec(Form::FULLEST, Dtype::F16);
+    spec.dataset = Dataset {
+        hashes: (0..IMAGES).map(|image| image_hash(2, 2, 1, &(image as u32).to_le_bytes())).collect(),
+        labels: (0..IMAGES).map(|image| (image % 3) as i32).collect(),
+        ..spec.dataset
+    };
+    spec.rows = RowTable::all(IMAGES, augment);
+    spec.augment = augment;
+    spec.shard_images = Some(shard_images);
+    spec
+}
+
+#[test]
+fn the_content_hash_depends_on_neither_threads_nor_shards() {
+    let mut hashes = Vec::new();
+    for shard_images in [100, 700, 1024, 2500] {
+        let dir = tempfile::tempdir().unwrap();
+        hashes.push(write(dir.path(), &many(shard_images)).content_hash);
+        let alone = said(&verified(dir.path(), 1));
+        assert!(verified(dir.path(), 1).is_sound(), "{alone}");
+        for threads in [2, 3, 8, 100] {
+            assert_eq!(said(&verified(dir.path(), threads)), alone, "{threads} threads");
+        }
+    }
+    assert!(hashes.iter().all(|hash| *hash == hashes[0]), "{hashes:?}");
+}
+
+#[test]
+fn several_damages_are_found_in_one_order_on_any_number_of_threads() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), &many(300));
+    // Of each form three shards: one flipped, one cut short, one gone.
+    let damaged = |name: &String| ["1-of", "4-of", "7-of"].iter().any(|place| name.contains(place));
+    let names: Vec<String> = tree(dir.path()).into_keys().filter(damaged).collect();
+    for (name, damage) in names.iter().zip([0, 1, 2].into_iter().cycle()) {
+        let path = dir.path().join(name);
+        let mut bytes = fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        match damage {
+            0 => bytes[middle] ^= 1,
+            1 => bytes.truncate(middle),
+            _ => {
+                fs::remove_file(path).unwrap();
+                continue;
+            }
+        }
+        fs::write(path, bytes).unwrap();
+    }
+    let alone = verified(dir.path(), 1);
+    assert_eq!((alone.problems.len(), alone.content.len()), (names.len(), 0), "{}", said(&alone));
+    for threads in [2, 3, 8] {
+        assert_eq!(said(&verified(dir.path(), threads)), said(&alone), "{threads} threads");
+    }
+}
+
+#[test]
+fn it_ends_when_it_is_asked_to() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), &many(100));
+    for threads in [1, 2, 5] {
+        for most in [0, 1, 50_000, 200_000] {
+            let until = Until::new(most);
+            assert!(verify_watched(dir.path(), threads, &until).unwrap().is_none(), "{threads} {most}");
+            assert!(until.hashed.load(Ordering::SeqCst) < until.total.load(Ordering::SeqCst));
+        }
+    }
+}
