@@ -48,8 +48,10 @@ pub struct Supply {
 }
 
 impl Supply {
-    /// Opens what the configuration names and checks it against the images, the student and the objective.
+    /// Opens what the configuration names and checks it against the images, the student and the objective. Label sets were
+    /// just fetched, and hashed, where `asked` has another name for them.
     pub fn open(
+        asked: &Config,
         config: &Config,
         objective: &dyn Objective,
         spec: &DatasetSpec,
@@ -60,7 +62,7 @@ impl Supply {
         let (needs, views, strong) = (objective.needs(), objective.views(), objective.strong());
         taps::check(config)?;
         let transforms = reading::transforms(config, dataset, needs.teacher.wants_clean())?;
-        let asking = Asking { config, dataset, task };
+        let asking = Asking { asked, config, dataset, task };
         let teacher = asking.open(&Named::teacher(config), &needs.teacher)?;
         let second = asking.open(&Named::second(config), &needs.second)?;
         let plan = match (teacher.plan, second.plan) {

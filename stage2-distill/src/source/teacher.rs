@@ -188,6 +188,8 @@ pub(super) struct Opened {
 
 /// What is the same for all teachers of a run.
 pub(super) struct Asking<'a> {
+    /// The configuration with label sets by the names that they were asked for by.
+    pub(super) asked: &'a Config,
     pub(super) config: &'a Config,
     pub(super) dataset: &'a Dataset,
     pub(super) task: Task,
@@ -213,7 +215,7 @@ impl Asking<'_> {
                     "labels-hash: {error}\nhint: `label inspect` prints a label set's content_hash"
                 ))
             })?;
-            let set = LabelSet::open(Path::new(folder), Check::Used)?;
+            let set = LabelSet::open(Path::new(folder), self.check(folder))?;
             for note in set.notes() {
                 cli::say(format_args!("note: {note}"));
             }
@@ -238,6 +240,12 @@ impl Asking<'_> {
             opened.teacher.network = Some(Box::new(loaded));
         }
         Ok(opened)
+    }
+
+    /// How a label set's folder is checked: every byte that is read, once.
+    fn check(&self, folder: &String) -> Check {
+        let names = [&self.asked.labels, &self.asked.second_labels];
+        if names.into_iter().flatten().any(|name| name == folder) { Check::Used } else { Check::Fetched }
     }
 
     /// Why a label set that lacks these feature maps cannot teach alone.

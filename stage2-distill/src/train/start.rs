@@ -65,7 +65,7 @@ pub(super) fn open<'a>(
     }
     let task = source::task(&dataset);
     let (architecture, network) = zoo::build(&config.student, task)?;
-    let supply = Supply::open(fetched, objective.as_ref(), &spec, &dataset, &network)?;
+    let supply = Supply::open(config, fetched, objective.as_ref(), &spec, &dataset, &network)?;
     let asked = [(&supply.teacher, &supply.needs.teacher), (&supply.second, &supply.needs.second)];
     let teachers = asked.iter().filter_map(|(teacher, asked)| {
         let work = if asked.climbed { Work::Attack } else { Work::Forward };

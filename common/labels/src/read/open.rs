@@ -29,9 +29,13 @@ pub(crate) const LARGEST_MANIFEST: u64 = 256 << 20;
 pub enum Check {
     /// Every byte of the manifest and of every shard in both forms, and every logit and feature for NaN and infinities.
     Hashes,
-    /// The same of the form that is read; of the other the names and lengths. What a training wants: neither safetensors nor
-    /// Parquet notices a flipped bit, and a second form would be hashed for nothing.
+    /// The same of the form that is read, but for SHA256SUMS, whose digests take four times as long; of the other form the
+    /// names and lengths. What a training wants: neither safetensors nor Parquet notices a flipped bit, and a second form
+    /// would be hashed for nothing.
     Used,
+    /// The same of a label set whose files of that form were hashed when they were fetched, a moment ago: every logit and
+    /// feature is looked at, no byte hashed again.
+    Fetched,
     /// Names and lengths of the files, and the structure of the rows; logits are not looked at.
     /// A set without safetensors is still hashed, because its decoder trusts its input.
     Sizes,
@@ -55,21 +59,23 @@ impl LabelSet {
         let forms = Forms::of(dir, &manifest, &mut notes);
         for (form, files) in forms.each() {
             let read = form == forms.read();
-            let hashed = match check {
-                Check::Hashes => true,
-                Check::Used => read,
-                Check::Sizes => false,
+            let hashes = match check {
+                Check::Hashes => Hashes::Both,
+                Check::Used if read => Hashes::Blake3,
+                // Its decoder trusts its input.
+                Check::Sizes if read && form == Form::Parquet => Hashes::Blake3,
+                Check::Used | Check::Fetched | Check::Sizes => Hashes::Neither,
             };
             for file in files {
-                let (storage, digest) = check_file(dir, file, hashed || (read && form == Form::Parquet))?;
+                let (storage, digest) = check_file(dir, file, hashes)?;
                 if read {
                     let shard = read_shard(dir, &manifest, form, file, storage)?;
-                    if hashed {
+                    if check != Check::Sizes {
                         shard.check_finite(&dir.join(&file.path), manifest.features.as_ref())?;
                     }
                     shards.push(shard);
                 }
-                digests.push((file.path.clone(), if hashed { digest } else { None }));
+                digests.push((file.path.clone(), digest));
             }
         }
         check_sums(dir, &bytes, &with_absent(&manifest, digests), &mut notes)?;
@@ -135,21 +141,35 @@ fn label_set_inside(dir: &Path) -> Option<PathBuf> {
     found.next().is_none().then_some(first)
 }
 
-/// Maps a file after comparing its length, and its hash if asked to. What is hashed is what is read later: one mapping.
-pub(crate) fn check_file(dir: &Path, file: &FileRecord, hash: bool) -> Result<(Storage, Option<FileDigest>)> {
+/// Which hashes of a file are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hashes {
+    Neither,
+    /// The one that the manifest has.
+    Blake3,
+    /// That of SHA256SUMS, too.
+    Both,
+}
+
+/// Maps a file after comparing its length, and its hash if asked to; gives its digest where both hashes were taken. What is
+/// hashed is what is read later: one mapping.
+pub(crate) fn check_file(
+    dir: &Path,
+    file: &FileRecord,
+    hashes: Hashes,
+) -> Result<(Storage, Option<FileDigest>)> {
     let storage = map_plain(dir, &file.path, file.bytes)?;
-    if !hash {
-        return Ok((storage, None));
+    let digest = (hashes == Hashes::Both).then(|| FileDigest::of(&storage));
+    let found = match (hashes, digest) {
+        (Hashes::Neither, _) => return Ok((storage, None)),
+        (_, Some(digest)) => digest.blake3,
+        (_, None) => Hex::blake3(&storage),
+    };
+    if found == file.blake3 {
+        return Ok((storage, digest));
     }
-    let digest = FileDigest::of(&storage);
-    if digest.blake3 != file.blake3 {
-        return Err(Error::FileHash {
-            path: dir.join(&file.path),
-            wanted: file.blake3.to_string(),
-            found: digest.blake3.to_string(),
-        });
-    }
-    Ok((storage, Some(digest)))
+    let (wanted, found) = (file.blake3.to_string(), found.to_string());
+    Err(Error::FileHash { path: dir.join(&file.path), wanted, found })
 }
 
 /// The shard in a file of either form, its rows validated.
