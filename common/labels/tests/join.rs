@@ -158,5 +158,58 @@ fn a_part_whose_file_was_damaged_is_not_believed() {
     fs::write(&file, bytes).unwrap();
     let out = dir.path().join("out");
     let error = joined(&parts, &out).unwrap_err();
-    assert!(matches!(error, Error::Pending { pending: 1, first: 1, .. }), "{error}");
+    assert!(matches!(&error, Error::FileHash { path, .. } if *path == file), "{error}");
+    assert_eq!(error.kind(), Kind::Damage);
+    fs::remove_file(&file).unwrap();
+    let error = joined(&parts, &out).unwrap_err();
+    assert!(matches!(&error, Error::MissingFile { path, .. } if *path == file), "{error}");
+}
+
+#[test]
+fn what_lies_in_the_new_folder_is_no_answer_of_the_parts() {
+    let dir = tempfile::tempdir().unwrap();
+    let parts = parts(dir.path(), &[both(), both()]);
+    let out = dir.path().join("out");
+    let mut session = Session::open(&out, both()).unwrap();
+    let job = session.pending().remove(0);
+    let mut answers = logits(session.spec(), &job);
+    answers[4] -= 0.5;
+    session.write(&job, &answers).unwrap();
+    drop(session);
+    let error = joined(&parts, &out).unwrap_err();
+    assert!(matches!(error, Error::Contradiction { image: 0, view: 1, place: 1, .. }), "{error}");
+    assert!(!out.join("manifest.json").exists());
+}
+
+#[test]
+fn parts_are_neither_written_to_nor_written_into() {
+    let dir = tempfile::tempdir().unwrap();
+    let parts = parts(dir.path(), &[both(), both()]);
+    let before: Vec<_> = parts.iter().map(|part| tree(part)).collect();
+    let link = dir.path().join("link");
+    std::os::unix::fs::symlink(&parts[1], &link).unwrap();
+    let places =
+        [parts[0].clone(), parts[1].join("."), parts[1].join("x"), parts[0].join(".work/x"), link.join("x")];
+    for out in places {
+        let error = joined(&parts, &out).unwrap_err();
+        assert!(matches!(error, Error::Inside { .. }), "{}: {error}", out.display());
+    }
+    // A step upwards out of one is beside it.
+    joined(&parts, &parts[0].join("../beside")).unwrap();
+    assert_eq!(parts.iter().map(|part| tree(part)).collect::<Vec<_>>(), before);
+}
+
+#[test]
+fn a_record_that_names_rows_it_does_not_have_is_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let parts = parts(dir.path(), &[both(), both(), both()]);
+    let record = parts[1].join(".work/shard-00001.json");
+    let written: serde_json::Value = serde_json::from_slice(&fs::read(&record).unwrap()).unwrap();
+    for (place, rows) in [[0, u64::MAX], [0, 10], [5, 54], [5, 1], [0, 0]].into_iter().enumerate() {
+        let mut forged = written.clone();
+        forged["answered"] = serde_json::json!([{ "rows": rows, "by": { "engine": "x", "device": "cpu" } }]);
+        fs::write(&record, forged.to_string()).unwrap();
+        let error = joined(&parts, &dir.path().join(format!("out {place}"))).unwrap_err();
+        assert!(matches!(error, Error::Unusable { .. }), "{rows:?}: {error}");
+    }
 }

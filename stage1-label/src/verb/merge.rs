@@ -68,6 +68,13 @@ impl MergeArgs {
 
 /// Brings the rows together and publishes the label set.
 pub fn run(args: &MergeArgs, stop: &Stop, progress: &mut Progress) -> Result<Written> {
+    let same = |old: &PathBuf| std::fs::canonicalize(old).ok() == std::fs::canonicalize(&args.out).ok();
+    if let Some(old) = args.labels.iter().find(|old| args.out.exists() && same(old)) {
+        return Err(Error::Usage {
+            what: format!("{}: it is one of the label sets that are merged", old.display()),
+            hint: "write to another --out; what is merged is never changed".into(),
+        });
+    }
     let mut unfinished = Vec::new();
     for dir in &args.labels {
         match Manifest::read(dir) {
@@ -108,13 +115,6 @@ fn parts(args: &MergeArgs, stop: &Stop) -> Result<Written> {
 
 /// Copies the rows of published label sets.
 fn rows(args: &MergeArgs, stop: &Stop, progress: &mut Progress) -> Result<Written> {
-    let same = |old: &PathBuf| std::fs::canonicalize(old).ok() == std::fs::canonicalize(&args.out).ok();
-    if let Some(old) = args.labels.iter().find(|old| args.out.exists() && same(old)) {
-        return Err(Error::Usage {
-            what: format!("{}: it is one of the label sets that are merged", old.display()),
-            hint: "write to another --out; a published label set is never changed".into(),
-        });
-    }
     let reused = Reused::open(&args.labels)?;
     let mut spec = args.taken.spec(reused.sets())?;
     if let Some((image, view)) = reused.enter(&mut spec)? {

@@ -12,11 +12,12 @@ use crate::folder::parameters::{Parameters, difference, plain};
 use crate::folder::plain::map_plain;
 use crate::read::open::load_manifest;
 use crate::read::verify::verify;
+use crate::row::digest::FileDigest;
 use crate::row::dtype::Stored;
 use crate::shard::rows::Shard;
 use crate::write::finish::{pending, publish, read_recorded};
 use crate::write::publish::sync_folder;
-use crate::write::session::refuse_inside;
+use crate::write::session::{refuse_inside, resolved};
 use crate::write::stock::{refuse_occupied, take_stock};
 use crate::write::work::{ShardRecord, Work, begun, record_of, recorded, whole_shard};
 
@@ -64,6 +65,12 @@ pub fn join(parts: &[PathBuf], out: &Path, stop: &dyn Fn() -> bool) -> Result<Jo
     if !published() {
         require_all(&sources, out)?;
         refuse_inside(out)?;
+        let place = resolved(out)?;
+        for source in &sources {
+            if resolved(source.dir)? == place {
+                return Err(Error::Inside { dir: out.into(), around: source.dir.into() });
+            }
+        }
         fs::create_dir_all(out).map_err(Error::io("create", out))?;
         if !out.join(WORK).exists() {
             refuse_occupied(out, |_| false)?;
@@ -131,16 +138,16 @@ impl Source<'_> {
         };
         let mut done = take_stock(out, &work, &parameters, 0..parameters.shards(), rows)?;
         for index in 0..parameters.shards() {
-            if done.contains_key(&index) {
+            if let Some(record) = done.get(&index) {
+                require_same(sources, out, index, record)?;
                 continue;
             }
             if stop() {
                 let done = done.values().filter_map(|record| record.rows).sum();
                 return Ok(Joined::Stopped { done, rows: parameters.rows });
             }
-            if let Some((source, record)) = agreed(sources, index)? {
-                done.insert(index, source.copy(&work, index, &record, &parameters)?);
-            }
+            let (source, record) = agreed(sources, index)?;
+            done.insert(index, source.copy(&work, index, &record, &parameters)?);
         }
         Ok(Joined::Set(Box::new(publish(out, work, parameters, &done, None)?)))
     }
@@ -181,8 +188,37 @@ fn as_begun_by(parameters: &Parameters, others: &Parameters) -> Parameters {
     parameters
 }
 
+/// A shard that lies in the new folder must be the one that the folders have: somebody else may have begun it.
+fn require_same(sources: &[Source], out: &Path, index: usize, record: &ShardRecord) -> Result<()> {
+    let (source, wanted) = agreed(sources, index)?;
+    if wanted.files == record.files {
+        return Ok(());
+    }
+    let entry = record.files.first().map_or_else(String::new, |(path, _)| path.clone());
+    let parameters = &source.parameters;
+    let ours = read_recorded(source.dir, index, parameters, &wanted)?;
+    let theirs = read_recorded(out, index, parameters, record)?;
+    Err(contradiction([source.dir, out], [&ours, &theirs])
+        .unwrap_or(Error::Occupied { dir: out.into(), entry }))
+}
+
+/// What is wrong with a shard that is whole in no folder, of the first that has a record of it.
+fn damage(sources: &[Source], index: usize) -> Result<Error> {
+    for source in sources {
+        let Some(record) = record_of(source.dir, index, &source.parameters)? else { continue };
+        for (inside, digest) in &record.files {
+            let found = FileDigest::of(&map_plain(source.dir, inside, digest.bytes)?);
+            if found != *digest {
+                let [wanted, found] = [digest.blake3, found.blake3].map(|hash| hash.to_string());
+                return Ok(Error::FileHash { path: source.dir.join(inside), wanted, found });
+            }
+        }
+    }
+    Ok(Error::unusable("shard", "a record of it in one of the parts that fits its rows", index))
+}
+
 /// The first folder that has a shard whole, and its record; refuses rows in others that are not the same.
-fn agreed<'a>(sources: &'a [Source], index: usize) -> Result<Option<(&'a Source<'a>, ShardRecord)>> {
+fn agreed<'a>(sources: &'a [Source], index: usize) -> Result<(&'a Source<'a>, ShardRecord)> {
     let mut first: Option<(&Source, ShardRecord)> = None;
     for source in sources {
         let Some((one, record)) = &first else {
@@ -196,7 +232,7 @@ fn agreed<'a>(sources: &'a [Source], index: usize) -> Result<Option<(&'a Source<
             contradiction([one.dir, source.dir], [&ours, &theirs]).map_or(Ok(()), Err)?;
         }
     }
-    Ok(first)
+    first.map_or_else(|| Err(damage(sources, index)?), Ok)
 }
 
 /// The first value in which two shards of the same rows differ.

@@ -23,7 +23,7 @@ use crate::write::answers::Answers;
 use crate::write::publish::{Out, sync_folder};
 use crate::write::spec::Spec;
 use crate::write::stock::{refuse_occupied, take_stock};
-use crate::write::work::{ShardRecord, Work, remove_if_there};
+use crate::write::work::{ShardRecord, Work, is_begun, remove_if_there};
 
 /// One shard's work: which images, and how many rows of answers to bring.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -342,10 +342,21 @@ pub(crate) fn filled(spec: &Spec, job: &ShardJob, answers: &[f32]) -> Result<Sha
     Ok(shard)
 }
 
-/// Refuses a folder inside a published label set, which would have a stranger then.
-pub(crate) fn refuse_inside(dir: &Path) -> Result<()> {
+/// Where a folder lies, or will: without links and steps upwards.
+pub(crate) fn resolved(dir: &Path) -> Result<PathBuf> {
     let absolute = std::path::absolute(dir).map_err(Error::io("find", dir))?;
-    let around = absolute.ancestors().skip(1).find(|around| Manifest::read(around).is_ok());
+    let there = absolute.ancestors().find_map(|above| Some((above, above.canonicalize().ok()?)));
+    Ok(there.map_or_else(
+        || absolute.clone(),
+        |(above, found)| found.join(absolute.strip_prefix(above).unwrap_or(Path::new(""))),
+    ))
+}
+
+/// Refuses a folder inside a label set, published or not, which would have a stranger then.
+pub(crate) fn refuse_inside(dir: &Path) -> Result<()> {
+    let place = resolved(dir)?;
+    let is_set = |folder: &&Path| Manifest::read(folder).is_ok() || is_begun(folder);
+    let around = place.ancestors().skip(1).find(is_set);
     match around {
         None => Ok(()),
         Some(around) => Err(Error::Inside { dir: dir.into(), around: around.into() }),

@@ -61,6 +61,16 @@ impl ShardRecord {
         answered
     }
 
+    /// Whether those who answered follow on each other from the first row to the last, where they are named.
+    fn covers_its_rows(&self) -> bool {
+        let mut next = 0;
+        let follow = self.answered.iter().all(|one| {
+            let [start, end] = one.rows;
+            std::mem::replace(&mut next, end) == start && start < end
+        });
+        follow && (self.answered.is_empty() || self.rows.is_none_or(|rows| rows == next))
+    }
+
     /// Does not say what goes without saying: who began the label set, where they answered all.
     pub fn leave_out(&mut self, begun: &Answerer) {
         if self.answered.iter().all(|one| one.by == *begun) {
@@ -249,7 +259,15 @@ fn load<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<Option<T>> {
 pub(crate) fn record_of(dir: &Path, index: usize, parameters: &Parameters) -> Result<Option<ShardRecord>> {
     let record = load::<ShardRecord>(&dir.join(WORK).join(record_name(index)))?;
     let paths = |record: &ShardRecord| record.files.iter().map(|(path, _)| path.clone()).collect::<Vec<_>>();
-    Ok(record.filter(|record| paths(record).into_iter().eq(parameters.files_of(index))))
+    let sound = |record: &ShardRecord| {
+        record.covers_its_rows() && paths(record).into_iter().eq(parameters.files_of(index))
+    };
+    Ok(record.filter(sound))
+}
+
+/// Whether a label set was begun in a folder, and is not finished.
+pub(crate) fn is_begun(dir: &Path) -> bool {
+    dir.join(WORK).join(PARAMETERS).exists()
 }
 
 /// The record of a shard whose files are all there and still hash to it.
