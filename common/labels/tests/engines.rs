@@ -164,6 +164,21 @@ fn a_writer_that_wants_one_engine_refuses_what_others_began_or_answered() {
 }
 
 #[test]
+fn a_part_that_wants_one_engine_refuses_what_others_wrote_of_other_parts() {
+    let dir = tempfile::tempdir().unwrap();
+    let part = |spec: Spec, index| Session::open_part(dir.path(), spec, Part { index, of: 3 });
+    go_on(&mut part(alone("a", "1"), 0).unwrap());
+    go_on(&mut part(alone("a", "1"), 1).unwrap());
+    // Shards of its own engine, and those that are not there, are no reason.
+    assert_eq!(part(alone("a", "1"), 2).unwrap().pending().len(), 1);
+    go_on(&mut part(by("b", "1"), 2).unwrap());
+    let error = part(alone("a", "1"), 0).err().unwrap();
+    assert!(matches!(error, Error::OtherEngine { .. }) && error.kind() == Kind::Input, "{error}");
+    assert!(error.to_string().contains("rows of shard 2 were answered by b, cpu, build 1"), "{error}");
+    part(by("a", "1"), 0).unwrap();
+}
+
+#[test]
 fn answers_whose_rows_do_not_add_up_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     write_some(&mut Session::open(dir.path(), by("a", "1")).unwrap(), 1);

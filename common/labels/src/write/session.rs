@@ -151,6 +151,7 @@ impl Session {
         for (index, record) in &self.done {
             self.require_ours(*index, &record.answered)?;
         }
+        self.require_ours_elsewhere()?;
         self.state = State::Writing(work);
         self.require_room()
     }

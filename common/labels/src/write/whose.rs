@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::folder::answered::{Answered, Answerer};
 use crate::folder::manifest::Manifest;
 use crate::write::session::Session;
+use crate::write::work::record_of;
 
 impl Session {
     /// Refuses answers of others where the spec is content with none but our own.
@@ -17,6 +18,19 @@ impl Session {
             }),
             _ => Ok(()),
         }
+    }
+
+    /// The same of the shards that other parts have written so far.
+    pub(crate) fn require_ours_elsewhere(&self) -> Result<()> {
+        if self.spec.any_engine {
+            return Ok(());
+        }
+        for index in (0..self.shards()).filter(|index| !self.ours.contains(index)) {
+            if let Some(record) = record_of(&self.dir, index, &self.parameters)? {
+                self.require_ours(index, &record.answered)?;
+            }
+        }
+        Ok(())
     }
 
     /// The same of a label set that is published.
