@@ -141,6 +141,14 @@ fn builds_are_named_only_where_they_differ() {
     );
     let set = LabelSet::open(dir.path(), Check::Hashes).unwrap();
     assert_eq!(set.as_parents().len(), 1, "parents name engines");
+    // Refused with the rows of the other build; both builds have some, and a third has none.
+    for (build, rows, other) in [("1", "108 to 125", "2"), ("2", "0 to 107", "1"), ("3", "0 to 107", "1")] {
+        let said = Session::open(dir.path(), alone("a", build)).err().unwrap().to_string();
+        let wanted = format!(
+            "rows {rows} were answered by a, cpu, build {other}, wanted all by a, cpu, build {build}\n"
+        );
+        assert!(said.contains(&wanted), "{said}");
+    }
 }
 
 #[test]

@@ -35,10 +35,10 @@ impl Session {
 
     /// The same of a label set that is published.
     pub(crate) fn require_ours_in(&self, manifest: &Manifest) -> Result<()> {
-        let Answerer { engine, device, .. } = &self.us;
-        let is_ours = |one: &&Answered| one.by.engine == *engine && one.by.device == *device;
-        // More than one build is never one alone.
-        let other = manifest.answered.iter().find(|one| !is_ours(one)).or(manifest.answered.last());
+        // Where all are of one build, none is named.
+        let builds = manifest.answered.iter().any(|one| one.by.build.is_some());
+        let ours = Answerer { build: self.us.build.clone().filter(|_| builds), ..self.us.clone() };
+        let other = manifest.answered.iter().find(|one| one.by != ours);
         match other {
             Some(other) if !self.spec.any_engine => Err(Error::OtherEngine {
                 dir: self.dir.clone(),
