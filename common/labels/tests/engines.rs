@@ -194,6 +194,7 @@ fn answers_whose_rows_do_not_add_up_are_refused() {
     go_on(&mut session);
     session.finish().unwrap();
     let whole = fs::read_to_string(dir.path().join("manifest.json")).unwrap();
+    let long = format!("\"engine\": \"{}\"", "b".repeat(257));
     let cases = [
         ("      \"rows\": [\n        54,", "      \"rows\": [\n        53,", "answered[1].rows"),
         ("        54,\n        126\n", "        54,\n        54\n", "answered[1].rows"),
@@ -201,6 +202,10 @@ fn answers_whose_rows_do_not_add_up_are_refused() {
         ("\"engine\": \"b\"", "\"engine\": \"a\"", "answered[1].by"),
         ("        \"engine\": \"a\"", "        \"engine\": \"c\"", "answered[0].by.engine"),
         ("\"engine\": \"b\",", "\"engine\": \"b\",\n        \"host\": \"x\",", "unknown field `host`"),
+        ("\"engine\": \"b\"", "\"engine\": \"\"", "answered[1].by.engine"),
+        ("\"engine\": \"b\"", "\"engine\": \"b\\u001b[2J\"", "answered[1].by.engine"),
+        ("\"engine\": \"b\"", &long, "answered[1].by.engine"),
+        ("\"engine\": \"b\",", "\"engine\": \"b\", \"build\": \"\",", "answered[1].by.build"),
     ];
     for (from, to, said) in cases {
         assert_eq!(whole.matches(from).count(), 1, "{from} in {whole}");
@@ -210,4 +215,21 @@ fn answers_whose_rows_do_not_add_up_are_refused() {
         fs::write(dir.path().join("manifest.json"), &whole).unwrap();
     }
     Manifest::read(dir.path()).unwrap();
+    // A build is named where builds differ, and only there: of one range alone, or another of each, but not the same of all.
+    let built = |builds: [&str; 2]| {
+        forge_manifest(dir.path(), |text| {
+            let [a, b] = ["a", "b"].map(|engine| format!("        \"engine\": \"{engine}\","));
+            let [first, second] = builds.map(|build| format!(" \"build\": \"{build}\","));
+            text.replace(&a, &(a.clone() + &first)).replace(&b, &(b.clone() + &second))
+        });
+        let read = Manifest::read(dir.path());
+        fs::write(dir.path().join("manifest.json"), &whole).unwrap();
+        read
+    };
+    built(["1", "2"]).unwrap();
+    assert!(built(["1", "1"]).err().unwrap().to_string().contains("answered[0].by.build"));
+    let (start, end) = (whole.find("  \"answered\": [").unwrap(), whole.find("  \"right\":").unwrap());
+    forge_manifest(dir.path(), |text| format!("{}  \"answered\": [],\n{}", &text[..start], &text[end..]));
+    let error = Manifest::read(dir.path()).err().unwrap().to_string();
+    assert!(error.contains("wanted at least 2 ranges"), "{error}");
 }

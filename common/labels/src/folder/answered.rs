@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::folder::teacher::Teacher;
 
@@ -41,6 +42,15 @@ impl fmt::Display for Answerer {
         write!(f, "{}, {}", self.engine, self.device)?;
         self.build.as_ref().map_or(Ok(()), |build| write!(f, ", build {build}"))
     }
+}
+
+/// The ranges of a manifest that has the key: a writer leaves it out where one answered all.
+pub(crate) fn some<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Answered>, D::Error> {
+    let answered = Vec::deserialize(from)?;
+    if answered.is_empty() {
+        return Err(D::Error::custom("answered: wanted at least 2 ranges, or no such key, found none"));
+    }
+    Ok(answered)
 }
 
 /// Adds the next rows, all by one.

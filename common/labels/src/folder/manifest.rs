@@ -46,7 +46,7 @@ pub struct Manifest {
     pub teacher: Teacher,
     /// Which rows were answered by which engine, device and build; none where one answered all. Rows that were taken over count as
     /// those of whoever took them over.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "answered::some")]
     pub answered: Vec<Answered>,
     /// The label sets whose answers it took over, each with its own before it; none where the teacher was asked for every row.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -85,11 +85,25 @@ impl Manifest {
                 found,
             )?;
             start = one.rows[1];
+            let [engine, device] = [("engine", Some(&one.by.engine)), ("device", Some(&one.by.device))];
+            for (name, text) in [engine, device, ("build", one.by.build.as_ref())] {
+                let named = text.is_none_or(|text| is_name(text));
+                let field = format!("answered[{place}].by.{name}");
+                check.that(
+                    named,
+                    &field,
+                    "1 to 256 characters, none of them control",
+                    format!("{text:?}"),
+                )?;
+            }
         }
         check.that(start == self.rows, "end of answered", self.rows, start)?;
         let alike = self.answered.windows(2).position(|pair| pair[0].by == pair[1].by);
         let place = alike.map_or(0, |place| place + 1);
         check.that(alike.is_none(), &format!("answered[{place}].by"), "another than before", &first.by)?;
+        let one_build = self.answered.windows(2).all(|pair| pair[0].by.build == pair[1].by.build);
+        let bare = !one_build || first.by.build.is_none();
+        check.that(bare, "answered[0].by.build", "none, for all are of one", "a build")?;
         let (engine, device) = (&self.teacher.engine, &self.teacher.device);
         check.that(first.by.engine == *engine, "answered[0].by.engine", engine, &first.by.engine)?;
         check.that(first.by.device == *device, "answered[0].by.device", device, &first.by.device)
@@ -149,6 +163,11 @@ impl Checker<'_> {
             found: found.to_string(),
         })
     }
+}
+
+/// Whether a text may name an engine, a device or a build.
+fn is_name(text: &str) -> bool {
+    !text.trim().is_empty() && text.chars().count() <= 256 && !text.chars().any(char::is_control)
 }
 
 /// Whether a path stays inside its folder on every system: plain names joined by `/`.
