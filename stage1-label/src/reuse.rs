@@ -1,10 +1,11 @@
 //! Answers that other label sets have: taken over in place of asking the teacher.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use cli::{detail, with_commas};
 use half::f16;
-use labels::{Check, Dtype, LabelSet, Spec};
+use labels::{Check, Dtype, LabelSet, Parent, Spec};
 
 use crate::Result;
 use crate::teacher::RowId;
@@ -40,9 +41,10 @@ impl Reused {
                 }
             }
         }
+        let mut known: HashSet<Parent> = spec.parents.iter().cloned().collect();
         for (set, _) in self.0.iter().zip(&used).filter(|(_, rows)| **rows > 0) {
             for parent in set.as_parents() {
-                if !spec.parents.contains(&parent) {
+                if known.insert(parent.clone()) {
                     spec.parents.push(parent);
                 }
             }

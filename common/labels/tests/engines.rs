@@ -233,3 +233,35 @@ fn answers_whose_rows_do_not_add_up_are_refused() {
     let error = Manifest::read(dir.path()).err().unwrap().to_string();
     assert!(error.contains("wanted at least 2 ranges"), "{error}");
 }
+
+#[test]
+fn more_answerers_than_anybody_has_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    write_some(&mut Session::open(dir.path(), by("a", "1")).unwrap(), 1);
+    let mut session = Session::open(dir.path(), by("b", "1")).unwrap();
+    go_on(&mut session);
+    session.finish().unwrap();
+    let read = |ranges: u64, builds: u64| {
+        let entry = |row: u64| {
+            let (end, build) = (row + 1, row % builds);
+            format!(
+                "{{\"rows\": [{row}, {end}], \"by\": {{\"engine\": \"a\", \"device\": \"cpu\", \"build\": \"{build}\"}}}}"
+            )
+        };
+        let entries: Vec<String> = (0..ranges).map(entry).collect();
+        let path = dir.path().join("manifest.json");
+        let whole = fs::read_to_string(&path).unwrap();
+        let (start, end) = (whole.find("  \"answered\": [").unwrap(), whole.find("  \"right\":").unwrap());
+        forge_manifest(dir.path(), |text| {
+            format!("{}  \"answered\": [{}],\n{}", &text[..start], entries.join(","), &text[end..])
+        });
+        let said = Manifest::read(dir.path()).err().unwrap().to_string();
+        fs::write(&path, whole).unwrap();
+        said
+    };
+    // A thousand are let through to the next check: there are 126 rows.
+    let said = read(1001, 1000);
+    assert!(said.contains("end of answered"), "{said}");
+    let said = read(1001, 1001);
+    assert!(said.contains("engines, devices and builds of answered is 1001"), "{said}");
+}

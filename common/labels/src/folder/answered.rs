@@ -1,5 +1,6 @@
 //! Which rows were answered by whom: one engine, as a rule; several where a run went on on another machine.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use serde::de::Error as _;
@@ -9,7 +10,7 @@ use crate::folder::teacher::Teacher;
 
 /// What ran the teacher. Two that differ in anything may round differently.
 #[non_exhaustive]
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Answerer {
     /// Engine and its version, like `reference 0.1.0`.
@@ -76,9 +77,11 @@ pub(crate) fn condensed(mut answered: Vec<Answered>) -> Vec<Answered> {
 /// Each of those who answered, with the number of its rows, in the order of their first ones.
 pub(crate) fn totals(answered: &[Answered]) -> Vec<(&Answerer, u64)> {
     let mut totals: Vec<(&Answerer, u64)> = Vec::new();
+    let mut places = HashMap::new();
     for Answered { rows: [start, end], by } in answered {
         let rows = end.saturating_sub(*start);
-        match totals.iter_mut().find(|(other, _)| *other == by) {
+        let place = *places.entry(by).or_insert(totals.len());
+        match totals.get_mut(place) {
             Some((_, sum)) => *sum = sum.saturating_add(rows),
             None => totals.push((by, rows)),
         }

@@ -53,7 +53,7 @@ pub struct Robust {
 }
 
 /// A label set that answers were taken over from: its rows are those of these views of so many first images.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Parent {
     /// Its content hash.

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::folder::answered::totals;
 use crate::folder::manifest::Manifest;
 use crate::folder::names::{CARD, shard_path};
 use crate::folder::parameters::Parameters;
@@ -10,6 +11,9 @@ use crate::folder::records::{ClassCount, DatasetRecord, FileRecord};
 use crate::row::dataset::is_split_name;
 use crate::row::dtype::Form;
 use crate::shard::layout::version;
+
+/// The most engines, devices and builds that answer one label set: more than any run moves between, few enough to list.
+const MOST_ANSWERERS: usize = 1000;
 
 impl Manifest {
     /// Refuses a manifest that contradicts itself or names files by other paths than the format's.
@@ -97,6 +101,9 @@ impl Manifest {
                 )?;
             }
         }
+        let several = totals(&self.answered).len();
+        let field = "engines, devices and builds of answered";
+        check.that(several <= MOST_ANSWERERS, field, format!("at most {MOST_ANSWERERS}"), several)?;
         check.that(start == self.rows, "end of answered", self.rows, start)?;
         let alike = self.answered.windows(2).position(|pair| pair[0].by == pair[1].by);
         let place = alike.map_or(0, |place| place + 1);

@@ -1,5 +1,7 @@
 //! Taking a label set's answers into another one, so that no row is asked for twice.
 
+use std::collections::HashSet;
+
 use crate::error::{Error, Result};
 use crate::folder::parameters::{difference, plain};
 use crate::folder::records::Parent;
@@ -30,6 +32,7 @@ impl LabelSet {
         let manifest = self.manifest();
         let content_hash = self.content_hash();
         let mut parents = manifest.parents.clone();
+        let mut known: HashSet<Parent> = parents.iter().cloned().collect();
         for (by, _) in manifest.answerers() {
             let this = Parent {
                 content_hash,
@@ -39,7 +42,7 @@ impl LabelSet {
                 device: by.device,
             };
             // Builds of one engine are not told apart here.
-            if !parents.contains(&this) {
+            if known.insert(this.clone()) {
                 parents.push(this);
             }
         }
