@@ -158,6 +158,7 @@ impl TakenArgs {
 
     /// The label set that is to be written: of the images of the largest, by the teacher of the first.
     fn spec(&self, sets: &[LabelSet]) -> Result<Spec> {
+        require_maps_alike(sets)?;
         let first = sets[0].manifest();
         let largest = sets.iter().max_by_key(|set| set.images()).expect("at least two are merged");
         let mut dataset = largest.dataset();
@@ -187,6 +188,16 @@ impl TakenArgs {
         spec.author = common(sets, "--author", self.author.as_ref(), |manifest| &manifest.author)?;
         Ok(spec)
     }
+}
+
+/// Refuses sets of which some have feature maps and others none: those maps would be left out without a word.
+fn require_maps_alike(sets: &[LabelSet]) -> Result<()> {
+    let of = |mapped: bool| sets.iter().find(|set| set.manifest().features.is_some() == mapped);
+    let (Some(with), Some(without)) = (of(true), of(false)) else { return Ok(()) };
+    Err(Error::Usage {
+        what: format!("{} has feature maps, {} has none", with.dir().display(), without.dir().display()),
+        hint: "`label subset --no-taps` makes the same label set without them".into(),
+    })
 }
 
 /// What was given, or what all say.

@@ -105,6 +105,21 @@ fn label_sets_that_contradict_each_other_are_refused_with_the_place() {
 }
 
 #[test]
+fn maps_that_one_label_set_has_and_another_has_not_are_not_dropped_in_silence() {
+    let place = Place::new();
+    let [mapped, plain, out] = ["mapped", "plain", "out"].map(|name| place.path(name));
+    run(&place, &mapped, "plan:3@0", 5).args(["--taps", "bn2.relu"]).succeeds();
+    run(&place, &plain, "plan:3@1", 5).succeeds();
+    for from in [[mapped.as_path(), &plain], [&plain, &mapped]] {
+        merge(&from, &out).fails(2, &["mapped has feature maps, ", "plain has none", "--no-taps"]);
+    }
+    assert!(!out.exists(), "nothing is begun for nothing");
+    let bare = place.path("bare");
+    label().arg("subset").arg(&mapped).args(["--no-taps", "--out"]).arg(&bare).succeeds();
+    merge(&[&bare, &plain], &out).succeeds();
+}
+
+#[test]
 fn parts_written_where_no_disk_is_shared_are_the_label_set_of_one_process() {
     let place = Place::new();
     let whole = place.path("whole");
