@@ -47,6 +47,9 @@ pub struct TakenArgs {
     /// Images per shard [default: about 64 MiB]
     #[arg(long, value_name = "N")]
     pub shard_images: Option<NonZeroUsize>,
+    /// Where the teacher's weights come from, where they do not say the same
+    #[arg(long, value_name = "TEXT")]
+    pub origin: Option<String>,
     /// Licence of the label set, where theirs differ
     #[arg(long, value_name = "TEXT")]
     pub license: Option<String>,
@@ -150,6 +153,7 @@ impl TakenArgs {
             ("--dtype", self.dtype.is_some()),
             ("--format", self.format.is_some()),
             ("--shard-images", self.shard_images.is_some()),
+            ("--origin", self.origin.is_some()),
             ("--license", self.license.is_some()),
             ("--author", self.author.is_some()),
         ];
@@ -184,6 +188,8 @@ impl TakenArgs {
                 features.dtype = Dtype::F16;
             }
         }
+        spec.teacher.origin =
+            common(sets, "--origin", self.origin.as_ref(), |manifest| &manifest.teacher.origin)?;
         spec.license = common(sets, "--license", self.license.as_ref(), |manifest| &manifest.license)?;
         spec.author = common(sets, "--author", self.author.as_ref(), |manifest| &manifest.author)?;
         Ok(spec)

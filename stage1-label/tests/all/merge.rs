@@ -120,6 +120,20 @@ fn maps_that_one_label_set_has_and_another_has_not_are_not_dropped_in_silence() 
 }
 
 #[test]
+fn what_is_said_of_the_weights_must_agree_or_be_said_anew() {
+    let place = Place::new();
+    let [one, other, out] = ["one", "other", "out"].map(|name| place.path(name));
+    run(&place, &one, "plan:3@0", 5).args(["--origin", "the hub"]).succeeds();
+    run(&place, &other, "plan:3@1", 5).args(["--origin", "a disk"]).succeeds();
+    for from in [[one.as_path(), &other], [&other, &one]] {
+        merge(&from, &out).fails(2, &["one says `the hub`", "other says `a disk`", "say with --origin"]);
+    }
+    assert!(!out.exists(), "nothing is begun for nothing");
+    merge(&[&one, &other], &out).args(["--origin", "here"]).succeeds();
+    assert_eq!(inspect(&out)["teacher"]["origin"], "here");
+}
+
+#[test]
 fn parts_written_where_no_disk_is_shared_are_the_label_set_of_one_process() {
     let place = Place::new();
     let whole = place.path("whole");
