@@ -73,18 +73,23 @@ impl RepairArgs {
     /// Says of the first shard that this teacher will hardly bring back why it will not.
     fn say_others(&self, repair: &Repair, lost: &[usize], now: &labels::Teacher) {
         let is_now = |by: &Answerer| by.engine == now.engine && by.device == now.device;
+        let (labels, manifest) = (self.labels.display(), repair.manifest());
         let other =
             lost.iter().map(|&shard| (shard, repair.answerers(shard))).find(|(_, by)| !by.iter().all(is_now));
-        if let Some((shard, by)) = other {
-            let by: Vec<String> = by.iter().map(ToString::to_string).collect();
-            warn(format_args!(
-                "{}: shard {shard} was answered by {}, and this is {}, {}: what differs in a bit is refused",
-                self.labels.display(),
-                by.join(" and by "),
-                now.engine,
-                now.device
-            ));
-        }
+        let strangers: Vec<String> =
+            manifest.elsewhere().into_iter().filter(|by| !is_now(by)).map(|by| by.to_string()).collect();
+        let what = match other {
+            Some((shard, by)) => {
+                let by: Vec<String> = by.iter().map(ToString::to_string).collect();
+                format!("shard {shard} was answered by {}", by.join(" and by "))
+            }
+            None if strangers.is_empty() => return,
+            None => format!("rows were taken over, which may be by {}", strangers.join(" or by ")),
+        };
+        let labels::Teacher { engine, device, .. } = now;
+        warn(format_args!(
+            "{labels}: {what}, and this is {engine}, {device}: what differs in a bit is refused"
+        ));
     }
 
     fn interrupted(&self, repair: &Repair) -> Error {

@@ -90,4 +90,18 @@ fn what_one_engine_answered_says_so_once() {
     append.args(["--same-engine"]).arg("--out").arg(&moved).succeeds();
     whole = manifest(&moved);
     assert!(whole.get("answered").is_none() && whole["parents"].as_array().unwrap().len() == 1);
+    // Card and inspection name that engine, and who brings the rows back on the one that is named first is told beforehand.
+    let card = |dir: &Path| fs::read_to_string(dir.join("README.md")).unwrap();
+    let said = "; rows were taken over, and the parents name also cpu-";
+    assert!(card(&moved).contains(said) && !card(&one).contains("taken over"), "{}", card(&moved));
+    let shown = label().arg("inspect").arg(&moved).succeeds();
+    assert!(shown.split_whitespace().collect::<Vec<_>>().join(" ").contains(said), "{shown}");
+    for dir in ["data", "shards"] {
+        for file in fs::read_dir(moved.join(dir)).unwrap() {
+            fs::remove_file(file.unwrap().path()).unwrap();
+        }
+    }
+    let repair = label().arg("repair").arg(&moved).args(["--data", "sample", "--device", "reference"]);
+    let told = repair.arg("--teacher").arg(place.teacher()).ends().stderr;
+    assert!(told.contains("rows were taken over, which may be by cpu-"), "{told}");
 }

@@ -1,5 +1,7 @@
 //! `manifest.json`: what the label set is, and every file that belongs to it. Its presence is the commit.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::folder::answered::{self, Answered, Answerer};
@@ -81,14 +83,35 @@ impl Manifest {
         }
     }
 
+    /// Engine and device of each parent that are none of those who answered here: rows that were taken over may be theirs.
+    pub fn elsewhere(&self) -> Vec<Answerer> {
+        let mut known: HashSet<(String, String)> =
+            self.answerers().into_iter().map(|(by, _)| (by.engine, by.device)).collect();
+        let others =
+            self.parents.iter().filter(|other| known.insert((other.engine.clone(), other.device.clone())));
+        let named = |Parent { engine, device, .. }: &Parent| Answerer {
+            engine: engine.clone(),
+            device: device.clone(),
+            build: None,
+        };
+        others.map(named).collect()
+    }
+
     /// What computed the rows, as people read it.
     pub fn computed_by(&self) -> String {
         let Teacher { engine, precision, device, .. } = &self.teacher;
-        if self.answered.is_empty() {
-            return format!("{engine}, {precision}, {device}");
+        let mut said = if self.answered.is_empty() {
+            format!("{engine}, {precision}, {device}")
+        } else {
+            let each = self.answerers().into_iter().map(|(by, rows)| format!("{rows} rows by {by}"));
+            format!("{precision}: {}", each.collect::<Vec<_>>().join("; "))
+        };
+        let elsewhere: Vec<String> = self.elsewhere().iter().map(ToString::to_string).collect();
+        if !elsewhere.is_empty() {
+            said += "; rows were taken over, and the parents name also ";
+            said += &elsewhere.join("; ");
         }
-        let each = self.answerers().into_iter().map(|(by, rows)| format!("{rows} rows by {by}"));
-        format!("{precision}: {}", each.collect::<Vec<_>>().join("; "))
+        said
     }
 
     /// Who answered the rows of a shard.
