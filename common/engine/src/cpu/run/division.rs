@@ -88,3 +88,39 @@ impl Division<'_> {
         Team { several, chunks: chunks.min(self.chunks(segment).div_ceil(parts)) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::kernel::choice::Precise;
+    use crate::cpu::vector::simd::Isa;
+    use crate::engine::{Keep, Norm};
+    use crate::graph::{Builder, Conv2d};
+
+    #[test]
+    fn large_parts_are_fewer_where_their_values_have_few_terms() {
+        let (mut b, x) = Builder::new([3, 4, 4]);
+        let x = b.conv("stem", Conv2d::new(256, 1), x).unwrap();
+        let x = b.conv("large", Conv2d::new(512, 1), x).unwrap();
+        let x = b.node("mean", crate::graph::Op::GlobalAvgPool, &[x]).unwrap();
+        b.linear("classifier", 5, x).unwrap();
+        let network = b.finish("two-widths").unwrap();
+        let output = [network.output()];
+        let planned =
+            Planned::new(Isa::detect(), &network, Norm::Batch, Keep::ForParams, &output, Precise::No, true);
+        let most = |images| {
+            let division = Division { planned: &planned, images, threads: 2, gradients: true };
+            let segments = planned.plan.backward.segments.iter();
+            let parts = segments.filter_map(|segment| {
+                let sums = division.sums(segment);
+                let large = sums.iter().any(|sum| sum.floats == 256 * 512);
+                large.then(|| division.parts(segment, &sums))
+            });
+            parts.collect::<Vec<_>>()
+        };
+        // By hand: 16 places of an image, 128 terms for a part at least: 32 images have 512, 64 have 1024.
+        assert_eq!([most(32), most(64)], [[4], [8]]);
+        // Fewer terms than one part wants are one part.
+        assert_eq!(most(4), [1]);
+    }
+}
