@@ -11,8 +11,8 @@ pub use crate::graph::{Entry, Layout, Role};
 pub use arena::{Arena, Float, Precision};
 pub use values::{Remote, Values};
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// Parameters and running statistics of one network.
 #[derive(Clone, Debug)]
@@ -141,12 +141,17 @@ fn next_version() -> u64 {
 pub struct Grads {
     layout: Arc<Layout>,
     values: Values,
+    /// Whether all count as zero, whatever the values are.
+    cleared: bool,
+    /// What is shown meanwhile to who asks for them.
+    zeros: OnceLock<Values>,
 }
 
 impl Grads {
     /// All zero.
     pub fn zeros(layout: &Arc<Layout>, precision: Precision) -> Self {
-        Self { layout: layout.clone(), values: Values::zeros(layout.trainable_len(), precision) }
+        let values = Values::zeros(layout.trainable_len(), precision);
+        Self { layout: layout.clone(), values, cleared: false, zeros: OnceLock::new() }
     }
 
     /// Names, shapes and places.
@@ -156,21 +161,42 @@ impl Grads {
 
     /// The gradients in one flat slice.
     pub fn values(&self) -> &Arena {
-        self.values.host()
+        self.held().host()
     }
 
     /// The same, to add to them.
     pub fn values_mut(&mut self) -> &mut Arena {
-        self.values.host_mut()
+        self.held_mut().host_mut()
     }
 
     /// The gradients wherever they lie: for engines.
     pub fn held(&self) -> &Values {
-        &self.values
+        if !self.cleared {
+            return &self.values;
+        }
+        self.zeros.get_or_init(|| Values::zeros(self.layout.trainable_len(), self.values.precision()))
     }
 
     /// The same, to write them.
     pub fn held_mut(&mut self) -> &mut Values {
+        if std::mem::take(&mut self.cleared) {
+            self.zeros.take();
+            self.values.host_mut().clear();
+        }
         &mut self.values
+    }
+
+    /// Sets every gradient to zero, for values that lie on the host. Nothing is written yet: a backward would read and
+    /// write all of it again.
+    pub(crate) fn clear(&mut self) {
+        self.cleared = true;
+    }
+
+    /// The gradients for a backward on the host, and whether it adds to them; if not, it writes every one, whatever is
+    /// there.
+    pub(crate) fn for_backward(&mut self) -> (&mut Arena, bool) {
+        let cleared = std::mem::take(&mut self.cleared);
+        self.zeros.take();
+        (self.values.host_mut(), !cleared)
     }
 }

@@ -90,7 +90,10 @@ fn run(
         .collect();
     let mut moved = params.clone();
     engine.move_statistics(network, &mut moved, &pass.stats).unwrap();
+    // Cleared of what nobody may see again.
     let mut grads = Grads::zeros(network.layout(), params.precision());
+    grads.values_mut().fill(0..network.layout().trainable_len(), f64::NAN);
+    engine.clear(&mut grads).unwrap();
     let wanted = keep.params().then_some(&mut grads);
     let image = match keep {
         Keep::Nothing => None,

@@ -2,10 +2,11 @@
 
 pub(crate) mod division;
 mod execute;
+mod gradients;
 mod slots;
 mod team;
 
-use std::sync::Arc;
+use std::ops::Range;
 
 use rayon::prelude::*;
 
@@ -15,10 +16,11 @@ use super::planned::Planned;
 use super::vector::memory::{Buffer, Elastic, Shared};
 use super::vector::simd::Isa;
 use crate::graph::NodeId;
-use crate::params::{Layout, Role};
+use crate::params::Role;
 use crate::plan::{Action, Moments, Plan, Program, Segment, Sums};
 use division::Division;
 use execute::Share;
+pub(crate) use gradients::Gradients;
 use slots::Slots;
 pub(crate) use team::{Team, by_sums};
 
@@ -77,8 +79,8 @@ pub(crate) struct Caller<'a> {
     pub(crate) seeds: &'a [Option<Vec<f32>>],
     /// `(N, C, H, W)`, to be filled.
     pub(crate) image_gradient: &'a mut [f32],
-    /// Gradients of the parameters, to be added to.
-    pub(crate) grads: Option<(&'a mut [f32], Arc<Layout>)>,
+    /// Gradients of the parameters.
+    pub(crate) gradients: Option<Gradients<'a>>,
 }
 
 /// One forward or backward.
@@ -100,7 +102,7 @@ impl<'a> Run<'a> {
             planned: self.planned,
             images: self.images,
             threads: self.threads,
-            gradients: self.caller.grads.is_some(),
+            gradients: self.caller.gradients.is_some(),
         }
     }
 
@@ -125,6 +127,9 @@ impl<'a> Run<'a> {
         self.workspace.threads.grow(shared.max(per_thread * members));
         for segment in &program.segments {
             self.segment(program, segment, per_thread);
+        }
+        if let Some(gradients) = self.caller.gradients.take() {
+            gradients.finish();
         }
         self.workspace.done();
     }
@@ -158,6 +163,7 @@ impl<'a> Run<'a> {
             sum.start = if sum.floats > 0 { floats } else { doubles };
             floats += sum.floats * parts;
             doubles += sum.doubles * parts;
+            sum.own = self.own(sum.sum);
         }
         self.workspace.parts.grow(floats);
         self.workspace.asked = self.workspace.asked.max(doubles);
@@ -223,6 +229,7 @@ impl<'a> Run<'a> {
             outputs: self.caller.outputs.iter_mut().map(|output| Shared::new(output)).collect(),
             seeds: self.caller.seeds,
             image_gradient: Shared::new(self.caller.image_gradient),
+            gradients: self.caller.gradients.as_mut().map(|gradients| Shared::new(gradients.values())),
         }
     }
 
@@ -250,12 +257,24 @@ impl<'a> Run<'a> {
             Sums::Weight(weight) => {
                 let weight = &self.planned.weights[weight];
                 let node = self.planned.plan.steps.convs[weight.conv].node;
-                let Some((grads, layout)) = &mut self.caller.grads else { return };
-                let entry = layout.find(node, Role::Weight).expect("a convolution has a weight");
+                let Some(gradients) = &mut self.caller.gradients else { return };
+                if sum.own.is_some() {
+                    return;
+                }
+                let (range, begun) = gradients.begin(node, Role::Weight);
                 let all = &self.workspace.parts[sum.start..][..parts * sum.floats];
-                weight.kernel.finish(all, &mut grads[entry.range.clone()]);
+                weight.kernel.finish(all, &mut gradients.values()[range], begun);
             }
         }
+    }
+
+    /// The gradient that a kernel adds to itself, and whether it adds; none for sums that are formed in parts.
+    fn own(&mut self, sum: Sums) -> Option<(Range<usize>, bool)> {
+        let Sums::Weight(weight) = sum else { return None };
+        let weight = &self.planned.weights[weight];
+        let node = self.planned.plan.steps.convs[weight.conv].node;
+        let gradients = self.caller.gradients.as_mut().filter(|_| weight.kernel.cooperative())?;
+        Some(gradients.begin(node, Role::Weight))
     }
 
     /// Gradients of a normalisation's scale and shift, and the coefficients of its input's.
@@ -263,16 +282,10 @@ impl<'a> Run<'a> {
         let known = &self.planned.plan.steps.norms[norm];
         let learned = self.packed.norm(norm).learned();
         let mut nowhere = [vec![0.0; known.channels], vec![0.0; known.channels]];
-        let [gamma, beta] = match &mut self.caller.grads {
+        let gradients = match &mut self.caller.gradients {
             None => nowhere.each_mut().map(Vec::as_mut_slice),
-            Some((grads, layout)) => {
-                let range = |role| layout.find(known.node, role).expect("a scale and a shift").range.clone();
-                grads
-                    .get_disjoint_mut([range(Role::Weight), range(Role::Bias)])
-                    .expect("parameters do not overlap")
-            }
+            Some(gradients) => gradients.to_add_to(known.node, [Role::Weight, Role::Bias]),
         };
-        let gradients = [gamma, beta];
         let count = known.positions * self.images;
         if let Moments::Batch = known.moments {
             let state = &mut self.norms[norm];
@@ -288,9 +301,9 @@ impl<'a> Run<'a> {
     }
 
     fn add_to_grads(&mut self, node: NodeId, role: Role, values: &[f64]) {
-        let Some((grads, layout)) = &mut self.caller.grads else { return };
-        let entry = layout.find(node, role).expect("what has a gradient is a parameter");
-        for (to, &value) in grads[entry.range.clone()].iter_mut().zip(values) {
+        let Some(gradients) = &mut self.caller.gradients else { return };
+        let [to] = gradients.to_add_to(node, [role]);
+        for (to, &value) in to.iter_mut().zip(values) {
             *to += value as f32;
         }
     }
@@ -305,6 +318,8 @@ pub(crate) struct PartSum {
     pub(crate) floats: usize,
     /// f64 of a part.
     pub(crate) doubles: usize,
+    /// Where a kernel that sums by itself does so among the gradients, and whether it adds to what is there.
+    pub(crate) own: Option<(Range<usize>, bool)>,
 }
 
 /// What the threads of a segment share.
@@ -328,6 +343,7 @@ struct View<'a> {
     outputs: Vec<Shared<'a, f32>>,
     seeds: &'a [Option<Vec<f32>>],
     image_gradient: Shared<'a, f32>,
+    gradients: Option<Shared<'a, f32>>,
 }
 
 impl View<'_> {
@@ -338,12 +354,17 @@ impl View<'_> {
         }
     }
 
-    /// The f32 of a sum in one part; only the thread that works on the part asks.
+    /// The f32 of a sum in one part, and whether they hold sums already: for those that are formed in parts, whether the part
+    /// has `begun`. Only the thread that works on the part asks.
     #[allow(unsafe_code, clippy::mut_from_ref)]
-    fn floats(&self, sum: &PartSum, part: usize) -> &mut [f32] {
+    fn floats(&self, sum: &PartSum, part: usize, begun: bool) -> (&mut [f32], bool) {
+        if let (Some((range, held)), Some(gradients)) = (&sum.own, self.gradients) {
+            // SAFETY: parameters do not overlap, and a kernel that sums by itself is called by one thread.
+            return (unsafe { gradients.slice(range.clone()) }, *held);
+        }
         let start = if sum.floats > 0 { sum.start + part * sum.floats } else { 0 };
         // SAFETY: parts do not overlap, and each belongs to one thread.
-        unsafe { self.part_floats.slice(start..start + sum.floats) }
+        (unsafe { self.part_floats.slice(start..start + sum.floats) }, begun)
     }
 
     /// The f64 of a sum in one part; likewise.

@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Tensor};
 
-use super::run::Caller;
+use super::run::{Caller, Gradients};
 use super::vector::simd::InstructionSet;
 use super::{Cpu, Kept, values_of};
 use crate::album::{Album, Cutting};
@@ -68,12 +68,14 @@ impl Engine for Cpu {
         let [channels, height, width] = kept.plan.plan.steps.values[0].shape;
         let image = if kept.origin.keep.image() { kept.images * channels * height * width } else { 0 };
         let mut image = vec![0.0; image];
-        let layout = grads.as_ref().map(|grads| grads.layout().clone());
-        let grads = grads.map(|grads| match (grads.values_mut(), layout) {
-            (Arena::F32(values), Some(layout)) => (values.as_mut_slice(), layout),
-            _ => unreachable!("a forward in f32 has gradients in f32"),
+        let gradients = grads.map(|grads| {
+            let layout = grads.layout().clone();
+            let (Arena::F32(values), begun) = grads.for_backward() else {
+                unreachable!("a forward in f32 has gradients in f32")
+            };
+            Gradients::new(values, layout, begun)
         });
-        let caller = Caller { seeds: &seeds, image_gradient: &mut image, grads, ..Caller::default() };
+        let caller = Caller { seeds: &seeds, image_gradient: &mut image, gradients, ..Caller::default() };
         self.run(&mut kept, caller, |plan| &plan.backward);
         if !kept.origin.keep.image() {
             return Ok(None);

@@ -112,6 +112,36 @@ fn every_instruction_set_agrees_with_the_reference_in_f64() {
 }
 
 #[test]
+fn a_backward_adds_to_gradients_or_writes_over_cleared_ones() {
+    let network = network().unwrap();
+    let params = values(&network).to_precision(Precision::F32);
+    for isa in Isa::available() {
+        let engine = Cpu::on(isa, 2).unwrap();
+        let backward = |from: usize, grads: &mut Grads| {
+            let images = (tensor(&[6, 3, 14, 11], from, DType::F32) + 0.5).unwrap().into();
+            let pass = engine.forward(&network, &params, &images, Norm::Batch, Keep::ForParams, &[]).unwrap();
+            engine.backward(pass.tape, &[Some(tensor(&[6, 5], from, DType::F32))], Some(grads)).unwrap();
+        };
+        let all = |grads: &Grads| grads.values().to_f64(0..network.layout().trainable_len());
+        let alone = [7, 77].map(|from| {
+            let mut grads = Grads::zeros(network.layout(), Precision::F32);
+            backward(from, &mut grads);
+            all(&grads)
+        });
+        let mut both = Grads::zeros(network.layout(), Precision::F32);
+        both.values_mut().fill(0..network.layout().trainable_len(), f64::NAN);
+        engine.clear(&mut both).unwrap();
+        assert!(all(&both).iter().all(|&gradient| gradient == 0.0), "cleared, and nothing written yet");
+        backward(7, &mut both);
+        assert!(all(&both) == alone[0], "{isa:?}: written over");
+        backward(77, &mut both);
+        // Each is rounded once, when it is added.
+        let sum: Vec<f64> = alone[0].iter().zip(&alone[1]).map(|(a, b)| f64::from((a + b) as f32)).collect();
+        assert!(all(&both) == sum, "{isa:?}: added");
+    }
+}
+
+#[test]
 fn any_number_of_threads_gives_the_same_bits_on_every_instruction_set() {
     let network = network().unwrap();
     let params = values(&network).to_precision(Precision::F32);

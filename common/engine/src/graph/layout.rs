@@ -168,6 +168,11 @@ impl Layout {
         self.statistics.last().map_or(0, |entry| entry.range.end)
     }
 
+    /// The place among [`trainable`](Self::trainable) of what a node learns in a role, where it does.
+    pub(crate) fn place(&self, node: NodeId, role: Role) -> Option<usize> {
+        self.by_place.get(&(node, role)).and_then(|&(trainable, place)| trainable.then_some(place))
+    }
+
     /// The entry of a node in a role, where it has one.
     pub fn find(&self, node: NodeId, role: Role) -> Option<&Entry> {
         let &(trainable, index) = self.by_place.get(&(node, role))?;

@@ -13,7 +13,7 @@ const CHUNK: usize = 1 << 16;
 
 /// [`Engine::clear`](crate::Engine::clear).
 pub fn clear(grads: &mut Grads) {
-    grads.values_mut().clear();
+    grads.clear();
 }
 
 /// [`Engine::descend`](crate::Engine::descend), in PyTorch's order of roundings.

@@ -79,6 +79,8 @@ pub(crate) fn product(
 
 /// The kernel of a convolution's weight gradient.
 pub(crate) fn weight(isa: Isa, shape: ConvShape, precise: Precise) -> Box<dyn WeightGradient> {
+    // The weights that are many for few images are neither transformed nor read for their gradient.
+    let precise = if precise == Precise::NoForFew { Precise::No } else { precise };
     match tile(&shape, precise) {
         _ if shape.is_depthwise() => Box::new(DepthwiseWeightGradient::new(isa, shape)),
         Some(tile) if !shape.dense_input => Box::new(WinogradWeightGradient::new(isa, shape, tile)),

@@ -79,7 +79,8 @@ pub(crate) trait WeightGradient: Send + Sync {
     /// the output (before bias and activation).
     fn run(&self, images: usize, input: &[f32], gradient: &[f32], part: Part<'_>, scratch: &mut [f32]);
 
-    /// Whether `run` wants the whole batch at once and splits the work over the current thread pool itself.
+    /// Whether `run` wants the whole batch at once and splits the work over the current thread pool itself. Such a kernel has
+    /// one part, PyTorch's gradient, and [`finish`](Self::finish) is not called.
     fn cooperative(&self) -> bool {
         false
     }
@@ -90,7 +91,7 @@ pub(crate) trait WeightGradient: Send + Sync {
         Vec::new()
     }
 
-    /// Adds the sum of the parts, `part_len` each, to PyTorch's (out, in / groups, rows, columns).
-    /// May use the current thread pool; the result does not depend on it.
-    fn finish(&self, parts: &[f32], gradient: &mut [f32]);
+    /// Adds the sum of the parts, `part_len` each, to PyTorch's (out, in / groups, rows, columns) where that has `begun`, or
+    /// begins it with the sum, whatever it holds. May use the current thread pool; the result does not depend on it.
+    fn finish(&self, parts: &[f32], gradient: &mut [f32], begun: bool);
 }

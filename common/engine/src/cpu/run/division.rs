@@ -54,10 +54,11 @@ impl Division<'_> {
                     (0, 2 * self.planned.plan.steps.norms[norm].pixel)
                 }
                 Sums::Weight(_) | Sums::Bias(_) if !self.gradients => return None,
+                Sums::Weight(weight) if self.planned.weights[weight].kernel.cooperative() => (0, 0),
                 Sums::Weight(weight) => (self.planned.weights[weight].kernel.part_len(), 0),
                 Sums::Bias(conv) => (0, 2 * padded(self.planned.plan.steps.convs[conv].shape.output[0])),
             };
-            Some(PartSum { sum, start: 0, floats, doubles })
+            Some(PartSum { sum, start: 0, floats, doubles, own: None })
         };
         segment.sums.iter().filter_map(part_sum).collect()
     }

@@ -140,8 +140,8 @@ impl<'a> View<'a> {
                 let Some(sum) = self.sum(Sums::Weight(*weight)) else { return };
                 let kernel = &self.planned.weights[*weight].kernel;
                 let scratch = self.scratch(kernel.scratch_len(images), at.thread);
-                let part =
-                    Part { sums: self.floats(sum, at.part), begun: at.begun, spread: self.team.several };
+                let (sums, begun) = self.floats(sum, at.part, at.begun);
+                let part = Part { sums, begun, spread: self.team.several };
                 kernel.run(images, a(), b(), part, scratch);
             }
             Action::Bias { conv } => {

@@ -114,10 +114,14 @@ fn check(isa: Isa, shape: &ConvShape, truth: &Truth) {
     let others = (&input[shape.input_len()..], &gradient[shape.output_len()..]);
     weights.run(n - 1, others.0, others.1, afresh(second), &mut scratch);
     let mut found = vec![1.0; shape.weight_len()];
-    weights.finish(&parts, &mut found);
+    weights.finish(&parts, &mut found, true);
     let found: Vec<f64> = found.into_iter().map(f64::from).collect();
     let wanted: Vec<f64> = truth.weight_gradient.iter().map(|w| w + 1.0).collect();
     close("weight gradient", &found, &wanted);
+    let mut begun = vec![f32::NAN; shape.weight_len()];
+    weights.finish(&parts, &mut begun, false);
+    let begun: Vec<f64> = begun.into_iter().map(f64::from).collect();
+    close("weight gradient", &begun, &truth.weight_gradient);
 }
 
 #[test]

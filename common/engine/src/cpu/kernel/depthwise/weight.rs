@@ -64,12 +64,12 @@ impl WeightGradient for DepthwiseWeightGradient {
         self.isa.run(Call { of: *self, images, input, gradient, part: part.sums, sums });
     }
 
-    fn finish(&self, parts: &[f32], gradient: &mut [f32]) {
+    fn finish(&self, parts: &[f32], gradient: &mut [f32], begun: bool) {
         let (taps, pixel) = (self.taps(), self.shape.output_pixel());
         for (i, gradient) in gradient.iter_mut().enumerate() {
             let at = i % taps * pixel + i / taps;
             let sum: f64 = parts.chunks_exact(self.part_len()).map(|part| f64::from(part[at])).sum();
-            *gradient += sum as f32;
+            *gradient = sum as f32 + if begun { *gradient } else { 0.0 };
         }
     }
 }

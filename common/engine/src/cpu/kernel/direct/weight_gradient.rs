@@ -131,10 +131,10 @@ impl WeightGradient for DirectWeightGradient {
         vec![Phase { pieces: 1, work: copied }, Phase { pieces: tiles, work: products }]
     }
 
-    fn finish(&self, parts: &[f32], gradient: &mut [f32]) {
+    fn finish(&self, parts: &[f32], gradient: &mut [f32], begun: bool) {
         let per_channel = self.shape.weight_len() / self.shape.output[0];
         let finish = |(i, gradient): (usize, &mut [f32])| {
-            self.isa.run(Finish { of: self, parts, first: i * BLOCK, gradient });
+            self.isa.run(Finish { of: self, parts, first: i * BLOCK, gradient, begun });
         };
         if gradient.len() < PARALLEL {
             gradient.chunks_mut(BLOCK * per_channel).enumerate().for_each(finish);

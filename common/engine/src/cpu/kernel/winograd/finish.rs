@@ -1,5 +1,4 @@
-//! The end of a weight gradient: parts summed in their order, brought back from frequencies, added to PyTorch's
-//! layout.
+//! The end of a weight gradient: parts summed in their order, brought back from frequencies, left in PyTorch's layout.
 
 #![allow(unsafe_code)]
 
@@ -15,24 +14,33 @@ use crate::cpu::vector::simd::{BLOCK, Isa, Kernel, Simd, padded};
 /// Input channels of one task, and those whose taps it holds at once.
 const CHUNK: usize = 16;
 const HELD: usize = 4;
-/// Blocks of output channels of one task.
-const BLOCKS: usize = 4;
+/// Blocks of output channels of one task: as many as the widest panel has.
+pub(super) const BLOCKS: usize = 4;
 /// Below this many weights per tap, a task for another thread costs more than it saves.
 const SMALL: usize = 64 * 64;
 
-/// Adds the gradient in `parts`, each `[frequency][input channel][padded output channel]`, to (out, in, 3, 3);
-/// `channels` are in and out.
-pub(super) fn run(isa: Isa, tile: Tile, channels: [usize; 2], parts: &[f32], gradient: &mut [f32]) {
+/// Adds the gradient in `parts`, each `[frequency][input channel][padded output channel]`, to (out, in, 3, 3), or begins
+/// that with it; `channels` are in and out.
+pub(super) fn run(
+    isa: Isa,
+    tile: Tile,
+    channels: [usize; 2],
+    parts: &[f32],
+    gradient: &mut [f32],
+    begun: bool,
+) {
     let [inputs, out] = channels;
     assert_eq!(gradient.len(), out * inputs * 9, "a gradient of another shape");
     let to = Shared::new(gradient);
+    let plane = super::apart(inputs * padded(out));
+    let sums = Sums { parts, plane, pixel: padded(out), origin: [0, 0] };
     let chunks = inputs.div_ceil(CHUNK);
     let blocks = padded(out) / BLOCK;
     let task = |task: usize| {
         let (input, block) = (task % chunks * CHUNK, task / chunks * BLOCKS);
         let blocks = block..(block + BLOCKS).min(blocks);
         let inputs = input..(input + CHUNK).min(inputs);
-        isa.run(Chunk { tile, channels, parts, to: to.start(), blocks, inputs });
+        isa.run(Chunk { tile, channels, sums, to: to.start(), begun, blocks, inputs });
     };
     let tasks = chunks * blocks.div_ceil(BLOCKS);
     if inputs * out <= SMALL {
@@ -42,14 +50,32 @@ pub(super) fn run(isa: Isa, tile: Tile, channels: [usize; 2], parts: &[f32], gra
     }
 }
 
-/// The gradient between a few input and output channels.
-struct Chunk<'a> {
-    tile: Tile,
-    channels: [usize; 2],
-    parts: &'a [f32],
-    to: *mut f32,
-    blocks: Range<usize>,
-    inputs: Range<usize>,
+/// Sums in frequencies.
+#[derive(Clone, Copy)]
+pub(super) struct Sums<'a> {
+    /// `[part][frequency][input channel][output channel]`.
+    pub(super) parts: &'a [f32],
+    /// f32 from one frequency to the next.
+    pub(super) plane: usize,
+    /// f32 from one input channel to the next.
+    pub(super) pixel: usize,
+    /// The first input and output channel that they are of.
+    pub(super) origin: [usize; 2],
+}
+
+/// The gradient between a few input channels and blocks of output channels.
+pub(super) struct Chunk<'a> {
+    pub(super) tile: Tile,
+    /// Of the whole gradient, in and out.
+    pub(super) channels: [usize; 2],
+    pub(super) sums: Sums<'a>,
+    /// The whole gradient.
+    pub(super) to: *mut f32,
+    /// Whether it is added to.
+    pub(super) begun: bool,
+    /// At most BLOCKS.
+    pub(super) blocks: Range<usize>,
+    pub(super) inputs: Range<usize>,
 }
 
 impl Kernel for Chunk<'_> {
@@ -76,19 +102,19 @@ impl Chunk<'_> {
     where
         Taps: Line<N, 3>,
     {
-        let plane = super::apart(self.channels[0] * padded(self.channels[1]));
+        let Sums { pixel, origin, .. } = self.sums;
         for first in self.inputs.clone().step_by(HELD) {
             let inputs = first..(first + HELD).min(self.inputs.end);
             let mut taps = [[[[0.0; BLOCK]; 9]; BLOCKS]; HELD];
             for (taps, input) in taps.iter_mut().zip(inputs.clone()) {
                 for (taps, block) in taps.iter_mut().zip(self.blocks.clone()) {
-                    let from = input * padded(self.channels[1]) + block * BLOCK;
+                    let from = (input - origin[0]) * pixel + block * BLOCK - origin[1];
                     // SAFETY: the caller's promise; every part holds `N * N` planes of these channels.
-                    unsafe { self.sum::<S, N>(plane, from, taps) }
+                    unsafe { self.sum::<S, N>(from, taps) }
                 }
             }
             // SAFETY: the caller's promise.
-            unsafe { self.add(inputs, &taps) }
+            unsafe { self.leave(inputs, &taps) }
         }
     }
 
@@ -98,17 +124,18 @@ impl Chunk<'_> {
     ///
     /// Every part holds `N * N` planes that have a block there.
     #[inline(always)]
-    unsafe fn sum<S: Simd, const N: usize>(&self, plane: usize, from: usize, taps: &mut [[f32; BLOCK]; 9])
+    unsafe fn sum<S: Simd, const N: usize>(&self, from: usize, taps: &mut [[f32; BLOCK]; 9])
     where
         Taps: Line<N, 3>,
     {
+        let Sums { parts, plane, .. } = self.sums;
         let mut sums = [[[0.0f32; BLOCK]; N]; N];
         // SAFETY: the caller's promise; sums and taps are squares of blocks.
         unsafe {
             for lane in (0..BLOCK).step_by(S::LANES) {
                 for (frequency, sum) in sums.as_flattened_mut().iter_mut().enumerate() {
                     let mut total = S::zero();
-                    for part in self.parts.chunks_exact(N * N * plane) {
+                    for part in parts.chunks_exact(N * N * plane) {
                         total = S::add(total, S::load(part.as_ptr().add(frequency * plane + from + lane)));
                     }
                     S::store(sum.as_mut_ptr().add(lane), total);
@@ -121,21 +148,22 @@ impl Chunk<'_> {
         }
     }
 
-    /// Adds the taps of some input channels to the gradient.
+    /// Leaves the taps of some input channels in the gradient.
     ///
     /// # Safety
     ///
     /// The gradient has its size; nobody else touches it between these channels.
     #[inline(always)]
-    unsafe fn add(&self, inputs: Range<usize>, taps: &[[[[f32; BLOCK]; 9]; BLOCKS]; HELD]) {
+    unsafe fn leave(&self, inputs: Range<usize>, taps: &[[[[f32; BLOCK]; 9]; BLOCKS]; HELD]) {
         let first = self.blocks.start * BLOCK;
         let lanes = (self.blocks.len() * BLOCK).min(self.channels[1] - first);
         for lane in 0..lanes {
             for (taps, input) in taps.iter().zip(inputs.clone()) {
                 let to = self.to.wrapping_add(((first + lane) * self.channels[0] + input) * 9);
                 for (tap, values) in taps[lane / BLOCK].iter().enumerate() {
+                    let to = to.wrapping_add(tap);
                     // SAFETY: a tap between two of these channels.
-                    unsafe { *to.wrapping_add(tap) += values[lane % BLOCK] }
+                    unsafe { *to = values[lane % BLOCK] + if self.begun { *to } else { 0.0 } }
                 }
             }
         }

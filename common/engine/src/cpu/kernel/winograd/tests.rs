@@ -167,9 +167,15 @@ fn image_gradient(isa: Isa, tile: Tile, case: &Case, call: usize) -> Vec<f32> {
     run(&product, case, call, &case.gradient, [case.shape.output, case.shape.input])
 }
 
-/// The weight gradient of `part` images each, `call` images at a time, added to ones; in pieces where it is `spread`.
+/// The weight gradient of `part` images each, `call` images at a time, added to ones; in pieces where it is `spread`. A large
+/// layer's is formed of the whole batch.
 fn weight_gradient(isa: Isa, tile: Tile, case: &Case, [part, call]: [usize; 2], spread: bool) -> Vec<f32> {
     let layer = WinogradWeightGradient::new(isa, case.shape, tile);
+    if layer.cooperative() {
+        let mut sums = vec![1.0; case.shape.weight_len()];
+        large(&layer, case, Part { sums: &mut sums, begun: true, spread });
+        return sums;
+    }
     // Whatever a step before left there.
     let mut parts = vec![f32::NAN; layer.part_len() * case.images.div_ceil(part)];
     let batch = case.input.chunks(part).zip(case.gradient.chunks(part));
@@ -181,8 +187,15 @@ fn weight_gradient(isa: Isa, tile: Tile, case: &Case, [part, call]: [usize; 2], 
         }
     }
     let mut sums = vec![1.0; case.shape.weight_len()];
-    layer.finish(&parts, &mut sums);
+    layer.finish(&parts, &mut sums, true);
     sums
+}
+
+/// A large layer's weight gradient of the whole batch, added to a part or written over it.
+fn large(layer: &WinogradWeightGradient, case: &Case, part: Part<'_>) {
+    let mut scratch = vec![f32::NAN; layer.scratch_len(case.images)];
+    let (x, y) = (maps(&case.input, case.shape.input), maps(&case.gradient, case.shape.output));
+    layer.run(case.images, &x, &y, part, &mut scratch);
 }
 
 /// Asserts that all three kernels agree with the loops, with both tiles on every instruction set.
@@ -240,6 +253,31 @@ fn results_do_not_depend_on_images_per_call_or_threads() {
                 let one = results(1, 5);
                 assert!(one == results(3, 1), "{isa:?} {tile:?} {shape:?}: one image per call");
                 assert!(one == results(2, 2), "{isa:?} {tile:?} {shape:?}: two images per call");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_gradient_that_is_begun_is_what_was_added_to_zeros() {
+    for shape in shapes() {
+        let case = Case::new(shape, 2, 11);
+        for isa in Isa::available() {
+            for tile in TILES {
+                let layer = WinogradWeightGradient::new(isa, shape, tile);
+                let gradient = |begun: bool| {
+                    // What is written over is whatever a step before left there.
+                    let mut found = vec![if begun { 0.0 } else { f32::NAN }; shape.weight_len()];
+                    if layer.cooperative() {
+                        large(&layer, &case, Part { sums: &mut found, begun, spread: true });
+                    } else {
+                        let mut part = vec![f32::NAN; layer.part_len()];
+                        large(&layer, &case, Part { sums: &mut part, begun: false, spread: true });
+                        layer.finish(&part, &mut found, begun);
+                    }
+                    found
+                };
+                assert!(gradient(true) == gradient(false), "{isa:?} {tile:?} {shape:?}");
             }
         }
     }

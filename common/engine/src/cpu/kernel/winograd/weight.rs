@@ -1,27 +1,36 @@
 //! The weight gradient: F(3x3, m x m), a convolution of the input with the output's gradient as its kernel.
 //!
-//! Input patches and gradient tiles go to frequencies; per frequency, a matrix product over tiles adds to
-//! `[frequency][input channel][output channel]`, a part's buffer. Only [`finish`](WeightGradient::finish) leaves the
-//! frequencies. Scratch is `[frequency][tile][input channel]` and `[frequency][panel][tile][panel width]`.
+//! Input patches and gradient tiles go to frequencies, where a matrix product over tiles each gives
+//! `[frequency][input channel][output channel]`. Of small layers that is a part's buffer, and only
+//! [`finish`](WeightGradient::finish) leaves the frequencies. Of large ones it would be larger than the gradient and than
+//! the caches: a few input channels and a panel at a time, all frequencies' products are formed and brought back at once.
+//! Scratch is `[frequency][tile][input channel]` and `[frequency][panel][tile][panel width]`.
 
 #![allow(unsafe_code)]
+
+mod products;
 
 use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::finish::{Chunk, Sums};
 use super::line::{Gradient, Input, Line};
 use super::tiling::{Destination, Map, Tiling};
 use super::{SCRATCH, TRANSFORM, Tile, finish};
 use crate::cpu::kernel::conv::{Part, Phase, WeightGradient};
 use crate::cpu::vector::memory::Shared;
 use crate::cpu::vector::simd::{BLOCK, Isa, Kernel, Simd};
-use crate::cpu::vector::tile::{Panel, Panels, columns_by_panel, rows, with_tile};
+use crate::cpu::vector::tile::{Panel, Panels};
 use crate::plan::ConvShape;
+use products::{Place, Products};
 
 /// From this many tiles per image on, sums begin afresh within each image: a single chain over a large batch would
 /// lose digits. Below, a chain runs through all images, whatever the calls they come in.
 const MANY_TILES: usize = 32;
+
+/// Input channels of a piece of a large layer: their sums beside a panel are 100 to 220 KB.
+const PIECE: usize = 24;
 
 /// The weight gradient of a 3x3 convolution. Its input is not the network's image.
 pub(crate) struct WinogradWeightGradient {
@@ -98,10 +107,60 @@ impl WinogradWeightGradient {
         })
     }
 
+    /// Pieces of about equally many input channels, beside each panel, of a large layer.
+    fn pieces(&self) -> usize {
+        self.channels[0].div_ceil(PIECE)
+    }
+
+    /// The products of a block of tiles, brought back from the frequencies and left in the gradient.
+    fn large(&self, block: &Block<'_>, gradient: Shared<'_, f32>, begun: bool) {
+        /// Stretches of pieces for each thread: each has memory of its own that somebody clears.
+        const EACH: usize = 4;
+        let pieces = self.pieces();
+        let plane = super::apart(self.channels[0].div_ceil(pieces) * self.panel);
+        // Pieces of one panel follow one another: its gradients stay in a thread's cache.
+        let all = self.panels.len() * pieces;
+        let stretches = (EACH * rayon::current_num_threads()).min(all);
+        (0..stretches).into_par_iter().for_each(|i| {
+            let mut sums = vec![0.0; self.tile.frequencies() * plane];
+            for piece in i * all / stretches..(i + 1) * all / stretches {
+                let (panel, within) = (self.panels.get(piece / pieces), piece % pieces);
+                let [start, end] = [within, within + 1].map(|i| i * self.channels[0] / pieces);
+                self.piece(block, (panel, start..end), &mut sums, plane, (gradient, begun));
+            }
+        });
+    }
+
+    /// The same of one panel and a few input channels, with memory for their sums in frequencies, `plane` each.
+    fn piece(
+        &self,
+        block: &Block<'_>,
+        (panel, inputs): (Panel, Range<usize>),
+        sums: &mut [f32],
+        plane: usize,
+        (gradient, begun): (Shared<'_, f32>, bool),
+    ) {
+        let (pixel, origin, first) = (self.panel, [inputs.start, panel.channel], panel.channel / BLOCK);
+        let to = Place { start: sums.as_mut_ptr(), plane, pixel };
+        let frequencies = 0..self.tile.frequencies();
+        self.isa.run(Products { block, frequencies, panel, inputs: inputs.clone(), begun: false, to });
+        self.isa.run(Chunk {
+            tile: self.tile,
+            channels: self.channels,
+            sums: Sums { parts: sums, plane, pixel, origin },
+            to: gradient.start(),
+            begun,
+            blocks: first..first + panel.blocks,
+            inputs,
+        });
+    }
+
     /// The end of the block of whole chains that begins at tile `first`.
     fn block_end(&self, first: usize, tiles: usize) -> usize {
         if self.chain.is_none() {
-            return tiles.min(first + self.block);
+            // Blocks of about equally many: a large layer's gradient is read and written for each.
+            let blocks = tiles.div_ceil(self.block);
+            return tiles.min(first + tiles.div_ceil(blocks));
         }
         let mut end = first;
         while end < tiles && self.chain_end(end, tiles) - first <= self.block {
@@ -113,7 +172,8 @@ impl WinogradWeightGradient {
 
 impl WeightGradient for WinogradWeightGradient {
     fn part_len(&self) -> usize {
-        self.tile.frequencies() * self.plane
+        let [inputs, out] = self.channels;
+        if self.cooperative { out * inputs * 9 } else { self.tile.frequencies() * self.plane }
     }
 
     fn terms(&self, images: usize) -> usize {
@@ -131,7 +191,7 @@ impl WeightGradient for WinogradWeightGradient {
         let scratch = &mut scratch[..self.scratch_len(images)];
         let held = self.held(images);
         let planes = self.planes(held);
-        let frequencies = self.tile.frequencies();
+        let (frequencies, panels) = (self.tile.frequencies(), self.panels.len());
         let (v, y) = scratch.split_at_mut(frequencies * planes[0]);
         let (v, y, sums) = (Shared::new(v), Shared::new(y), Shared::new(part.sums));
         let tiles = images * self.tiling.per_image;
@@ -139,18 +199,25 @@ impl WeightGradient for WinogradWeightGradient {
         while first < tiles {
             let end = self.block_end(first, tiles);
             let begun = part.begun || first > 0;
-            let block = Block { layer: self, input, gradient, sums, begun, v, y, planes, held, first, end };
-            let panels = self.panels.len();
+            let block = Block { layer: self, input, gradient, v, y, planes, held, first, end };
             if self.cooperative || part.spread {
                 (first..end).into_par_iter().for_each(|tile| self.isa.run(Forwards(&block, tile..tile + 1)));
-                (0..frequencies * panels)
-                    .into_par_iter()
-                    .for_each(|i| self.isa.run(Products(&block, i / panels..i / panels + 1, i % panels)));
             } else {
                 self.isa.run(Forwards(&block, first..end));
-                for panel in 0..panels {
-                    self.isa.run(Products(&block, 0..frequencies, panel));
-                }
+            }
+            let products = |frequencies: Range<usize>, panel| {
+                let (panel, inputs) = (self.panels.get(panel), 0..self.channels[0]);
+                let start = sums.start().wrapping_add(frequencies.start * self.plane + panel.channel);
+                let to = Place { start, plane: self.plane, pixel: self.output.pixel };
+                self.isa.run(Products { block: &block, frequencies, panel, inputs, begun, to });
+            };
+            if self.cooperative {
+                self.large(&block, sums, begun);
+            } else if part.spread {
+                let pieces = (0..frequencies * panels).into_par_iter();
+                pieces.for_each(|i| products(i / panels..i / panels + 1, i % panels));
+            } else {
+                (0..panels).for_each(|panel| products(0..frequencies, panel));
             }
             first = end;
         }
@@ -172,15 +239,17 @@ impl WeightGradient for WinogradWeightGradient {
             let transforms = TRANSFORM * values * (inputs + out) as f64;
             let products = 2.0 * values * (inputs * out) as f64;
             phases.push(Phase { pieces: count, work: transforms });
-            phases.push(Phase { pieces: frequencies * self.panels.len(), work: products });
+            let pieces = if self.cooperative { self.pieces() } else { frequencies };
+            phases.push(Phase { pieces: pieces * self.panels.len(), work: products });
             first = end;
         }
         phases
     }
 
-    fn finish(&self, parts: &[f32], gradient: &mut [f32]) {
+    fn finish(&self, parts: &[f32], gradient: &mut [f32], begun: bool) {
+        assert!(!self.cooperative, "the gradient of a large layer is its part");
         assert!(parts.len().is_multiple_of(self.part_len()), "parts of {} values", parts.len());
-        finish::run(self.isa, self.tile, self.channels, parts, gradient);
+        finish::run(self.isa, self.tile, self.channels, parts, gradient, begun);
     }
 }
 
@@ -189,9 +258,6 @@ struct Block<'a> {
     layer: &'a WinogradWeightGradient,
     input: &'a [f32],
     gradient: &'a [f32],
-    sums: Shared<'a, f32>,
-    /// Whether the sums hold those of earlier tiles.
-    begun: bool,
     /// Transformed patches.
     v: Shared<'a, f32>,
     /// Transformed gradients.
@@ -273,94 +339,5 @@ impl Destination for InPanels<'_> {
         let panel = self.block.layer.panels.get(channel / self.block.layer.panel);
         let within = self.tile * panel.blocks * BLOCK + channel - panel.channel;
         self.to.wrapping_add(self.block.before(panel) + within)
-    }
-}
-
-/// The matrix products of some frequencies and one panel, over all tiles of the block.
-struct Products<'a>(&'a Block<'a>, Range<usize>, usize);
-
-impl Kernel for Products<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self) {
-        let Block { layer, sums, begun, v, y, planes, first, end, .. } = *self.0;
-        let panel = layer.panels.get(self.2);
-        let (width, pixel) = (panel.blocks * BLOCK, layer.output.pixel);
-        let channels = layer.channels[0];
-        let strips = channels.div_ceil(rows(layer.isa, panel.blocks));
-        for frequency in self.1 {
-            let v = v.start().wrapping_add(frequency * planes[0]).cast_const();
-            let y = y.start().wrapping_add(frequency * planes[1] + self.0.before(panel)).cast_const();
-            let sums = sums.start().wrapping_add(frequency * layer.plane + panel.channel);
-            for strip in 0..strips {
-                // Strips of equal height: a last one of a few rows would leave the machine waiting for its sums.
-                let (from, to) = (strip * channels / strips, (strip + 1) * channels / strips);
-                let sums = (sums.wrapping_add(from * pixel), pixel);
-                let mut tile = first;
-                while tile < end {
-                    let next = layer.chain_end(tile, end);
-                    let left = (v.wrapping_add((tile - first) * layer.patch + from), layer.patch);
-                    let right = (y.wrapping_add((tile - first) * width), width);
-                    let onto = match layer.chain {
-                        _ if !begun && tile == first => Onto::Nothing,
-                        None => Onto::Chain,
-                        Some(_) => Onto::Sum,
-                    };
-                    // SAFETY: `run` checked the sizes; each piece of the part is this task's alone.
-                    unsafe {
-                        let tiles = next - tile;
-                        with_tile!(to - from, panel.blocks, accumulate::<S>(tiles, left, right, sums, onto));
-                    }
-                    tile = next;
-                }
-            }
-        }
-    }
-}
-
-/// How products join what the sums hold.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Onto {
-    /// They overwrite it.
-    Nothing,
-    /// They go on with it, in one chain.
-    Chain,
-    /// They are summed by themselves, then added.
-    Sum,
-}
-
-/// Joins `a^T b`, summed over `k` tiles, to the sums.
-///
-/// # Safety
-///
-/// `a` and `b` are valid for `k` rows of R values and of W vectors, `sums` for R rows of W vectors, each a stride
-/// apart.
-#[inline(always)]
-unsafe fn accumulate<S: Simd, const R: usize, const W: usize>(
-    k: usize,
-    a: (*const f32, usize),
-    b: (*const f32, usize),
-    (sums, stride): (*mut f32, usize),
-    onto: Onto,
-) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let at = |i: usize, j: usize| sums.wrapping_add(i * stride + j * S::LANES);
-        let mut acc = [[S::zero(); W]; R];
-        if onto == Onto::Chain {
-            for (i, acc) in acc.iter_mut().enumerate() {
-                for (j, acc) in acc.iter_mut().enumerate() {
-                    *acc = S::load(at(i, j));
-                }
-            }
-        }
-        columns_by_panel::<S, R, W>(k, a, b, &mut acc);
-        for (i, acc) in acc.into_iter().enumerate() {
-            for (j, acc) in acc.into_iter().enumerate() {
-                let sum = if onto == Onto::Sum { S::add(S::load(at(i, j)), acc) } else { acc };
-                S::store(at(i, j), sum);
-            }
-        }
     }
 }

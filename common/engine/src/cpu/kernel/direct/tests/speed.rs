@@ -125,7 +125,7 @@ fn speeds_of_the_shape_classes() {
             );
         });
         let mut gradient = vec![0.0; weight.len()];
-        let finish = fastest(|| kernel.finish(part.get(), &mut gradient));
+        let finish = fastest(|| kernel.finish(part.get(), &mut gradient, true));
         println!(
             "{:>4} -> {:<4} {}x{} /{} on {:>2}x{:<2} {images:>2} images: {:6.1} {:6.1} {:6.1}   {:.3} {:.3} {:.3}",
             channels,

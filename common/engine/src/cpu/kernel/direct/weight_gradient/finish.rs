@@ -11,6 +11,8 @@ pub(super) struct Finish<'a> {
     pub(super) parts: &'a [f32],
     pub(super) first: usize,
     pub(super) gradient: &'a mut [f32],
+    /// Whether it holds gradients to be added to.
+    pub(super) begun: bool,
 }
 
 impl Kernel for Finish<'_> {
@@ -18,7 +20,7 @@ impl Kernel for Finish<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self) {
-        let Self { of, parts, first, gradient } = self;
+        let Self { of, parts, first, gradient, begun } = self;
         let channels = of.shape.input[0];
         let taps = &of.phases.all[0].taps;
         let in_group = channels / of.shape.groups;
@@ -40,7 +42,7 @@ impl Kernel for Finish<'_> {
                     }
                     let to = gradient[(met.start - group) * taps.len() + tap..].iter_mut();
                     for (to, sums) in to.step_by(taps.len()).zip(&sums[met.start - begin..met.end - begin]) {
-                        *to += sums[lane];
+                        *to = sums[lane] + if begun { *to } else { 0.0 };
                     }
                 }
             }
