@@ -284,7 +284,7 @@ impl<'a> Run<'a> {
         let mut nowhere = [vec![0.0; known.channels], vec![0.0; known.channels]];
         let gradients = match &mut self.caller.gradients {
             None => nowhere.each_mut().map(Vec::as_mut_slice),
-            Some(gradients) => gradients.to_add_to(known.node, [Role::Weight, Role::Bias]),
+            Some(gradients) => gradients.begin_small(known.node, [Role::Weight, Role::Bias]),
         };
         let count = known.positions * self.images;
         if let Moments::Batch = known.moments {
@@ -302,7 +302,7 @@ impl<'a> Run<'a> {
 
     fn add_to_grads(&mut self, node: NodeId, role: Role, values: &[f64]) {
         let Some(gradients) = &mut self.caller.gradients else { return };
-        let [to] = gradients.to_add_to(node, [role]);
+        let [to] = gradients.begin_small(node, [role]);
         for (to, &value) in to.iter_mut().zip(values) {
             *to += value as f32;
         }

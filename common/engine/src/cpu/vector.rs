@@ -8,6 +8,7 @@ mod pages;
 pub(crate) mod pointwise;
 pub(crate) mod simd;
 pub(crate) mod tile;
+pub(crate) mod transpose;
 
 #[cfg(all(test, target_os = "linux"))]
 mod huge;

@@ -28,8 +28,8 @@ impl<'a> Gradients<'a> {
         (self.layout.trainable()[place].range.clone(), begun)
     }
 
-    /// A small gradient to add to.
-    pub(super) fn to_add_to<const N: usize>(&mut self, node: NodeId, roles: [Role; N]) -> [&mut [f32]; N] {
+    /// Small gradients of a node, to add to: zeros where nothing has begun.
+    pub(super) fn begin_small<const N: usize>(&mut self, node: NodeId, roles: [Role; N]) -> [&mut [f32]; N] {
         let ranges = roles.map(|role| {
             let (range, begun) = self.begin(node, role);
             if !begun {
@@ -70,7 +70,7 @@ mod tests {
         for (begun, untouched) in [(false, 0.0), (true, 7.0)] {
             let mut values = vec![7.0; layout.trainable_len()];
             let mut gradients = Gradients::new(&mut values, layout.clone(), begun);
-            let [scale] = gradients.to_add_to(norm, [Role::Weight]);
+            let [scale] = gradients.begin_small(norm, [Role::Weight]);
             scale[1] += 1.0;
             let (weight, added) = gradients.begin(classifier, Role::Weight);
             assert_eq!((weight.clone(), added), (6..12, begun));

@@ -74,6 +74,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn less(a: Self::V, b: Self::V) -> u16;
     /// Lanes whose bit is set; zero elsewhere.
     fn keep(v: Self::V, bits: u16) -> Self::V;
+    /// The lanes of both by turns, a's first: those of the lower halves, then those of the upper.
+    fn interleave(a: Self::V, b: Self::V) -> [Self::V; 2];
 
     /// The bits of the vector at `place`, of one bit a value, those of a block in a u16.
     ///

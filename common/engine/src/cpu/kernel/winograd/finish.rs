@@ -10,12 +10,12 @@ use super::Tile;
 use super::line::{Grid, Line, Planes, Taps, square};
 use crate::cpu::vector::memory::Shared;
 use crate::cpu::vector::simd::{BLOCK, Isa, Kernel, Simd, padded};
+use crate::cpu::vector::transpose::transpose;
 
-/// Input channels of one task, and those whose taps it holds at once.
+/// Input channels of one task, or those whose taps a task holds at once.
 const CHUNK: usize = 16;
-const HELD: usize = 4;
-/// Blocks of output channels of one task: as many as the widest panel has.
-pub(super) const BLOCKS: usize = 4;
+/// Blocks of output channels of one task.
+const BLOCKS: usize = 4;
 /// Below this many weights per tap, a task for another thread costs more than it saves.
 const SMALL: usize = 64 * 64;
 
@@ -73,7 +73,6 @@ pub(super) struct Chunk<'a> {
     pub(super) to: *mut f32,
     /// Whether it is added to.
     pub(super) begun: bool,
-    /// At most BLOCKS.
     pub(super) blocks: Range<usize>,
     pub(super) inputs: Range<usize>,
 }
@@ -103,18 +102,19 @@ impl Chunk<'_> {
         Taps: Line<N, 3>,
     {
         let Sums { pixel, origin, .. } = self.sums;
-        for first in self.inputs.clone().step_by(HELD) {
-            let inputs = first..(first + HELD).min(self.inputs.end);
-            let mut taps = [[[[0.0; BLOCK]; 9]; BLOCKS]; HELD];
-            for (taps, input) in taps.iter_mut().zip(inputs.clone()) {
-                for (taps, block) in taps.iter_mut().zip(self.blocks.clone()) {
+        let mut taps = [[[0.0; BLOCK]; 9]; CHUNK];
+        let mut rows = [[0.0; CHUNK * 9]; BLOCK];
+        for block in self.blocks.clone() {
+            for first in self.inputs.clone().step_by(CHUNK) {
+                let inputs = first..(first + CHUNK).min(self.inputs.end);
+                for (taps, input) in taps.iter_mut().zip(inputs.clone()) {
                     let from = (input - origin[0]) * pixel + block * BLOCK - origin[1];
                     // SAFETY: the caller's promise; every part holds `N * N` planes of these channels.
                     unsafe { self.sum::<S, N>(from, taps) }
                 }
+                // SAFETY: the caller's promise.
+                unsafe { self.leave::<S>(block, inputs, &taps, &mut rows) }
             }
-            // SAFETY: the caller's promise.
-            unsafe { self.leave(inputs, &taps) }
         }
     }
 
@@ -148,23 +148,31 @@ impl Chunk<'_> {
         }
     }
 
-    /// Leaves the taps of some input channels in the gradient.
+    /// Leaves the taps of a block and some input channels in the gradient; `rows` is memory for them in its order.
     ///
     /// # Safety
     ///
     /// The gradient has its size; nobody else touches it between these channels.
     #[inline(always)]
-    unsafe fn leave(&self, inputs: Range<usize>, taps: &[[[[f32; BLOCK]; 9]; BLOCKS]; HELD]) {
-        let first = self.blocks.start * BLOCK;
-        let lanes = (self.blocks.len() * BLOCK).min(self.channels[1] - first);
-        for lane in 0..lanes {
-            for (taps, input) in taps.iter().zip(inputs.clone()) {
-                let to = self.to.wrapping_add(((first + lane) * self.channels[0] + input) * 9);
-                for (tap, values) in taps[lane / BLOCK].iter().enumerate() {
-                    let to = to.wrapping_add(tap);
-                    // SAFETY: a tap between two of these channels.
-                    unsafe { *to = values[lane % BLOCK] + if self.begun { *to } else { 0.0 } }
-                }
+    unsafe fn leave<S: Simd>(
+        &self,
+        block: usize,
+        inputs: Range<usize>,
+        taps: &[[[f32; BLOCK]; 9]; CHUNK],
+        rows: &mut [[f32; CHUNK * 9]; BLOCK],
+    ) {
+        let each = inputs.len() * 9;
+        let taps = taps.as_flattened().as_flattened();
+        transpose::<S>((taps, BLOCK), (rows.as_flattened_mut(), CHUNK * 9), [each, BLOCK]);
+        let first = block * BLOCK;
+        for (row, out) in rows.iter().zip(first..self.channels[1]) {
+            let to = self.to.wrapping_add((out * self.channels[0] + inputs.start) * 9);
+            // SAFETY: the taps of an output channel and input channels that follow one another.
+            let to = unsafe { std::slice::from_raw_parts_mut(to, each) };
+            if self.begun {
+                to.iter_mut().zip(row).for_each(|(to, tap)| *to += tap);
+            } else {
+                to.iter_mut().zip(row).for_each(|(to, &tap)| *to = 0.0 + tap);
             }
         }
     }

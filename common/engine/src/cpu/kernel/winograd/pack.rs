@@ -13,19 +13,17 @@ use super::line::{Grid, Line, Planes, Weight, square};
 use crate::cpu::vector::memory::Shared;
 use crate::cpu::vector::simd::{BLOCK, Isa, Kernel, Simd};
 use crate::cpu::vector::tile::{Panel, Panels};
+use crate::cpu::vector::transpose::transpose;
 
-/// Input channels of one task, and those whose taps it gathers at once.
+/// Input channels of one task, whose taps it gathers at once.
 const CHUNK: usize = 16;
-const GATHER: usize = 4;
-/// Blocks of the widest panel of any instruction set.
-const WIDEST: usize = 4;
 /// From this many weights per tap on, the result does not fit the caches of a core.
 const LARGE: usize = 256 * 256;
 /// Below this many, a task for another thread costs more than it saves.
 const SMALL: usize = 64 * 64;
 
-/// Taps of a few input channels, `[input channel][panel's block][tap][output channel of the block]`.
-type Block = [[[[f32; BLOCK]; 9]; WIDEST]; GATHER];
+/// Taps of a few input channels, `[input channel][tap][output channel of a block]`.
+type Taps = [[[f32; BLOCK]; 9]; CHUNK];
 
 /// How the weights of one product are transformed.
 pub(super) struct Weights {
@@ -100,24 +98,35 @@ impl Kernel for Chunk<'_> {
 }
 
 impl Chunk<'_> {
-    /// Gathers the taps of a few input channels; zeros for output channels that do not exist.
+    /// Gathers the taps between the task's input channels and a block of output channels from `first` on; zeros for output
+    /// channels that do not exist.
     #[inline(always)]
-    fn taps(&self, channels: Range<usize>) -> Block {
-        let mut block = [[[[0.0; BLOCK]; 9]; WIDEST]; GATHER];
+    fn taps<S: Simd>(&self, first: usize, taps: &mut Taps) {
         let Weights { out, transposed, channels: all, .. } = *self.weights;
-        for (block, channel) in block.iter_mut().zip(channels) {
-            for lane in 0..(self.panel.blocks * BLOCK).min(out - self.panel.channel) {
-                let o = self.panel.channel + lane;
-                let from = if transposed { channel * out + o } else { o * all + channel };
-                let from: &[f32; 9] = self.weight[from * 9..][..9].try_into().expect("nine taps");
-                let scale = self.scale.map_or(1.0, |scale| scale[if transposed { channel } else { o }]);
-                let to = &mut block[lane / BLOCK];
-                for tap in 0..9 {
-                    to[tap][lane % BLOCK] = scale * from[if transposed { 8 - tap } else { tap }];
+        let lanes = BLOCK.min(out - first);
+        if lanes < BLOCK {
+            *taps = [[[0.0; BLOCK]; 9]; CHUNK];
+        }
+        if transposed {
+            for (taps, channel) in taps.iter_mut().zip(self.channels.clone()) {
+                let from = (&self.weight[(channel * out + first) * 9..], 9);
+                transpose::<S>(from, (taps.as_flattened_mut(), BLOCK), [lanes, 9]);
+                taps.reverse();
+            }
+        } else {
+            let from = (&self.weight[(first * all + self.channels.start) * 9..], all * 9);
+            let to = (taps.as_flattened_mut().as_flattened_mut(), BLOCK);
+            transpose::<S>(from, to, [lanes, self.channels.len() * 9]);
+        }
+        let Some(scale) = self.scale else { return };
+        for (taps, channel) in taps.iter_mut().zip(self.channels.clone()) {
+            for (lane, o) in (first..first + lanes).enumerate() {
+                let scale = scale[if transposed { channel } else { o }];
+                for tap in &mut *taps {
+                    tap[lane] *= scale;
                 }
             }
         }
-        block
     }
 
     /// Transforms the taps to their places.
@@ -132,19 +141,17 @@ impl Chunk<'_> {
     {
         let stride = self.weights.plane();
         let to = self.to.wrapping_add(self.panel.channel * self.weights.channels);
-        for first in self.channels.clone().step_by(GATHER) {
-            let channels = first..(first + GATHER).min(self.channels.end);
-            let taps = self.taps(channels.clone());
-            for (taps, channel) in taps.iter().zip(channels) {
-                for (block, taps) in taps[..self.panel.blocks].iter().enumerate() {
-                    let place = (channel * self.panel.blocks + block) * BLOCK;
-                    for lane in (0..BLOCK).step_by(S::LANES) {
-                        let base = taps.as_ptr().cast::<f32>().wrapping_add(lane);
-                        let source = Grid { base, row: 3 * BLOCK, column: BLOCK };
-                        let sink = Planes::<N, STREAM> { to: to.wrapping_add(place + lane), stride };
-                        // SAFETY: the source is nine blocks; the sink is inside `to` by the layout.
-                        unsafe { square::<S, Weight, 3, N>(&source, &sink) }
-                    }
+        let mut taps = [[[0.0; BLOCK]; 9]; CHUNK];
+        for block in 0..self.panel.blocks {
+            self.taps::<S>(self.panel.channel + block * BLOCK, &mut taps);
+            for (taps, channel) in taps.iter().zip(self.channels.clone()) {
+                let place = (channel * self.panel.blocks + block) * BLOCK;
+                for lane in (0..BLOCK).step_by(S::LANES) {
+                    let base = taps.as_ptr().cast::<f32>().wrapping_add(lane);
+                    let source = Grid { base, row: 3 * BLOCK, column: BLOCK };
+                    let sink = Planes::<N, STREAM> { to: to.wrapping_add(place + lane), stride };
+                    // SAFETY: the source is nine blocks; the sink is inside `to` by the layout.
+                    unsafe { square::<S, Weight, 3, N>(&source, &sink) }
                 }
             }
         }

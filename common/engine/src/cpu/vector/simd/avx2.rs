@@ -83,6 +83,11 @@ mod x86 {
                 let set = _mm256_and_si256(_mm256_set1_epi32(i32::from(bits)), lanes);
                 _mm256_and_ps(v, _mm256_castsi256_ps(_mm256_cmpeq_epi32(set, lanes)))
             }
+            fn interleave(a: __m256, b: __m256) -> [__m256; 2] {
+                // Each works within the lower and the upper four lanes.
+                let (low, high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+                [_mm256_permute2f128_ps::<0x20>(low, high), _mm256_permute2f128_ps::<0x31>(low, high)]
+            }
         }
     }
 }

@@ -81,6 +81,12 @@ mod x86 {
             fn keep(v: __m512, bits: u16) -> __m512 {
                 _mm512_maskz_mov_ps(bits, v)
             }
+            fn interleave(a: __m512, b: __m512) -> [__m512; 2] {
+                // From 16 on the lanes are b's.
+                let lower = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+                let upper = _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+                [_mm512_permutex2var_ps(a, lower, b), _mm512_permutex2var_ps(a, upper, b)]
+            }
         }
     }
 }

@@ -101,6 +101,10 @@ mod arm {
                 };
                 Pair(half(v.0, low), half(v.1, high))
             }
+            fn interleave(a: Pair, b: Pair) -> [Pair; 2] {
+                let of = |a: float32x4_t, b: float32x4_t| Pair(vzip1q_f32(a, b), vzip2q_f32(a, b));
+                [of(a.0, b.0), of(a.1, b.1)]
+            }
         }
     }
 }

@@ -95,4 +95,9 @@ impl Simd for Portable {
         }
         v
     }
+    #[inline(always)]
+    fn interleave(a: V, b: V) -> [V; 2] {
+        [0, LANES / 2]
+            .map(|from| std::array::from_fn(|i| if i % 2 == 0 { a[from + i / 2] } else { b[from + i / 2] }))
+    }
 }

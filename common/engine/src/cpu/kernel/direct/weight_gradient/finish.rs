@@ -3,9 +3,10 @@
 use super::DirectWeightGradient;
 use crate::cpu::kernel::conv::WeightGradient;
 use crate::cpu::vector::simd::{BLOCK, Kernel, Simd};
+use crate::cpu::vector::transpose::transpose;
 
-/// Finishes BLOCK output channels from `first` on: their slice of PyTorch's gradient. It names no vector: compiled for the
-/// instruction set, its sums of a block become some.
+/// Finishes BLOCK output channels from `first` on: their slice of PyTorch's gradient. Its sums name no vector: compiled
+/// for the instruction set, those of a block become some.
 pub(super) struct Finish<'a> {
     pub(super) of: &'a DirectWeightGradient,
     pub(super) parts: &'a [f32],
@@ -25,25 +26,33 @@ impl Kernel for Finish<'_> {
         let taps = &of.phases.all[0].taps;
         let in_group = channels / of.shape.groups;
         let out_group = of.shape.output[0] / of.shape.groups;
+        let area = taps.len();
         // A block of channels at a time, so that what is read and what is written stay in the first cache.
+        let mut sums = vec![0.0; BLOCK * area * BLOCK];
+        let mut rows = vec![0.0; BLOCK * area * BLOCK];
         for begin in (0..channels).step_by(BLOCK) {
             let block = begin..channels.min(begin + BLOCK);
             for (t, &tap) in taps.iter().enumerate() {
-                let mut sums = [[0.0; BLOCK]; BLOCK];
-                for (sums, c) in sums.iter_mut().zip(block.clone()) {
-                    *sums = sum(of, parts, t * channels + c, first);
+                for (i, c) in block.clone().enumerate() {
+                    let sum = sum(of, parts, t * channels + c, first);
+                    sums[(i * area + tap) * BLOCK..][..BLOCK].copy_from_slice(&sum);
                 }
-                for (lane, gradient) in gradient.chunks_exact_mut(in_group * taps.len()).enumerate() {
-                    // A group has no weight to other groups' inputs.
-                    let group = (first + lane) / out_group * in_group;
-                    let met = block.start.max(group)..block.end.min(group + in_group);
-                    if met.is_empty() {
-                        continue;
-                    }
-                    let to = gradient[(met.start - group) * taps.len() + tap..].iter_mut();
-                    for (to, sums) in to.step_by(taps.len()).zip(&sums[met.start - begin..met.end - begin]) {
-                        *to = sums[lane] + if begun { *to } else { 0.0 };
-                    }
+            }
+            transpose::<S>((&sums, BLOCK), (&mut rows, BLOCK * area), [block.len() * area, BLOCK]);
+            let lanes = gradient.chunks_exact_mut(in_group * area).zip(rows.chunks_exact(BLOCK * area));
+            for (lane, (gradient, row)) in lanes.enumerate() {
+                // A group has no weight to other groups' inputs.
+                let group = (first + lane) / out_group * in_group;
+                let met = block.start.max(group)..block.end.min(group + in_group);
+                if met.is_empty() {
+                    continue;
+                }
+                let to = &mut gradient[(met.start - group) * area..(met.end - group) * area];
+                let row = &row[(met.start - begin) * area..];
+                if begun {
+                    to.iter_mut().zip(row).for_each(|(to, sum)| *to += sum);
+                } else {
+                    to.iter_mut().zip(row).for_each(|(to, &sum)| *to = 0.0 + sum);
                 }
             }
         }
