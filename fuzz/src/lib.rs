@@ -85,10 +85,13 @@ pub fn zipped(files: &[(&str, &[u8])], is_deflated: bool) -> Vec<u8> {
     zip.finish().expect("an archive in memory").into_inner()
 }
 
-/// The label set of a format that the repository keeps, copied with its shards in `forms` (`data`, `shards`).
-pub fn label_set(format: usize, forms: &[&str]) -> PathBuf {
-    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../common/labels/tests/format-{format}"));
-    let to = folder(&format!("format-{format}"));
+/// The label sets that the repository keeps: of each format, of the third the largest logits and codes.
+pub const KEPT: [&str; 4] = ["format-1", "format-2", "format-3", "format-3-u8"];
+
+/// A label set that the repository keeps, copied with its shards in `forms` (`data`, `shards`).
+pub fn label_set(kept: &str, forms: &[&str]) -> PathBuf {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../common/labels/tests").join(kept);
+    let to = folder(kept);
     for part in ["."].iter().chain(forms) {
         fs::create_dir_all(to.join(part)).expect("a folder in the scratch folder");
         for entry in fs::read_dir(from.join(part)).expect("the repository's label sets") {
@@ -161,10 +164,10 @@ pub struct Forgery {
 }
 
 impl Forgery {
-    /// Of a format's label set the shards of one form, as `shards/train-00000-of-00003.safetensors`.
-    pub fn of(format: usize, shard: &str) -> Self {
+    /// Of a label set that is kept the shards of one form, as `shards/train-00000-of-00003.safetensors`.
+    pub fn of(kept: &str, shard: &str) -> Self {
         let form = shard.split('/').next().expect("a path has a beginning");
-        let dir = label_set(format, &[form]);
+        let dir = label_set(kept, &[form]);
         let text = fs::read_to_string(dir.join("manifest.json")).expect("the repository's label sets");
         let at = text.find(shard).expect("a manifest lists its shards");
         let bytes = at + text[at..].find("\"bytes\": ").expect("a record has a length") + 9;

@@ -9,7 +9,8 @@ import numpy as np
 from . import draws
 from .blake3 import hash_bytes, hash_rows
 
-_TYPES = {"U64": "<u8", "I32": "<i4", "F16": "<f2", "F32": "<f4", "U16": "<u2", "U8": "u1"}
+_TYPES = {"U64": "<u8", "I32": "<i4", "U32": "<u4", "F16": "<f2", "F32": "<f4", "U16": "<u2", "U8": "u1", "BOOL": "?"}
+_ANSWERS = ("logits", "classes", "rest", "codes", "low", "scale", "lost", "turned", "features")
 _CARD = "README.md"
 
 
@@ -54,7 +55,8 @@ class LabelSet:
     before. Only the safetensors form is read, or the Parquet form, with pyarrow, where the other is absent.
 
     Arrays: `labels` (images,) i4, `image_hash` (images, 16) u1; for every row, sorted by image, then view: `image`,
-    `view`, `logits` (rows, classes) f2 or f4. The latter are read where they lie on the disk. `maps` has the shape (channels,
+    `view`, `logits` (rows, classes) f2 or f4. The latter are read where they lie on the disk; of a set that stores the largest
+    alone, or codes, a logit of every class is made of what it has, in f4, and `lost` says what that costs. `maps` has the shape (channels,
     height, width) of each feature map that the set holds beside the logits, by its module; `features` gives them.
     """
 
@@ -68,6 +70,7 @@ class LabelSet:
         self.classes, self.images = data["classes"], data["images"]
         self.shape = (data["height"], data["width"], data["channels"])
         held = self.manifest.get("features", {"maps": []})["maps"]
+        self.lost = self.manifest.get("lost")
         self.maps = {one["module"]: tuple(one["shape"]) for one in held}
         shards = [self._checked(file, check) for file in self._files()]
         shards = [_parquet(path) if path.suffix == ".parquet" else _safetensors(path) for path in shards]
@@ -97,8 +100,8 @@ class LabelSet:
 
     @property
     def logits(self):
-        """The teacher's logits of every row, as stored."""
-        return np.concatenate([shard["logits"] for shard in self._shards])
+        """The teacher's logits of every row, as stored where they are floats."""
+        return np.concatenate([self._logits(shard, slice(None)) for shard in self._shards])
 
     def held(self, image):
         """The views that the set holds of an image, ascending."""
@@ -109,7 +112,18 @@ class LabelSet:
         """Logits (N, classes) f32 of these views of these images."""
         out = np.empty((len(images), self.classes), np.float32)
         for row, (shard, found) in enumerate(self._rows(images, views)):
-            out[row] = shard["logits"][found]
+            out[row] = self._logits(shard, slice(found, found + 1))[0]
+        return out
+
+    def _logits(self, shard, rows):
+        """A logit of every class, (rows, classes), of some rows of a shard."""
+        if "codes" in shard:
+            low, scale = (shard[name][rows][:, None] for name in ("low", "scale"))
+            return low + scale * shard["codes"][rows].astype(np.float32)
+        if "classes" not in shard:
+            return shard["logits"][rows]
+        out = np.repeat(shard["rest"][rows][:, None], self.classes, 1)
+        np.put_along_axis(out, shard["classes"][rows].astype(np.int64), shard["logits"][rows].astype(np.float32), 1)
         return out
 
     def features(self, images, views):
@@ -218,8 +232,8 @@ def _manifest(folder):
         raise LabelSetError(f"{folder}: not a label set: manifest.json: {error.strerror}\nhint: `label run` writes one") from error
     manifest = json.loads(text)
     kind = (manifest.get("format"), manifest.get("format_version"))
-    if kind not in (("rslad-labels", 1), ("rslad-labels", 2)):
-        raise LabelSetError(f"{folder}: format {kind[0]} {kind[1]}; this reads rslad-labels 1 and 2\nhint: pip install --upgrade rslad")
+    if kind not in [("rslad-labels", version) for version in (1, 2, 3)]:
+        raise LabelSetError(f"{folder}: format {kind[0]} {kind[1]}; this reads rslad-labels 1 to 3\nhint: pip install --upgrade rslad")
     if hash_bytes(text.replace(manifest["id"].encode(), b"0" * 64)) != manifest["id"]:
         raise LabelSetError(f"{folder}: manifest.json was changed: its id is not its own\nhint: copy it again")
     for file in manifest["files"]:
@@ -266,10 +280,12 @@ def _parquet(path):
         "offset": np.append(first, len(image)),
         "view": column["view"].to_numpy(),
         "label": column["label"].to_numpy()[first],
-        **{name: _lists(column[name]) for name in ("logits", "features") if name in column},
+        **{name: _values(column[name]) for name in _ANSWERS if name in column},
         "image_hash": hashes.reshape(-1, 16),
     }
 
 
-def _lists(column):
+def _values(column):
+    if not hasattr(column.type, "list_size"):
+        return column.to_numpy(zero_copy_only=False)
     return column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), column.type.list_size)

@@ -91,7 +91,8 @@ class Maps(unittest.TestCase):
     """On the kept label sets of both formats, the second of which has feature maps."""
 
     def test_maps_are_those_of_a_reader_written_after_the_format(self):
-        manifest, (image, view, _, logits, _, features) = page_code()["read"](KEPT / "format-2")
+        manifest, image, view, _, _, answers = page_code()["read"](KEPT / "format-2")
+        logits, features = answers["logits"], answers["features"]
         with tempfile.TemporaryDirectory() as folder:
             parquet = Path(folder) / "labels"
             shutil.copytree(KEPT / "format-2", parquet, ignore=shutil.ignore_patterns("shards"))
@@ -111,6 +112,25 @@ class Maps(unittest.TestCase):
         self.assertRaisesRegex(LabelSetError, "no feature maps\nhint: label with --taps", found.features, [0], [0])
 
 
+class Coded(unittest.TestCase):
+    """On the kept label sets of the third format: the largest logits alone, and codes."""
+
+    def test_logits_are_those_of_a_reader_written_after_the_format(self):
+        page = page_code()
+        for kept in ("format-3", "format-3-u8"):
+            manifest, image, view, _, _, answers = page["read"](KEPT / kept)
+            logits = page["logits"](manifest, answers)
+            with tempfile.TemporaryDirectory() as folder:
+                parquet = Path(folder) / "labels"
+                shutil.copytree(KEPT / kept, parquet, ignore=shutil.ignore_patterns("shards"))
+                for found in (LabelSet(KEPT / kept), LabelSet(parquet)):
+                    self.assertEqual((found.logits.dtype, found.logits.shape), (np.float32, (len(image), found.classes)))
+                    np.testing.assert_array_equal(found.logits, logits)
+                    order = np.random.default_rng(5).permutation(len(image))
+                    np.testing.assert_array_equal(found.answers(image[order], view[order]), logits[order])
+                    self.assertEqual(found.lost, manifest["lost"])
+
+
 @unittest.skipUnless(LABELS.exists(), f"{LABELS} is not there: run ./quickstart.sh, or set RSLAD_LABELS")
 class Labels(unittest.TestCase):
     def setUp(self):
@@ -124,15 +144,16 @@ class Labels(unittest.TestCase):
         return there
 
     def test_rows_are_those_of_a_reader_written_after_the_format(self):
-        _, rows = page_code()["read"](LABELS)
+        _, *rows, answers = page_code()["read"](LABELS)
         for folder in (LABELS, self.copy("shards")):
             found = LabelSet(folder)
-            per_row = (found.image, found.view, found.labels[found.image], found.logits, found.image_hash[found.image])
+            per_row = (found.image, found.view, found.labels[found.image], found.image_hash[found.image])
             for column, wanted in zip(per_row, rows):
                 np.testing.assert_array_equal(column, wanted)
+            np.testing.assert_array_equal(found.logits, answers["logits"])
             some = np.random.default_rng(2).choice(len(rows[0]), 50)
-            answers = found.answers(rows[0][some], rows[1][some])
-            np.testing.assert_array_equal(answers, rows[3][some].astype(np.float32))
+            given = found.answers(rows[0][some], rows[1][some])
+            np.testing.assert_array_equal(given, answers["logits"][some].astype(np.float32))
 
     def test_images_are_held_out_as_the_format_says(self):
         page, found = page_code(), LabelSet(LABELS, check="sizes")

@@ -1,6 +1,6 @@
 //! Flags that several subcommands share, typed as they are parsed.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -81,9 +81,12 @@ pub struct OutArgs {
     /// The label set's folder: empty, absent, or begun by the same command
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// Stored type of the logits: f16 or f32
+    /// Stored type of the logits: f16, f32, or u8 for codes of eight bits, which loses some of them
     #[arg(long, default_value = "f16", value_name = "TYPE")]
     pub dtype: Dtype,
+    /// Store the N largest logits of each row alone, and what the others weigh together; for 1,000 classes and more
+    #[arg(long, value_name = "N")]
+    pub top_k: Option<NonZeroU32>,
     /// Files to write: both, safetensors or parquet
     #[arg(long, default_value = "both", value_name = "FORM")]
     pub format: Form,
@@ -105,7 +108,7 @@ impl OutArgs {
     /// What is to be written: these rows of these images, answered by this teacher.
     pub fn spec(&self, rows: RowTable, dataset: &Dataset, plan: ViewPlan, teacher: Teacher) -> Spec {
         let mut spec = Spec::new(dataset.record(), plan.augment, plan.views, rows, teacher);
-        spec.dtype = self.dtype;
+        (spec.dtype, spec.top_k) = (self.dtype, self.top_k);
         spec.form = self.format;
         spec.shard_images = self.shard_images.map(NonZeroUsize::get);
         spec.license.clone_from(&self.license);

@@ -12,8 +12,9 @@ mod reuse;
 pub mod robust;
 pub mod rows_file;
 mod squashed;
+pub mod storing;
 pub mod taps;
-pub mod teacher;
+mod teacher;
 pub mod verb;
 mod write;
 

@@ -3,7 +3,6 @@
 mod comparison;
 
 use std::collections::BTreeSet;
-use std::ops::Range;
 use std::path::Path;
 
 use cli::Stop;
@@ -17,7 +16,7 @@ use crate::args::task;
 use crate::taps::Tapped;
 use crate::teacher::{FOREIGN, RowId, Teacher};
 use crate::{Error, Result};
-use comparison::{Part, tolerance};
+use comparison::{Beside, Part, Unit, tolerance};
 
 pub use comparison::{Apart, Difference, Recomputed};
 
@@ -67,7 +66,7 @@ pub fn recompute(set: &LabelSet, request: &Request, engine: Box<dyn Engine>) -> 
     };
     let classes = set.classes();
     let width = classes + features.map_or(0, Features::values);
-    let mut stored = vec![0.0; width];
+    let mut stored = vec![0.0; width - classes];
     let batch = teacher.batch(None, BATCH)?.min(MOST_VALUES / width).max(1);
     for rows in drawn_rows(set, request.rows).chunks(batch) {
         if request.stop.requested() {
@@ -75,36 +74,34 @@ pub fn recompute(set: &LabelSet, request: &Request, engine: Box<dyn Engine>) -> 
         }
         let answers = teacher.answers(&dataset, manifest.augment, rows, tapped.as_ref())?;
         for (&(image, view), found) in rows.iter().zip(answers.chunks_exact(width)) {
-            let (logits, maps) = stored.split_at_mut(classes);
-            assert!(set.read(image, view, logits), "the rows were listed by the label set");
+            let logits = set.logits(image, view).expect("the rows were listed by the label set");
             if let Some(held) = set.features(image, view) {
-                held.copy_to(maps);
+                held.copy_to(&mut stored);
             }
-            result.compare((image, view), &parts(manifest, &stored, found));
+            let (found, maps) = found.split_at(classes);
+            let beside = Beside::of(logits, &manifest.coding(), found)?;
+            let mut parts = beside.parts(manifest.dtype);
+            parts.extend(map_parts(manifest, &stored, maps));
+            result.compare((image, view), &parts);
         }
     }
     Ok(result)
 }
 
-/// The logits of a row, then each of its feature maps.
-fn parts<'a>(manifest: &'a Manifest, stored: &'a [f32], found: &'a [f32]) -> Vec<Part<'a>> {
-    let classes = manifest.dataset.classes;
-    let (logits, maps) = (0..classes, classes..stored.len());
-    let part = |module, dtype, places: Range<usize>| Part {
-        module,
-        dtype,
-        stored: &stored[places.clone()],
-        found: &found[places],
-    };
-    let mut all = vec![part(None, manifest.dtype, logits)];
-    if let Some(features) = &manifest.features {
-        all.extend(features.maps.iter().enumerate().map(|(number, map)| {
-            let Range { start, end } = features.places(number);
-            let places = maps.start + start..maps.start + end;
-            part(Some(map.module.as_str()), features.dtype, places)
-        }));
-    }
-    all
+/// Each feature map of a row.
+fn map_parts<'a>(
+    manifest: &'a Manifest,
+    stored: &'a [f32],
+    found: &'a [f32],
+) -> impl Iterator<Item = Part<'a>> {
+    let maps =
+        |features: &'a Features| features.maps.iter().enumerate().map(move |(at, map)| (features, at, map));
+    manifest.features.iter().flat_map(maps).map(move |(features, at, map)| Part {
+        module: Some(map.module.as_str()),
+        unit: Unit::Of(features.dtype),
+        stored: &stored[features.places(at)],
+        found: &found[features.places(at)],
+    })
 }
 
 /// The weights of a label set's teacher. Others than those that the manifest records are refused before anything in them is read.

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 
 use cli::{detail, with_commas};
 use half::f16;
-use labels::{Check, Dtype, LabelSet, Parent, Spec};
+use labels::{Check, Dtype, Features, LabelSet, Parent, Spec};
 
-use crate::Result;
+use crate::storing::Storing;
 use crate::teacher::RowId;
+use crate::{Error, Result};
 
 /// Label sets whose answers are taken over.
 pub(crate) struct Reused(Vec<LabelSet>);
@@ -58,11 +59,14 @@ impl Reused {
 
     /// Refuses label sets that do not answer alike to a row of this spec that several of them have, as far as it is stored.
     pub fn refuse_contradictions(&self, spec: &Spec) -> Result<()> {
-        let (classes, width) = (spec.dataset.classes, spec.width());
+        let storing = Storing::of(spec);
+        let width = storing.coding.kept();
         let of_maps = spec.features.as_ref().map_or(spec.dtype, |features| features.dtype);
-        let stored = |place: usize, value: f32| match if place < classes { spec.dtype } else { of_maps } {
-            Dtype::F16 => f16::from_f32(value).to_f32().to_bits(),
-            Dtype::F32 => value.to_bits(),
+        let maps = width - spec.features.as_ref().map_or(0, Features::values);
+        let stored = |place: usize, value: f32| match if place < maps { spec.dtype } else { of_maps } {
+            // What was kept of the largest logits is rounded, and beside it are classes.
+            Dtype::F16 if place >= maps || spec.top_k.is_none() => f16::from_f32(value).to_f32().to_bits(),
+            _ => value.to_bits(),
         };
         let (mut one, mut other) = (vec![0.0; width], vec![0.0; width]);
         let rows = (0..spec.dataset.len())
@@ -71,8 +75,8 @@ impl Reused {
             let mut holders = self.0.iter().filter(|set| set.logits(image, view).is_some());
             let Some(first) = holders.next() else { continue };
             for second in holders {
-                first.answer(image, view, &mut one);
-                second.answer(image, view, &mut other);
+                storing.take(first, (image, view), &mut one)?;
+                storing.take(second, (image, view), &mut other)?;
                 let differs = |&place: &usize| stored(place, one[place]) != stored(place, other[place]);
                 if let Some(place) = (0..width).find(differs) {
                     let (first, second) = (first.dir().to_path_buf(), second.dir().to_path_buf());
@@ -93,24 +97,46 @@ impl Reused {
         Ok(())
     }
 
-    /// The answers to some rows, each of so many values: those that are there, and the others as `ask` gives them together.
+    /// Refuses label sets whose logits are rounded to f16, where those that are asked for would be stored otherwise and from what
+    /// the teacher says itself.
+    pub fn refuse_rounded(&self, storing: &Storing) -> Result<()> {
+        let rounded =
+            |set: &&LabelSet| set.manifest().coding().is_plain() && set.manifest().dtype == Dtype::F16;
+        match self.0.iter().find(rounded) {
+            Some(set) if !storing.coding.is_plain() => Err(Error::Usage {
+                what: format!(
+                    "{}: it is stored as f16, this run stores {}: its answers are rounded, and those that are asked for would not be",
+                    set.dir().display(),
+                    storing.coding
+                ),
+                hint: "`label subset` stores it in that form".into(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The answers to some rows as they are kept: those that are there, and the others as `ask` gives them together.
     pub fn answers(
         &self,
         rows: &[RowId],
-        width: usize,
+        storing: &Storing,
         ask: impl FnOnce(&[RowId]) -> Result<Vec<f32>>,
     ) -> Result<Vec<f32>> {
+        let width = storing.coding.kept();
         let mut answers = vec![0.0; rows.len() * width];
         let mut asked = Vec::new();
         for (place, &(image, view)) in rows.iter().enumerate() {
             let out = &mut answers[place * width..][..width];
-            if !self.0.iter().any(|set| set.answer(image, view, out)) {
-                asked.push(place);
+            match self.0.iter().find(|set| set.logits(image, view).is_some()) {
+                Some(set) => storing.take(set, (image, view), out)?,
+                None => asked.push(place),
             }
         }
         if !asked.is_empty() {
-            let given = ask(&asked.iter().map(|&place| rows[place]).collect::<Vec<_>>())?;
-            for (place, answer) in asked.into_iter().zip(given.chunks_exact(width)) {
+            let unknown: Vec<RowId> = asked.iter().map(|&place| rows[place]).collect();
+            let given = ask(&unknown)?;
+            let kept = storing.keep(&given, &unknown)?;
+            for (place, answer) in asked.into_iter().zip(kept.chunks_exact(width)) {
                 answers[place * width..][..width].copy_from_slice(answer);
             }
         }
@@ -159,8 +185,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let reused = Reused(vec![written(&folder.path().join("a"), 1), written(&folder.path().join("b"), 2)]);
         let rows: [RowId; 5] = [(2, 1), (0, 8), (1, 3), (2, 4), (0, 0)];
+        let storing = Storing::new(2, Dtype::F32, None, None);
         let mut asked = Vec::new();
-        let answers = reused.answers(&rows, 2, |missing| {
+        let answers = reused.answers(&rows, &storing, |missing| {
             asked.extend_from_slice(missing);
             Ok(missing.iter().flat_map(|_| [-1.0, -2.0]).collect())
         });
@@ -168,6 +195,6 @@ mod tests {
         let wanted = [[-1.0, -2.0], answer(0, 8), answer(1, 3), [-1.0, -2.0], answer(0, 0)];
         assert_eq!(answers.unwrap(), wanted.as_flattened());
         let never = |_: &[RowId]| panic!("all are there");
-        assert_eq!(reused.answers(&rows[1..3], 2, never).unwrap(), wanted[1..3].as_flattened());
+        assert_eq!(reused.answers(&rows[1..3], &storing, never).unwrap(), wanted[1..3].as_flattened());
     }
 }

@@ -43,15 +43,21 @@ impl TapArgs {
                 hint: "name each module once".into(),
             });
         }
+        if self.tap_dtype == Some(Dtype::U8) {
+            return Err(Error::Usage {
+                what: "--tap-dtype u8: feature maps are stored as f16 or f32".into(),
+                hint: "codes of eight bits are for logits: --dtype u8".into(),
+            });
+        }
         Tapped::at(teacher, &names, self.tap_dtype.unwrap_or(Dtype::F16)).map(Some)
     }
 }
 
 impl TapArgs {
-    /// Refuses maps in a wider type than the logits': their column would not be aligned behind these.
+    /// Refuses maps in a wider type than that of logits that are floats: their column would not be aligned behind these.
     pub fn refuse_wider(&self, logits: Dtype) -> Result<()> {
         match self.tap_dtype {
-            Some(maps) if maps.size() > logits.size() => Err(Error::Usage {
+            Some(maps) if logits != Dtype::U8 && maps.size() > logits.size() => Err(Error::Usage {
                 what: format!(
                     "--tap-dtype {maps}: feature maps are stored no finer than logits, and these are {logits}"
                 ),

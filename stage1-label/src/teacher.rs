@@ -7,8 +7,7 @@ use cli::Machine;
 use data::Dataset;
 use engine::params::Precision;
 use engine::{Engine, EngineError, Network, Work};
-use half::f16;
-use labels::{Augment, Dtype, Features};
+use labels::Augment;
 use method::attack::Victim;
 use weights::WeightsFile;
 use zoo::{Foreign, Loaded, Task};
@@ -146,85 +145,5 @@ fn stopped(error: EngineError) -> Error {
         | EngineError::Threads { .. }
         | EngineError::Interrupted => error.into(),
         _ => Error::Teacher(error),
-    }
-}
-
-/// How answers are to be stored.
-#[derive(Debug, Clone, Copy)]
-pub struct Storing<'a> {
-    /// K, the logits of a row.
-    pub classes: usize,
-    /// Their type.
-    pub dtype: Dtype,
-    /// The feature maps behind them.
-    pub features: Option<&'a Features>,
-}
-
-/// Refuses answers (N, K + F) that a label set of these types cannot hold, naming the row.
-///
-/// The writer checks too, but only when a shard is complete: a teacher that overflows should not be run for hours.
-pub fn check_storable(answers: &[f32], rows: &[RowId], storing: Storing) -> Result<()> {
-    let Storing { classes, dtype, features } = storing;
-    let width = classes + features.map_or(0, Features::values);
-    let of_maps = features.map_or(dtype, |features| features.dtype);
-    let storable = |value: f32, dtype| match dtype {
-        Dtype::F16 => f16::from_f32(value).is_finite(),
-        Dtype::F32 => value.is_finite(),
-    };
-    for (&(image, view), row) in rows.iter().zip(answers.chunks_exact(width)) {
-        let (logits, maps) = row.split_at(classes);
-        let wrong = |values: &[f32], dtype| values.iter().position(|&value| !storable(value, dtype));
-        let place = wrong(logits, dtype).or_else(|| wrong(maps, of_maps).map(|place| classes + place));
-        if let Some(place) = place {
-            let (image, value) = (image as u64, row[place]);
-            return Err(labels::Error::of_answer(features, classes, place, image, view, value).into());
-        }
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use cli::{Exit, Exits};
-    use labels::FeatureMap;
-
-    use super::*;
-
-    #[test]
-    fn logits_that_cannot_be_stored_name_their_row() {
-        let rows = [(3, 0), (3, 7), (9, 1)];
-        let mut logits = [0.5; 6];
-        let storing = |dtype| Storing { classes: 2, dtype, features: None };
-        assert!(check_storable(&logits, &rows, storing(Dtype::F16)).is_ok());
-        logits[3] = 65520.0;
-        assert!(check_storable(&logits, &rows, storing(Dtype::F32)).is_ok());
-        let error = check_storable(&logits, &rows, storing(Dtype::F16)).unwrap_err();
-        assert!(error.to_string().contains("image 3, view 7: class 1 is 65520"), "{error}");
-        assert_eq!(error.exit(), Exit::Refused);
-        logits[4] = f32::NAN;
-        let error = check_storable(&logits, &rows, storing(Dtype::F32)).unwrap_err();
-        assert!(error.to_string().contains("image 9, view 1: class 0 is NaN"), "{error}");
-        assert_eq!(error.exit(), Exit::Failed);
-    }
-
-    #[test]
-    fn maps_that_cannot_be_stored_name_their_module() {
-        let map = |module: &str| FeatureMap { module: module.into(), shape: [1, 1, 2] };
-        let features = Features { dtype: Dtype::F16, maps: vec![map("a"), map("b")] };
-        let storing = Storing { classes: 2, dtype: Dtype::F32, features: Some(&features) };
-        let mut answers = [0.5; 12];
-        answers[1] = 1e6;
-        assert!(
-            check_storable(&answers, &[(3, 0), (3, 7)], storing).is_ok(),
-            "a logit may be what no map may"
-        );
-        answers[6 + 4] = 1e6;
-        let error = check_storable(&answers, &[(3, 0), (3, 7)], storing).unwrap_err();
-        assert!(error.to_string().contains("module `b` of image 3, view 7: value 0 is 1000000"), "{error}");
-        assert_eq!(error.exit(), Exit::Refused);
-        answers[6 + 3] = f32::INFINITY;
-        let error = check_storable(&answers, &[(3, 0), (3, 7)], storing).unwrap_err();
-        assert!(error.to_string().contains("module `a` of image 3, view 7: value 1 is inf"), "{error}");
-        assert_eq!(error.exit(), Exit::Failed);
     }
 }

@@ -71,6 +71,9 @@ pub(crate) fn published(dir: &Path, manifest: &Manifest, state: &str) {
     let share = 100.0 * right.right as f64 / right.rows as f64;
     note(format_args!("{}: {state}, {} rows, right answers {share:.2} %", dir.display(), manifest.rows));
     note(format_args!("content_hash {}", manifest.content_hash));
+    if let Some(lost) = &manifest.lost {
+        note(format_args!("lost by storing {}: {}", manifest.coding(), lost.text(manifest.rows)));
+    }
     let data = &manifest.dataset;
     if let Some(doubt) = cli::doubt(right, data.images, &data.name) {
         warn(doubt);

@@ -61,18 +61,23 @@ def check_cuts(page):
 
 def check_rows(page, folder, arrow):
     """Every value of a label set, as the page's reader and as pyarrow read it; then its hashes and its plan."""
-    manifest, (image, view, label, logits, image_hash, features) = page["read"](folder)
+    manifest, image, view, label, image_hash, answers = page["read"](folder)
+    logits = page["logits"](manifest, answers)
     assert len(image) == manifest["rows"] == arrow.num_rows
     for name, found in (("image", image), ("view", view), ("label", label)):
         assert np.array_equal(found, arrow[name].to_numpy()), name
-    lists = {"logits": logits}
     if "features" in manifest:
-        assert features.shape[1] == sum(np.prod(map["shape"]) for map in manifest["features"]["maps"])
-        lists["features"] = features
-    assert ("features" in arrow.column_names) == ("features" in manifest)
-    for name, found in lists.items():
-        theirs = arrow[name].combine_chunks().flatten().to_numpy().reshape(found.shape)
+        assert answers["features"].shape[1] == sum(np.prod(map["shape"]) for map in manifest["features"]["maps"])
+    assert ("features" in answers) == ("features" in manifest)
+    assert list(answers) == [name for name in arrow.column_names if name in page["ANSWERS"]], arrow.column_names
+    for name, found in answers.items():
+        theirs = arrow[name].combine_chunks()
+        theirs = (theirs if found.ndim == 1 else theirs.flatten()).to_numpy(zero_copy_only=False).reshape(found.shape)
         assert theirs.dtype == found.dtype and np.array_equal(theirs, found), name
+    assert logits.shape == (len(image), manifest["dataset"]["classes"]), logits.shape
+    if "lost" in manifest:
+        assert manifest["lost"] == {"nanonats": answers["lost"].astype(object).sum(), "largest_nanonats": answers["lost"].max(),
+                                    "turned": answers["turned"].sum()}, manifest["lost"]
     assert [row.tobytes() for row in image_hash] == arrow["image_hash"].to_pylist(), "image_hash"
 
     pad, flips, views = augmentation(manifest["augment"])
@@ -83,7 +88,7 @@ def check_rows(page, folder, arrow):
     assert flip.tolist() == arrow["flip"].to_pylist(), "flip"
     assert np.array_equal(logits.argmax(1), arrow["teacher_pred"].to_numpy()), "teacher_pred"
 
-    assert page["content_hash"](manifest, image, view, label, logits, features) == manifest["content_hash"]
+    assert page["content_hash"](manifest, image, view, label, answers) == manifest["content_hash"]
     assert page["dataset_hash"](image, label, image_hash) == manifest["dataset"]["hash"]
     file = (pathlib.Path(folder) / "manifest.json").read_bytes()
     assert page["manifest_id"](file, manifest) == manifest["id"]

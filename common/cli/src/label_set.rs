@@ -27,7 +27,7 @@ pub fn label_set_facts(manifest: &Manifest) -> Vec<(&'static str, String)> {
         ("images", format!("{} {}, {} of {shape}", dataset.name, dataset.split, with_commas(dataset.images))),
         ("classes", dataset.classes.to_string()),
         ("views", format!("{} of {}", manifest.views, manifest.augment)),
-        ("stored as", format!("{}, {}, {} shards", manifest.dtype, manifest.form, manifest.shards())),
+        ("stored as", format!("{}, {}, {} shards", manifest.coding(), manifest.form, manifest.shards())),
         ("normalisation", normalisation),
         ("origin", or_unknown(&teacher.origin)),
         ("weights", teacher.weights_blake3.map_or_else(|| "not recorded".into(), |hash| hash.to_string())),
@@ -37,6 +37,9 @@ pub fn label_set_facts(manifest: &Manifest) -> Vec<(&'static str, String)> {
         ("dataset hash", dataset.hash.to_string()),
         ("content hash", manifest.content_hash.to_string()),
     ]);
+    if let Some(lost) = &manifest.lost {
+        facts.push(("lost by storing", lost.text(manifest.rows)));
+    }
     if let Some(features) = &manifest.features {
         facts.push(("feature maps", format!("{features}; {}", features.dtype)));
     }

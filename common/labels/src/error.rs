@@ -5,6 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::part::Part;
+use crate::row::coding::Coding;
+use crate::row::dtype::Dtype;
 use crate::row::features::Features;
 
 /// The result of this crate's functions.
@@ -37,7 +39,7 @@ pub enum Error {
         "views `{text}` are not understood\nhint: write all, plan:EPOCHS@SEED, plan:EPOCHS@FIRST-LAST for several seeds, or random:K@SEED, like plan:300@0"
     )]
     UnknownViews { text: String },
-    #[error("dtype `{name}` is unknown\nhint: the names are f16 and f32")]
+    #[error("dtype `{name}` is unknown\nhint: the names are f16, f32 and u8")]
     UnknownDtype { name: String },
     #[error("format `{name}` is unknown\nhint: the names are both, safetensors and parquet")]
     UnknownForm { name: String },
@@ -100,6 +102,10 @@ pub enum Error {
         "teacher's logits of image {image}, view {view}: class {class} is {value}, beyond the largest f16, 65504\nhint: store them with --dtype f32"
     )]
     TooLargeForF16 { image: u64, view: u16, class: usize, value: f32 },
+    #[error(
+        "teacher's logits of image {image}, view {view}: class {class} is {value}, beyond what codes of eight bits take, 4e37\nhint: store them with --dtype f32"
+    )]
+    TooLargeForU8 { image: u64, view: u16, class: usize, value: f32 },
     #[error(
         "teacher's map at module `{module}` of image {image}, view {view}: value {place} is {value}, wanted a finite number\nhint: check the teacher's weights and the input's range"
     )]
@@ -200,6 +206,7 @@ impl Error {
             | Error::Unusable { .. }
             | Error::TeacherNotFinite { .. }
             | Error::TooLargeForF16 { .. }
+            | Error::TooLargeForU8 { .. }
             | Error::TeacherMapNotFinite { .. }
             | Error::MapTooLargeForF16 { .. }
             | Error::NotALabelSet { .. }
@@ -218,18 +225,20 @@ impl Error {
         }
     }
 
-    /// Why a teacher's answer to a row cannot be stored, its value at this place being infinite, no number, or too large for
-    /// f16. `place` is among the row's K logits and then its feature maps.
+    /// Why a teacher's answer to a row (image and view) cannot be stored, its value at this place being infinite, no number,
+    /// or too large for its type. `place` is among the row's K logits and then its feature maps.
     pub fn of_answer(
         features: Option<&Features>,
-        classes: usize,
+        coding: &Coding,
         place: usize,
-        image: u64,
-        view: u16,
+        (image, view): (u64, u16),
         value: f32,
     ) -> Error {
-        let map = place.checked_sub(classes).and_then(|value| Some(features?.locate(value)));
+        let map = place.checked_sub(coding.classes).and_then(|value| Some(features?.locate(value)));
         match (map, value.is_finite()) {
+            (None, true) if coding.dtype() == Dtype::U8 => {
+                Error::TooLargeForU8 { image, view, class: place, value }
+            }
             (None, true) => Error::TooLargeForF16 { image, view, class: place, value },
             (None, false) => Error::TeacherNotFinite { image, view, class: place, value },
             (Some((module, place)), true) => Error::MapTooLargeForF16 { image, view, module, place, value },

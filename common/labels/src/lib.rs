@@ -1,4 +1,4 @@
-//! Label sets, formats 1 and 2: the logits of a teacher on views of images, and its feature maps where they are wanted, on
+//! Label sets, formats 1 to 3: the logits of a teacher on views of images, and its feature maps where they are wanted, on
 //! disk, verified and memory-mapped.
 //!
 //! This crate is where the two stages meet. Stage one opens a [`Session`], asks it which shards are pending, and hands it
@@ -62,10 +62,13 @@ pub use read::note::Note;
 pub use read::open::Check;
 pub use read::verify::{Report, Watch, verify, verify_watched};
 pub use row::augment::{Augment, View};
+pub use row::coding::{Coding, Unkept};
 pub use row::dataset::{Dataset, ImageHash, image_hash};
 pub use row::digest::Hex;
 pub use row::dtype::{Dtype, Form, Stored};
 pub use row::features::{FeatureMap, Features};
+pub use row::logits::Logits;
+pub use row::lost::Lost;
 pub use row::table::RowTable;
 pub use row::views::Views;
 pub use travel::incoming::Incoming;

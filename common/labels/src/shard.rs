@@ -1,5 +1,6 @@
 //! A shard: the rows of a range of images, in memory and in the two forms of a file.
 
+pub(crate) mod answer;
 pub(crate) mod content;
 pub(crate) mod layout;
 #[cfg(feature = "parquet")]

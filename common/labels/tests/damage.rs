@@ -305,8 +305,16 @@ fn folders_without_a_manifest_are_not_label_sets() {
 
 #[test]
 fn forged_manifests_are_refused() {
-    let lies: [(&str, &str); 17] = [
+    let lies: [(&str, &str); 22] = [
         ("\"format_version\": 1", "\"format_version\": 3"),
+        ("\"dtype\": \"f16\"", "\"dtype\": \"u8\""),
+        ("\"dtype\": \"f16\"", "\"dtype\": \"f16\",\n  \"top_k\": 2"),
+        ("\"dtype\": \"f16\"", "\"dtype\": \"f16\",\n  \"top_k\": 0"),
+        (
+            "\"license\"",
+            "\"lost\": {\"nanonats\": 0, \"largest_nanonats\": 0, \"turned\": 0},\n  \"license\"",
+        ),
+        ("\"format_version\": 1", "\"format_version\": 4"),
         ("\"format_version\": 1", "\"format_version\": 2"),
         ("\"format\": \"rslad-labels\"", "\"format\": \"webdataset\""),
         ("\"rows\": 126,", "\"rows\": 127,"),
@@ -336,7 +344,7 @@ fn forged_manifests_are_refused() {
             "{lie}: {error}"
         );
         match lie {
-            _ if lie.contains("version\": 3") => assert!(matches!(error, Error::UnknownVersion { .. })),
+            _ if lie.contains("version\": 4") => assert!(matches!(error, Error::UnknownVersion { .. })),
             _ if lie.starts_with("..") || lie.starts_with("/h") || lie.contains('\\') => {
                 assert!(matches!(error, Error::UnsafePath { .. }), "{error}");
             }

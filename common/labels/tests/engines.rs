@@ -30,7 +30,7 @@ fn alone(engine: &str, build: &str) -> Spec {
 fn begin_shard(session: &Session, rows: usize) {
     let job = session.pending()[0].clone();
     let mut answers = session.answers(&job).unwrap();
-    let (all, width) = (logits(session.spec(), &job), session.spec().width());
+    let (all, width) = (logits(session.spec(), &job), session.spec().coding().kept());
     answers.add(&all[answers.rows() * width..rows * width]).unwrap();
 }
 
@@ -38,7 +38,7 @@ fn begin_shard(session: &Session, rows: usize) {
 fn go_on(session: &mut Session) {
     for job in session.pending() {
         let mut answers = session.answers(&job).unwrap();
-        let (all, width) = (logits(session.spec(), &job), session.spec().width());
+        let (all, width) = (logits(session.spec(), &job), session.spec().coding().kept());
         answers.add(&all[answers.rows() * width..]).unwrap();
         session.write_kept(&job, &answers).unwrap();
     }

@@ -107,7 +107,7 @@ fn the_content_hash_covers_maps_their_type_their_names_and_their_shapes_as_docum
                     let value = feature(image, view, place);
                     match dtype {
                         Dtype::F16 => content.extend(half::f16::from_f32(value).to_le_bytes()),
-                        Dtype::F32 => content.extend(value.to_le_bytes()),
+                        _ => content.extend(value.to_le_bytes()),
                     }
                 }
             }
@@ -205,7 +205,7 @@ fn answers_with_maps_are_kept_over_a_kill_and_go_on_in_the_middle_of_a_shard() {
         let job = session.pending()[0].clone();
         let mut answers = session.answers(&job).unwrap();
         let all = logits(session.spec(), &job);
-        let width = session.spec().width();
+        let width = session.spec().coding().kept();
         assert_eq!(width, CLASSES + FEATURES);
         answers.add(&all[answers.rows() * width..rows * width]).unwrap();
         assert_eq!(answers.values(), &all[..rows * width]);

@@ -3,7 +3,7 @@
 mod fixture;
 
 use fixture::{CLASSES, FORMS, IMAGES, PARQUET, dataset, logit, logits, sparse, spec, tree, write};
-use labels::{Check, Dtype, Form, LabelSet, RowTable, Session, Stored, image_hash, verify};
+use labels::{Check, Dtype, Form, LabelSet, Logits, RowTable, Session, Stored, image_hash, verify};
 use std::fs;
 use std::process::Command;
 
@@ -28,7 +28,7 @@ fn every_row_reads_back_in_every_form_and_dtype() {
                             "{form} {dtype} {image} {view}"
                         );
                         assert_eq!(
-                            matches!(set.logits(image, view), Some(Stored::F16(_))),
+                            matches!(set.logits(image, view), Some(Logits::Plain(Stored::F16(_)))),
                             dtype == Dtype::F16
                         );
                     }

@@ -1,9 +1,10 @@
 //! Stored values beside recomputed ones: how far they are apart, and how far they may be.
 
 use half::f16;
-use labels::Dtype;
+use labels::{Coding, Dtype, Logits, Unkept};
 
 use crate::teacher::RowId;
+use crate::{Error, Result};
 
 /// Part of a row's largest |logit| that two engines, devices or builds may differ by where both computed in f32.
 const TOLERANCE: f64 = 1e-3;
@@ -70,9 +71,84 @@ impl Apart {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Part<'a> {
     pub(super) module: Option<&'a str>,
-    pub(super) dtype: Dtype,
+    pub(super) unit: Unit,
     pub(super) stored: &'a [f32],
     pub(super) found: &'a [f32],
+}
+
+/// How close two values that are alike lie as they are stored.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Unit {
+    /// Floats of this type.
+    Of(Dtype),
+    /// Codes on a scale: found ones were rounded to a scale of their own.
+    Steps(f32),
+}
+
+impl Unit {
+    /// A value as it would be stored.
+    fn round(self, value: f32) -> f32 {
+        match self {
+            Self::Of(Dtype::F16) => f16::from_f32(value).to_f32(),
+            Self::Of(_) | Self::Steps(_) => value,
+        }
+    }
+
+    /// How far a value may be from the stored one by being stored.
+    fn at(self, stored: f32) -> f64 {
+        match self {
+            Self::Of(dtype) => unit(stored, dtype),
+            // Half a step for each rounding, and one where a code made way for the class that comes first.
+            Self::Steps(scale) => 2.0 * f64::from(scale),
+        }
+    }
+}
+
+/// What is stored of a row's logits, and what would be stored of those that the teacher answers now.
+#[derive(Debug, Default)]
+pub(super) struct Beside {
+    stored: Vec<f32>,
+    found: Vec<f32>,
+    /// The logit of each class that is not kept, stored and now.
+    rest: Option<[[f32; 1]; 2]>,
+    scale: Option<f32>,
+}
+
+impl Beside {
+    pub(super) fn of(stored: Logits, coding: &Coding, found: &[f32]) -> Result<Self> {
+        // Without the maps, which lie behind them.
+        let coding = Coding::new(found.len(), coding.dtype(), coding.top_k(), None);
+        let kept = || {
+            coding.keep(found).map_err(|Unkept { class, value, .. }| Error::Usage {
+                what: format!("the teacher's logit of class {class} is {value} now"),
+                hint: "check the teacher's weights".into(),
+            })
+        };
+        Ok(match stored {
+            Logits::Plain(logits) => Self { stored: logits.to_vec(), found: found.into(), ..Self::default() },
+            Logits::Codes { codes, scale, .. } => {
+                let kept = kept()?;
+                let (low, its) = (kept[codes.len()], kept[codes.len() + 1]);
+                let found = kept[..codes.len()].iter().map(|code| low + its * code).collect();
+                Self { stored: stored.to_vec(), found, scale: Some(scale), rest: None }
+            }
+            // Where two classes are as good as equal, another engine may keep the other one.
+            Logits::Top { logits, classes, rest, .. } => Self {
+                stored: logits.to_vec(),
+                found: classes.iter().filter_map(|&class| found.get(usize::from(class)).copied()).collect(),
+                rest: Some([[rest], [kept()?[2 * classes.len()]]]),
+                scale: None,
+            },
+        })
+    }
+
+    pub(super) fn parts(&self, dtype: Dtype) -> Vec<Part<'_>> {
+        let unit = self.scale.map_or(Unit::Of(dtype), Unit::Steps);
+        let part = |unit, stored, found| Part { module: None, unit, stored, found };
+        let mut parts = vec![part(unit, &self.stored[..], &self.found[..])];
+        parts.extend(self.rest.iter().map(|[stored, found]| part(Unit::Of(Dtype::F32), stored, found)));
+        parts
+    }
 }
 
 /// One value that differs.
@@ -102,12 +178,8 @@ impl Recomputed {
     pub(super) fn compare(&mut self, row: RowId, parts: &[Part]) {
         let (mut equal, mut beyond) = (true, false);
         for part in parts {
-            let Part { module, dtype, stored, found } = *part;
-            let round = |value: f32| match dtype {
-                Dtype::F16 => f16::from_f32(value).to_f32(),
-                Dtype::F32 => value,
-            };
-            let same = |(stored, found): (&f32, &f32)| stored.to_bits() == round(*found).to_bits();
+            let Part { module, unit, stored, found } = *part;
+            let same = |(stored, found): (&f32, &f32)| stored.to_bits() == unit.round(*found).to_bits();
             equal &= stored.iter().zip(found).all(same);
             let largest = stored.iter().fold(0.0, |most: f64, &value| most.max(f64::from(value.abs())));
             if module.is_none() {
@@ -117,7 +189,7 @@ impl Recomputed {
             apart.largest_value = apart.largest_value.max(largest);
             apart.values += stored.len();
             for (place, (&stored, &found)) in stored.iter().zip(found).enumerate() {
-                let allowed = self.tolerance * largest + unit(stored, dtype);
+                let allowed = self.tolerance * largest + unit.at(stored);
                 let difference = (f64::from(stored) - f64::from(found)).abs();
                 apart.sum += difference;
                 apart.largest_difference = apart.largest_difference.max(difference);
@@ -168,7 +240,7 @@ fn unit(value: f32, dtype: Dtype) -> f64 {
             let bits = f16::from_f32(value.abs()).to_bits().min(f16::MAX.to_bits() - 1);
             f16::from_bits(bits + 1).to_f64() - f16::from_bits(bits).to_f64()
         }
-        Dtype::F32 => {
+        Dtype::F32 | Dtype::U8 => {
             let bits = value.abs().to_bits().min(f32::MAX.to_bits() - 1);
             f64::from(f32::from_bits(bits + 1)) - f64::from(f32::from_bits(bits))
         }
@@ -180,7 +252,7 @@ mod tests {
     use super::*;
 
     fn logits<'a>(stored: &'a [f32], found: &'a [f32], dtype: Dtype) -> [Part<'a>; 1] {
-        [Part { module: None, dtype, stored, found }]
+        [Part { module: None, unit: Unit::Of(dtype), stored, found }]
     }
 
     #[test]
@@ -237,7 +309,7 @@ mod tests {
     #[test]
     fn a_map_is_measured_by_its_own_size_and_makes_its_row_differ() {
         let mut result = Recomputed { tolerance: TOLERANCE, ..Recomputed::default() };
-        let map = |stored, found| Part { module: Some("layer3"), dtype: Dtype::F32, stored, found };
+        let map = |stored, found| Part { module: Some("layer3"), unit: Unit::Of(Dtype::F32), stored, found };
         let [same] = logits(&[8.0, 5.0], &[8.0, 5.0], Dtype::F16);
         result.compare((0, 0), &[same, map(&[100.0, 0.5], &[100.0, 0.55])]);
         assert_eq!((result.equal, result.close, result.beyond), (0, 1, 0));

@@ -8,12 +8,12 @@ mod size;
 mod text;
 
 use std::collections::BTreeMap;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 
 use clap::Args;
 use cli::{Machine, MachineArgs};
 use engine::{Footprint, Network, Storage, Work, cost};
-use labels::{Dtype, Views};
+use labels::{Coding, Dtype, Features, Views};
 use method::objective::{self, Epoch, Passes};
 use method::schedule::Schedule;
 use method::view::ViewPlan;
@@ -21,11 +21,12 @@ use serde::Serialize;
 use zoo::Task;
 
 use crate::args::{DataArgs, ViewArgs, task};
+use crate::storing::refuse_needless;
 use crate::taps::TapArgs;
 use crate::{Error, Result};
 use size::sizes;
 
-pub use size::{FormSizes, Sizes, Weight};
+pub use size::{FormSizes, Sizes, TopSizes, Weight};
 
 /// Flags of `label estimate`.
 #[derive(Debug, Clone, Args)]
@@ -48,6 +49,9 @@ pub struct EstimateArgs {
     /// Which feature maps are kept beside the logits.
     #[command(flatten)]
     pub taps: TapArgs,
+    /// Also weigh a label set of the N largest logits of each row alone
+    #[arg(long, value_name = "N")]
+    pub top_k: Option<NonZeroU32>,
     /// Epochs of a student's training
     #[arg(long, value_name = "E", value_parser = cli::one_to::<1_000_000_000>)]
     pub epochs: NonZeroUsize,
@@ -243,9 +247,7 @@ pub fn run(args: &EstimateArgs, machine: &Machine) -> Result<Estimate> {
         // A run draws among the views that `random` holds.
         Views::All | Views::Random { .. } => true,
     };
-    let sizes = |dtype| sizes(images, rows, task.classes, dtype, features.as_ref());
-    let fits_halves = features.as_ref().is_none_or(|features| features.dtype == Dtype::F16);
-    let bytes = Sizes { f16: fits_halves.then(|| sizes(Dtype::F16)), f32: sizes(Dtype::F32) };
+    let bytes = weighed(images, rows, task.classes, args.top_k, features.as_ref())?;
     Ok(Estimate {
         images,
         augment: plan.augment.to_string(),
@@ -267,6 +269,34 @@ pub fn run(args: &EstimateArgs, machine: &Machine) -> Result<Estimate> {
         saved_in_first_run: 100.0 * (share - spent),
         saved_in_later_runs: 100.0 * share,
         gpu,
+    })
+}
+
+/// What the label set takes, by how its logits are stored.
+fn weighed(
+    images: u64,
+    rows: u64,
+    classes: usize,
+    top_k: Option<NonZeroU32>,
+    features: Option<&Features>,
+) -> Result<Sizes> {
+    refuse_needless(classes, Dtype::F16, top_k)?;
+    let coding = |dtype, top_k| Coding::new(classes, dtype, top_k, features);
+    let sizes = |dtype, top_k| sizes(images, rows, coding(dtype, top_k));
+    // Halves do not stand before wider maps.
+    let halves = features.is_none_or(|features| features.dtype == Dtype::F16);
+    let codes = refuse_needless(classes, Dtype::U8, None).is_ok();
+    let largest = |n: NonZeroU32| TopSizes {
+        n: n.get(),
+        bytes_per_row: Coding::new(classes, Dtype::F16, top_k, None).row_bytes() as u64,
+        f16: sizes(Dtype::F16, top_k),
+        f32: sizes(Dtype::F32, top_k),
+    };
+    Ok(Sizes {
+        f16: halves.then(|| sizes(Dtype::F16, None)),
+        f32: sizes(Dtype::F32, None),
+        u8: codes.then(|| sizes(Dtype::U8, None)),
+        top_k: top_k.map(largest),
     })
 }
 

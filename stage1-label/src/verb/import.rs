@@ -14,7 +14,8 @@ use crate::args::{OutArgs, row_table};
 use crate::npy::NpyLogits;
 use crate::rows_file::{Header, RowsFile};
 use crate::squashed::{Finding, Squashed};
-use crate::teacher::{FOREIGN, RowId, Storing, check_storable};
+use crate::storing::{Storing, refuse_needless};
+use crate::teacher::{FOREIGN, RowId};
 use crate::write::{Order, Written, label_set};
 use crate::{Error, Result};
 
@@ -81,7 +82,8 @@ pub fn run(args: &ImportArgs, stop: &Stop, progress: &mut Progress) -> Result<Wr
     file.check(&header, &table)?;
 
     let classes = dataset.classes();
-    let storing = Storing { classes, dtype: args.out.dtype, features: None };
+    refuse_needless(classes, args.out.dtype, args.out.top_k)?;
+    let storing = Storing::new(classes, args.out.dtype, args.out.top_k, None);
     let mut logits = NpyLogits::open(&args.logits, table.len(), classes)?;
     if let Some((key, wanted, found)) = header.difference(&logits.said().plan) {
         let hint = "these are answers to another plan; pass its rows, or let the teacher answer these";
@@ -94,7 +96,7 @@ pub fn run(args: &ImportArgs, stop: &Stop, progress: &mut Progress) -> Result<Wr
     let mut squashed = Squashed::of(logits.precision());
     for rows in rows.chunks(CHUNK) {
         let answers = logits.read(rows.len())?;
-        check_storable(&answers, rows, storing).map_err(|error| match error {
+        storing.check(&answers, rows).map_err(|error| match error {
             // What a file holds is input, not the outcome of a run.
             Error::Common(cli::Error::Labels(error @ labels::Error::TeacherNotFinite { .. })) => {
                 Error::Usage {
@@ -142,7 +144,7 @@ pub fn run(args: &ImportArgs, stop: &Stop, progress: &mut Progress) -> Result<Wr
         progress,
         |first, rows| {
             logits.seek(first)?;
-            logits.read(rows.len())
+            Ok(storing.keep(&logits.read(rows.len())?, rows)?.into_owned())
         },
     )
 }

@@ -1,11 +1,12 @@
 //! `label inspect`: the card of a label set, or several of them compared, for people in 80 columns and for programs as
 //! JSON.
 
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use cli::MachineArgs;
-use labels::{Check, Features, LabelSet, Manifest, Robust};
+use labels::{Check, Features, LabelSet, Lost, Manifest, Robust};
 use serde::Serialize;
 
 use crate::Result;
@@ -131,6 +132,12 @@ pub struct Card {
     pub rows: u64,
     /// Stored type of the logits.
     pub dtype: String,
+    /// N, where the N largest of a row are stored alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub top_k: Option<NonZeroU32>,
+    /// What is lost where not every logit is stored as a float.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost: Option<Lost>,
     /// The feature maps beside them, where there are some.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub features: Option<Features>,
@@ -235,6 +242,8 @@ impl Card {
             views: manifest.views.to_string(),
             rows: manifest.rows,
             dtype: manifest.dtype.to_string(),
+            top_k: manifest.top_k,
+            lost: manifest.lost,
             features: manifest.features.clone(),
             format: manifest.form.to_string(),
             shards: manifest.shards(),

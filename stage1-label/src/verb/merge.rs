@@ -11,6 +11,7 @@ use method::view::ViewPlan;
 
 use crate::args::row_table;
 use crate::reuse::Reused;
+use crate::storing::Storing;
 use crate::teacher::RowId;
 use crate::write::{Order, Written, label_set};
 use crate::{Error, Result};
@@ -38,7 +39,7 @@ pub struct TakenArgs {
     /// Take the first N images [default: as many as one of them has]
     #[arg(long, value_name = "N")]
     pub limit: Option<NonZeroUsize>,
-    /// Stored type of the logits: f16, or f32 where all are f32 [default: as the coarsest]
+    /// Stored type of the logits: f16, or f32 where all are f32 [default: as the coarsest, and as they are where that is u8]
     #[arg(long, value_name = "TYPE")]
     pub dtype: Option<Dtype>,
     /// Files to write: both, safetensors or parquet [default: as the first]
@@ -133,10 +134,10 @@ fn rows(args: &MergeArgs, stop: &Stop, progress: &mut Progress) -> Result<Writte
         });
     }
     reused.refuse_contradictions(&spec)?;
-    let width = spec.width();
+    let storing = Storing::of(&spec);
     let order = Order { out: &args.out, spec, part: None, batch: CHUNK, stop, robust: None };
     let never = |_: &[RowId]| unreachable!("every row is there");
-    label_set(order, progress, |_, rows| reused.answers(rows, width, never))
+    label_set(order, progress, |_, rows| reused.answers(rows, &storing, never))
 }
 
 /// A label set with its rows, as it is named to people.
@@ -163,6 +164,7 @@ impl TakenArgs {
     /// The label set that is to be written: of the images of the largest, by the teacher of the first.
     fn spec(&self, sets: &[LabelSet]) -> Result<Spec> {
         require_maps_alike(sets)?;
+        require_stored_alike(sets)?;
         let first = sets[0].manifest();
         let largest = sets.iter().max_by_key(|set| set.images()).expect("at least two are merged");
         let mut dataset = largest.dataset();
@@ -174,9 +176,9 @@ impl TakenArgs {
         let plan = ViewPlan { augment: first.augment, views };
         let table = row_table(plan, dataset.len())?;
         let mut spec = Spec::new(dataset, plan.augment, plan.views, table, first.teacher.clone());
-        let coarsest =
-            if sets.iter().any(|set| set.manifest().dtype == Dtype::F16) { Dtype::F16 } else { Dtype::F32 };
-        spec.dtype = self.dtype.unwrap_or(coarsest);
+        let coarse = sets.iter().find(|set| set.manifest().dtype != Dtype::F32);
+        let coarsest = coarse.map_or(Dtype::F32, |set| set.manifest().dtype);
+        (spec.dtype, spec.top_k) = (self.dtype.unwrap_or(coarsest), first.top_k);
         spec.form = self.format.unwrap_or(first.form);
         spec.shard_images = self.shard_images.map(NonZeroUsize::get);
         spec.features.clone_from(&first.features);
@@ -203,6 +205,20 @@ fn require_maps_alike(sets: &[LabelSet]) -> Result<()> {
     Err(Error::Usage {
         what: format!("{} has feature maps, {} has none", with.dir().display(), without.dir().display()),
         hint: "`label subset --no-taps` makes the same label set without them".into(),
+    })
+}
+
+/// Refuses sets of which one stores no float for every logit, and another one stores something else.
+fn require_stored_alike(sets: &[LabelSet]) -> Result<()> {
+    let coding = |set: &LabelSet| (set.manifest().dtype, set.manifest().top_k);
+    let Some(coded) = sets.iter().find(|set| !set.manifest().coding().is_plain()) else { return Ok(()) };
+    let Some(other) = sets.iter().find(|set| coding(set) != coding(coded)) else { return Ok(()) };
+    let said = |set: &LabelSet| format!("{} is stored as {}", set.dir().display(), set.manifest().coding());
+    Err(Error::Usage {
+        what: format!("{}, {}", said(coded), said(other)),
+        hint:
+            "what was left out of one cannot be had again; `label subset` stores floats in the other's form"
+                .into(),
     })
 }
 

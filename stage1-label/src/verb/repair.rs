@@ -125,7 +125,7 @@ impl RepairArgs {
         let plan = ViewPlan { augment: manifest.augment, views: manifest.views };
         let table = row_table(plan, dataset.len())?;
         let mut spec = Spec::new(record, plan.augment, plan.views, table, manifest.teacher.clone());
-        spec.dtype = manifest.dtype;
+        (spec.dtype, spec.top_k) = (manifest.dtype, manifest.top_k);
         spec.features.clone_from(&manifest.features);
         let jobs: Vec<_> = lost.iter().map(|&shard| repair.job(shard, &spec)).collect();
         let mut progress = Progress::on_stderr("rows");
@@ -136,7 +136,7 @@ impl RepairArgs {
                 .clone()
                 .flat_map(|image| spec.rows.views_of(image).iter().map(move |&view| (image, view)));
             let rows: Vec<RowId> = rows.collect();
-            let mut answers = Vec::with_capacity(rows.len() * spec.width());
+            let mut answers = Vec::with_capacity(rows.len() * spec.coding().given());
             for some in rows.chunks(BATCH) {
                 if stop.requested() {
                     return Err(self.interrupted(repair));

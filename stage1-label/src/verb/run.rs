@@ -13,8 +13,9 @@ use method::attack::Victim;
 use crate::args::{DataArgs, OutArgs, TeacherArgs, ViewArgs, row_table, task};
 use crate::reuse::Reused;
 use crate::robust::RobustArgs;
+use crate::storing::{Storing, refuse_needless};
 use crate::taps::{TapArgs, refuse_heavy, weight};
-use crate::teacher::{RowId, Storing, Teacher, check_storable};
+use crate::teacher::{RowId, Teacher};
 use crate::verb::inspect::bytes;
 use crate::write::{Order, Written, label_set};
 use crate::{Error, Result};
@@ -79,6 +80,7 @@ pub fn run(args: &RunArgs, machine: Machine, stop: &Stop, progress: &mut Progres
     let reading = Progress::busy("reading data and teacher");
     let data = args.data.spec()?;
     let dataset = args.data.load()?;
+    refuse_needless(dataset.classes(), args.out.dtype, args.out.top_k)?;
     let TeacherArgs { teacher, network } = &args.teacher;
     let teacher = Teacher::load(teacher, &network.foreign()?, task(&dataset), machine)?;
     let tapped = args.taps.find(teacher.network())?;
@@ -91,7 +93,8 @@ pub fn run(args: &RunArgs, machine: Machine, stop: &Stop, progress: &mut Progres
     let pixels = 4 * task(&dataset).input.into_iter().product::<usize>();
     let maps = features.map_or(0, |features| 4 * features.values());
     let batch = batch.min(MOST_TOGETHER / pixels.max(maps).max(1)).max(1);
-    let storing = Storing { classes: dataset.classes(), dtype: args.out.dtype, features };
+    let OutArgs { dtype, top_k, .. } = args.out;
+    let storing = Storing::new(dataset.classes(), dtype, top_k, features);
     let rows = row_table(plan, dataset.len())?;
     if let Some(features) = features {
         refuse_heavy(features, rows.len() as u64, args.out.format, args.yes)?;
@@ -143,13 +146,13 @@ pub fn run(args: &RunArgs, machine: Machine, stop: &Stop, progress: &mut Progres
         });
     }
     reused.enter(&mut spec)?;
-    let width = spec.width();
+    reused.refuse_rounded(&storing)?;
     let order = Order { out: &args.out.out, spec, part: args.part, batch, stop, robust };
     let mut ask = |rows: &[RowId]| {
         if std::mem::take(&mut is_new) {
             announce();
             let (labels, name) = (dataset.labels(), &dataset.record().name);
-            let doubt = cli::first_look(labels, storing.classes, name, batch, |places| {
+            let doubt = cli::first_look(labels, dataset.classes(), name, batch, |places| {
                 let rows: Vec<RowId> = places.iter().map(|&image| (image, plan.rows(image)[0])).collect();
                 let answer = || teacher.logits(&dataset, plan.augment, &rows);
                 (!stop.requested()).then(answer).transpose()
@@ -159,8 +162,8 @@ pub fn run(args: &RunArgs, machine: Machine, stop: &Stop, progress: &mut Progres
             }
         }
         let answers = teacher.answers(&dataset, plan.augment, rows, tapped.as_ref())?;
-        check_storable(&answers, rows, storing)?;
+        storing.check(&answers, rows)?;
         Ok(answers)
     };
-    label_set(order, progress, |_, rows| reused.answers(rows, width, &mut ask))
+    label_set(order, progress, |_, rows| reused.answers(rows, &storing, &mut ask))
 }

@@ -1,6 +1,6 @@
 //! `label subset`: some rows of a label set as a label set of their own, or all of them in another form. No teacher is asked.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -10,6 +10,7 @@ use method::view::ViewPlan;
 
 use crate::args::row_table;
 use crate::reuse::Reused;
+use crate::storing::{Storing, refuse_needless};
 use crate::teacher::RowId;
 use crate::write::{Order, Written, label_set};
 use crate::{Error, Result};
@@ -29,9 +30,12 @@ pub struct SubsetArgs {
     /// Take the first N images
     #[arg(long, value_name = "N")]
     pub limit: Option<NonZeroUsize>,
-    /// Stored type of the logits: f16, or f32 where they are f32 [default: as they are]
+    /// Stored type of the logits: u8 or f16, or f32 where they are f32 [default: as they are]
     #[arg(long, value_name = "TYPE")]
     pub dtype: Option<Dtype>,
+    /// Store the N largest logits of each row alone, and what the others weigh together; for 1,000 classes and more
+    #[arg(long, value_name = "N")]
+    pub top_k: Option<NonZeroU32>,
     /// Files to write: both, safetensors or parquet [default: as they are]
     #[arg(long, value_name = "FORM")]
     pub format: Option<Form>,
@@ -68,6 +72,10 @@ pub fn run(args: &SubsetArgs, stop: &Stop, progress: &mut Progress) -> Result<Wr
     let rows = row_table(plan, dataset.len())?;
     let mut spec = Spec::new(dataset, plan.augment, plan.views, rows, manifest.teacher.clone());
     spec.dtype = args.dtype.unwrap_or(manifest.dtype);
+    spec.top_k = args.top_k.or(manifest.top_k);
+    if spec.coding() != manifest.coding() {
+        refuse_needless(manifest.dataset.classes, spec.dtype, spec.top_k)?;
+    }
     spec.form = args.format.unwrap_or(manifest.form);
     spec.shard_images = args.shard_images.map(NonZeroUsize::get);
     spec.features = manifest.features.clone().filter(|_| !args.no_taps);
@@ -90,8 +98,8 @@ pub fn run(args: &SubsetArgs, stop: &Stop, progress: &mut Progress) -> Result<Wr
             hint: "`label append` asks the teacher for what is missing".into(),
         });
     }
-    let width = spec.width();
+    let storing = Storing::of(&spec);
     let order = Order { out: &args.out, spec, part: None, batch: CHUNK, stop, robust: None };
     let never = |_: &[RowId]| unreachable!("every row is there");
-    label_set(order, progress, |_, rows| reused.answers(rows, width, never))
+    label_set(order, progress, |_, rows| reused.answers(rows, &storing, never))
 }

@@ -2,6 +2,7 @@
 //! `RSLAD_DATA` names a folder that holds it.
 
 mod append;
+mod coded;
 mod comparison;
 mod cuda;
 mod damage;

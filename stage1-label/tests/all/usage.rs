@@ -92,7 +92,7 @@ fn slips_of_the_finger_get_a_suggestion() {
     run(&[("--data", "parquet")]).fails(2, &["parquet:FOLDER"]);
     run(&[("--views", "plan:300")]).fails(2, &["plan:EPOCHS@SEED"]);
     run(&[("--augment", "crop4flip")]).fails(2, &["cropP+flip"]);
-    run(&[("--dtype", "f64")]).fails(2, &["f16 and f32"]);
+    run(&[("--dtype", "f64")]).fails(2, &["f16, f32 and u8"]);
     run(&[("--format", "arrow")]).fails(2, &["both, safetensors and parquet"]);
     run(&[("--split", "valid")]).fails(2, &["wanted train or test"]);
     run(&[("--limit", "0")]).fails(2, &["--limit"]);

@@ -1,6 +1,7 @@
 //! Both stages, end to end, on the embedded digits: what a student learns from a label set is what it learns from the
 //! teacher itself.
 
+mod coded;
 mod maps;
 
 use std::collections::BTreeMap;

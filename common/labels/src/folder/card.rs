@@ -6,7 +6,7 @@ use crate::folder::manifest::Manifest;
 use crate::folder::names::shard_path;
 use crate::folder::records::{Parent, Robust};
 use crate::row::column::COLUMNS;
-use crate::row::dtype::Form;
+use crate::row::dtype::{Dtype, Form};
 
 /// Licences that the Hub knows by these names; any other goes in as `other`.
 const HUB_LICENSES: [&str; 12] = [
@@ -83,7 +83,10 @@ fn describe(card: &mut String, manifest: &Manifest) -> std::fmt::Result {
     line("augmentation", format!("`{}`, {} views", manifest.augment, manifest.augment.views()))?;
     line("views", format!("`{}`", manifest.views))?;
     line("rows", manifest.rows.to_string())?;
-    line("logits", manifest.dtype.to_string())?;
+    line("logits", manifest.coding().to_string())?;
+    if let Some(lost) = &manifest.lost {
+        line("lost by storing them so", lost.text(manifest.rows))?;
+    }
     if let Some(features) = &manifest.features {
         let maps = plain(&features.to_string());
         line("feature maps", format!("{maps}; {}, {} values a row", features.dtype, features.values()))?;
@@ -132,11 +135,14 @@ fn describe(card: &mut String, manifest: &Manifest) -> std::fmt::Result {
 }
 
 fn loading(card: &mut String, manifest: &Manifest) -> std::fmt::Result {
-    let (split, shards) = (&manifest.dataset.split, manifest.shards());
+    let (split, shards, coding) = (&manifest.dataset.split, manifest.shards(), manifest.coding());
     writeln!(card, "## Loading\n\n```python")?;
     if manifest.form.has_parquet() {
-        let columns: Vec<&str> =
-            COLUMNS.iter().filter(|column| column.card).map(|column| column.name).collect();
+        let columns: Vec<&str> = COLUMNS
+            .iter()
+            .filter(|column| column.card && coding.holds(column))
+            .map(|column| column.name)
+            .collect();
         let columns = columns.join(", ");
         writeln!(
             card,
@@ -153,7 +159,9 @@ fn loading(card: &mut String, manifest: &Manifest) -> std::fmt::Result {
             card,
             "import safetensors.numpy\n\
              shard = safetensors.numpy.load_file(\"{first}\")\n\
-             # Views of image i of the shard: shard[\"view\"][a:b], their logits: shard[\"logits\"][a:b], with a, b = shard[\"offset\"][i:i+2]"
+             # Views of image i of the shard: shard[\"view\"][a:b], their {}: shard[\"{}\"][a:b], with a, b = shard[\"offset\"][i:i+2]",
+            if coding.dtype() == Dtype::U8 { "codes" } else { "logits" },
+            if coding.dtype() == Dtype::U8 { "codes" } else { "logits" },
         )?;
         for (number, map) in manifest.features.iter().flat_map(|all| all.maps.iter().enumerate()) {
             let places = manifest.features.as_ref().map(|all| all.places(number)).unwrap_or_default();
@@ -165,7 +173,52 @@ fn loading(card: &mut String, manifest: &Manifest) -> std::fmt::Result {
             )?;
         }
     }
+    logits_again(card, manifest)?;
     writeln!(card, "```\n\n`sha256sum -c SHA256SUMS` checks every file; `label verify` checks every row too.")
+}
+
+/// How to have a logit of every class where a row does not store them as floats.
+fn logits_again(card: &mut String, manifest: &Manifest) -> std::fmt::Result {
+    let (coding, classes) = (manifest.coding(), manifest.dataset.classes);
+    if coding.is_plain() {
+        return Ok(());
+    }
+    let (rows, column, lists) = if manifest.form.has_parquet() {
+        (
+            "import numpy as np, pandas\nrows = pandas.read_parquet(\"data\")",
+            ".to_numpy()",
+            ("np.stack(", ")"),
+        )
+    } else {
+        ("import numpy as np\nrows = shard", "", ("", ""))
+    };
+    writeln!(
+        card,
+        "# A logit of every class, (rows, {classes}): their softmax is the teacher's but for what is lost.\n{rows}"
+    )?;
+    let list = |name: &str| format!("{}rows[\"{name}\"]{}", lists.0, lists.1);
+    let (codes, kept, names) = (list("codes"), list("logits"), list("classes"));
+    let sql = if coding.top_k().is_some() {
+        writeln!(
+            card,
+            "logits = np.repeat(rows[\"rest\"]{column}[:, None], {classes}, axis=1)  # every other class has the rest's\n\
+             np.put_along_axis(logits, {names}.astype(int), {kept}.astype(np.float32), axis=1)"
+        )?;
+        format!("[coalesce(logits[list_position(classes, c)], rest) for c in range({classes})]")
+    } else {
+        writeln!(
+            card,
+            "logits = rows[\"low\"]{column}[:, None] + rows[\"scale\"]{column}[:, None] * {codes}.astype(np.float32)"
+        )?;
+        "[low + scale * c for c in codes]".into()
+    };
+    if manifest.form.has_parquet() {
+        writeln!(
+            card,
+            "logits = duckdb.sql(\"select image, view, {sql} as logits from 'data/*.parquet' order by image, view\")"
+        )?;
+    }
+    Ok(())
 }
 
 fn or_unknown(text: &str) -> String {

@@ -1,6 +1,7 @@
 //! `manifest.json`: what the label set is, and every file that belongs to it. Its presence is the commit.
 
 use std::collections::HashSet;
+use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
 
@@ -8,9 +9,11 @@ use crate::folder::answered::{self, Answered, Answerer};
 use crate::folder::records::{DatasetRecord, FileRecord, Parent, RightAnswers, Robust};
 use crate::folder::teacher::Teacher;
 use crate::row::augment::Augment;
+use crate::row::coding::Coding;
 use crate::row::digest::Hex;
 use crate::row::dtype::{Dtype, Form};
 use crate::row::features::Features;
+use crate::row::lost::Lost;
 use crate::row::views::Views;
 use crate::shard::layout::Layout;
 
@@ -20,12 +23,13 @@ use crate::shard::layout::Layout;
 pub struct Manifest {
     /// Always `rslad-labels`.
     pub format: String,
-    /// 1; 2 where the set has feature maps.
+    /// 1; 2 where the set has feature maps; 3 where not every logit is stored as a float.
     pub format_version: u32,
     /// BLAKE3 of the file's own bytes with these 64 digits as zeros.
     pub id: Hex,
     /// BLAKE3 over the rows, the same for both forms and for shards of any size: of `rslad-labels-1`, dtype, K, then the BLAKE3 of
-    /// image, view, label and logits of the rows of each 1,024 images; with feature maps `rslad-labels-2`, and they are hashed, too.
+    /// image, view, label and logits of the rows of each 1,024 images; with feature maps `rslad-labels-2`, and they are hashed, too;
+    /// `rslad-labels-3` and N where not every logit is stored as a float, with all that is stored of a row.
     pub content_hash: Hex,
     /// The labelled images.
     pub dataset: DatasetRecord,
@@ -37,6 +41,9 @@ pub struct Manifest {
     pub rows: u64,
     /// Stored type of the logits.
     pub dtype: Dtype,
+    /// N, where the N largest logits of a row are stored alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top_k: Option<NonZeroU32>,
     /// The feature maps of each row; none where the set holds logits alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub features: Option<Features>,
@@ -55,6 +62,9 @@ pub struct Manifest {
     pub parents: Vec<Parent>,
     /// How often the teacher is right on these rows.
     pub right: RightAnswers,
+    /// What is lost where not every logit is stored as a float, and only there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<Lost>,
     /// How often it is right under attack; none where nobody measured that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub robust: Option<Robust>,
@@ -126,6 +136,11 @@ impl Manifest {
         answered::totals(&here.collect::<Vec<_>>()).into_iter().map(|(by, _)| by.clone()).collect()
     }
 
+    /// How a row's answer is kept.
+    pub fn coding(&self) -> Coding {
+        Coding::new(self.dataset.classes, self.dtype, self.top_k, self.features.as_ref())
+    }
+
     /// The card's record.
     pub(crate) fn card(&self) -> &FileRecord {
         &self.files[0]
@@ -147,6 +162,6 @@ impl Manifest {
         let [first, end] = record.images.expect("validated: shards have images");
         let rows = record.rows.expect("validated: shards have rows") as usize;
         let sizes = [(end - first) as usize, rows];
-        (first, Layout::new(sizes, self.dataset.classes, self.dtype, self.features.as_ref()))
+        (first, Layout::new(sizes, self.coding()))
     }
 }

@@ -1,5 +1,6 @@
 //! The parameters that a half-done folder was begun with: a run with others must not go on in it.
 
+use std::num::NonZeroU32;
 use std::ops::Range;
 use std::path::Path;
 
@@ -13,6 +14,7 @@ use crate::folder::names::shard_path;
 use crate::folder::records::{DatasetRecord, Parent};
 use crate::folder::teacher::Teacher;
 use crate::row::augment::Augment;
+use crate::row::coding::Coding;
 use crate::row::digest::Hex;
 use crate::row::dtype::{Dtype, Form};
 use crate::row::features::Features;
@@ -32,6 +34,8 @@ pub(crate) struct Parameters {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build: Option<String>,
     pub dtype: Dtype,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top_k: Option<NonZeroU32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub features: Option<Features>,
     pub form: Form,
@@ -60,6 +64,11 @@ impl Parameters {
         Answerer::new(&self.teacher, self.build.as_ref())
     }
 
+    /// How a row's answer is kept.
+    pub fn coding(&self) -> Coding {
+        Coding::new(self.dataset.classes, self.dtype, self.top_k, self.features.as_ref())
+    }
+
     /// Paths of a shard's files, in the order of its record.
     pub fn files_of(&self, index: usize) -> impl Iterator<Item = String> {
         let forms =
@@ -81,6 +90,7 @@ impl Parameters {
             list_of_views: None,
             build: None,
             dtype: manifest.dtype,
+            top_k: manifest.top_k,
             features: manifest.features.clone(),
             form: manifest.form,
             shard_images: manifest.shard_images,

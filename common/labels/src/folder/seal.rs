@@ -6,12 +6,12 @@ use serde::Deserialize;
 
 use crate::error::{Error, Result};
 use crate::folder::manifest::Manifest;
+use crate::row::coding::Coding;
 use crate::row::digest::Hex;
-use crate::shard::layout::version;
 
 const FORMAT: &str = "rslad-labels";
 /// The versions that are read. What is written has the lowest that says what it holds.
-const VERSIONS: [u32; 2] = [1, 2];
+const VERSIONS: [u32; 3] = [1, 2, 3];
 
 /// The keys that are read before anything else is believed.
 #[derive(Deserialize)]
@@ -22,9 +22,9 @@ struct Head {
 }
 
 impl Manifest {
-    /// What a label set says it is, with feature maps or without.
-    pub(crate) fn format(has_features: bool) -> (String, u32) {
-        (FORMAT.into(), version(has_features))
+    /// What a label set says it is that keeps its answers so.
+    pub(crate) fn format(coding: Coding) -> (String, u32) {
+        (FORMAT.into(), coding.version())
     }
 
     /// The file's bytes. `id` is computed, whatever it was.

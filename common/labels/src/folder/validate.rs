@@ -8,9 +8,10 @@ use crate::folder::manifest::Manifest;
 use crate::folder::names::{CARD, shard_path};
 use crate::folder::parameters::Parameters;
 use crate::folder::records::{ClassCount, DatasetRecord, FileRecord};
+use crate::row::coding::Coding;
 use crate::row::dataset::is_split_name;
 use crate::row::dtype::Form;
-use crate::shard::layout::version;
+use crate::row::features::Features;
 
 /// The most engines, devices and builds that answer one label set: more than any run moves between, few enough to list.
 const MOST_ANSWERERS: usize = 1000;
@@ -32,10 +33,19 @@ impl Manifest {
     }
 
     fn validate_features(&self, check: &Checker) -> Result<()> {
-        let wanted = version(self.features.is_some());
+        check.coding(self.coding(), self.features.as_ref())?;
+        let wanted = self.coding().version();
         check.that(self.format_version == wanted, "format_version", wanted, self.format_version)?;
-        let problem = self.features.as_ref().and_then(|features| features.problem(self.dtype));
-        problem.map_or(Ok(()), |[field, wanted, found]| check.that(false, &field, wanted, found))
+        let coded = !self.coding().is_plain();
+        let said = |there: bool| if there { "what was lost" } else { "nothing" };
+        check.that(self.lost.is_some() == coded, "lost", said(coded), said(!coded))?;
+        let Some(lost) = self.lost else { return Ok(()) };
+        check.that(
+            lost.is_of(self.rows),
+            "lost",
+            format!("what {} rows lose", self.rows),
+            format!("{lost:?}"),
+        )
     }
 
     fn validate_files(&self, check: &Checker) -> Result<()> {
@@ -137,8 +147,7 @@ impl Parameters {
     pub(crate) fn validate(&self, path: &Path) -> Result<()> {
         let check = Checker { path };
         check.dataset(&self.dataset, self.shard_images)?;
-        let problem = self.features.as_ref().and_then(|features| features.problem(self.dtype));
-        problem.map_or(Ok(()), |[field, wanted, found]| check.that(false, &field, wanted, found))
+        check.coding(self.coding(), self.features.as_ref())
     }
 }
 
@@ -148,6 +157,12 @@ struct Checker<'a> {
 }
 
 impl Checker<'_> {
+    fn coding(&self, coding: Coding, features: Option<&Features>) -> Result<()> {
+        let problem = features.and_then(|features| features.problem(coding.dtype()));
+        let problem = coding.problem().or(problem);
+        problem.map_or(Ok(()), |[field, wanted, found]| self.that(false, &field, wanted, found))
+    }
+
     fn dataset(&self, data: &DatasetRecord, shard_images: u64) -> Result<()> {
         self.that(is_split_name(&data.split), "dataset.split", "letters, digits or `_`", &data.split)?;
         self.that((1..=1 << 48).contains(&data.images), "dataset.images", "1 to 2^48", data.images)?;

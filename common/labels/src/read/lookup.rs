@@ -7,6 +7,8 @@ use crate::read::note::Note;
 use crate::row::dataset::ImageHash;
 use crate::row::digest::Hex;
 use crate::row::dtype::Stored;
+use crate::row::logits::Logits;
+use crate::shard::answer::AnswerRow;
 use crate::shard::content::ContentHasher;
 use crate::shard::rows::Shard;
 
@@ -32,7 +34,7 @@ pub struct Row<'a> {
     /// Label of the image.
     pub label: i32,
     /// The K logits.
-    pub logits: Stored<'a>,
+    pub logits: Logits<'a>,
 }
 
 impl LabelSet {
@@ -66,8 +68,7 @@ impl LabelSet {
 
     /// The hash of the rows, computed from them: [`Manifest::content_hash`], which opening the set did not look at.
     pub fn content_hash(&self) -> Hex {
-        let Manifest { dtype, dataset, features, .. } = &self.manifest;
-        let mut hasher = ContentHasher::new(*dtype, dataset.classes, features.as_ref());
+        let mut hasher = ContentHasher::new(self.manifest.coding(), self.manifest.features.as_ref());
         for shard in &self.shards {
             hasher.add(shard);
         }
@@ -86,9 +87,9 @@ impl LabelSet {
 
     /// Logits of one view of an image; `None` where the set does not hold that row. A read of one cache line or two.
     #[inline]
-    pub fn logits(&self, image: usize, view: u16) -> Option<Stored<'_>> {
+    pub fn logits(&self, image: usize, view: u16) -> Option<Logits<'_>> {
         let (shard, row) = self.row(image, view)?;
-        Some(shard.logits(row..row + 1))
+        Some(shard.logits(row))
     }
 
     /// The F values of the feature maps of one view of an image, which [`Features`](crate::Features) takes apart; `None`
@@ -96,6 +97,11 @@ impl LabelSet {
     pub fn features(&self, image: usize, view: u16) -> Option<Stored<'_>> {
         let (shard, row) = self.row(image, view)?;
         self.manifest.features.is_some().then(|| shard.features(row..row + 1))
+    }
+
+    /// What is stored of the answer to one view of an image.
+    pub(crate) fn stored(&self, image: usize, view: u16) -> Option<AnswerRow<'_>> {
+        self.row(image, view).map(|(shard, row)| shard.answer(row))
     }
 
     #[inline]
@@ -114,7 +120,7 @@ impl LabelSet {
         Some((shard, row))
     }
 
-    /// Writes the K logits of a row into `out` as f32; `false`, with `out` as it was, where the set does not hold the row.
+    /// Writes the K logits of a row into `out` as f32, whatever is stored of them; `false`, with `out` as it was, where the set does not hold the row.
     ///
     /// Panics unless `out` has K values.
     #[inline]
@@ -154,7 +160,7 @@ impl LabelSet {
                 image: image as usize,
                 view,
                 label,
-                logits: shard.logits(row..row + 1),
+                logits: shard.logits(row),
             })
         })
     }

@@ -71,7 +71,7 @@ impl LabelSet {
                 if read {
                     let shard = read_shard(dir, &manifest, form, file, storage)?;
                     if check != Check::Sizes {
-                        shard.check_finite(&dir.join(&file.path), manifest.features.as_ref())?;
+                        shard.check_answers(&dir.join(&file.path), manifest.features.as_ref())?;
                     }
                     shards.push(shard);
                 }

@@ -81,6 +81,12 @@ impl LabelSet {
         if spec.augment != found.augment {
             return Err(differs("augmentation", spec.augment.to_string(), found.augment.to_string()));
         }
+        let (ours, theirs) = (spec.coding(), found.coding());
+        let (same, plain) = ((spec.dtype, spec.top_k) == (found.dtype, found.top_k), theirs.is_plain());
+        // What was left out of a row cannot be had again, and what it cost was measured once.
+        if !same && !plain {
+            return Err(differs("stored form", ours.to_string(), theirs.to_string()));
+        }
         let coarser = |wanted, found| (wanted, found) == (Dtype::F32, Dtype::F16);
         if coarser(spec.dtype, found.dtype) {
             return Err(differs("dtype", spec.dtype.to_string(), found.dtype.to_string()));
@@ -100,6 +106,7 @@ impl LabelSet {
 
     /// Writes the answer to a row, its K logits and the values of its feature maps where `out` has room for more, as
     /// [`Session::write`](crate::Session::write) takes it; `false`, with `out` as it was, where the set does not hold the row.
+    /// Where not every logit is stored as a float, what is left out of them has gone.
     ///
     /// Panics unless `out` has K or K + F values.
     pub fn answer(&self, image: usize, view: u16, out: &mut [f32]) -> bool {
@@ -109,6 +116,16 @@ impl LabelSet {
         if !maps.is_empty() {
             self.features(image, view).expect("K + F values are asked of sets with maps").copy_to(maps);
         }
+        true
+    }
+
+    /// Writes a row as it was kept when it was answered ([`Coding::keep`](crate::Coding::keep)), for a label set that keeps its
+    /// answers likewise; `false`, with `out` as it was, where the set does not hold the row.
+    ///
+    /// Panics unless `out` has as many numbers as [`Coding::kept`](crate::Coding::kept) says, or those without the feature maps.
+    pub fn kept(&self, image: usize, view: u16, out: &mut [f32]) -> bool {
+        let Some(row) = self.stored(image, view) else { return false };
+        row.keep(out);
         true
     }
 }

@@ -11,6 +11,7 @@ use crate::folder::records::{FileRecord, RightAnswers};
 use crate::row::dataset::{identity, is_label};
 use crate::row::digest::{FileDigest, Hasher};
 use crate::row::dtype::Form;
+use crate::row::lost::Lost;
 use crate::shard::content::ShardContent;
 use crate::shard::rows::Shard;
 use crate::shard::window::Window;
@@ -25,6 +26,7 @@ pub(crate) struct Findings {
     /// Hashes and labels of its images.
     pub images: Vec<u8>,
     pub right: RightAnswers,
+    pub lost: Lost,
 }
 
 /// Who looks on while a shard is looked at.
@@ -83,7 +85,9 @@ pub(crate) fn read(
         classes: manifest.dataset.classes,
         content: ShardContent::apart(place.0),
         right: RightAnswers::none(manifest.dataset.classes),
+        lost: Lost::default(),
         bad_logit: None,
+        bad_row: None,
         bad_feature: None,
     };
     let mut take = |window: &Window| {
@@ -102,7 +106,7 @@ pub(crate) fn read(
     };
     rows.refuse_bad(&path, manifest, &heads)?;
     let images = identity(heads.hashes(), heads.labels());
-    Ok(Findings { content: rows.content, images, right: rows.right })
+    Ok(Findings { content: rows.content, images, right: rows.right, lost: rows.lost })
 }
 
 /// What is gathered of a shard's rows.
@@ -110,25 +114,35 @@ struct Rows {
     classes: usize,
     content: ShardContent,
     right: RightAnswers,
+    lost: Lost,
     bad_logit: Option<(usize, usize, f32)>,
+    bad_row: Option<(usize, [String; 3])>,
     bad_feature: Option<(usize, usize, f32)>,
 }
 
 impl Rows {
     fn add(&mut self, window: &Window) {
         self.bad_logit = self.bad_logit.or_else(|| window.bad_logit());
+        self.bad_row = self.bad_row.take().or_else(|| window.bad_row());
         self.bad_feature = self.bad_feature.or_else(|| window.bad_feature());
         self.content.add(window);
+        let coded = !window.layout.is_plain();
         for (row, head) in window.heads.iter().enumerate() {
             // Of the Parquet form, labels are validated once all rows are there.
             if is_label(head.label, self.classes) {
                 self.right.add(head.label, window.answer(row));
             }
+            if coded && let Some((nanonats, turned)) = window.answer_row(row).lost() {
+                self.lost.add(nanonats, turned);
+            }
         }
     }
 
-    /// Refuses what [`Shard::check_finite`] refuses.
-    fn refuse_bad(&self, path: &Path, manifest: &Manifest, heads: &Shard) -> Result<()> {
+    /// Refuses what [`Shard::check_answers`] refuses.
+    fn refuse_bad(&mut self, path: &Path, manifest: &Manifest, heads: &Shard) -> Result<()> {
+        if let Some((row, problem)) = self.bad_row.take() {
+            return Err(heads.bad_row(path, row, problem));
+        }
         let bad = match (self.bad_logit, self.bad_feature) {
             (Some((row, class, found)), _) => heads.bad_logit(path, row, class, found),
             (None, Some((row, value, found))) => {

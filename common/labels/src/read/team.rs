@@ -170,11 +170,12 @@ impl State {
         };
         self.files.push((path.into(), digest));
         match rows {
-            Ok(Findings { content, images, right }) => {
+            Ok(Findings { content, images, right, lost }) => {
                 if let Some(tally) = &mut self.tally {
                     tally.content.join(content);
                     tally.images.add_bytes(&images);
                     tally.right.add_all(&right);
+                    tally.lost.add_all(&lost);
                 }
             }
             Err(problem) => {

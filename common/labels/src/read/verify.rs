@@ -15,6 +15,7 @@ use crate::read::team::{Looked, look};
 use crate::row::dataset::IdentityHasher;
 use crate::row::digest::Hex;
 use crate::row::dtype::Form;
+use crate::row::lost::Lost;
 use crate::shard::content::ContentHasher;
 
 /// What [`verify`] found.
@@ -99,7 +100,7 @@ pub fn verify_watched(dir: &Path, threads: usize, watch: &dyn Watch) -> Result<O
     check_sums(dir, &bytes_of_manifest, &with_absent(&manifest, digests), &mut notes)?;
     let mut content = Vec::new();
     for (form, tally) in read {
-        let Some(Tally { content: rows, images, right }) = tally else { continue };
+        let Some(Tally { content: rows, images, right, lost }) = tally else { continue };
         let hash = rows.finish();
         content.push((form, hash));
         if hash != manifest.content_hash {
@@ -112,6 +113,7 @@ pub fn verify_watched(dir: &Path, threads: usize, watch: &dyn Watch) -> Result<O
         }
         problems.extend(check_dataset(dir, &manifest, images.finish()).err());
         problems.extend(check_right(dir, &manifest, &right).err());
+        problems.extend(check_lost(dir, &manifest, lost).err());
     }
     Ok(Some(Report { manifest, files, bytes, content, problems, notes }))
 }
@@ -121,15 +123,16 @@ pub(crate) struct Tally {
     pub content: ContentHasher,
     pub images: IdentityHasher,
     pub right: RightAnswers,
+    pub lost: Lost,
 }
 
 impl Tally {
     pub fn new(manifest: &Manifest) -> Tally {
-        let classes = manifest.dataset.classes;
         Tally {
-            content: ContentHasher::new(manifest.dtype, classes, manifest.features.as_ref()),
+            content: ContentHasher::new(manifest.coding(), manifest.features.as_ref()),
             images: IdentityHasher::new(manifest.dataset.images),
-            right: RightAnswers::none(classes),
+            right: RightAnswers::none(manifest.dataset.classes),
+            lost: Lost::default(),
         }
     }
 }
@@ -144,5 +147,19 @@ fn check_right(dir: &Path, manifest: &Manifest, found: &RightAnswers) -> Result<
         field: "right".into(),
         wanted: format!("{} of {} rows, as counted", found.right, found.rows),
         found: format!("{} of {} rows, or other counts per class", manifest.right.right, manifest.right.rows),
+    })
+}
+
+/// What the rows say that storing them cost, added up again.
+fn check_lost(dir: &Path, manifest: &Manifest, found: Lost) -> Result<()> {
+    let said = manifest.lost.unwrap_or_default();
+    if said == found {
+        return Ok(());
+    }
+    Err(Error::ManifestField {
+        path: dir.join(MANIFEST),
+        field: "lost".into(),
+        wanted: format!("{}, as the rows say", found.text(manifest.rows)),
+        found: said.text(manifest.rows),
     })
 }

@@ -8,12 +8,17 @@ use half::f16;
 use crate::row::augment::View;
 use crate::row::dtype::{Dtype, Floats};
 
+mod each;
+
+pub(crate) use each::*;
+
 /// What one column is and where it is held.
 #[derive(Debug)]
 pub(crate) struct Column {
     pub name: &'static str,
     pub element: Element,
     pub width: Width,
+    pub held: Held,
     pub source: Source,
     pub parquet: Parquet,
     /// Whether the card's example query selects it.
@@ -28,6 +33,7 @@ pub(crate) enum Element {
     U16,
     I16,
     I32,
+    U32,
     U64,
     /// A float of the type that the label set has for these.
     Float(Float),
@@ -38,6 +44,8 @@ pub(crate) enum Element {
 pub(crate) enum Float {
     Logits,
     Features,
+    /// f32 whatever the logits are.
+    Single,
 }
 
 /// How many values one entry has.
@@ -45,10 +53,28 @@ pub(crate) enum Float {
 pub(crate) enum Width {
     One,
     Fixed(usize),
-    /// K, the number of classes.
+    /// The logits that are stored of a row: K, the number of classes, or N where the largest are kept alone.
+    Logits,
+    /// N, the number of the largest logits that are kept.
+    Top,
+    /// K.
     Classes,
     /// F, the values of a row's feature maps. A set without any does not have the column.
     Features,
+}
+
+/// Which label sets have a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Held {
+    Always,
+    /// Those that store logits as floats: all but those of codes.
+    Floats,
+    /// Those that keep the largest logits of a row alone.
+    Top,
+    /// Those that keep logits as codes of eight bits.
+    Codes,
+    /// Both of the latter.
+    Coded,
 }
 
 /// What has an entry of its own in a safetensors shard.
@@ -81,95 +107,11 @@ pub(crate) type Part = fn(View) -> i64;
 pub(crate) enum Parquet {
     Absent,
     Plain,
+    /// By a dictionary: the library's own numbers of eight bits take four bytes.
+    Dictionary,
     /// With the smallest and largest value of each row group, so that queries skip groups.
     Ranged,
 }
-
-pub(crate) const IMAGE: Column = Column {
-    name: "image",
-    element: Element::U64,
-    width: Width::One,
-    source: Source::Image,
-    parquet: Parquet::Ranged,
-    card: true,
-};
-
-/// Where each image's rows begin, counted within the shard, and the number of rows.
-pub(crate) const OFFSET: Column = Column {
-    name: "offset",
-    element: Element::U64,
-    width: Width::One,
-    source: Source::Stored { place: 0, per: Per::Border, hashed: false },
-    parquet: Parquet::Absent,
-    card: false,
-};
-
-pub(crate) const VIEW: Column = Column {
-    name: "view",
-    element: Element::U16,
-    width: Width::One,
-    source: Source::Stored { place: 4, per: Per::Row, hashed: true },
-    parquet: Parquet::Ranged,
-    card: true,
-};
-
-const CROP_Y: Column = Column {
-    name: "crop_y",
-    element: Element::I16,
-    width: Width::One,
-    source: Source::View(|view| view.crop_y.into()),
-    parquet: Parquet::Plain,
-    card: false,
-};
-
-const CROP_X: Column = Column { name: "crop_x", source: Source::View(|view| view.crop_x.into()), ..CROP_Y };
-
-const FLIP: Column =
-    Column { name: "flip", element: Element::Bool, source: Source::View(|view| view.flip.into()), ..CROP_Y };
-
-pub(crate) const LABEL: Column = Column {
-    name: "label",
-    element: Element::I32,
-    width: Width::One,
-    source: Source::Stored { place: 1, per: Per::Image, hashed: true },
-    parquet: Parquet::Ranged,
-    card: true,
-};
-
-const TEACHER_PRED: Column = Column { name: "teacher_pred", source: Source::Answer, ..LABEL };
-
-pub(crate) const LOGITS: Column = Column {
-    name: "logits",
-    element: Element::Float(Float::Logits),
-    width: Width::Classes,
-    source: Source::Stored { place: 2, per: Per::Row, hashed: true },
-    parquet: Parquet::Plain,
-    card: true,
-};
-
-/// A row's feature maps, one after the other, each channel by channel, row by row. Behind the logits, whose type is no
-/// narrower.
-pub(crate) const FEATURES: Column = Column {
-    name: "features",
-    element: Element::Float(Float::Features),
-    width: Width::Features,
-    source: Source::Stored { place: 3, per: Per::Row, hashed: true },
-    parquet: Parquet::Plain,
-    card: false,
-};
-
-pub(crate) const IMAGE_HASH: Column = Column {
-    name: "image_hash",
-    element: Element::U8,
-    width: Width::Fixed(16),
-    source: Source::Stored { place: 5, per: Per::Image, hashed: false },
-    parquet: Parquet::Plain,
-    card: false,
-};
-
-/// Every column, in the order of the Parquet form.
-pub(crate) const COLUMNS: [&Column; 11] =
-    [&IMAGE, &OFFSET, &VIEW, &CROP_Y, &CROP_X, &FLIP, &LABEL, &TEACHER_PRED, &LOGITS, &FEATURES, &IMAGE_HASH];
 
 /// Number of tensors of a safetensors shard.
 pub(crate) const TENSORS: usize = {
@@ -209,7 +151,7 @@ impl Element {
         match self {
             Element::Bool | Element::U8 => 1,
             Element::U16 | Element::I16 => 2,
-            Element::I32 => 4,
+            Element::I32 | Element::U32 => 4,
             Element::U64 => 8,
             Element::Float(which) => which.dtype(floats).size(),
         }
@@ -223,10 +165,12 @@ impl Element {
             Element::U16 => number(bytes, u16::from_le_bytes),
             Element::I16 => number(bytes, i16::from_le_bytes),
             Element::I32 => number(bytes, i32::from_le_bytes),
+            Element::U32 => number(bytes, u32::from_le_bytes),
             Element::U64 => number(bytes, u64::from_le_bytes),
             Element::Float(which) => match which.dtype(floats) {
                 Dtype::F16 => number(bytes, f16::from_le_bytes),
                 Dtype::F32 => number(bytes, f32::from_le_bytes),
+                Dtype::U8 => unreachable!("codes are no floats"),
             },
         }
     }
@@ -238,6 +182,7 @@ impl Float {
         match self {
             Float::Logits => floats.logits,
             Float::Features => floats.features,
+            Float::Single => Dtype::F32,
         }
     }
 }
@@ -249,14 +194,20 @@ fn number<const N: usize, T: ToString>(bytes: &[u8], value: fn([u8; N]) -> T) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::row::coding::Coding;
 
     #[test]
     fn tensors_have_each_place_once_and_start_aligned() {
-        use Dtype::{F16, F32};
-        // Features are never wider than logits: `Features::validate`.
-        for (logits, features) in [(F16, F16), (F32, F16), (F32, F32)] {
-            let sizes = tensors().map(|(column, _)| column.element.size(Floats { logits, features }));
-            assert!(sizes.is_sorted_by(|a, b| a >= b), "a larger element after a smaller one: {sizes:?}");
+        use Dtype::{F16, F32, U8};
+        // Features are never wider than logits that are floats: `Features::problem`.
+        for (logits, features) in [(F16, F16), (F32, F16), (F32, F32), (U8, F16), (U8, F32)] {
+            for top in if logits == U8 { 0..1 } else { 0..2 } {
+                let floats = Floats { logits, features };
+                let coding = Coding { classes: 3, top, features: 5, floats };
+                let held = tensors().into_iter().filter(|(column, _)| coding.holds(column));
+                let sizes: Vec<usize> = held.map(|(column, _)| column.element.size(floats)).collect();
+                assert!(sizes.is_sorted_by(|a, b| a >= b), "a larger element after a smaller one: {sizes:?}");
+            }
         }
         for (place, (column, _)) in tensors().into_iter().enumerate() {
             assert_eq!(column.place(), place, "{} shares its place", column.name);
@@ -288,6 +239,8 @@ mod tests {
         let width = match column.width {
             Width::One => String::new(),
             Width::Fixed(values) => format!(", {values}"),
+            Width::Logits => ", K or N".into(),
+            Width::Top => ", N".into(),
             Width::Classes => ", K".into(),
             Width::Features => ", F".into(),
         };
@@ -297,7 +250,9 @@ mod tests {
             Element::U16 => ("U16", "uint16"),
             Element::I16 => ("I16", "int16"),
             Element::I32 => ("I32", "int32"),
+            Element::U32 => ("U32", "uint32"),
             Element::U64 => ("U64", "uint64"),
+            Element::Float(Float::Single) => ("F32", "float32"),
             Element::Float(_) => ("F16 or F32", "float16 or float32"),
         };
         let (safetensors, hashed) = match column.source {
@@ -310,7 +265,7 @@ mod tests {
         let parquet = match (column.parquet, column.width, column.element) {
             (Parquet::Absent, ..) => "-".into(),
             (_, Width::One, _) => arrow.into(),
-            (_, _, Element::U8) => format!("fixed_size_binary({})", &width[2..]),
+            (_, Width::Fixed(_), _) => format!("fixed_size_binary({})", &width[2..]),
             _ => format!("fixed_size_list<{arrow}{width}>"),
         };
         let hashed = if hashed { "yes" } else { "no" };

@@ -28,13 +28,18 @@ macro_rules! serde_as_name {
 }
 pub(crate) use serde_as_name;
 
-/// Stored type of logits or of feature maps, named `f16` and `f32`.
+/// The largest logit, by its size, that codes of eight bits take: what they span stays finite in f32.
+const LARGEST_CODED: f32 = 4.253_529_6e37;
+
+/// Stored type of logits or of feature maps, named `f16`, `f32` and, of logits alone, `u8`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Dtype {
     /// IEEE binary16, rounded to nearest, ties to even.
     F16,
     /// IEEE binary32, the teacher's own bits.
     F32,
+    /// A code of eight bits for each logit, on a scale of the row's own.
+    U8,
 }
 
 /// The stored types of a label set's floats.
@@ -51,6 +56,16 @@ impl Dtype {
         match self {
             Dtype::F16 => 2,
             Dtype::F32 => 4,
+            Dtype::U8 => 1,
+        }
+    }
+
+    /// Whether a value can be stored: it is finite, and not too large.
+    pub fn holds(self, value: f32) -> bool {
+        match self {
+            Dtype::F16 => f16::from_f32(value).is_finite(),
+            Dtype::F32 => value.is_finite(),
+            Dtype::U8 => value.abs() <= LARGEST_CODED,
         }
     }
 }
@@ -60,6 +75,7 @@ impl fmt::Display for Dtype {
         f.write_str(match self {
             Dtype::F16 => "f16",
             Dtype::F32 => "f32",
+            Dtype::U8 => "u8",
         })
     }
 }
@@ -71,6 +87,7 @@ impl FromStr for Dtype {
         match name {
             "f16" => Ok(Dtype::F16),
             "f32" => Ok(Dtype::F32),
+            "u8" => Ok(Dtype::U8),
             _ => Err(Error::UnknownDtype { name: name.into() }),
         }
     }
@@ -137,7 +154,7 @@ impl FromStr for Form {
 
 serde_as_name!(Form);
 
-/// Logits or feature maps of one row or several, borrowed from a label set in their stored type.
+/// Floats of one row or several, borrowed from a label set in their stored type.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Stored<'a> {
     /// Stored as f16.
@@ -169,6 +186,14 @@ impl Stored<'_> {
         }
     }
 
+    /// The value at a place. Panics where there is none.
+    pub fn get(&self, place: usize) -> f32 {
+        match self {
+            Stored::F16(values) => values[place].to_f32(),
+            Stored::F32(values) => values[place],
+        }
+    }
+
     /// The values at these places, such as one [feature map](crate::Features::places) of a row's. Panics where one has none.
     #[must_use]
     pub fn part(&self, places: Range<usize>) -> Self {
@@ -193,7 +218,7 @@ impl Stored<'_> {
         }
     }
 
-    /// Index of the largest value, the first of equals: of logits, the class the teacher answers. NaN is no value.
+    /// Index of the largest value, the first of equals. NaN is no value.
     pub fn argmax(&self) -> usize {
         match self {
             Stored::F16(values) => argmax(values.reinterpret_cast(), order16, -0x7c00),
@@ -296,7 +321,7 @@ mod tests {
 
     #[test]
     fn names_read_back() {
-        for dtype in [Dtype::F16, Dtype::F32] {
+        for dtype in [Dtype::F16, Dtype::F32, Dtype::U8] {
             assert_eq!(dtype.to_string().parse::<Dtype>().unwrap(), dtype);
         }
         for form in [Form::Both, Form::Safetensors, Form::Parquet] {

@@ -17,7 +17,7 @@ const LONGEST_NAME: usize = 256;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Features {
-    /// Stored type of their values, no wider than that of the logits. f16 has 11 significant bits: a stored value differs
+    /// Stored type of their values, f16 or f32, no wider than that of logits that are floats. f16 has 11 significant bits: a stored value differs
     /// from the teacher's by at most 4.9e-4 of it, or 3e-8 where it is below 6.1e-5.
     pub dtype: Dtype,
     /// The maps, in the order in which a row has them.
@@ -80,7 +80,11 @@ impl Features {
         if self.maps.is_empty() {
             return wrong("features.maps", "at least one, or no features".into(), "none".into());
         }
-        if self.dtype.size() > logits.size() {
+        if self.dtype == Dtype::U8 {
+            return wrong("features.dtype", "f16 or f32".into(), self.dtype.to_string());
+        }
+        // Behind codes they may be of any type: another column of floats goes before.
+        if logits != Dtype::U8 && self.dtype.size() > logits.size() {
             let wanted = format!("{logits}, as the logits' dtype, or narrower");
             return wrong("features.dtype", wanted, self.dtype.to_string());
         }

@@ -1,10 +1,10 @@
 //! The content hash: the same for both forms of a label set, so that a conversion can be proven lossless.
 
-use crate::row::column::{COLUMNS, FEATURES, LABEL, LOGITS, Source, VIEW};
+use crate::row::coding::Coding;
+use crate::row::column::{ANSWERS, COLUMNS, LABEL, Source, VIEW};
 use crate::row::digest::Hex;
 use crate::row::dtype::Dtype;
 use crate::row::features::Features;
-use crate::shard::layout::version;
 use crate::shard::rows::Shard;
 use crate::shard::window::{RowHead, Window};
 
@@ -12,17 +12,19 @@ use crate::shard::window::{RowHead, Window};
 /// a label set that has it.
 const RANGE: u64 = 1024;
 /// The columns that enter the hash behind the image's number, by their places: what [`ShardContent::add`] writes.
-const HASHED: [usize; 4] = [VIEW.place(), LABEL.place(), LOGITS.place(), FEATURES.place()];
+const HASHED: [usize; 2] = [VIEW.place(), LABEL.place()];
 const _: () = {
-    let (mut found, mut at) = (0, 0);
+    let (mut found, mut at) = (0usize, 0);
     while at < COLUMNS.len() {
         if let Source::Stored { place, hashed: true, .. } = COLUMNS[at].source {
-            assert!(place == HASHED[found], "the table of columns says another order");
+            let answer = found.saturating_sub(HASHED.len());
+            let wanted = if found < HASHED.len() { HASHED[found] } else { ANSWERS[answer].place() };
+            assert!(place == wanted, "the table of columns says another order");
             found += 1;
         }
         at += 1;
     }
-    assert!(found == HASHED.len());
+    assert!(found == HASHED.len() + ANSWERS.len());
 };
 /// Bytes hashed together: BLAKE3 is fast on long inputs alone.
 const PIECE: usize = 1 << 17;
@@ -30,21 +32,22 @@ const PIECE: usize = 1 << 17;
 /// BLAKE3 of `rslad-labels-1`, the dtype (`F16` or `F32`), K (u32), then the BLAKE3 of each range of [`RANGE`] images: per row
 /// image u64, view u16, label i32, logits; all little-endian, logits in their stored type. With feature maps it begins with
 /// `rslad-labels-2`, after K come their dtype, their number, and of each the length of its name (u32), its name and its
-/// shape (u32 each), and each row ends with them. The table of columns says the same.
+/// shape (u32 each), and each row ends with them. Where not all logits are floats it begins with `rslad-labels-3` and `F16`, `F32`
+/// or `U8`, behind K comes N (u32), 0 where there are codes, and a row has all that is stored of it. The table of columns says the same.
 pub(crate) struct ContentHasher {
     ranges: blake3::Hasher,
     rows: blake3::Hasher,
 }
 
 impl ContentHasher {
-    pub fn new(dtype: Dtype, classes: usize, features: Option<&Features>) -> ContentHasher {
-        let name = |dtype| match dtype {
-            Dtype::F16 => b"F16",
-            Dtype::F32 => b"F32",
-        };
-        let mut head = format!("rslad-labels-{}", version(features.is_some())).into_bytes();
-        head.extend(name(dtype));
-        head.extend((classes as u32).to_le_bytes());
+    pub fn new(coding: Coding, features: Option<&Features>) -> ContentHasher {
+        let name = |dtype: Dtype| dtype.to_string().to_uppercase().into_bytes();
+        let mut head = format!("rslad-labels-{}", coding.version()).into_bytes();
+        head.extend(name(coding.dtype()));
+        head.extend((coding.classes as u32).to_le_bytes());
+        if !coding.is_plain() {
+            head.extend((coding.top as u32).to_le_bytes());
+        }
         if let Some(Features { dtype, maps }) = features {
             head.extend(name(*dtype));
             head.extend((maps.len() as u32).to_le_bytes());
@@ -139,6 +142,8 @@ impl ShardContent {
 
     /// Adds the next rows.
     pub fn add(&mut self, window: &Window) {
+        let held: Vec<(&[u8], usize)> =
+            window.answers.into_iter().zip(window.sizes).filter(|(_, size)| *size > 0).collect();
         for (row, &RowHead { image, view, label, .. }) in window.heads.iter().enumerate() {
             if image / RANGE != self.range {
                 self.close();
@@ -149,8 +154,9 @@ impl ShardContent {
             head[8..10].copy_from_slice(&view.to_le_bytes());
             head[10..].copy_from_slice(&label.to_le_bytes());
             self.buffer.extend_from_slice(&head);
-            self.buffer.extend_from_slice(window.logits_of(row));
-            self.buffer.extend_from_slice(window.features_of(row));
+            for &(entries, size) in &held {
+                self.buffer.extend_from_slice(&entries[row * size..][..size]);
+            }
             if self.buffer.len() >= PIECE {
                 self.flush();
             }
@@ -191,17 +197,19 @@ impl ShardContent {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::row::dtype::Dtype;
     use crate::shard::layout::Layout;
 
     /// Images of the whole set: three ranges and a part of a fourth.
     const IMAGES: u64 = 3500;
 
+    fn coding() -> Coding {
+        Coding::new(2, Dtype::F32, None, None)
+    }
+
     /// So many images, with one to three rows each.
     fn shard(first: u64, images: u64) -> Shard {
         let rows = |image: u64| 1 + (first + image) % 3;
-        let layout =
-            Layout::new([images as usize, (0..images).map(rows).sum::<u64>() as usize], 2, Dtype::F32, None);
+        let layout = Layout::new([images as usize, (0..images).map(rows).sum::<u64>() as usize], coding());
         let mut shard = Shard::blank(layout, first);
         let mut offset = 0;
         for image in 0..images {
@@ -229,7 +237,7 @@ mod tests {
                 range.extend(image.to_le_bytes());
                 range.extend(view.to_le_bytes());
                 range.extend(label.to_le_bytes());
-                range.extend(shard.logits(row..row + 1).to_vec().into_iter().flat_map(f32::to_le_bytes));
+                range.extend(shard.logits(row).to_vec().into_iter().flat_map(f32::to_le_bytes));
             }
         }
         let mut all = b"rslad-labels-1F32\x02\0\0\0".to_vec();
@@ -245,7 +253,7 @@ mod tests {
                 .map(|first| shard(first, images.min(IMAGES - first)))
                 .collect();
             let wanted = by_hand(&shards);
-            let new = || ContentHasher::new(Dtype::F32, 2, None);
+            let new = || ContentHasher::new(coding(), None);
             let (mut added, mut joined, mut told) = (new(), new(), new());
             for shard in &shards {
                 added.add(shard);

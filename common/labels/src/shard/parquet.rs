@@ -20,7 +20,7 @@ use parquet::schema::types::ColumnPath;
 
 use crate::error::{Error, Result};
 use crate::row::augment::{Augment, View};
-use crate::row::column::{COLUMNS, Column, Parquet, Per, Source};
+use crate::row::column::{ANSWERS, COLUMNS, Column, Parquet, Per, Source};
 use crate::shard::layout::Layout;
 use crate::shard::parquet::filling::Filling;
 use crate::shard::parquet::pieces::Pieces;
@@ -34,7 +34,7 @@ mod pieces;
 
 /// The most rows of a row group: small enough for readers to go through several at once.
 const GROUP_ROWS: usize = 1 << 17;
-/// The most bytes of a row group's logits and feature maps: it is in memory, encoded, until it is written.
+/// The most bytes of a row group's answers: it is in memory, encoded, until it is written.
 const GROUP_BYTES: usize = 64 << 20;
 /// The most values of logits and feature maps that are handed to the library together. It notes 12 bytes for each value of
 /// a list, six times what a half takes, and grows by doubling.
@@ -43,10 +43,10 @@ const PIECE_VALUES: usize = 1 << 21;
 const LOOK: usize = 1024;
 /// The most rows that are decoded together.
 const BATCH_ROWS: usize = 8192;
-/// The most bytes of their logits and feature maps.
+/// The most bytes of their answers.
 const BATCH_BYTES: usize = 1 << 20;
 
-/// Writes a shard as Parquet: PLAIN, no dictionary, zstd, nothing nullable.
+/// Writes a shard as Parquet: PLAIN, no dictionary but for codes, zstd, nothing nullable.
 ///
 /// `BYTE_STREAM_SPLIT` would pack f16 better, but `DuckDB` cannot read it.
 pub(crate) fn write<W: Write + Send>(shard: &Shard, augment: Augment, out: W) -> io::Result<()> {
@@ -74,6 +74,11 @@ fn encode<W: Write + Send>(
         properties =
             properties.set_column_statistics_enabled(ColumnPath::from(column.name), EnabledStatistics::Chunk);
     }
+    for column in held(&shard.layout).filter(|column| column.parquet == Parquet::Dictionary) {
+        let path = ["list", "element"].map(String::from);
+        let path = ColumnPath::new([vec![column.name.into()], path.into()].concat());
+        properties = properties.set_column_dictionary_enabled(path, true);
+    }
     let schema = Arc::new(schema(&shard.layout));
     let mut writer = ArrowWriter::try_new(out, schema.clone(), Some(properties.build()))?;
     let mut rows = shard.rows();
@@ -90,9 +95,11 @@ fn encode<W: Write + Send>(
 /// Rows that are handed to the library together: such that it looks for full pages after the same rows as if it had all at
 /// once, unless these are more than so many values.
 fn piece_rows(layout: &Layout, values: usize) -> usize {
-    let looks = [layout.classes, layout.features].map(|width| LOOK.div_ceil(width.max(1)));
+    let widths =
+        ANSWERS.map(|column| if layout.holds(column) { layout.width(column).unwrap_or(0) } else { 0 });
+    let looks = widths.map(|width| LOOK.div_ceil(width.max(1)));
     let step = looks.into_iter().fold(LOOK, |step, look| step / common_divisor(step, look) * look);
-    let most = (values / (layout.classes + layout.features).max(1)).max(1);
+    let most = (values / widths.into_iter().sum::<usize>().max(1)).max(1);
     if most < step { most } else { most / step * step }
 }
 
@@ -149,7 +156,7 @@ fn batch(
             }
             Source::Answer => {
                 for &(row, _, _) in &rows {
-                    whole(shard.logits(row..row + 1).argmax() as i64);
+                    whole(shard.logits(row).argmax() as i64);
                 }
             }
             Source::Stored { per: Per::Row, .. } => {
@@ -184,7 +191,7 @@ pub(crate) fn read(
 }
 
 /// Decodes the Parquet shard in a file of so many bytes, as [`read`] does, and hands on its rows: what it gives has no
-/// floats. Rows that were handed on are as good as the file only once all of it was read.
+/// answers. Rows that were handed on are as good as the file only once all of it was read.
 pub(crate) fn stream(
     path: &Path,
     (file, bytes): (File, u64),
@@ -250,11 +257,12 @@ mod tests {
     use parquet::file::reader::{FileReader, SerializedFileReader};
 
     use super::*;
+    use crate::row::coding::Coding;
     use crate::row::dtype::Dtype;
 
     /// 4,200 images with one row of 300 halves each.
     fn shard() -> Shard {
-        let layout = Layout::new([4200, 4200], 300, Dtype::F16, None);
+        let layout = Layout::new([4200, 4200], Coding::new(300, Dtype::F16, None, None));
         let mut shard = Shard::blank(layout, 8);
         for (image, offset) in shard.offsets_mut().iter_mut().enumerate() {
             *offset = image as u64;

@@ -4,16 +4,17 @@ use std::ops::Range;
 use std::path::Path;
 
 use bytemuck::{AnyBitPattern, Pod};
-use half::f16;
 
 use crate::error::{Error, Result};
 use crate::row::augment::Augment;
-use crate::row::column::{Column, FEATURES, IMAGE_HASH, LABEL, LOGITS, OFFSET, TENSORS, VIEW};
+use crate::row::column::{ANSWERS, Column, FEATURES, IMAGE_HASH, LABEL, LOGITS, OFFSET, TENSORS, VIEW};
 use crate::row::dataset::{ImageHash, is_label};
 use crate::row::dtype::{Dtype, Stored};
 use crate::row::features::Features;
+use crate::row::logits::Logits;
 use crate::row::table::{problem_with, rows_allowed};
 use crate::row::views::Views;
+use crate::shard::answer::{self, AnswerRow, Entries};
 use crate::shard::layout::Layout;
 use crate::shard::safetensors::Sections;
 use crate::shard::storage::Storage;
@@ -37,10 +38,9 @@ impl Shard {
         Shard { sections: layout.sections(header.len()), sizes: layout.sizes(), storage, layout, first_image }
     }
 
-    /// The same without logits and feature maps, of which it knows the sizes alone.
+    /// The same without what the teacher answers, of which it knows the sizes alone.
     pub fn blank_heads(layout: Layout, first_image: u64) -> Shard {
-        let heads = Shard::blank(Layout { classes: 0, features: 0, ..layout }, first_image);
-        Shard { layout, ..heads }
+        Shard { layout, ..Shard::blank(layout.heads(), first_image) }
     }
 
     /// Whether it has the column's entries.
@@ -128,10 +128,24 @@ impl Shard {
         self.values_mut(const { IMAGE_HASH.place() })
     }
 
-    /// The logits of some rows, in their stored type.
+    /// The logits of a row.
     #[inline]
-    pub fn logits(&self, rows: Range<usize>) -> Stored<'_> {
-        self.floats(const { LOGITS.place() }, self.layout.floats.logits, rows)
+    pub fn logits(&self, row: usize) -> Logits<'_> {
+        if self.layout.is_plain() {
+            Logits::Plain(self.floats(const { LOGITS.place() }, self.layout.floats.logits, row..row + 1))
+        } else {
+            self.answer(row).logits()
+        }
+    }
+
+    /// All that is stored of a row's answer.
+    pub fn answer(&self, row: usize) -> AnswerRow<'_> {
+        AnswerRow { coding: &self.layout.coding, entries: self.answers(row..row + 1) }
+    }
+
+    /// The same of some rows, column by column.
+    pub fn answers(&self, rows: Range<usize>) -> Entries<'_> {
+        ANSWERS.map(|column| self.entries(column, rows.clone()))
     }
 
     /// The feature maps of some rows, in their stored type; no values where the label set holds none.
@@ -145,59 +159,43 @@ impl Shard {
         let size = self.sizes[place];
         let bytes = &self.tensor(place)[rows.start * size..rows.end * size];
         match dtype {
-            Dtype::F16 => Stored::F16(bytemuck::cast_slice(bytes)),
             Dtype::F32 => Stored::F32(bytemuck::cast_slice(bytes)),
+            Dtype::F16 | Dtype::U8 => Stored::F16(bytemuck::cast_slice(bytes)),
         }
     }
 
-    /// Stores f32 answers (rows, K + F), each row's logits, then its feature maps, rounding to f16 where that is the stored
-    /// type; refuses NaN, infinities and what f16 cannot hold. `features` says what the maps are.
-    pub fn fill(&mut self, answers: &[f32], features: Option<&Features>) -> Result<()> {
-        let Layout { classes, features: values, floats, .. } = self.layout;
-        let width = classes + values;
-        let bad = [
-            self.store(const { LOGITS.place() }, floats.logits, answers, width, 0..classes),
-            self.store(const { FEATURES.place() }, floats.features, answers, width, classes..width),
-        ];
-        let Some(index) = bad.into_iter().flatten().min() else { return Ok(()) };
-        let (row, place, value) = (index / width, index % width, answers[index]);
+    /// Stores answers as [`Coding::keep`](crate::Coding::keep) gives them, rounding to f16 where that is the stored type; refuses
+    /// NaN, infinities and what f16 cannot hold. `features` says what the maps are.
+    pub fn fill(&mut self, kept: &[f32], features: Option<&Features>) -> Result<()> {
+        let coding = self.layout.coding;
+        let width = coding.kept();
+        let mut bad: Option<usize> = None;
+        for (column, places) in ANSWERS.into_iter().zip(answer::places(&coding)) {
+            let (size, section) = (coding.entry(column), self.sections[column.place()].clone());
+            if size == 0 {
+                continue;
+            }
+            let entries = self.storage.owned_mut()[section].chunks_exact_mut(size);
+            for (row, (entry, kept)) in entries.zip(kept.chunks_exact(width)).enumerate() {
+                let found = answer::write(column, &coding, &kept[places.clone()], entry);
+                let found = found.map(|place| row * width + places.start + place);
+                bad = bad.into_iter().chain(found).min();
+            }
+        }
+        let Some(index) = bad else { return Ok(()) };
+        let (row, place, value) = (index / width, index % width, kept[index]);
+        // Feature maps come last, whatever is kept before them.
+        let place = match place.checked_sub(width - coding.features) {
+            Some(value) => coding.classes + value,
+            None => place,
+        };
+        Err(self.unstorable(features, row, place, value))
+    }
+
+    /// The refusal of an answer's value, its place counted among K logits and F values of maps.
+    pub fn unstorable(&self, features: Option<&Features>, row: usize, place: usize, value: f32) -> Error {
         let (image, view) = (self.image_of(row), self.views()[row]);
-        Err(Error::of_answer(features, classes, place, image, view, value))
-    }
-
-    /// Stores these places of each row; gives the first of the answers that the type cannot hold.
-    fn store(
-        &mut self,
-        place: usize,
-        dtype: Dtype,
-        answers: &[f32],
-        width: usize,
-        places: Range<usize>,
-    ) -> Option<usize> {
-        if places.is_empty() {
-            return None;
-        }
-        let of_row = places.len();
-        let rows = answers.chunks_exact(width).map(|row| &row[places.clone()]);
-        let bad = match dtype {
-            Dtype::F32 => {
-                let stored: &mut [f32] = self.values_mut(place);
-                for (stored, row) in stored.chunks_exact_mut(of_row).zip(rows) {
-                    stored.copy_from_slice(row);
-                }
-                stored.iter().position(|value| !value.is_finite())
-            }
-            Dtype::F16 => {
-                let stored: &mut [f16] = self.values_mut(place);
-                for (stored, row) in stored.chunks_exact_mut(of_row).zip(rows) {
-                    for (stored, &value) in stored.iter_mut().zip(row) {
-                        *stored = f16::from_f32(value);
-                    }
-                }
-                stored.iter().position(|value| !value.is_finite())
-            }
-        }?;
-        Some(bad / of_row * width + places.start + bad % of_row)
+        Error::of_answer(features, &self.layout.coding, place, (image, view), value)
     }
 
     /// The image (counted in the whole set) of a row (counted in this shard).
@@ -216,7 +214,7 @@ impl Shard {
 
     /// Refuses offsets, views and labels that the manifest does not allow. After it every accessor is in bounds.
     pub fn validate(&self, path: &Path, augment: Augment, views: Views) -> Result<()> {
-        let Layout { rows, classes, .. } = self.layout;
+        let (rows, classes) = (self.layout.rows, self.layout.classes);
         let wrong =
             |what: String, wanted: String, found: String| Err(Error::structure(path, what, wanted, found));
         let (offsets, ids) = (self.offsets(), self.views());
@@ -263,19 +261,33 @@ impl Shard {
         Ok(())
     }
 
-    /// Refuses NaN and infinite logits and feature maps, which are those of `features`. Call [`Shard::validate`] before.
-    pub fn check_finite(&self, path: &Path, features: Option<&Features>) -> Result<()> {
+    /// Refuses logits and feature maps, which are those of `features`, that are NaN, infinite, or not what the format allows.
+    /// Call [`Shard::validate`] before.
+    pub fn check_answers(&self, path: &Path, features: Option<&Features>) -> Result<()> {
         let rows = 0..self.layout.rows;
-        let value = |floats: Stored, index: usize| floats.part(index..index + 1).to_vec()[0];
-        let logits = self.logits(rows.clone());
-        if let Some(index) = logits.first_non_finite() {
-            let (row, class) = (index / self.layout.classes, index % self.layout.classes);
-            return Err(self.bad_logit(path, row, class, value(logits, index)));
+        if self.layout.is_plain() {
+            let logits = self.floats(const { LOGITS.place() }, self.layout.floats.logits, rows.clone());
+            if let Some(index) = logits.first_non_finite() {
+                let (row, class) = (index / self.layout.classes, index % self.layout.classes);
+                return Err(self.bad_logit(path, row, class, logits.get(index)));
+            }
+        } else {
+            let mut seen = Vec::new();
+            let mut problems = rows.clone().map(|row| (row, self.answer(row).problem(&mut seen)));
+            if let Some((row, Some(problem))) = problems.find(|(_, problem)| problem.is_some()) {
+                return Err(self.bad_row(path, row, problem));
+            }
         }
         let (Some(features), maps) = (features, self.features(rows)) else { return Ok(()) };
         let Some(index) = maps.first_non_finite() else { return Ok(()) };
         let (row, place) = (index / self.layout.features, index % self.layout.features);
-        Err(self.bad_feature(path, features, row, place, value(maps, index)))
+        Err(self.bad_feature(path, features, row, place, maps.get(index)))
+    }
+
+    /// The refusal of what is stored of a row that is not plain.
+    pub fn bad_row(&self, path: &Path, row: usize, [what, wanted, found]: [String; 3]) -> Error {
+        let (image, view) = (self.image_of(row), self.views()[row]);
+        Error::structure(path, format!("{what} of image {image}, view {view}"), wanted, found)
     }
 
     /// The refusal of a logit that is no number.
@@ -302,9 +314,10 @@ impl Shard {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::row::coding::Coding;
 
     fn shard(dtype: Dtype) -> Shard {
-        let layout = Layout::new([2, 3], 2, dtype, None);
+        let layout = Layout::new([2, 3], Coding::new(2, dtype, None, None));
         let mut shard = Shard::blank(layout, 10);
         shard.offsets_mut().copy_from_slice(&[0, 1, 3]);
         shard.views_mut().copy_from_slice(&[4, 0, 3]);
@@ -318,7 +331,7 @@ mod tests {
         let logits = [1.0 + 1.0 / 2048.0, 1.0 + 3.0 / 2048.0, 65504.0, 65519.0, 5.960_464_5e-8, -2e-8];
         shard.fill(&logits, None).unwrap();
         assert_eq!(
-            shard.logits(0..3).to_vec(),
+            (0..3).flat_map(|row| shard.logits(row).to_vec()).collect::<Vec<_>>(),
             [1.0, 1.0 + 1.0 / 512.0, 65504.0, 65504.0, 5.960_464_5e-8, -0.0]
         );
     }

@@ -154,7 +154,9 @@ impl Layout {
     /// The tensors in their order, those of columns that are not held empty; `None` where a size overflows.
     fn tensors(&self) -> Option<[Tensor; TENSORS]> {
         let tensors = column::tensors().map(|(column, per)| {
-            let shape: Vec<usize> = [self.entries(per)?].into_iter().chain(self.width(column)).collect();
+            // What is not held has no entries, and no size that could overflow.
+            let entries = if self.holds(column) { self.entries(per)? } else { 0 };
+            let shape: Vec<usize> = [entries].into_iter().chain(self.width(column)).collect();
             let values = shape.iter().try_fold(1usize, |product, &side| product.checked_mul(side))?;
             let bytes = values.checked_mul(column.element.size(self.floats))?;
             Some(Tensor { column, dtype: tensor_type(column.element, self.floats), shape, bytes })
@@ -190,10 +192,12 @@ fn tensor_type(element: Element, floats: Floats) -> TensorType {
         Element::U16 => TensorType::U16,
         Element::I16 => TensorType::I16,
         Element::I32 => TensorType::I32,
+        Element::U32 => TensorType::U32,
         Element::U64 => TensorType::U64,
         Element::Float(which) => match which.dtype(floats) {
             Dtype::F16 => TensorType::F16,
             Dtype::F32 => TensorType::F32,
+            Dtype::U8 => TensorType::U8,
         },
     }
 }
@@ -219,9 +223,11 @@ fn decode(path: &Path, error: &SafeTensorError) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::row::coding::Coding;
 
     const HALVES: Floats = Floats { logits: Dtype::F16, features: Dtype::F16 };
-    const LAYOUT: Layout = Layout { images: 3, rows: 7, classes: 10, features: 0, floats: HALVES };
+    const CODING: Coding = Coding { classes: 10, top: 0, features: 0, floats: HALVES };
+    const LAYOUT: Layout = Layout { images: 3, rows: 7, coding: CODING };
 
     fn file() -> Vec<u8> {
         let mut file = LAYOUT.header();

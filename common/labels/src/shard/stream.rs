@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::row::augment::Augment;
-use crate::row::column::{FEATURES, IMAGE_HASH, LABEL, LOGITS, OFFSET, VIEW};
+use crate::row::column::{ANSWERS, IMAGE_HASH, LABEL, OFFSET, VIEW};
 use crate::row::views::Views;
 use crate::shard::layout::Layout;
 use crate::shard::rows::Shard;
@@ -16,7 +16,7 @@ use crate::shard::storage::Storage;
 use crate::shard::window::{RowHead, Take, Window};
 
 /// Hands on the rows of the shard in a file of so many bytes. What it gives, and validates before the first row, is the
-/// shard without its floats.
+/// shard without its answers.
 pub(crate) fn stream(
     path: &Path,
     (file, bytes): (&File, u64),
@@ -33,7 +33,8 @@ pub(crate) fn stream(
         file.read_exact_at(shard.entries_mut(column, entries), section.start as u64).map_err(io)?;
     }
     shard.validate(path, augment, views)?;
-    let mut floats = [&LOGITS, &FEATURES].map(|column| {
+    let sizes = layout.answer_sizes();
+    let mut held = ANSWERS.map(|column| {
         let (section, size) = (sections[column.place()].clone(), layout.entry(column));
         (section.start, size, Storage::zeroed(size * layout.window()))
     });
@@ -43,12 +44,12 @@ pub(crate) fn stream(
         heads.clear();
         let next = rows.by_ref().take(count);
         heads.extend(next.map(|(_, image, view, label)| RowHead { image, view, label, answer: None }));
-        for (start, size, storage) in &mut floats {
+        for (start, size, storage) in held.iter_mut().filter(|(_, size, _)| *size > 0) {
             let at = *start + first * *size;
             file.read_exact_at(&mut storage.owned_mut()[..count * *size], at as u64).map_err(io)?;
         }
-        let [logits, features] = floats.each_ref().map(|(_, size, storage)| &storage[..count * size]);
-        take(&Window { layout: &layout, first, heads: &heads, logits, features })?;
+        let answers = held.each_ref().map(|(_, size, storage)| &storage[..count * size]);
+        take(&Window { layout: &layout, first, heads: &heads, answers, sizes })?;
     }
     drop(rows);
     Ok(shard)

@@ -77,7 +77,8 @@ impl Answers {
         &self.kept.answered
     }
 
-    /// The answers so far, (rows, K + F), row after row as [`Session::write`](crate::Session::write) takes them.
+    /// The answers so far, row after row as [`Coding::keep`](crate::Coding::keep) gives them: (rows, K + F), where every logit is
+    /// stored as a float.
     pub fn values(&self) -> &[f32] {
         &self.kept.values
     }

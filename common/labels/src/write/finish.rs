@@ -16,6 +16,7 @@ use crate::read::open::load_manifest;
 use crate::read::verify::verify;
 use crate::row::digest::{FileDigest, Hex};
 use crate::row::dtype::Form;
+use crate::row::lost::Lost;
 use crate::shard::content::ContentHasher;
 use crate::shard::layout::Layout;
 use crate::shard::parquet;
@@ -110,8 +111,8 @@ pub(crate) fn publish(
     if let Some(pending) = pending(dir, &parameters, &done.keys().copied().collect()) {
         return Err(pending);
     }
-    let (content_hash, right) = read_back(dir, &parameters, done)?;
-    let (format, format_version) = Manifest::format(parameters.features.is_some());
+    let (content_hash, right, lost) = read_back(dir, &parameters, done)?;
+    let (format, format_version) = Manifest::format(parameters.coding());
     let (mut files, mut digests) = (Vec::new(), Vec::new());
     for form in [Form::Parquet, Form::Safetensors] {
         for (&index, record) in done {
@@ -147,6 +148,7 @@ pub(crate) fn publish(
         views: parameters.views,
         rows: parameters.rows,
         dtype: parameters.dtype,
+        top_k: parameters.top_k,
         features: parameters.features,
         form: parameters.form,
         shard_images: parameters.shard_images,
@@ -154,6 +156,7 @@ pub(crate) fn publish(
         answered: condensed(answered),
         parents: parameters.parents,
         right,
+        lost,
         robust,
         license: parameters.license,
         author: parameters.author,
@@ -182,18 +185,21 @@ fn read_back(
     dir: &Path,
     parameters: &Parameters,
     done: &BTreeMap<usize, ShardRecord>,
-) -> Result<(Hex, RightAnswers)> {
-    let (classes, features) = (parameters.dataset.classes, parameters.features.as_ref());
-    let mut content = ContentHasher::new(parameters.dtype, classes, features);
-    let mut right = RightAnswers::none(classes);
+) -> Result<(Hex, RightAnswers, Option<Lost>)> {
+    let mut content = ContentHasher::new(parameters.coding(), parameters.features.as_ref());
+    let mut right = RightAnswers::none(parameters.dataset.classes);
+    let (coded, mut lost) = (!parameters.coding().is_plain(), None);
     for (&index, record) in done {
         let shard = read_recorded(dir, index, parameters, record)?;
         content.add(&shard);
         for (row, _, _, label) in shard.rows() {
-            right.add(label, shard.logits(row..row + 1).argmax());
+            right.add(label, shard.logits(row).argmax());
+            if coded && let Some((nanonats, turned)) = shard.answer(row).lost() {
+                lost.get_or_insert(Lost::default()).add(nanonats, turned);
+            }
         }
     }
-    Ok((content.finish(), right))
+    Ok((content.finish(), right, lost))
 }
 
 /// The rows of a shard that is recorded, from the file that is mapped where there is one.
@@ -203,7 +209,6 @@ pub(crate) fn read_recorded(
     parameters: &Parameters,
     record: &ShardRecord,
 ) -> Result<Shard> {
-    let (classes, features) = (parameters.dataset.classes, parameters.features.as_ref());
     let (inside, digest) = record.files.last().expect("a shard has a file");
     let (path, storage) = (dir.join(inside), map_plain(dir, inside, digest.bytes)?);
     let images = parameters.images_of(index);
@@ -211,7 +216,7 @@ pub(crate) fn read_recorded(
         return Err(Error::unusable(format!("record of shard {index}"), "its rows", "an earlier version's"));
     };
     let sizes = [(images.end - images.start) as usize, rows as usize];
-    let layout = Layout::new(sizes, classes, parameters.dtype, features);
+    let layout = Layout::new(sizes, parameters.coding());
     let shard = if parameters.form.has_safetensors() {
         Shard::read(&path, storage, layout, images.start)?
     } else {

@@ -13,7 +13,6 @@ use crate::folder::plain::map_plain;
 use crate::read::open::load_manifest;
 use crate::read::verify::verify;
 use crate::row::digest::FileDigest;
-use crate::row::dtype::Stored;
 use crate::shard::rows::Shard;
 use crate::write::finish::{pending, publish, read_recorded};
 use crate::write::publish::sync_folder;
@@ -237,14 +236,11 @@ fn agreed<'a>(sources: &'a [Source], index: usize) -> Result<(&'a Source<'a>, Sh
 
 /// The first value in which two shards of the same rows differ.
 fn contradiction(dirs: [&Path; 2], [ours, theirs]: [&Shard; 2]) -> Option<Error> {
-    let values = |stored: Stored| {
-        let mut values = vec![0.0; stored.len()];
-        stored.copy_to(&mut values);
-        values
-    };
     ours.rows().find_map(|(row, image, view, _)| {
         let of = |shard: &Shard| {
-            [values(shard.logits(row..row + 1)), values(shard.features(row..row + 1))].concat()
+            let mut kept = vec![0.0; shard.layout.kept()];
+            shard.answer(row).keep(&mut kept);
+            kept
         };
         let (one, other) = (of(ours), of(theirs));
         let place = one.iter().zip(&other).position(|(one, other)| one.to_bits() != other.to_bits())?;

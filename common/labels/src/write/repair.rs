@@ -17,7 +17,7 @@ use crate::row::digest::HashingWriter;
 use crate::row::dtype::Form;
 use crate::shard::parquet;
 use crate::shard::rows::Shard;
-use crate::write::session::{ShardJob, filled};
+use crate::write::session::{ShardJob, filled, kept};
 use crate::write::spec::Spec;
 use crate::write::work::Work;
 
@@ -111,7 +111,7 @@ impl Repair {
     /// Restores the files of a shard from answers to its rows, as [`Session::write`](crate::Session::write) takes them. Refuses
     /// answers that give other bytes than the published ones.
     pub fn from_answers(&mut self, spec: &Spec, job: &ShardJob, answers: &[f32]) -> Result<()> {
-        let shard = filled(spec, job, answers)?;
+        let shard = filled(spec, job, &kept(spec, job, answers)?)?;
         self.restore(job.index, &shard)
     }
 

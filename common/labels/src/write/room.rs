@@ -22,15 +22,15 @@ impl Session {
         let (mut shards, mut answers) = (0u64, 0);
         for job in self.pending() {
             let layout = self.layout(&job);
-            let logits = (job.rows.len() * layout.classes) as u64;
             if self.spec.form.has_safetensors() {
                 let tensors = layout.data_len().expect("shards that are to be written have a size");
                 shards += (layout.header().len() + tensors) as u64;
             }
             if self.spec.form.has_parquet() {
-                shards += logits * layout.floats.logits.size() as u64 / 2;
+                let maps = layout.features * layout.floats.features.size();
+                shards += (job.rows.len() * (layout.row_bytes() - maps)) as u64 / 2;
             }
-            let values = (job.rows.len() * self.spec.width()) as u64;
+            let values = (job.rows.len() * layout.kept()) as u64;
             answers = values.max(answers);
         }
         shards + 4 * answers

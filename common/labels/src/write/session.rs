@@ -1,5 +1,6 @@
 //! Writing a label set: begun, interrupted and resumed any number of times, published once.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs;
 use std::ops::Range;
@@ -15,6 +16,7 @@ use crate::part::Part;
 use crate::read::note::Note;
 use crate::read::open::load_manifest;
 use crate::read::verify::verify;
+use crate::row::coding::Unkept;
 use crate::row::dtype::Form;
 use crate::shard::layout::Layout;
 use crate::shard::parquet;
@@ -251,7 +253,7 @@ impl Session {
     /// Answers that are kept survive this process; what is not written as a shard yet is all that a kill may cost.
     pub fn answers(&self, job: &ShardJob) -> Result<Answers> {
         let work = self.work()?;
-        let sizes = [job.rows.len(), self.spec.width()];
+        let sizes = [job.rows.len(), self.spec.coding().kept()];
         let answers = Answers::open(work.answers(job.index), sizes, &self.parameters.answerer(), &self.us)?;
         self.require_ours(job.index, answers.answered())?;
         Ok(answers)
@@ -266,7 +268,7 @@ impl Session {
 
     /// Writes one shard of answers that were all kept, some of them by an earlier writer on another engine, perhaps.
     pub fn write_kept(&mut self, job: &ShardJob, answers: &Answers) -> Result<()> {
-        self.write_by(job, answers.values(), answers.answered().to_vec())
+        self.write_by(job, answers.values().into(), answers.answered().to_vec())
     }
 
     /// Writes one shard: its safetensors file, its Parquet twin, and the record that lets a resumed run skip it.
@@ -277,10 +279,11 @@ impl Session {
     pub fn write(&mut self, job: &ShardJob, answers: &[f32]) -> Result<()> {
         let mut answered = Vec::new();
         push(&mut answered, job.rows.len() as u64, &self.us);
-        self.write_by(job, answers, answered)
+        let kept = kept(&self.spec, job, answers)?;
+        self.write_by(job, kept, answered)
     }
 
-    fn write_by(&mut self, job: &ShardJob, answers: &[f32], answered: Vec<Answered>) -> Result<()> {
+    fn write_by(&mut self, job: &ShardJob, kept: Cow<[f32]>, answered: Vec<Answered>) -> Result<()> {
         let work = self.work()?;
         if self.done.contains_key(&job.index) {
             return Ok(());
@@ -288,7 +291,8 @@ impl Session {
         if !self.ours.contains(&job.index) || *job != self.job(job.index) {
             return Err(Error::unusable("shard", "one of the session's own jobs", format!("{job:?}")));
         }
-        let shard = filled(&self.spec, job, answers)?;
+        let shard = filled(&self.spec, job, &kept)?;
+        drop(kept);
         let publisher = work.publisher();
         let mut files = Vec::new();
         if self.spec.form.has_parquet() {
@@ -321,16 +325,34 @@ impl Session {
 
 fn layout(spec: &Spec, job: &ShardJob) -> Layout {
     let sizes = [job.images.len(), job.rows.len()];
-    Layout::new(sizes, spec.dataset.classes, spec.dtype, spec.features.as_ref())
+    Layout::new(sizes, spec.coding())
 }
 
-/// The shard of these answers.
-pub(crate) fn filled(spec: &Spec, job: &ShardJob, answers: &[f32]) -> Result<Shard> {
-    let wanted = job.rows.len() * spec.width();
-    if answers.len() != wanted {
-        let what = format!("number of values of shard {}", job.index);
-        return Err(Error::unusable(what, wanted, answers.len()));
+fn require_values(job: &ShardJob, values: &[f32], of_row: usize) -> Result<()> {
+    let wanted = job.rows.len() * of_row;
+    if values.len() == wanted {
+        return Ok(());
     }
+    Err(Error::unusable(format!("number of values of shard {}", job.index), wanted, values.len()))
+}
+
+/// The answers to a shard's rows as they are kept.
+pub(crate) fn kept<'a>(spec: &Spec, job: &ShardJob, answers: &'a [f32]) -> Result<Cow<'a, [f32]>> {
+    let coding = spec.coding();
+    require_values(job, answers, coding.given())?;
+    coding.keep(answers).map_err(|Unkept { row, class, value }| {
+        let mut rows = job
+            .images
+            .clone()
+            .flat_map(|image| spec.rows.views_of(image).iter().map(move |&view| (image as u64, view)));
+        let place = rows.nth(row).expect("as many rows as answers");
+        Error::of_answer(spec.features.as_ref(), &coding, class, place, value)
+    })
+}
+
+/// The shard of answers as they are kept.
+pub(crate) fn filled(spec: &Spec, job: &ShardJob, kept: &[f32]) -> Result<Shard> {
+    require_values(job, kept, spec.coding().kept())?;
     let (dataset, images) = (&spec.dataset, job.images.clone());
     let mut shard = Shard::blank(layout(spec, job), images.start as u64);
     for (slot, offset) in shard.offsets_mut().iter_mut().zip(spec.rows.offsets_in(images.clone())) {
@@ -339,7 +361,7 @@ pub(crate) fn filled(spec: &Spec, job: &ShardJob, answers: &[f32]) -> Result<Sha
     shard.labels_mut().copy_from_slice(&dataset.labels[images.clone()]);
     shard.hashes_mut().copy_from_slice(&dataset.hashes[images.clone()]);
     shard.views_mut().copy_from_slice(spec.rows.views_in(images));
-    shard.fill(answers, spec.features.as_ref())?;
+    shard.fill(kept, spec.features.as_ref())?;
     Ok(shard)
 }
 

@@ -1,10 +1,13 @@
 //! What a label set is to be: everything that decides its bytes, but the logits.
 
+use std::num::NonZeroU32;
+
 use crate::error::{Error, Result};
 use crate::folder::parameters::Parameters;
 use crate::folder::records::{DatasetRecord, Parent};
 use crate::folder::teacher::Teacher;
 use crate::row::augment::Augment;
+use crate::row::coding::Coding;
 use crate::row::dataset::Dataset;
 use crate::row::dtype::{Dtype, Form};
 use crate::row::features::Features;
@@ -37,6 +40,8 @@ pub struct Spec {
     pub rows: RowTable,
     /// Stored type of the logits.
     pub dtype: Dtype,
+    /// N, where the N largest logits of each row are stored alone.
+    pub top_k: Option<NonZeroU32>,
     /// The feature maps that each answer has behind its logits; none for logits alone.
     pub features: Option<Features>,
     /// Which files to write.
@@ -69,6 +74,7 @@ impl Spec {
             views,
             rows,
             dtype: Dtype::F16,
+            top_k: None,
             features: None,
             form: Form::FULLEST,
             shard_images: None,
@@ -83,14 +89,13 @@ impl Spec {
 
     /// Images per shard of this label set.
     pub fn shard_images(&self) -> usize {
-        let logits = self.dataset.classes.saturating_mul(self.dtype.size());
-        let row = logits.saturating_add(self.features.as_ref().map_or(0, Features::row_bytes));
+        let row = self.coding().weight();
         self.shard_images.unwrap_or_else(|| default_shard_images(self.rows.rows_per_image(), row))
     }
 
-    /// Numbers of an answer to a row: K logits, and the F values of its feature maps.
-    pub fn width(&self) -> usize {
-        self.dataset.classes + self.features.as_ref().map_or(0, Features::values)
+    /// How a row's answer is kept.
+    pub fn coding(&self) -> Coding {
+        Coding::new(self.dataset.classes, self.dtype, self.top_k, self.features.as_ref())
     }
 
     pub(crate) fn validate(&self) -> Result<()> {
@@ -113,7 +118,8 @@ impl Spec {
         if self.shard_images == Some(0) {
             return Err(Error::unusable("images per shard", "at least 1", 0));
         }
-        if let Some([what, wanted, found]) = self.features.as_ref().and_then(|all| all.problem(self.dtype)) {
+        let of_maps = || self.features.as_ref().and_then(|all| all.problem(self.dtype));
+        if let Some([what, wanted, found]) = self.coding().problem().or_else(of_maps) {
             return Err(Error::unusable(what, wanted, found));
         }
         self.rows.validate(self.augment, self.views)
@@ -128,6 +134,7 @@ impl Spec {
             list_of_views: Some(self.rows.hash()),
             build: self.build.clone(),
             dtype: self.dtype,
+            top_k: self.top_k,
             features: self.features.clone(),
             form: self.form,
             shard_images: shard_images as u64,

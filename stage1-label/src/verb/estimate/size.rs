@@ -1,6 +1,6 @@
 //! How many bytes a label set takes, and how many of them are feature maps.
 
-use labels::{Dtype, Features, Form, default_shard_images};
+use labels::{Coding, Features, Form, default_shard_images};
 use serde::Serialize;
 
 use crate::taps::{MOST_UNASKED, weight};
@@ -28,6 +28,25 @@ pub struct Sizes {
     pub f16: Option<FormSizes>,
     /// Stored as f32.
     pub f32: FormSizes,
+    /// Stored as codes of eight bits; none where that saves nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub u8: Option<FormSizes>,
+    /// With --top-k, the largest logits alone, as f16 and as f32.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub top_k: Option<TopSizes>,
+}
+
+/// Bytes of a label set that stores the largest logits of a row alone.
+#[derive(Debug, Serialize)]
+pub struct TopSizes {
+    /// N, how many.
+    pub n: u32,
+    /// Bytes of a row's logits, classes and the rest, stored as f16.
+    pub bytes_per_row: u64,
+    /// Stored as f16.
+    pub f16: FormSizes,
+    /// Stored as f32.
+    pub f32: FormSizes,
 }
 
 /// Bytes of each form.
@@ -50,19 +69,12 @@ impl Weight {
     }
 }
 
-/// Bytes of a label set whose logits have this type.
-pub(super) fn sizes(
-    images: u64,
-    rows: u64,
-    classes: usize,
-    dtype: Dtype,
-    features: Option<&Features>,
-) -> FormSizes {
+/// Bytes of a label set that keeps its answers so.
+pub(super) fn sizes(images: u64, rows: u64, coding: Coding) -> FormSizes {
     const HEADER: u64 = 4096;
     let rows_per_image = rows.div_ceil(images.max(1)).max(1) as usize;
-    let row = classes * dtype.size() + features.map_or(0, Features::row_bytes);
-    let shards = images.div_ceil(default_shard_images(rows_per_image, row) as u64);
-    let floats = rows.saturating_mul(row as u64);
+    let shards = images.div_ceil(default_shard_images(rows_per_image, coding.weight()) as u64);
+    let floats = rows.saturating_mul(coding.row_bytes() as u64);
     // Header, view, and per image an offset, a label and a hash.
     let safetensors = shards * (HEADER + 8) + floats + 2 * rows + (8 + 4 + 16) * images;
     // Hardly anything but floats and hashes is left after compression.

@@ -9,6 +9,7 @@ fn args(teacher: &str, student: &str, views: &str, epochs: usize) -> EstimateArg
         images: NonZeroUsize::new(50_000),
         views: ViewArgs { augment: None, views: views.parse().unwrap() },
         taps: TapArgs::default(),
+        top_k: None,
         epochs: NonZeroUsize::new(epochs).unwrap(),
         batch: NonZeroUsize::new(512).unwrap(),
         student_batch: NonZeroUsize::new(128).unwrap(),

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::super::inspect::bytes;
-use super::{Estimate, Memory, OnGpu, Step, Weight};
+use super::{Estimate, Memory, OnGpu, Sizes, Step, TopSizes, Weight};
 
 impl fmt::Display for Estimate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -38,7 +38,15 @@ impl fmt::Display for Estimate {
                 [false, false] => {}
             }
         }
-        let sizes = [("f16", self.bytes.f16), ("f32", Some(self.bytes.f32))];
+        let Sizes { f16, f32, u8, top_k } = &self.bytes;
+        let mut sizes =
+            vec![("f16".to_owned(), *f16), ("f32".to_owned(), Some(*f32)), ("u8".to_owned(), *u8)];
+        if let Some(TopSizes { n, f16, f32, .. }) = top_k {
+            sizes.extend([
+                (format!("f16, {n} largest"), Some(*f16)),
+                (format!("f32, {n} largest"), Some(*f32)),
+            ]);
+        }
         for (name, size) in sizes.into_iter().filter_map(|(name, size)| Some((name, size?))) {
             let both = bytes(size.both);
             let parts = format!("{} safetensors, {} parquet", bytes(size.safetensors), bytes(size.parquet));

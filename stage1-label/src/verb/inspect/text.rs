@@ -69,6 +69,12 @@ impl fmt::Display for Card {
             "rows",
             &format!("{} in {} shards, {}, {}", self.rows, self.shards, self.dtype, self.format),
         )?;
+        if let Some(top) = self.top_k {
+            fact(f, "logits", &format!("the {top} largest of each row, and what the others weigh together"))?;
+        }
+        if let Some(lost) = &self.lost {
+            fact(f, "lost", &lost.text(self.rows))?;
+        }
         if let Some(features) = &self.features {
             let row = bytes(features.row_bytes() as u64);
             fact(f, "feature maps", &format!("{features}; {}, {row} a row", features.dtype))?;

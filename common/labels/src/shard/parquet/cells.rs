@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use arrow_array::types::{
-    ArrowPrimitiveType, Float16Type, Float32Type, Int16Type, Int32Type, UInt8Type, UInt16Type, UInt64Type,
+    ArrowPrimitiveType, Float16Type, Float32Type, Int16Type, Int32Type, UInt8Type, UInt16Type, UInt32Type,
+    UInt64Type,
 };
 use arrow_array::{Array, ArrayRef, BooleanArray, FixedSizeBinaryArray, FixedSizeListArray, PrimitiveArray};
 use arrow_buffer::Buffer;
 use arrow_schema::{ArrowError, DataType, Field};
 
-use crate::row::column::{Column, Element};
+use crate::row::column::{Column, Element, Width};
 use crate::row::dtype::Dtype;
 use crate::shard::layout::Layout;
 
@@ -22,19 +23,21 @@ macro_rules! with_primitive {
             Element::U16 => $function::<UInt16Type>($($argument),*),
             Element::I16 => $function::<Int16Type>($($argument),*),
             Element::I32 => $function::<Int32Type>($($argument),*),
+            Element::U32 => $function::<UInt32Type>($($argument),*),
             Element::U64 => $function::<UInt64Type>($($argument),*),
             Element::Float(which) => match which.dtype($floats) {
                 Dtype::F16 => $function::<Float16Type>($($argument),*),
                 Dtype::F32 => $function::<Float32Type>($($argument),*),
+                Dtype::U8 => unreachable!("codes are no floats"),
             },
         }
     };
 }
 
-/// A value for one-value entries, fixed-size binary for bytes, a fixed-size list for everything else.
+/// A value for one-value entries, fixed-size binary for a hash's bytes, a fixed-size list for everything else.
 pub(super) fn data_type(column: &Column, layout: &Layout) -> DataType {
     let Some(width) = layout.width(column) else { return value_type(column, layout) };
-    if column.element == Element::U8 {
+    if matches!(column.width, Width::Fixed(_)) {
         return DataType::FixedSizeBinary(width as i32);
     }
     let element = Field::new("element", value_type(column, layout), false);

@@ -7,12 +7,12 @@ use arrow_buffer::Buffer;
 
 use crate::error::{Error, Result};
 use crate::row::augment::Augment;
-use crate::row::column::{Column, FEATURES, LOGITS, Part, Per, Source, Width};
-use crate::row::dtype::Stored;
+use crate::row::column::{ANSWERS, Column, Part, Per, Source, Width};
+use crate::shard::answer::{AnswerRow, Entries};
 use crate::shard::layout::Layout;
 use crate::shard::parquet::{cells, held};
 use crate::shard::rows::Shard;
-use crate::shard::window::{RowHead, Take, Window, stored};
+use crate::shard::window::{RowHead, Take, Window};
 
 /// A shard that is being filled.
 pub(super) struct Filling<'a> {
@@ -68,15 +68,12 @@ impl Batch {
         sorted
     }
 
-    /// The bytes of so many entries of a column of floats; none where the set does not hold it.
-    fn floats(&self, column: &Column, count: usize) -> &[u8] {
-        let cells = self.per_row.iter().find(|cells| cells.column.name == column.name);
-        cells.map_or(&[], |cells| &cells.bytes[..count * cells.size])
-    }
-
-    fn logits(&self, index: usize, layout: &Layout) -> Stored<'_> {
-        let size = layout.entry(&LOGITS);
-        stored(&self.floats(&LOGITS, index + 1)[index * size..], layout.floats.logits)
+    /// What is stored of so many rows' answers, column by column.
+    fn answers(&self, count: usize) -> Entries<'_> {
+        ANSWERS.map(|column| {
+            let cells = self.per_row.iter().find(|cells| cells.column.place() == column.place());
+            cells.map_or(&[][..], |cells| &cells.bytes[..count * cells.size])
+        })
     }
 }
 
@@ -96,7 +93,7 @@ fn same(a: &[u8], b: &[u8]) -> bool {
 }
 
 impl<'a> Filling<'a> {
-    /// A shard without rows, whose floats it takes over or, where they are only looked at, leaves out.
+    /// A shard without rows, whose answers it takes over or, where they are only looked at, leaves out.
     pub fn new(path: &'a Path, augment: Augment, shard: Shard) -> Filling<'a> {
         let parts = held(&shard.layout).filter_map(|column| match column.source {
             Source::View(part) => Some((part, shard.layout.entry(column))),
@@ -137,19 +134,20 @@ impl<'a> Filling<'a> {
             self.shard.entries_mut(cells.column, rows).copy_from_slice(&cells.bytes[..count * cells.size]);
         }
         self.heads.clear();
+        let (answers, sizes) = (batch.answers(count), layout.answer_sizes());
         for index in 0..count {
-            self.add_row(&batch, index)?;
+            let answer = AnswerRow::logits_of(&layout.coding, &answers, sizes, index).argmax();
+            self.add_row(&batch, index, answer)?;
         }
         if let Some(take) = take {
-            let [logits, features] = [&LOGITS, &FEATURES].map(|column| batch.floats(column, count));
-            take(&Window { layout: &layout, first: self.rows, heads: &self.heads, logits, features })?;
+            take(&Window { layout: &layout, first: self.rows, heads: &self.heads, answers, sizes })?;
         }
         self.rows += count;
         Ok(())
     }
 
     /// Checks one row of a batch whose entries per row have been taken over, and takes over those per image.
-    fn add_row(&mut self, batch: &Batch, index: usize) -> Result<()> {
+    fn add_row(&mut self, batch: &Batch, index: usize, answer: usize) -> Result<()> {
         let row = self.rows + index;
         let mut begins = false;
         for cells in &batch.images {
@@ -161,7 +159,6 @@ impl<'a> Filling<'a> {
         }
         self.head.view = self.shard.views()[row];
         self.check_view(&batch.parts, index)?;
-        let answer = batch.logits(index, &self.shard.layout).argmax();
         self.head.answer = Some(answer as u32);
         self.heads.push(self.head);
         for cells in &batch.answers {
