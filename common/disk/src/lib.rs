@@ -14,10 +14,12 @@ use tempfile::NamedTempFile;
 mod claim;
 mod crash;
 mod lock;
+mod settle;
 
 use claim::claim;
 pub use crash::{CRASH, crash_point};
 pub use lock::Lock;
+pub use settle::settle;
 
 /// What becomes of a file that stands where a new one is to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

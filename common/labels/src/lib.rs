@@ -71,6 +71,7 @@ pub use row::logits::Logits;
 pub use row::lost::Lost;
 pub use row::table::RowTable;
 pub use row::views::Views;
+pub use travel::arriving::Arriving;
 pub use travel::incoming::Incoming;
 pub use travel::outgoing::{Outgoing, Piece};
 pub use write::answers::Answers;

@@ -24,7 +24,7 @@ fn begin(from: &Path, to: &Path) -> Result<Incoming, Error> {
 fn fetch(incoming: &Incoming, from: &Path, form: Form, most: usize) -> Vec<String> {
     let pending = incoming.pending(form).unwrap();
     for file in pending.iter().take(most) {
-        incoming.receive(file, pieces(&fs::read(from.join(&file.path)).unwrap())).unwrap();
+        incoming.arriving(file).unwrap().take(pieces(&fs::read(from.join(&file.path)).unwrap())).unwrap();
     }
     pending.into_iter().map(|file| file.path).collect()
 }
@@ -77,19 +77,73 @@ fn no_byte_that_differs_and_no_length_that_differs_gets_a_name() {
     for (bytes, what) in
         [(turned, "BLAKE3"), (whole[1..].to_vec(), "length"), (longer, "length"), (vec![], "length")]
     {
-        let error = incoming.receive(&file, pieces(&bytes)).unwrap_err();
+        let error = incoming.arriving(&file).unwrap().take(pieces(&bytes)).unwrap_err();
         assert_eq!(error.kind(), Kind::Damage);
         assert!(error.to_string().starts_with(&format!("there/{}: its {what} is ", file.path)), "{error}");
     }
-    // A way that breaks off is nobody's damage, and what came of the shard does not stay.
-    let mut first = true;
-    let breaks = || {
-        if std::mem::take(&mut first) { Ok(Some(vec![1])) } else { Err(Error::Locked { dir: "way".into() }) }
-    };
-    assert!(matches!(incoming.receive(&file, breaks), Err(Error::Locked { .. })));
     let names: Vec<String> = files(&to).into_keys().filter(|name| !name.starts_with(".work/")).collect();
     assert!(names.is_empty(), "{names:?}");
     assert!(incoming.finish().is_err());
+}
+
+#[test]
+fn a_shard_that_broke_off_at_any_byte_goes_on_at_that_byte() {
+    let root = tempfile::tempdir().unwrap();
+    let (from, to) = (root.path().join("from"), root.path().join("to"));
+    write(&from, &spec(Form::Safetensors, Dtype::F16));
+    let begun = begin(&from, &to).unwrap();
+    let file = begun.pending(Form::Safetensors).unwrap().remove(0);
+    let whole = fs::read(from.join(&file.path)).unwrap();
+    drop(begun);
+    for at in (0..=whole.len()).step_by(61).chain([1, whole.len() - 1, whole.len()]) {
+        let incoming = begin(&from, &to).unwrap();
+        let mut first = true;
+        let breaks = || match std::mem::take(&mut first) {
+            true => Ok(Some(whole[..at].to_vec())),
+            false => Err(Error::Locked { dir: "way".into() }),
+        };
+        let broken = incoming.arriving(&file).unwrap().take(breaks);
+        assert!(matches!(broken, Err(Error::Locked { .. })));
+        assert!(!to.join(&file.path).exists());
+        drop(incoming);
+        let incoming = begin(&from, &to).unwrap();
+        let arriving = incoming.arriving(&file).unwrap();
+        assert_eq!((arriving.there(), incoming.there(&file)), (at as u64, at as u64));
+        arriving.take(pieces(&whole[at..])).unwrap();
+        assert!(fs::read(to.join(&file.path)).unwrap() == whole, "broken off at {at}");
+        assert_eq!(incoming.there(&file), 0);
+        fs::remove_file(to.join(&file.path)).unwrap();
+    }
+}
+
+#[test]
+fn what_is_there_and_cannot_be_the_beginning_of_a_shard_is_not_gone_on_with() {
+    let root = tempfile::tempdir().unwrap();
+    let (from, to) = (root.path().join("from"), root.path().join("to"));
+    write(&from, &spec(Form::Safetensors, Dtype::F16));
+    let incoming = begin(&from, &to).unwrap();
+    let file = incoming.pending(Form::Safetensors).unwrap().remove(0);
+    let whole = fs::read(from.join(&file.path)).unwrap();
+    let staged = to.join(".work").join(format!("arriving-{}", file.path.rsplit('/').next().unwrap()));
+    let longer = [&whole[..], b"x"].concat();
+    fs::write(&staged, longer).unwrap();
+    assert_eq!(incoming.arriving(&file).unwrap().there(), 0);
+    fs::remove_file(&staged).unwrap();
+    let elsewhere = root.path().join("elsewhere");
+    fs::write(&elsewhere, &whole[..9]).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &staged).unwrap();
+    let arriving = incoming.arriving(&file).unwrap();
+    assert_eq!(arriving.there(), 0);
+    arriving.take(pieces(&whole)).unwrap();
+    assert!(fs::read(&elsewhere).unwrap() == whole[..9]);
+    assert!(fs::read(to.join(&file.path)).unwrap() == whole);
+    // Other bytes of the right length: found at the end, and gone.
+    fs::write(&staged, vec![7; 100]).unwrap();
+    let arriving = incoming.arriving(&file).unwrap();
+    assert_eq!(arriving.there(), 100);
+    let error = arriving.take(pieces(&whole[100..])).unwrap_err();
+    assert!(matches!(error, Error::Arrived { what: "BLAKE3", .. }), "{error}");
+    assert!(!staged.exists());
 }
 
 #[test]

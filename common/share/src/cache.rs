@@ -45,7 +45,7 @@ pub fn cached(location: &Location, watch: &Arc<dyn Watch>) -> Result<PathBuf> {
     };
     let form = is_mapped.then_some(Form::Safetensors);
     loop {
-        match fetch(store.as_ref(), &bytes, &dir, Wanted { form, content_hash: None }, watch.as_ref()) {
+        match fetch(store.as_ref(), &bytes, &dir, Wanted { form, ..Wanted::default() }, watch.as_ref()) {
             Ok(_) => return Ok(dir),
             Err(Error::Labels(labels::Error::Locked { .. })) if !watch.stop() => thread::sleep(PATIENCE),
             Err(Error::Labels(labels::Error::Locked { .. })) => return Err(Error::Interrupted),

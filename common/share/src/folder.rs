@@ -1,10 +1,9 @@
 //! A folder as a store: `file://`, which every build has. Files appear whole, synced, under their names.
 
-use std::cell::RefCell;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use disk::{Existing, Lock};
 use labels::Piece;
@@ -24,13 +23,13 @@ pub struct Folder {
     place: String,
     watch: Arc<dyn Watch>,
     /// Held from the first file that is written.
-    lock: RefCell<Option<Lock>>,
+    lock: Mutex<Option<Lock>>,
 }
 
 impl Folder {
     /// This folder, which need not be there before something is written; `place` is what messages call it.
     pub fn at(root: PathBuf, place: String, watch: Arc<dyn Watch>) -> Folder {
-        Folder { root, place, watch, lock: RefCell::new(None) }
+        Folder { root, place, watch, lock: Mutex::new(None) }
     }
 
     fn path(&self, key: &str) -> PathBuf {
@@ -42,7 +41,7 @@ impl Folder {
         let path = self.path(key);
         let folder = path.parent().expect("a key has a folder, the store's own");
         fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
-        let mut held = self.lock.borrow_mut();
+        let mut held = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         if held.is_none() {
             let lock = self.path(LOCK);
             let locked = |taken: io::Result<Option<Lock>>| taken.map_err(Error::io("lock", &lock));
@@ -84,13 +83,14 @@ impl Store for Folder {
         }
     }
 
-    fn read(&self, key: &str) -> Result<Option<Box<dyn Source>>> {
+    fn read(&self, key: &str, from: u64) -> Result<Option<Box<dyn Source>>> {
         let path = self.path(key);
         // A pipe would be waited for.
         if self.look(key)?.is_none() {
             return Ok(None);
         }
-        let file = File::open(&path).map_err(Error::io("open", &path))?;
+        let mut file = File::open(&path).map_err(Error::io("open", &path))?;
+        file.seek(SeekFrom::Start(from)).map_err(Error::io("read", &path))?;
         Ok(Some(Box::new(Reading { file, path, watch: self.watch.clone() })))
     }
 
@@ -147,7 +147,8 @@ impl Store for Folder {
 /// The last of several pushes leaves no lock behind.
 impl Drop for Folder {
     fn drop(&mut self) {
-        let Some(shared) = self.lock.get_mut().take() else { return };
+        let held = self.lock.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let Some(shared) = held.take() else { return };
         drop(shared);
         let lock = self.path(LOCK);
         if let Ok(Some(_alone)) = Lock::take(&lock) {

@@ -6,6 +6,7 @@
 
 mod cache;
 mod error;
+mod fetching;
 mod folder;
 mod location;
 mod pull;

@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use labels::{FileRecord, Form, Hex, Incoming, Manifest};
+use labels::{Form, Hex, Incoming, Manifest};
 
 use crate::error::{Error, Result};
+use crate::fetching::Fetching;
 use crate::location::Location;
 use crate::store::{Store, Watch, open, read_whole};
 
@@ -19,12 +20,20 @@ const BESIDE: [&str; 8] =
     ["README.md", "SHA256SUMS", "LICENSE", "LICENSE.md", "LICENSE.txt", "NOTICE", "CITATION", "CITATION.cff"];
 
 /// What is wanted of a label set.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct Wanted {
     /// One of the two forms; every one that is there where none is named.
     pub form: Option<Form>,
     /// The content hash that it must have.
     pub content_hash: Option<Hex>,
+    /// Shards that arrive at once; what is there in the end is the same for every number.
+    pub jobs: usize,
+}
+
+impl Default for Wanted {
+    fn default() -> Wanted {
+        Wanted { form: None, content_hash: None, jobs: 4 }
+    }
 }
 
 /// What a pull came to.
@@ -34,7 +43,7 @@ pub struct Pulled {
     pub manifest: Manifest,
     /// Shards that were fetched.
     pub fetched: usize,
-    /// Their bytes.
+    /// Bytes of shards that were fetched; fewer than theirs where some of one was there already.
     pub fetched_bytes: u64,
     /// Shards that were there already.
     pub kept: usize,
@@ -79,21 +88,10 @@ pub(crate) fn fetch(
     let incoming = Incoming::begin(dir, &place, bytes)?;
     let pending = incoming.pending(form)?;
     let shards = manifest.shards_of(form);
-    let sum = |files: &[FileRecord]| files.iter().map(|file| file.bytes).sum::<u64>();
-    let (total, fetched_bytes) = (sum(&shards), sum(&pending));
-    watch.begin(total - fetched_bytes, total);
-    for file in &pending {
-        let missing = || Error::Missing { place: format!("{place}/{}", file.path) };
-        let mut source = store.read(&file.path)?.ok_or_else(missing)?;
-        incoming.receive(file, || {
-            if watch.stop() {
-                return Err(Error::Interrupted);
-            }
-            let piece = source.next()?;
-            watch.moved(piece.as_ref().map_or(0, |piece| piece.len() as u64));
-            Ok(piece)
-        })?;
-    }
+    let total: u64 = shards.iter().map(|file| file.bytes).sum();
+    let missing: u64 = pending.iter().map(|file| file.bytes - incoming.there(file)).sum();
+    watch.begin(total - missing, total);
+    let fetched_bytes = Fetching::new(store, &incoming, watch).all(&pending, wanted.jobs)?;
     for name in BESIDE {
         if let Some(text) = if_told(read_whole(store, name, LARGEST_TEXT))? {
             incoming.put_beside(name, &text)?;

@@ -166,7 +166,7 @@ impl Going<'_> {
         if let Some(blake3) = found.blake3 {
             return Ok(blake3 == piece.blake3);
         }
-        let Some(mut source) = self.store.read(&piece.path)? else { return Ok(false) };
+        let Some(mut source) = self.store.read(&piece.path, 0)? else { return Ok(false) };
         let mut hasher = blake3::Hasher::new();
         while let Some(bytes) = source.next()? {
             hasher.update(&bytes);

@@ -1,15 +1,13 @@
-//! Stores beyond folders, through `object_store`: what is asked of a [`Store`](crate::Store) as requests, waited for
-//! in small steps so that somebody who asks to stop is heard.
+//! Stores beyond folders, through `object_store`: what is asked of a [`Store`](crate::Store) as requests.
 
+mod calls;
 mod connect;
 mod hub;
 mod said;
 
 use std::fs::File;
-use std::future::Future;
 use std::io::Read;
 use std::path::Path;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,33 +17,29 @@ use futures_util::stream::BoxStream;
 use labels::{Hex, Piece};
 use object_store::path::Path as Key;
 use object_store::{
-    Attribute, Attributes, GetOptions, MultipartUpload, ObjectStore, ObjectStoreExt, PutMode,
+    Attribute, Attributes, GetOptions, GetRange, MultipartUpload, ObjectStore, ObjectStoreExt, PutMode,
     PutMultipartOptions, PutOptions,
 };
-use tokio::runtime::{Builder, Runtime};
 
 use crate::error::{Error, Result};
 use crate::location::Location;
 use crate::store::{Found, Source, Store, Watch};
 
-use said::{Answer, answer};
+use calls::Calls;
+use said::Answer;
 
 /// The name of what is left with an object: the BLAKE3 of its bytes.
 const BLAKE3: Attribute = Attribute::Metadata(std::borrow::Cow::Borrowed("blake3"));
 /// Files above this go in parts of at least this. A store takes at most 10,000 parts.
 const PART: u64 = 16 << 20;
 const MOST_PARTS: u64 = 9_000;
-/// Time between two looks at whether to stop.
-const TICK: Duration = Duration::from_millis(100);
 /// How long the parts of an upload that was stopped may take to be removed.
 const FAREWELL: Duration = Duration::from_secs(3);
 
 /// The store at a place beyond this machine.
 pub(crate) fn open(location: &Location, watch: &Arc<dyn Watch>) -> Result<Box<dyn Store>> {
-    let runtime = Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(Error::io("start a thread for", Path::new(&location.to_string())))?;
+    let calls = Calls::to(location, watch)?;
     let (store, base) = connect::connect(location)?;
-    let calls = Arc::new(Calls { runtime, place: location.to_string(), watch: watch.clone() });
     Ok(Box::new(Objects { store, base, calls }))
 }
 
@@ -54,37 +48,6 @@ struct Objects {
     store: Box<dyn ObjectStore>,
     base: Key,
     calls: Arc<Calls>,
-}
-
-/// What carries requests out.
-struct Calls {
-    runtime: Runtime,
-    place: String,
-    watch: Arc<dyn Watch>,
-}
-
-impl Calls {
-    /// Waits for an answer, or for somebody to ask to stop.
-    fn wait<T>(
-        &self,
-        key: &str,
-        request: impl Future<Output = object_store::Result<T>>,
-    ) -> Result<Answer<T>> {
-        let waited = self.runtime.block_on(async {
-            let mut request = pin!(request);
-            loop {
-                match tokio::time::timeout(TICK, &mut request).await {
-                    Ok(answered) => return Some(answered),
-                    Err(_) if self.watch.stop() => return None,
-                    Err(_) => {}
-                }
-            }
-        });
-        match waited {
-            None => Err(Error::Interrupted),
-            Some(answered) => answer(&format!("{}/{key}", self.place), answered),
-        }
-    }
 }
 
 impl Objects {
@@ -164,12 +127,20 @@ impl Store for Objects {
         }))
     }
 
-    fn read(&self, key: &str) -> Result<Option<Box<dyn Source>>> {
-        let found = self.calls.wait(key, self.store.get(&self.key(key)))?.there()?;
-        Ok(found.map(|found| {
-            let pieces = found.into_stream();
-            Box::new(Stream { pieces, key: key.into(), calls: self.calls.clone() }) as Box<dyn Source>
-        }))
+    fn read(&self, key: &str, from: u64) -> Result<Option<Box<dyn Source>>> {
+        let get = |range| {
+            let options = GetOptions { range, ..GetOptions::default() };
+            self.calls.wait(key, self.store.get_opts(&self.key(key), options))
+        };
+        let mut skipped = 0;
+        let mut answer = get((from > 0).then_some(GetRange::Offset(from)));
+        if from > 0 && matches!(answer, Ok(Answer::CannotDo(_)) | Err(Error::Denied { .. })) {
+            // A server that knows no ranges, or has fewer bytes than that, sends all of it.
+            skipped = from;
+            answer = get(None);
+        }
+        let stream = |pieces| Stream { pieces, skipped, key: key.into(), calls: self.calls.clone() };
+        Ok(answer?.there()?.map(|found| Box::new(stream(found.into_stream())) as Box<dyn Source>))
     }
 
     fn write(&self, piece: &Piece, file: &Path, sent: &mut dyn FnMut(u64)) -> Result<()> {
@@ -201,15 +172,24 @@ impl Store for Objects {
 /// An object that is read; `object_store` asks again for the rest of one whose connection broke.
 struct Stream {
     pieces: BoxStream<'static, object_store::Result<Bytes>>,
+    /// Bytes that come and are not wanted.
+    skipped: u64,
     key: String,
     calls: Arc<Calls>,
 }
 
 impl Source for Stream {
     fn next(&mut self) -> Result<Option<Vec<u8>>> {
-        let next = async { self.pieces.next().await.transpose() };
-        let piece = self.calls.wait(&self.key, next)?.or_denied(&self.calls.place)?;
-        Ok(piece.map(|piece| piece.to_vec()))
+        loop {
+            let next = async { self.pieces.next().await.transpose() };
+            let piece = self.calls.wait(&self.key, next)?.or_denied(&self.calls.place)?;
+            let Some(piece) = piece else { return Ok(None) };
+            let skipped = self.skipped.min(piece.len() as u64);
+            self.skipped -= skipped;
+            if skipped < piece.len() as u64 {
+                return Ok(Some(piece[skipped as usize..].to_vec()));
+            }
+        }
     }
 }
 

@@ -12,16 +12,16 @@ use crate::location::{Location, Scheme};
 /// A place for the files of one label set; keys are paths inside it, with `/`.
 ///
 /// Nothing here waits for longer than a moment once the [`Watch`] that it was opened with says stop; it then fails with
-/// [`Error::Interrupted`].
-pub trait Store {
+/// [`Error::Interrupted`]. Several threads may read at once.
+pub trait Store: Sync {
     /// What is said of it in messages: its URL, without secrets.
     fn place(&self) -> String;
 
     /// Whether this object is there, and what is known of it.
     fn look(&self, key: &str) -> Result<Option<Found>>;
 
-    /// Reads an object; none where it is not there.
-    fn read(&self, key: &str) -> Result<Option<Box<dyn Source>>>;
+    /// Reads an object from a byte on, which is before its end or its first; none where it is not there.
+    fn read(&self, key: &str, from: u64) -> Result<Option<Box<dyn Source>>>;
 
     /// Writes a file as an object, over one that is there; readers see the old one or the whole new one. `sent` is told
     /// of bytes that went.
@@ -97,7 +97,7 @@ pub(crate) fn require_writable(location: &Location, dir: &Path) -> Result<()> {
 
 /// Reads an object of at most so many bytes whole; none where it is not there.
 pub(crate) fn read_whole(store: &dyn Store, key: &str, most: u64) -> Result<Option<Vec<u8>>> {
-    let Some(mut source) = store.read(key)? else { return Ok(None) };
+    let Some(mut source) = store.read(key, 0)? else { return Ok(None) };
     let mut bytes = Vec::new();
     while let Some(piece) = source.next()? {
         bytes.extend(piece);

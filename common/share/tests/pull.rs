@@ -2,7 +2,9 @@
 
 mod fixture;
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 
 use fixture::{Memory, Place, tree, write};
 use labels::{Form, Kind};
@@ -16,7 +18,7 @@ fn pushed(place: &Place) -> Memory {
 }
 
 fn of_form(form: Form) -> Wanted {
-    Wanted { form: Some(form), content_hash: None }
+    Wanted { form: Some(form), ..Wanted::default() }
 }
 
 #[test]
@@ -31,27 +33,93 @@ fn what_is_pulled_is_what_was_pushed_byte_for_byte() {
     assert_eq!((again.fetched, again.fetched_bytes, again.kept), (0, 0, 6));
 }
 
+/// Shards that have their names, and bytes of shards with or without one.
+fn arrived(to: &Path) -> (usize, u64) {
+    let files = if to.exists() { tree(to) } else { BTreeMap::new() };
+    let shards = || files.iter().filter(|(name, _)| name.contains("train-"));
+    let named = shards().filter(|(name, _)| !name.starts_with(".work/")).count();
+    (named, shards().map(|(_, bytes)| bytes.len() as u64).sum())
+}
+
+fn shard_bytes(labels: &Path) -> u64 {
+    arrived(labels).1
+}
+
 #[test]
 fn a_pull_that_broke_at_any_request_goes_on_and_fetches_nothing_twice() {
     let place = Place::new();
-    let store = pushed(&place);
-    for requests in 0.. {
-        let to = place.path(&format!("to {requests}"));
-        store.breaks_after(Some(requests));
-        let first = pull_from(&store, &to, Wanted::default(), &());
-        store.breaks_after(None);
-        let Err(error) = first else {
-            assert!(requests > 9);
-            break;
-        };
-        assert_eq!(error.kind(), Kind::Busy, "{error}");
-        assert!(!to.join("manifest.json").exists());
-        let names = if to.exists() { tree(&to).into_keys().collect() } else { Vec::new() };
-        let arrived = names.iter().filter(|name| name.contains("train-")).count();
-        let second = pull_from(&store, &to, Wanted::default(), &()).unwrap();
-        assert_eq!((second.fetched, second.kept), (6 - arrived, arrived), "{names:?}");
-        assert!(tree(&to) == tree(&place.labels()));
+    let (store, total) = (pushed(&place), shard_bytes(&place.labels()));
+    for jobs in [1, 4] {
+        let wanted = Wanted { jobs, ..Wanted::default() };
+        for requests in 0.. {
+            let to = place.path(&format!("to {jobs} {requests}"));
+            store.breaks_after(Some(requests));
+            let first = pull_from(&store, &to, wanted, &());
+            store.breaks_after(None);
+            let Err(error) = first else {
+                assert!(requests > 9);
+                break;
+            };
+            assert_eq!(error.kind(), Kind::Busy, "{error}");
+            assert!(!to.join("manifest.json").exists());
+            let (named, bytes) = arrived(&to);
+            let second = pull_from(&store, &to, wanted, &()).unwrap();
+            assert_eq!((second.fetched, second.kept), (6 - named, named));
+            assert_eq!(second.fetched_bytes, total - bytes);
+            assert!(tree(&to) == tree(&place.labels()));
+        }
     }
+}
+
+#[test]
+fn a_pull_that_broke_between_any_two_bytes_goes_on_at_the_next_one() {
+    let place = Place::new();
+    let (store, total) = (pushed(&place), shard_bytes(&place.labels()));
+    let longest = tree(&place.labels()).into_iter().filter(|(name, _)| name.contains("train-"));
+    let longest = longest.map(|(_, bytes)| bytes.len()).max().unwrap();
+    for jobs in [1, 3, 16] {
+        let wanted = Wanted { jobs, ..Wanted::default() };
+        for left in (0..longest).step_by(longest / 15).chain([1, longest - 1]) {
+            let to = place.path(&format!("to {jobs} {left}"));
+            let mut fetched = 0;
+            // Each time so many bytes of some shards come, and a shard that goes on needs fewer.
+            *store.bytes_left.lock().unwrap() = Some(left);
+            for _ in 0..3 {
+                let before = arrived(&to).1;
+                match pull_from(&store, &to, wanted, &()) {
+                    Ok(pulled) => {
+                        fetched += pulled.fetched_bytes;
+                        break;
+                    }
+                    Err(error) => assert_eq!(error.kind(), Kind::Busy, "{error}"),
+                }
+                let after = arrived(&to).1;
+                assert!(after > before || left == 0, "{left} bytes of a shard came and did not stay");
+                assert!(!to.join("manifest.json").exists());
+                fetched += after - before;
+            }
+            *store.bytes_left.lock().unwrap() = None;
+            fetched += pull_from(&store, &to, wanted, &()).unwrap().fetched_bytes;
+            assert_eq!(fetched, total, "broken after {left} bytes");
+            assert!(tree(&to) == tree(&place.labels()));
+        }
+    }
+}
+
+#[test]
+fn what_a_power_cut_left_of_a_shard_is_fetched_anew() {
+    let place = Place::new();
+    let (store, to) = (pushed(&place), place.path("to"));
+    *store.bytes_left.lock().unwrap() = Some(1000);
+    pull_from(&store, &to, Wanted::default(), &()).unwrap_err();
+    *store.bytes_left.lock().unwrap() = None;
+    let left: Vec<_> = tree(&to).into_keys().filter(|name| name.contains("arriving-")).collect();
+    assert!(!left.is_empty());
+    for name in &left {
+        fs::write(to.join(name), vec![0; 700]).unwrap();
+    }
+    pull_from(&store, &to, Wanted::default(), &()).unwrap();
+    assert!(tree(&to) == tree(&place.labels()));
 }
 
 #[test]
@@ -125,7 +193,7 @@ fn another_label_set_than_the_one_that_was_named_is_not_fetched() {
     write(&place.path("other"), Form::Both, 1.5);
     let named = |name: &str| {
         let content_hash = labels::Manifest::read(&place.path(name)).unwrap().content_hash;
-        Wanted { content_hash: Some(content_hash), form: None }
+        Wanted { content_hash: Some(content_hash), ..Wanted::default() }
     };
     let error = pull_from(&store, &place.path("to"), named("other"), &()).unwrap_err();
     assert!(matches!(error, Error::Unexpected { .. }), "{error}");

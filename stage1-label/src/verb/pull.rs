@@ -1,5 +1,6 @@
 //! `label pull`: a label set from a place where somebody pushed or put it.
 
+use std::num::NonZero;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -24,13 +25,16 @@ pub struct PullArgs {
     /// Refuse any label set but the one with this content hash
     #[arg(long, value_name = "HASH")]
     pub expect: Option<Hex>,
+    /// Shards that are fetched at once
+    #[arg(long, value_name = "N", default_value = "4")]
+    pub jobs: NonZero<u8>,
 }
 
 impl PullArgs {
     pub(super) fn run(&self) -> Result<()> {
         let location = Location::parse(&self.url)?;
         let stop = Stop::on_signals_after("what is under way")?;
-        let wanted = Wanted { form: self.form, content_hash: self.expect };
+        let wanted = Wanted { form: self.form, content_hash: self.expect, jobs: self.jobs.get().into() };
         let Pulled { manifest, fetched, fetched_bytes, kept, absent } =
             share::pull(&location, &self.labels, wanted, &cli::onlooker(&stop))?;
         if let Some(form) = absent {

@@ -1,7 +1,7 @@
 //! A label set that is being fetched: a folder that is none until every file of it has arrived and was hashed.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use disk::Existing;
@@ -12,8 +12,8 @@ use crate::folder::names::{MANIFEST, WORK};
 use crate::folder::plain::{nothing_at, read_small};
 use crate::folder::records::FileRecord;
 use crate::read::open::{Hashes, LARGEST_MANIFEST, check_file};
-use crate::row::digest::HashingWriter;
 use crate::row::dtype::Form;
+use crate::travel::arriving::{Arriving, there_of};
 use crate::travel::outgoing::is_beside;
 use crate::write::publish::sync_folder;
 use crate::write::session::refuse_inside;
@@ -22,8 +22,8 @@ use crate::write::work::Work;
 
 /// A folder that a label set is fetched into, locked against everybody else who would write there.
 ///
-/// Kill the process at any moment and begin again with the same manifest: what has arrived is hashed and stays. The
-/// manifest comes to its place last, so that no reader takes half a label set for one.
+/// Kill the process at any moment and begin again with the same manifest: what has arrived is hashed and stays, to the
+/// last byte of a shard that was on its way. The manifest comes to its place last, so that no reader takes half a label set for one.
 pub struct Incoming {
     dir: PathBuf,
     origin: String,
@@ -112,51 +112,14 @@ impl Incoming {
         Ok(pending)
     }
 
-    /// Takes one shard from `next`, which gives its bytes piece by piece and then none. It gets its name once it has the
-    /// length and the hash that the manifest says.
-    pub fn receive<E: From<Error>>(
-        &self,
-        file: &FileRecord,
-        mut next: impl FnMut() -> std::result::Result<Option<Vec<u8>>, E>,
-    ) -> std::result::Result<(), E> {
-        let path = self.dir.join(&file.path);
-        let folder = path.parent().expect("shards lie in a folder");
-        fs::create_dir_all(folder).map_err(|error| Error::io("create", folder)(error))?;
-        disk::sweep_beside(&path).map_err(|error| Error::io("tidy beside", &path)(error))?;
-        let mut refused = None;
-        let stopped = |refused: &mut Option<E>, why: E| {
-            *refused = Some(why);
-            io::Error::other("it is not to be kept")
-        };
-        let written = disk::publish(&path, Existing::Replace, |out| {
-            let mut out = HashingWriter::new(out);
-            let mut bytes = 0;
-            while let Some(piece) = next().map_err(|error| stopped(&mut refused, error))? {
-                bytes += piece.len() as u64;
-                if bytes > file.bytes {
-                    break;
-                }
-                out.write_all(&piece)?;
-            }
-            let found = out.finish().blake3;
-            let differs = if bytes == file.bytes {
-                (found != file.blake3).then(|| ("BLAKE3", file.blake3.to_string(), found.to_string()))
-            } else {
-                let more = if bytes > file.bytes { "or more " } else { "" };
-                Some(("length", format!("{} bytes", file.bytes), format!("{bytes} {more}bytes")))
-            };
-            match differs {
-                None => Ok(()),
-                Some((what, wanted, found)) => {
-                    let origin = format!("{}/{}", self.origin, file.path);
-                    Err(stopped(&mut refused, Error::Arrived { origin, what, wanted, found }.into()))
-                }
-            }
-        });
-        match refused {
-            Some(why) => Err(why),
-            None => Ok(written.map_err(|error| Error::io("write", &path)(error))?),
-        }
+    /// Bytes of a shard that came before and are kept.
+    pub fn there(&self, file: &FileRecord) -> u64 {
+        there_of(self.work.staging(), file)
+    }
+
+    /// Begins to take a shard, or goes on with what is there of it. Several may arrive at once, each of them once.
+    pub fn arriving<'a>(&self, file: &'a FileRecord) -> Result<Arriving<'a>> {
+        Arriving::open(&self.dir, self.work.staging(), &self.origin, file)
     }
 
     /// Puts a file for people beside the shards: card, `SHA256SUMS`, licence. One that is there stays, as somebody may

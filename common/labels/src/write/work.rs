@@ -240,6 +240,11 @@ impl Work {
         self.load(name)?.ok_or_else(unreadable)
     }
 
+    /// Where files are made before they get their names.
+    pub fn staging(&self) -> &Path {
+        &self.staging
+    }
+
     /// What puts this writer's files in their places.
     pub fn publisher(&self) -> Publisher {
         Publisher::new(&self.dir, &self.staging)
