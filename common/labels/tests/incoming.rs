@@ -98,11 +98,11 @@ fn a_shard_that_broke_off_at_any_byte_goes_on_at_that_byte() {
     for at in (0..=whole.len()).step_by(61).chain([1, whole.len() - 1, whole.len()]) {
         let incoming = begin(&from, &to).unwrap();
         let mut first = true;
-        let breaks = || match std::mem::take(&mut first) {
-            true => Ok(Some(whole[..at].to_vec())),
-            false => Err(Error::Locked { dir: "way".into() }),
+        let piece = || {
+            let is_first = std::mem::take(&mut first);
+            if is_first { Ok(Some(whole[..at].to_vec())) } else { Err(Error::Locked { dir: "way".into() }) }
         };
-        let broken = incoming.arriving(&file).unwrap().take(breaks);
+        let broken = incoming.arriving(&file).unwrap().take(piece);
         assert!(matches!(broken, Err(Error::Locked { .. })));
         assert!(!to.join(&file.path).exists());
         drop(incoming);

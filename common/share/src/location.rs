@@ -32,7 +32,7 @@ pub enum Scheme {
     Http,
     /// A web server by TLS, read only.
     Https,
-    /// A data set of the Hugging Face Hub, read only.
+    /// A data set of the Hugging Face Hub.
     Hf,
 }
 
@@ -121,7 +121,9 @@ impl Location {
             Scheme::Az => "`az storage blob download-batch` and `upload-batch`".into(),
             Scheme::Hf => {
                 let name = self.path.split('@').next().unwrap_or_default();
-                format!("`hf download {name} --repo-type dataset --local-dir labels`")
+                format!(
+                    "`hf download {name} --repo-type dataset --local-dir labels` and `hf upload {name} labels . --repo-type dataset`"
+                )
             }
             _ => "`wget`".into(),
         }

@@ -1,4 +1,5 @@
-//! `push`: a label set into a store, so that whoever reads there sees all of it or none.
+//! `push`: a label set into a store, so that whoever reads there sees all of it or none. The Hub, which has commits, has
+//! a way of its own.
 //!
 //! Data first, manifest last and only if none is there. A claim, also put only if absent, keeps the push of another label
 //! set out of the same place; pushes of the same one write the same bytes and may run beside each other.
@@ -11,6 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::location::Location;
+#[cfg(feature = "remote")]
+use crate::location::Scheme;
 use crate::pull::{LARGEST_MANIFEST, MANIFEST};
 use crate::store::{Store, Watch, open, read_whole, require_writable};
 
@@ -43,7 +46,11 @@ struct Claim {
 /// What is there of an earlier push, by length and hash, is not sent again. Refused are places with another label set,
 /// or the beginning of one, and stores that write over what was to be created only if absent.
 pub fn push(dir: &Path, location: &Location, watch: &Arc<dyn Watch>) -> Result<Pushed> {
-    require_writable(location, dir)?;
+    require_writable(location)?;
+    #[cfg(feature = "remote")]
+    if location.scheme() == Scheme::Hf {
+        return crate::remote::push_to_hub(dir, location, watch);
+    }
     let store = open(location, watch)?;
     push_to(dir, store.as_ref(), watch.as_ref())
 }
@@ -163,15 +170,10 @@ impl Going<'_> {
         if found.bytes != piece.bytes {
             return Ok(false);
         }
-        if let Some(blake3) = found.blake3 {
-            return Ok(blake3 == piece.blake3);
+        match found.blake3 {
+            Some(blake3) => Ok(blake3 == piece.blake3),
+            None => is_whole(self.store, piece),
         }
-        let Some(mut source) = self.store.read(&piece.path, 0)? else { return Ok(false) };
-        let mut hasher = blake3::Hasher::new();
-        while let Some(bytes) = source.next()? {
-            hasher.update(&bytes);
-        }
-        Ok(*hasher.finalize().as_bytes() == piece.blake3.0)
     }
 
     /// The commit. `false` where another push of the same label set was faster.
@@ -187,6 +189,16 @@ impl Going<'_> {
         }
         Ok(created)
     }
+}
+
+/// Whether a file is there whole, by reading it.
+pub(crate) fn is_whole(store: &dyn Store, piece: &Piece) -> Result<bool> {
+    let Some(mut source) = store.read(&piece.path, 0)? else { return Ok(false) };
+    let mut hasher = blake3::Hasher::new();
+    while let Some(bytes) = source.next()? {
+        hasher.update(&bytes);
+    }
+    Ok(*hasher.finalize().as_bytes() == piece.blake3.0)
 }
 
 /// A number that no other process has: the standard library's hash keys are random.

@@ -1,5 +1,7 @@
 //! Texts without the credentials that may be in them.
 
+use std::sync::{Mutex, PoisonError};
+
 /// What a store, a library or a person wrote, as it may be shown: without users and passwords in URLs, without the
 /// values of queries, fragments, and of the environment's variables that hold secrets.
 pub fn redacted(text: &str) -> String {
@@ -34,7 +36,20 @@ fn without_secrets(url: &str) -> String {
 /// How the variables end that conventionally hold what nobody should read.
 const SECRET: &[&str] = &["_KEY", "_KEY_ID", "_SECRET", "_TOKEN", "_PASSWORD", "_CREDENTIAL", "_SIGNATURE"];
 
-/// The values of the variables that hold secrets: those of the stores, by the ends of their names.
+/// Secrets that were read from files.
+static KEPT: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Has a secret that stands in no variable be shown nowhere.
+#[cfg(feature = "remote")]
+pub(crate) fn keep_secret(secret: &str) {
+    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    if secret.len() >= 6 && !kept.iter().any(|known| known == secret) {
+        kept.push(secret.into());
+    }
+}
+
+/// The values of the variables that hold secrets, those of the stores, by the ends of their names; and those that were
+/// read from files.
 fn secrets() -> Vec<String> {
     let is_ours =
         |name: &str| ["AWS_", "AZURE_", "GOOGLE_", "HF_", "HUGGING"].iter().any(|of| name.starts_with(of));
@@ -44,7 +59,8 @@ fn secrets() -> Vec<String> {
         // What is shorter is in every other text, too.
         (value.len() >= 6 && is_secret(name.to_str()?)).then_some(value)
     });
-    values.collect()
+    let kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    values.chain(kept.iter().cloned()).collect()
 }
 
 #[cfg(test)]

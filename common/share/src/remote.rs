@@ -1,4 +1,5 @@
-//! Stores beyond folders, through `object_store`: what is asked of a [`Store`](crate::Store) as requests.
+//! Stores beyond folders, through `object_store`: what is asked of a [`Store`](crate::Store) as requests. The Hub's
+//! files are read so; pushing there has an interface of its own.
 
 mod calls;
 mod connect;
@@ -24,6 +25,8 @@ use object_store::{
 use crate::error::{Error, Result};
 use crate::location::Location;
 use crate::store::{Found, Source, Store, Watch};
+
+pub(crate) use hub::push::push as push_to_hub;
 
 use calls::Calls;
 use said::Answer;
@@ -51,6 +54,12 @@ struct Objects {
 }
 
 impl Objects {
+    /// The files below an address of the Hub's.
+    fn on_hub(location: &Location, address: &str, calls: &Arc<Calls>) -> Result<Objects> {
+        let store = connect::hub_files(location, address)?;
+        Ok(Objects { store, base: Key::default(), calls: calls.clone() })
+    }
+
     fn key(&self, key: &str) -> Key {
         key.split('/').fold(self.base.clone(), Key::join)
     }

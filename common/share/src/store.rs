@@ -78,20 +78,11 @@ pub fn open(location: &Location, watch: &Arc<dyn Watch>) -> Result<Box<dyn Store
 }
 
 /// Refuses to write to a place that can only be read; before its label set is verified, which takes a while.
-pub(crate) fn require_writable(location: &Location, dir: &Path) -> Result<()> {
-    let hint = match location.scheme() {
-        Scheme::Http | Scheme::Https => {
-            "push to s3://, gs://, az:// or file://, and have the server show that".into()
-        }
-        Scheme::Hf => {
-            let name = location.path().split(['@']).next().unwrap_or_default();
-            format!(
-                "the Hub's own program uploads: `hf upload {name} {} . --repo-type dataset`",
-                dir.display()
-            )
-        }
-        _ => return Ok(()),
-    };
+pub(crate) fn require_writable(location: &Location) -> Result<()> {
+    if !matches!(location.scheme(), Scheme::Http | Scheme::Https) {
+        return Ok(());
+    }
+    let hint = "push to s3://, gs://, az://, hf:// or file://, and have the server show that".into();
     Err(Error::ReadOnly { place: location.to_string(), hint })
 }
 

@@ -13,6 +13,10 @@ mod engines;
 mod fixture;
 mod foreign;
 mod html;
+#[cfg(feature = "remote")]
+mod hub;
+#[cfg(feature = "remote")]
+mod hub_push;
 mod interrupt;
 mod invocations;
 mod merge;

@@ -88,6 +88,22 @@ fn bodies_that_break_off_are_asked_for_again_and_a_server_that_is_away_is_a_matt
     pull(&place.path("to"), &web).succeeds();
     assert_eq!(web.with(|state| state.cuts), 0);
     assert!(tree(&place.path("to")) == tree(&labels));
+    // A server that sends all of a file to whoever asks for its end.
+    let begun = place.path("begun");
+    let shard = "train-00001-of-00003.safetensors";
+    pull(&begun, &web).succeeds();
+    let half = std::fs::read(begun.join("shards").join(shard)).unwrap();
+    let half = &half[..half.len() / 2];
+    for knows_no_ranges in [false, true] {
+        web.with(|state| state.knows_no_ranges = knows_no_ranges);
+        let to = place.path(&format!("resumed {knows_no_ranges}"));
+        std::fs::create_dir_all(to.join(".work")).unwrap();
+        std::fs::copy(begun.join("manifest.json"), to.join(".work/incoming.json")).unwrap();
+        std::fs::write(to.join(format!(".work/arriving-{shard}")), half).unwrap();
+        let url = format!("{}/bucket/sets/one", web.url);
+        label().args(["pull", &url]).arg(&to).env("NO_PROXY", "*").succeeds();
+        assert!(tree(&to) == tree(&labels));
+    }
     // Nobody listens there any more.
     let gone = Web { url: "http://127.0.0.1:9".into(), state: web.state };
     pull(&place.path("other"), &gone)

@@ -21,6 +21,8 @@ pub struct State {
     pub overwrites: bool,
     /// The next so many bodies are cut in half.
     pub cuts: usize,
+    /// Whoever asks for a part gets all.
+    pub knows_no_ranges: bool,
     /// Bodies wait for so long.
     pub stalls: Option<Duration>,
     /// Everything is refused with this, and what was sent comes back in the body.
@@ -41,17 +43,9 @@ pub struct Web {
 
 impl Web {
     pub fn start(state: State) -> Web {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
         let state = Arc::new(Mutex::new(state));
         let shared = Arc::clone(&state);
-        // It ends with the test's process.
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let state = Arc::clone(&shared);
-                thread::spawn(move || answer(stream, &state));
-            }
-        });
+        let url = serve(move |request| answer(request, &shared));
         Web { url, state }
     }
 
@@ -61,11 +55,51 @@ impl Web {
     }
 }
 
-struct Request {
-    method: String,
-    path: String,
-    headers: BTreeMap<String, String>,
-    body: Vec<u8>,
+/// What was asked.
+pub struct Request {
+    pub method: String,
+    pub path: String,
+    /// What stands behind the `?`.
+    pub query: String,
+    /// By their names in small letters.
+    pub headers: BTreeMap<String, String>,
+    pub body: Vec<u8>,
+}
+
+/// What is answered.
+pub struct Reply {
+    pub status: String,
+    /// Each with its line's end.
+    pub headers: String,
+    pub body: Vec<u8>,
+    /// The body is cut in half.
+    pub cut: bool,
+    /// The second half waits for so long.
+    pub stall: Option<Duration>,
+}
+
+impl Reply {
+    pub fn new(status: &str, headers: String, body: Vec<u8>) -> Reply {
+        Reply { status: status.into(), headers, body, cut: false, stall: None }
+    }
+}
+
+/// A server on a port of its own, which ends with the test's process; gives its URL.
+pub fn serve(answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let answer = Arc::new(answer);
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let answer = Arc::clone(&answer);
+            thread::spawn(move || {
+                if let Some(request) = read(&stream) {
+                    write(stream, &request, &answer(&request));
+                }
+            });
+        }
+    });
+    url
 }
 
 fn read(stream: &TcpStream) -> Option<Request> {
@@ -73,7 +107,9 @@ fn read(stream: &TcpStream) -> Option<Request> {
     let mut line = String::new();
     reader.read_line(&mut line).ok()?;
     let mut words = line.split_whitespace();
-    let (method, path) = (words.next()?.to_owned(), words.next()?.split('?').next()?.to_owned());
+    let (method, address) = (words.next()?.to_owned(), words.next()?.to_owned());
+    let (path, query) = address.split_once('?').unwrap_or((&address, ""));
+    let (path, query) = (path.to_owned(), query.to_owned());
     let mut headers = BTreeMap::new();
     loop {
         line.clear();
@@ -86,38 +122,39 @@ fn read(stream: &TcpStream) -> Option<Request> {
     let length = headers.get("content-length").map_or(0, |length| length.parse().unwrap());
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    Some(Request { method, path, headers, body })
+    Some(Request { method, path, query, headers, body })
 }
 
-fn answer(mut stream: TcpStream, state: &Mutex<State>) {
-    let Some(request) = read(&stream) else { return };
-    let (reply, cut, stall) = {
-        let mut state = state.lock().unwrap();
-        state.asked.push((request.method.clone(), request.path.clone()));
-        let reply = respond(&mut state, &request);
-        let cut = request.method == "GET" && reply.2.len() > 1 && state.cuts > 0;
-        state.cuts -= usize::from(cut);
-        (reply, cut, state.stalls.filter(|_| request.method == "GET"))
-    };
-    let (status, headers, body) = reply;
-    let head =
-        format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+fn write(mut stream: TcpStream, request: &Request, reply: &Reply) {
+    let Reply { status, headers, body, cut, stall } = reply;
+    let length = body.len();
+    let head = format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n");
     let _ = stream.write_all(head.as_bytes());
     if request.method == "HEAD" {
         return;
     }
-    let _ = stream.write_all(&body[..body.len() / 2]);
+    let _ = stream.write_all(&body[..length / 2]);
     if let Some(stall) = stall {
         let _ = stream.flush();
-        thread::sleep(stall);
+        thread::sleep(*stall);
     }
     if !cut {
-        let _ = stream.write_all(&body[body.len() / 2..]);
+        let _ = stream.write_all(&body[length / 2..]);
     }
 }
 
+fn answer(request: &Request, state: &Mutex<State>) -> Reply {
+    let mut state = state.lock().unwrap();
+    state.asked.push((request.method.clone(), request.path.clone()));
+    let (status, headers, body) = respond(&mut state, request);
+    let cut = request.method == "GET" && body.len() > 1 && state.cuts > 0;
+    state.cuts -= usize::from(cut);
+    let stall = state.stalls.filter(|_| request.method == "GET");
+    Reply { status, headers, body, cut, stall }
+}
+
 fn respond(state: &mut State, request: &Request) -> (String, String, Vec<u8>) {
-    let Request { method, path, headers, body } = request;
+    let Request { method, path, headers, body, .. } = request;
     let plain = |status: &str| (status.to_owned(), String::new(), Vec::new());
     let authorization = headers.get("authorization").cloned().unwrap_or_default();
     if let Some(status) = state.refuses {
@@ -161,11 +198,19 @@ fn given(state: &State, path: &str, range: Option<&String>) -> (String, String, 
     };
     let hash = state.hashes.get(path).map_or(String::new(), |hash| format!("x-amz-meta-blake3: {hash}\r\n"));
     let tag = "ETag: \"1\"\r\nLast-Modified: Thu, 26 Nov 2026 00:00:00 GMT\r\n";
+    part_of(bytes, range.filter(|_| !state.knows_no_ranges), format!("{tag}{hash}"))
+}
+
+/// Bytes, or a range of them, under these headers.
+pub fn part_of(bytes: &[u8], range: Option<&String>, headers: String) -> (String, String, Vec<u8>) {
     let Some((from, to)) = range.and_then(|range| range.strip_prefix("bytes=")?.split_once('-')) else {
-        return ("200 OK".into(), format!("{tag}{hash}"), bytes.clone());
+        return ("200 OK".into(), headers, bytes.to_vec());
     };
     let from: usize = from.parse().unwrap();
+    if from >= bytes.len() {
+        return ("416 Range Not Satisfiable".into(), headers, Vec::new());
+    }
     let to = to.parse().map_or(bytes.len() - 1, |to: usize| to.min(bytes.len() - 1));
     let range = format!("Content-Range: bytes {from}-{to}/{}\r\n", bytes.len());
-    ("206 Partial Content".into(), format!("{tag}{hash}{range}"), bytes[from..=to].to_vec())
+    ("206 Partial Content".into(), format!("{headers}{range}"), bytes[from..=to].to_vec())
 }

@@ -32,14 +32,19 @@ impl Calls {
         Ok(Arc::new(Calls { runtime, place, watch: watch.clone() }))
     }
 
-    /// Waits for what will be, until somebody asks to stop.
-    pub fn until<T>(&self, future: impl Future<Output = T>) -> Result<T> {
+    /// Waits for what will be, until somebody asks to stop, or for none once it is `given_up`.
+    pub fn until<T>(
+        &self,
+        future: impl Future<Output = T>,
+        given_up: impl Fn() -> bool,
+    ) -> Result<Option<T>> {
         self.runtime.block_on(async {
             let mut future = pin!(future);
             loop {
                 match tokio::time::timeout(TICK, &mut future).await {
-                    Ok(come) => return Ok(come),
+                    Ok(come) => return Ok(Some(come)),
                     Err(_) if self.watch.stop() => return Err(Error::Interrupted),
+                    Err(_) if given_up() => return Ok(None),
                     Err(_) => {}
                 }
             }
@@ -52,7 +57,13 @@ impl Calls {
         key: &str,
         request: impl Future<Output = object_store::Result<T>>,
     ) -> Result<Answer<T>> {
-        let answered = self.until(request)?;
+        let answered = self.until(request, || false)?.expect("nobody gives up");
         answer(&format!("{}/{key}", self.place), answered)
+    }
+
+    /// Lets time pass.
+    pub fn pause(&self, time: Duration) -> Result<()> {
+        // A timer belongs to the runtime that it is made in.
+        self.until(async { tokio::time::sleep(time).await }, || false).map(|_| ())
     }
 }

@@ -14,6 +14,8 @@ use crate::location::{Location, Scheme};
 use crate::remote::hub;
 use crate::remote::said::in_words;
 
+const VARIABLES: &str = "docs/sharing.md lists the variables that are read";
+
 /// A store's builder with what the environment says of it, which goes before what we would have.
 macro_rules! from_environment {
     ($builder:ty, $prefix:literal) => {{
@@ -28,14 +30,11 @@ macro_rules! from_environment {
 
 /// The store of a place, and the key under which its label set lies.
 pub(super) fn connect(location: &Location) -> Result<(Box<dyn ObjectStore>, Key)> {
-    // The same provider for whoever else speaks TLS in this process; who was faster is right.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    provide_tls();
     let key = |path: &str| {
         Key::parse(path).map_err(|error| wrong(location, error.to_string(), "write the path without escapes"))
     };
-    let failed = |error: object_store::Error| {
-        wrong(location, in_words(&error), "docs/sharing.md lists the variables that are read")
-    };
+    let failed = |error: object_store::Error| wrong(location, in_words(&error), VARIABLES);
     let (host, path) = (location.host(), location.path());
     Ok(match location.scheme() {
         Scheme::S3 => {
@@ -57,21 +56,29 @@ pub(super) fn connect(location: &Location) -> Result<(Box<dyn ObjectStore>, Key)
             let store = web(&location.to_string(), HeaderMap::new());
             (Box::new(store.map_err(failed)?), Key::default())
         }
-        Scheme::Hf => {
-            let mut headers = HeaderMap::new();
-            if let Some(token) = hub::token() {
-                let header = HeaderValue::from_str(&format!("Bearer {token}"));
-                let mut header = header.map_err(|_| {
-                    wrong(location, "the hub's token has signs that no token has".into(), "check HF_TOKEN")
-                })?;
-                header.set_sensitive(true);
-                headers.insert("authorization", header);
-            }
-            let store = web(&hub::files_of(location.path()), headers);
-            (Box::new(store.map_err(failed)?), Key::default())
-        }
+        Scheme::Hf => (hub_files(location, &hub::files_of(location.path()))?, Key::default()),
         Scheme::File => unreachable!("folders are no remote stores"),
     })
+}
+
+/// The same provider for whoever else speaks TLS in this process; who was faster is right.
+pub(super) fn provide_tls() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// The files below an address of the Hub's.
+pub(super) fn hub_files(location: &Location, address: &str) -> Result<Box<dyn ObjectStore>> {
+    let mut headers = HeaderMap::new();
+    if let Some(token) = hub::token() {
+        let header = HeaderValue::from_str(&format!("Bearer {token}"));
+        let mut header = header.map_err(|_| {
+            wrong(location, "the hub's token has signs that no token has".into(), "check HF_TOKEN")
+        })?;
+        header.set_sensitive(true);
+        headers.insert("authorization", header);
+    }
+    let store = web(address, headers);
+    Ok(Box::new(store.map_err(|error| wrong(location, in_words(&error), VARIABLES))?))
 }
 
 fn web(url: &str, headers: HeaderMap) -> object_store::Result<impl ObjectStore + use<>> {

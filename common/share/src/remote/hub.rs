@@ -1,5 +1,8 @@
 //! The Hugging Face Hub: files of a data set by its HTTP interface, under the names and the token that `hf` uses.
 //!
+//! Large files go there as blobs of Git LFS, which the Hub takes from whoever does not speak its own protocol (Xet) and
+//! brings into that by itself: <https://huggingface.co/docs/hub/xet/legacy-git-lfs>.
+//!
 //! Source: <https://huggingface.co/docs/hub/datasets-downloading> and
 //! <https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables>.
 
@@ -7,18 +10,41 @@ use std::env;
 use std::fs;
 use std::path::PathBuf;
 
+use crate::redact::keep_secret;
+use repo::Repo;
+
+mod client;
+pub(super) mod push;
+mod repo;
+mod upload;
+mod wire;
+
 /// Where the files of `ORG/NAME[@REVISION][/PATH]` are.
 pub(super) fn files_of(path: &str) -> String {
-    let mut parts = path.splitn(3, '/');
-    let (org, name) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    let (name, revision) = name.split_once('@').unwrap_or((name, "main"));
-    let inside = parts.next().map_or(String::new(), |inside| format!("/{inside}"));
-    let hub = said("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".into());
-    format!("{}/datasets/{org}/{name}/resolve/{revision}{inside}", hub.trim_end_matches('/'))
+    let repo = Repo::of(path);
+    files_at(&repo, &repo.revision)
 }
 
-/// The user's token, where there is one that may be used without being asked for.
+/// Where the files of a label set are at a revision.
+fn files_at(repo: &Repo, revision: &str) -> String {
+    let inside = if repo.inside.is_empty() { String::new() } else { format!("/{}", repo.inside) };
+    format!("{}/datasets/{}/resolve/{revision}{inside}", endpoint(), repo.id())
+}
+
+/// Where the Hub is, without `/` at the end.
+fn endpoint() -> String {
+    let hub = said("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".into());
+    hub.trim_end_matches('/').into()
+}
+
+/// The user's token, where there is one that may be used without being asked for. It is shown nowhere from here on.
 pub(super) fn token() -> Option<String> {
+    let token = token_of_user()?;
+    keep_secret(&token);
+    Some(token)
+}
+
+fn token_of_user() -> Option<String> {
     if let Some(token) = said("HF_TOKEN") {
         return Some(token);
     }
