@@ -4,6 +4,7 @@
 mod calls;
 mod connect;
 mod hub;
+mod profile;
 mod said;
 
 use std::fs::File;

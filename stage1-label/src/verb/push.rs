@@ -14,7 +14,7 @@ pub struct PushArgs {
     /// The label set's folder
     #[arg(value_name = "LABELS")]
     pub labels: PathBuf,
-    /// Where it goes: `s3://BUCKET/PATH`, gs://, az:// or `file:///PATH`
+    /// Where it goes: `s3://BUCKET/PATH`, gs://, az://, `hf://datasets/ORG/NAME` or `file:///PATH`
     #[arg(value_name = "URL")]
     pub url: String,
 }

@@ -188,6 +188,46 @@ fn a_web_server_is_read_and_one_that_hides_what_is_not_there_too() {
 }
 
 #[test]
+fn keys_that_amazons_files_hold_are_taken_where_no_variable_has_them_and_shown_nowhere() {
+    let place = Place::new();
+    let labels = labelled(&place);
+    let web = Web::start(State::default());
+    let (config, keys) = (place.path("config"), place.path("credentials"));
+    std::fs::write(
+        &config,
+        format!(
+            "[profile team]\nregion = eu-north-1\nendpoint_url = {}\n[profile sso]\nsso_session = s\n",
+            web.url
+        ),
+    )
+    .unwrap();
+    std::fs::write(&keys, "[default]\naws_access_key_id = of-default\naws_secret_access_key = d-secret\n[team]\naws_access_key_id = of-the-team\naws_secret_access_key = t-secret-of-it\n").unwrap();
+    let pushed = |profile: &str, command: Label| {
+        let command = command.env("AWS_CONFIG_FILE", &config).env("AWS_SHARED_CREDENTIALS_FILE", &keys);
+        let command = command.env("AWS_PROFILE", profile).env("NO_PROXY", "*");
+        ["AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_SESSION_TOKEN"]
+            .into_iter()
+            .fold(command, Label::without)
+    };
+    let command = || label().arg("push").arg(&labels).arg("s3://bucket/sets/one");
+    let bare = || command().without("AWS_ACCESS_KEY_ID").without("AWS_SECRET_ACCESS_KEY");
+    pushed("team", bare()).succeeds();
+    let by = web.with(|state| state.signed_by.clone());
+    assert!(by.starts_with("of-the-team/") && by.contains("/eu-north-1/s3/"), "{by}");
+    let by_variables =
+        command().env("AWS_ACCESS_KEY_ID", "of-variables").env("AWS_SECRET_ACCESS_KEY", SECRET);
+    pushed("team", by_variables).succeeds();
+    let by = web.with(|state| state.signed_by.clone());
+    assert!(by.starts_with("of-variables/"), "{by}");
+    web.with(|state| state.refuses = Some(400));
+    let said = pushed("team", bare()).fails(2, &["you sent AWS4-HMAC-SHA256 Credential=***"]);
+    assert!(!said.stderr.contains("of-the-team"), "{}", said.stderr);
+    pushed("sso", bare())
+        .fails(2, &["gets its keys by sso_session", "aws configure export-credentials --profile sso"]);
+    pushed("nobody", bare()).fails(2, &["it is in neither file of ~/.aws", "hint: "]);
+}
+
+#[test]
 fn whoever_waits_for_a_server_and_presses_ctrl_c_is_heard_at_once() {
     let place = Place::new();
     let labels = labelled(&place);

@@ -25,6 +25,8 @@ pub struct State {
     pub knows_no_ranges: bool,
     /// Bodies wait for so long.
     pub stalls: Option<Duration>,
+    /// Whose keys the last request was signed with, and for which day, region and service.
+    pub signed_by: String,
     /// Everything is refused with this, and what was sent comes back in the body.
     pub refuses: Option<u16>,
     /// The token without which no path is shown; with it, one is sent on to the other server.
@@ -157,6 +159,8 @@ fn respond(state: &mut State, request: &Request) -> (String, String, Vec<u8>) {
     let Request { method, path, headers, body, .. } = request;
     let plain = |status: &str| (status.to_owned(), String::new(), Vec::new());
     let authorization = headers.get("authorization").cloned().unwrap_or_default();
+    let credential = authorization.split("Credential=").nth(1).and_then(|rest| rest.split(',').next());
+    state.signed_by = credential.unwrap_or_default().into();
     if let Some(status) = state.refuses {
         return (format!("{status} No"), String::new(), format!("you sent {authorization}").into_bytes());
     }

@@ -11,8 +11,8 @@ use object_store::{BackoffConfig, ClientOptions, HeaderMap, HeaderValue, ObjectS
 
 use crate::error::{Error, Result};
 use crate::location::{Location, Scheme};
-use crate::remote::hub;
 use crate::remote::said::in_words;
+use crate::remote::{hub, profile};
 
 const VARIABLES: &str = "docs/sharing.md lists the variables that are read";
 
@@ -38,7 +38,11 @@ pub(super) fn connect(location: &Location) -> Result<(Box<dyn ObjectStore>, Key)
     let (host, path) = (location.host(), location.path());
     Ok(match location.scheme() {
         Scheme::S3 => {
-            let store = from_environment!(AmazonS3Builder, "AWS_").with_bucket_name(host);
+            let mut store = from_environment!(AmazonS3Builder, "AWS_").with_bucket_name(host);
+            for (name, value) in profile::settings(location)? {
+                let key = name.to_ascii_lowercase().parse().expect("object_store knows these");
+                store = store.with_config(key, value);
+            }
             // Every such store can delete one object; some cannot delete many.
             let store = store.with_disable_bulk_delete(true).build();
             (Box::new(store.map_err(failed)?), key(path)?)
