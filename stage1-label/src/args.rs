@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use cli::NetworkArgs;
 use data::{Dataset, DatasetSpec, Split};
-use labels::{Augment, Dtype, Form, RowTable, Spec, Teacher, Views};
+use labels::{Augment, Dtype, Form, LabelSet, Manifest, RowTable, Spec, Teacher, Views};
 use method::view::ViewPlan;
 use zoo::Task;
 
@@ -39,7 +39,7 @@ impl DataArgs {
     pub fn load(&self) -> Result<Dataset> {
         let dataset = cli::images(&self.spec()?, self.split)?;
         Ok(match self.limit {
-            Some(limit) => dataset.limit(limit.get()),
+            Some(limit) => cli::limited(dataset, &self.data, limit.get()),
             None => dataset,
         })
     }
@@ -114,6 +114,67 @@ impl OutArgs {
         spec.license.clone_from(&self.license);
         spec.author.clone_from(&self.author);
         spec
+    }
+}
+
+/// What is taken of label sets that are there, and how it is written.
+#[derive(Debug, Clone, Default, Args)]
+pub struct TakenArgs {
+    /// The rows: all, plan:EPOCHS@SEED, plan:EPOCHS@FIRST-LAST or random:K@SEED [default: those that are there; of several, where they have a name]
+    #[arg(long, value_name = "SPEC")]
+    pub views: Option<Views>,
+    /// Take the first N images [default: all; of several, as many as one of them has]
+    #[arg(long, value_name = "N")]
+    pub limit: Option<NonZeroUsize>,
+    /// Stored type of the logits: u8 or f16, or f32 where they are f32 [default: as they are; of several, as the coarsest]
+    #[arg(long, value_name = "TYPE")]
+    pub dtype: Option<Dtype>,
+    /// Files to write: both, safetensors or parquet [default: as they are; of several, as the first]
+    #[arg(long, value_name = "FORM")]
+    pub format: Option<Form>,
+    /// Images per shard [default: about 64 MiB]
+    #[arg(long, value_name = "N")]
+    pub shard_images: Option<NonZeroUsize>,
+}
+
+impl TakenArgs {
+    /// The first flag that was given.
+    pub fn given(&self) -> Option<&'static str> {
+        let flags = [
+            ("--views", self.views.is_some()),
+            ("--limit", self.limit.is_some()),
+            ("--dtype", self.dtype.is_some()),
+            ("--format", self.format.is_some()),
+            ("--shard-images", self.shard_images.is_some()),
+        ];
+        flags.into_iter().find(|(_, given)| *given).map(|(flag, _)| flag)
+    }
+
+    /// The label set that is to be written of the images of one, with these rows and logits of this type where nobody says
+    /// otherwise; the teacher, the form and the maps are those of a manifest.
+    pub fn spec(&self, images: &LabelSet, rows: Views, dtype: Dtype, first: &Manifest) -> Result<Spec> {
+        let mut dataset = images.dataset();
+        if let Some(limit) = self.limit {
+            cli::say_if_beyond(limit.get(), dataset.len(), images.dir().display());
+            dataset.hashes.truncate(limit.get());
+            dataset.labels.truncate(limit.get());
+        }
+        let plan = ViewPlan { augment: first.augment, views: self.views.unwrap_or(rows) };
+        let table = row_table(plan, dataset.len())?;
+        let mut spec = Spec::new(dataset, plan.augment, plan.views, table, first.teacher.clone());
+        (spec.dtype, spec.top_k) = (self.dtype.unwrap_or(dtype), first.top_k);
+        spec.form = self.format.unwrap_or(first.form);
+        spec.shard_images = self.shard_images.map(NonZeroUsize::get);
+        spec.features.clone_from(&first.features);
+        if let Some(features) = &mut spec.features
+            && spec.dtype == Dtype::F16
+        {
+            // Maps are no wider than logits.
+            features.dtype = Dtype::F16;
+        }
+        // Whoever answered the rows: the manifest says it again.
+        spec.any_engine = true;
+        Ok(spec)
     }
 }
 

@@ -16,6 +16,7 @@ pub mod storing;
 pub mod taps;
 mod teacher;
 pub mod verb;
+mod watch;
 mod write;
 
 pub use error::{Error, Result};

@@ -1,15 +1,21 @@
 //! Answers that other label sets have: taken over in place of asking the teacher.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use cli::{detail, with_commas};
+use cli::{Progress, Stop, detail, warn, with_commas};
 use half::f16;
-use labels::{Check, Dtype, Features, LabelSet, Parent, Spec};
+use labels::{Answerer, Check, Dtype, Features, LabelSet, Parent, Spec};
 
 use crate::storing::Storing;
 use crate::teacher::RowId;
+use crate::write::{Order, Written, label_set};
 use crate::{Error, Result};
+
+/// Rows copied between two looks at the signals.
+const CHUNK: usize = 1 << 14;
+/// The most ranges of rows by one engine each that a manifest is given: each is a few lines of it.
+const MOST_RANGES: usize = 1 << 16;
 
 /// Label sets whose answers are taken over.
 pub(crate) struct Reused(Vec<LabelSet>);
@@ -89,6 +95,7 @@ impl Reused {
                         place,
                         one,
                         other,
+                        of_parts: false,
                     }
                     .into());
                 }
@@ -113,6 +120,51 @@ impl Reused {
             }),
             _ => Ok(()),
         }
+    }
+
+    /// Writes the label set of this spec, all of whose rows are there, on so many threads.
+    pub fn copy(
+        &self,
+        out: &Path,
+        spec: Spec,
+        (threads, stop): (usize, &Stop),
+        progress: &mut Progress,
+    ) -> Result<Written> {
+        let storing = Storing::of(&spec);
+        let ranges = (0..spec.dataset.len()).fold((0, None), |so_far, image| {
+            let views = spec.rows.views_of(image).iter();
+            views.fold(so_far, |(count, last), &view| {
+                let by = self.answerer((image, view));
+                (count + usize::from(last != Some(by)), Some(by))
+            })
+        });
+        let whose = |rows: &[RowId]| self.whose(rows);
+        let named = ranges.0 <= MOST_RANGES;
+        if !named {
+            warn(format_args!(
+                "{}: {} ranges of rows are by another engine, device or build than the row before: the manifest names them among the parents, and not row by row",
+                out.display(),
+                with_commas(ranges.0 as u64)
+            ));
+        }
+        let whose = named.then_some(&whose as &crate::write::Whose);
+        let order = Order { out, spec, part: None, batch: CHUNK, threads, stop, robust: None, whose };
+        let never = |_: &[RowId]| unreachable!("every row is there");
+        label_set(order, progress, |_, rows| self.answers(rows, &storing, never))
+    }
+
+    /// Who answered to a row that is there.
+    fn answerer(&self, (image, view): RowId) -> &Answerer {
+        let by = self.0.iter().find_map(|set| set.answerer(image, view));
+        by.expect("every row is there")
+    }
+
+    /// Who answered to these rows, with the number of rows that each did.
+    fn whose(&self, rows: &[RowId]) -> Vec<(usize, Answerer)> {
+        let by = |&row: &RowId| self.answerer(row);
+        rows.chunk_by(|one, next| by(one) == by(next))
+            .map(|some| (some.len(), by(&some[0]).clone()))
+            .collect()
     }
 
     /// The answers to some rows as they are kept: those that are there, and the others as `ask` gives them together.

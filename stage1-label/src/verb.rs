@@ -102,9 +102,9 @@ impl Verb {
         match self {
             Self::Run(args) => args.run(machine),
             Self::Append(args) => args.run(machine),
-            Self::Subset(args) => args.run(),
-            Self::Merge(args) => args.run(),
-            Self::Finalize(args) => args.run(),
+            Self::Subset(args) => args.run(machine),
+            Self::Merge(args) => args.run(machine),
+            Self::Finalize(args) => args.run(machine),
             Self::Verify(args) => args.run(machine),
             Self::Repair(args) => args.run(machine),
             Self::Push(args) => args.run(),
@@ -112,7 +112,7 @@ impl Verb {
             Self::Inspect(args) => args.run(machine),
             Self::Estimate(args) => args.run(machine),
             Self::Plan(args) => args.run(),
-            Self::Import(args) => args.run(),
+            Self::Import(args) => args.run(machine),
             Self::Completions(args) => Ok(args.run::<Label>()?),
             Self::Manual(args) => Ok(args.run::<Label>()?),
         }

@@ -5,10 +5,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use cli::{Progress, Stop, note, warn};
-use labels::{Answers, Kind, Manifest, Note, Part, Session, ShardJob, Spec};
+use labels::{Answerer, Answers, Kind, Manifest, Note, Part, Session, ShardJob, Spec};
 
 use crate::robust::Verdict;
 use crate::teacher::RowId;
+use crate::watch::Onlooker;
 use crate::{Error, Result};
 
 /// What a run leaves in its folder.
@@ -90,11 +91,18 @@ pub(crate) struct Order<'a> {
     pub part: Option<Part>,
     /// The most rows to be answered together; changes no result.
     pub batch: usize,
+    /// Threads that verify what is there already.
+    pub threads: usize,
     /// Who may ask for an end.
     pub stop: &'a Stop,
     /// Measures how the teacher does under attack once it has answered, where that is wanted.
     pub robust: Option<&'a dyn Fn() -> Result<Verdict>>,
+    /// Who answered to some rows, one after the other, where it was not this process.
+    pub whose: Option<&'a Whose<'a>>,
 }
+
+/// Gives numbers of rows that follow on each other, with who answered to them.
+pub(crate) type Whose<'a> = dyn Fn(&[RowId]) -> Vec<(usize, Answerer)> + 'a;
 
 /// Writes the shards that are not there yet and publishes the label set; a part ends with its shards.
 ///
@@ -105,16 +113,15 @@ pub(crate) fn label_set(
     progress: &mut Progress,
     mut answer: impl FnMut(usize, &[RowId]) -> Result<Vec<f32>>,
 ) -> Result<Written> {
-    let Order { out, spec, part, batch, stop, robust } = order;
-    let opened = match part {
-        Some(part) => Session::open_part(out, spec, part),
-        None => Session::open(out, spec),
-    };
-    let mut session = opened.map_err(|error| match error.kind() {
+    let Order { out, spec, part, batch, threads, stop, robust, whose } = order;
+    let rows = spec.rows.len();
+    let opened = Session::open_watched(out, spec, part, threads, &Onlooker::new(stop));
+    let opened = opened.map_err(|error| match error.kind() {
         // The folder that was named for writing holds something else now: that is a refusal, not a finding.
         Kind::Damage if out.join("manifest.json").exists() => Error::Disturbed(error),
         _ => error.into(),
     })?;
+    let mut session = opened.ok_or_else(|| Error::VerifyInterrupted { dir: out.into() })?;
     if session.is_finished() {
         let notes = session.notes().to_vec();
         let manifest = session.finish()?;
@@ -133,7 +140,7 @@ pub(crate) fn label_set(
     for job in &pending {
         done -= job.rows.len() - session.answers(job)?.rows();
     }
-    if !pending.is_empty() {
+    if !pending.is_empty() && whose.is_none() {
         say_others(out, &session)?;
     }
     progress.begin(done as u64, total as u64);
@@ -148,7 +155,11 @@ pub(crate) fn label_set(
             }
             let next = pace.next(&answers, &rows);
             let began = Instant::now();
-            answers.add(&answer(job.rows.start + answers.rows(), next)?)?;
+            let values = answer(job.rows.start + answers.rows(), next)?;
+            match whose {
+                None => answers.add(&values)?,
+                Some(whose) => add_theirs(&mut answers, &values, &whose(next))?,
+            }
             pace.took(began.elapsed());
             done += next.len();
             progress.add(next.len() as u64);
@@ -168,7 +179,21 @@ pub(crate) fn label_set(
         let (shards, of, missing) = (session.ours(), session.shards(), session.missing());
         return Ok(Written::Part { part, shards, of, missing });
     }
-    Ok(Written::Set { manifest: session.finish()?.into(), already: false, notes: Vec::new() })
+    let manifest = session.finish_unless(&|| stop.requested())?;
+    let manifest = manifest.ok_or_else(|| Error::Interrupted { dir: out.into(), done: rows, rows })?;
+    Ok(Written::Set { manifest: manifest.into(), already: false, notes: Vec::new() })
+}
+
+/// Keeps answers to rows that follow on each other, each with who gave it.
+fn add_theirs(answers: &mut Answers, values: &[f32], whose: &[(usize, Answerer)]) -> Result<()> {
+    let width = values.len() / whose.iter().map(|(rows, _)| rows).sum::<usize>();
+    let mut rest = values;
+    for (rows, by) in whose {
+        let (theirs, others) = rest.split_at(rows * width);
+        answers.add_by(theirs, by)?;
+        rest = others;
+    }
+    Ok(())
 }
 
 /// Says that the rows will be of several engines, devices or builds.

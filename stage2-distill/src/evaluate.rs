@@ -103,7 +103,7 @@ pub fn evaluate(
     let mut dataset = cli::images(&spec, exam.split)?;
     let identity = dataset.record().hash();
     if let Some(limit) = exam.limit {
-        dataset = dataset.limit(limit);
+        dataset = cli::limited(dataset, &spec, limit);
     }
     let task = source::task(&dataset);
     let loaded = zoo::load(&exam.student, &exam.said, task, Precision::F32)?;

@@ -28,7 +28,7 @@ mod words;
 pub use end::end;
 pub use error::Error;
 pub use exit::{Exit, Exits};
-pub use images::{Unchanged, images};
+pub use images::{Unchanged, images, limited, say_if_beyond};
 pub use label_set::label_set_facts;
 pub use machine::{
     BATCH_ON_GPU, Machine, MachineArgs, Verdicts, one_to, refuse_too_large, usual_batch, whereabouts,

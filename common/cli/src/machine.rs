@@ -39,7 +39,7 @@ impl MachineArgs {
     }
 
     /// As many as were asked for, or as there are processors.
-    fn threads(&self) -> usize {
+    pub fn threads(&self) -> usize {
         let given = self.threads.or_else(|| std::thread::available_parallelism().ok());
         given.map_or(1, NonZeroUsize::get)
     }

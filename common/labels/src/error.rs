@@ -70,7 +70,7 @@ pub enum Error {
     OtherEngine { dir: PathBuf, rows: String, wanted: String, found: String },
     #[error("label set {}: {parameter} is {found} there, and {wanted}\nhint: parts of one label set are begun with the same flags, but --part and --out", dir.display())]
     Unlike { dir: PathBuf, parameter: String, wanted: String, found: String },
-    #[error("label sets {} and {} contradict each other: of the answer to image {image}, view {view}, value {place} is {one} and {other}\nhint: another teacher or engine gave it; `label append`, and --reuse for the others, takes that of the first label set that has the row", first.display(), second.display())]
+    #[error("label sets {} and {} contradict each other: of the answer to image {image}, view {view}, value {place} is {one} and {other}\nhint: another teacher or engine gave it; {}", first.display(), second.display(), contradiction_hint(*of_parts))]
     Contradiction {
         first: PathBuf,
         second: PathBuf,
@@ -79,6 +79,7 @@ pub enum Error {
         place: usize,
         one: f32,
         other: f32,
+        of_parts: bool,
     },
     #[error("label set {}: another one is there or was begun, with id {found}, wanted {wanted}\nhint: fetch into another folder; the same one again goes on where it stopped", dir.display())]
     OtherSet { dir: PathBuf, wanted: String, found: String },
@@ -118,6 +119,8 @@ pub enum Error {
     // The folder and its manifest.
     #[error("folder {} is not a label set: it has no manifest.json\nhint: pass {}", dir.display(), inside.as_ref().map_or("the folder that `label run` wrote".into(), |inside| inside.display().to_string()))]
     NotALabelSet { dir: PathBuf, inside: Option<PathBuf> },
+    #[error("folder {} holds shards of a label set, and neither manifest.json nor .work\nhint: a part is copied with its .work, which `cp DIR/*` and file managers leave out; one that was published has a manifest.json", dir.display())]
+    WithoutWork { dir: PathBuf },
     #[error("label set {} is unfinished: it has .work but no manifest.json\nhint: run the same `label run` or `label pull` again, it goes on where it stopped", dir.display())]
     Unfinished { dir: PathBuf },
     #[error("manifest {}: {detail}\nhint: it is damaged or was not written by `label run`; fetch the label set again", path.display())]
@@ -210,6 +213,7 @@ impl Error {
             | Error::TeacherMapNotFinite { .. }
             | Error::MapTooLargeForF16 { .. }
             | Error::NotALabelSet { .. }
+            | Error::WithoutWork { .. }
             | Error::Unfinished { .. }
             | Error::UnknownVersion { .. }
             | Error::WrongDataset { .. }
@@ -271,6 +275,14 @@ impl Error {
     #[allow(clippy::needless_pass_by_value, reason = "callers pass texts and numbers alike")]
     pub(crate) fn unusable(what: impl Into<String>, wanted: impl Display, found: impl Display) -> Error {
         Error::Unusable { what: what.into(), wanted: wanted.to_string(), found: found.to_string() }
+    }
+}
+
+fn contradiction_hint(of_parts: bool) -> &'static str {
+    if of_parts {
+        "leave out the folder that is not wanted, if the others have its shards, or run one of the parts again into a new one"
+    } else {
+        "`label append`, and --reuse for the others, takes that of the first label set that has the row"
     }
 }
 

@@ -75,7 +75,7 @@ pub use travel::arriving::Arriving;
 pub use travel::incoming::Incoming;
 pub use travel::outgoing::{Outgoing, Piece};
 pub use write::answers::Answers;
-pub use write::finish::finalize;
+pub use write::finish::{finalize, finalize_watched};
 pub use write::join::{Joined, join};
 pub use write::repair::Repair;
 pub use write::session::{Session, ShardJob};

@@ -123,7 +123,7 @@ fn a_flipped_bit_is_refused_in_the_form_that_is_used_and_passed_by_in_the_other(
     }
 }
 
-/// Whoever fetched a set hashed it. What it holds is looked at all the same; SHA256SUMS is for those who verify.
+/// Whoever fetched a set hashed it. What it holds is looked at all the same, and SHA256SUMS is compared with the manifest.
 #[test]
 fn what_was_fetched_is_not_hashed_again_and_who_trains_takes_one_hash() {
     let dir = set(Form::FULLEST);
@@ -137,11 +137,11 @@ fn what_was_fetched_is_not_hashed_again_and_who_trains_takes_one_hash() {
     let line = sums.find(SHARD).unwrap() - 66;
     damage("SHA256SUMS", line, |digit| if digit == b'0' { b'1' } else { b'0' });
     let notes = |check| LabelSet::open(dir.path(), check).unwrap().notes().len();
-    assert_eq!([Check::Hashes, Check::Used, Check::Fetched].map(notes), [1, 0, 0]);
+    assert_eq!([Check::Hashes, Check::Used, Check::Fetched, Check::Sizes].map(notes), [1; 4]);
     // The lowest bit of the first logit; then its exponent, all ones.
     let logits = 4096 + 8 * 4 + 4 * 3;
     damage(SHARD, logits, |low| low ^ 1);
-    assert_eq!(notes(Check::Fetched), 0);
+    assert_eq!(notes(Check::Fetched), 1);
     assert!(matches!(LabelSet::open(dir.path(), Check::Used), Err(Error::FileHash { .. })));
     damage(SHARD, logits + 1, |_| 0x7c);
     let refused = LabelSet::open(dir.path(), Check::Fetched);
@@ -295,6 +295,11 @@ fn folders_pipes_and_devices_in_place_of_files_are_refused_linked_or_not() {
 fn folders_without_a_manifest_are_not_label_sets() {
     let dir = set(Form::FULLEST);
     fs::remove_file(dir.path().join("manifest.json")).unwrap();
+    assert!(matches!(refused(dir.path()), Error::WithoutWork { .. }));
+    for folder in ["shards", "data"].map(|name| dir.path().join(name)).iter().filter(|folder| folder.exists())
+    {
+        fs::rename(folder, folder.with_extension("old")).unwrap();
+    }
     assert!(matches!(refused(dir.path()), Error::NotALabelSet { .. }));
     fs::create_dir(dir.path().join(".work")).unwrap();
     let error = refused(dir.path());

@@ -265,3 +265,49 @@ fn more_answerers_than_anybody_has_are_refused() {
     let said = read(1001, 1001);
     assert!(said.contains("engines, devices and builds of answered is 1001"), "{said}");
 }
+
+#[test]
+fn what_another_part_keeps_is_looked_at_where_one_engine_is_wanted() {
+    let dir = tempfile::tempdir().unwrap();
+    let part = |index| Part { index, of: 2 };
+    let theirs = Session::open_part(dir.path(), by("a", "1"), part(0)).unwrap();
+    drop(Session::open_part(dir.path(), alone("a", "1"), part(1)).unwrap());
+    // The part goes on on another engine, and has not written its first shard.
+    drop(theirs);
+    let theirs = Session::open_part(dir.path(), by("b", "1"), part(0)).unwrap();
+    begin_shard(&theirs, 10);
+    let kept = dir.path().join(".work/answers-00000");
+    let half = [fs::read(&kept).unwrap(), vec![9, 9, 9]].concat();
+    fs::write(&kept, &half).unwrap();
+    let error = Session::open_part(dir.path(), alone("a", "1"), part(1)).err().unwrap();
+    assert!(matches!(&error, Error::OtherEngine { rows, .. } if rows == "rows of shard 0"), "{error}");
+    assert!(fs::read(&kept).unwrap() == half, "what another part writes is left as it is");
+    Session::open_part(dir.path(), by("a", "1"), part(1)).unwrap();
+}
+
+#[test]
+fn rows_that_are_taken_over_say_whose_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut session = Session::open(dir.path(), by("a", "1")).unwrap();
+    let theirs = by("b", "1");
+    let theirs = Session::open(tempfile::tempdir().unwrap().path(), theirs).unwrap().answerer().clone();
+    for job in session.pending() {
+        let mut answers = session.answers(&job).unwrap();
+        let (all, width) = (logits(session.spec(), &job), session.spec().dataset.classes);
+        let (first, rest) = all.split_at(4 * width);
+        answers.add_by(first, &theirs).unwrap();
+        answers.add(rest).unwrap();
+        session.write_kept(&job, &answers).unwrap();
+    }
+    let manifest = session.finish().unwrap();
+    // Shards of 3, 3 and 1 images.
+    let wanted = [0, 3 * VIEWS, 6 * VIEWS].map(|start| ([start, start + 4], "b", None));
+    let found = whose(&manifest);
+    assert_eq!(found.iter().filter(|one| one.1 == "b").copied().collect::<Vec<_>>(), wanted);
+    let set = LabelSet::open(dir.path(), Check::Hashes).unwrap();
+    for (image, view) in (0..IMAGES).flat_map(|image| (0..VIEWS as u16).map(move |view| (image, view))) {
+        let by = set.answerer(image, view).map(|by| by.engine.as_str());
+        assert_eq!(by, Some(if image % 3 == 0 && view < 4 { "b" } else { "a" }), "{image} {view}");
+    }
+    assert!(set.answerer(0, VIEWS as u16).is_none() && set.answerer(IMAGES, 0).is_none());
+}

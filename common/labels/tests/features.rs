@@ -227,10 +227,10 @@ fn a_folder_goes_on_with_its_own_maps_and_with_no_others() {
         spec
     };
     let others: [(&str, Spec, Spec); 4] = [
-        ("features is null there", without(), both()),
-        ("this run has null", both(), without()),
+        ("features is none there", without(), both()),
+        ("this run has none", both(), without()),
         ("dtype is \"f16\" there", both(), exact()),
-        ("features.maps is", both(), renamed()),
+        ("features.maps[1].module is \"layer1\" there", both(), renamed()),
     ];
     for (words, there, here) in others {
         for shards in [1, usize::MAX] {

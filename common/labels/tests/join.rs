@@ -5,7 +5,7 @@ mod fixture;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use fixture::{FORMS, features, logits, mapped, spec, tree, write, write_some};
+use fixture::{At, FORMS, features, logits, mapped, spec, tree, write, write_some};
 use labels::{Dtype, Error, Form, Joined, Kind, Manifest, Part, Session, Spec, join};
 
 fn both() -> Spec {
@@ -24,7 +24,7 @@ fn parts(dir: &Path, specs: &[Spec]) -> Vec<PathBuf> {
 }
 
 fn joined(parts: &[PathBuf], out: &Path) -> Result<Manifest, Error> {
-    match join(parts, out, &|| false)? {
+    match join(parts, out, 2, &At::time(usize::MAX))? {
         Joined::Set(manifest) => Ok(*manifest),
         Joined::Stopped { .. } => panic!("nobody asked to stop"),
     }
@@ -64,21 +64,25 @@ fn a_join_that_was_stopped_anywhere_goes_on() {
     let whole = dir.path().join("whole");
     write(&whole, &both());
     let parts = parts(dir.path(), &[both(), both(), both()]);
-    for shards in 0..3 {
-        let out = dir.path().join(format!("out {shards}"));
-        let asked = std::cell::Cell::new(0);
-        let stop = || asked.replace(asked.get() + 1) == shards;
-        let Joined::Stopped { done, rows } = join(&parts, &out, &stop).unwrap() else {
+    // Asked before each of three shards is brought, and is read back: 3, 3 and 1 images of 18 views.
+    for (asked, wanted) in [0, 54, 108, 126, 126, 126].into_iter().enumerate() {
+        let out = dir.path().join(format!("out {asked}"));
+        let Joined::Stopped { done, rows } = join(&parts, &out, 2, &At::time(asked)).unwrap() else {
             panic!("not stopped")
         };
-        // Three shards of 3, 3 and 1 images of 18 views.
-        assert_eq!((done, rows), (shards as u64 * 54, 126));
+        assert_eq!((done, rows), (wanted, 126));
         assert!(!out.join("manifest.json").exists());
-        // What a kill may leave of the next shard.
-        fs::write(out.join(format!("shards/train-0000{shards}-of-00003.safetensors")), b"half").unwrap();
+        if asked < 3 {
+            // What a kill may leave of the next shard.
+            fs::write(out.join(format!("shards/train-0000{asked}-of-00003.safetensors")), b"half").unwrap();
+        }
         joined(&parts, &out).unwrap();
         assert_eq!(tree(&out), tree(&whole));
     }
+    let out = dir.path().join("out 0");
+    let Joined::Stopped { done: 126, rows: 126 } = join(&parts, &out, 2, &At::time(0)).unwrap() else {
+        panic!("the verification of a published one was not stopped")
+    };
 }
 
 #[test]
@@ -212,4 +216,46 @@ fn a_record_that_names_rows_it_does_not_have_is_none() {
         let error = joined(&parts, &dir.path().join(format!("out {place}"))).unwrap_err();
         assert!(matches!(error, Error::Unusable { .. }), "{rows:?}: {error}");
     }
+}
+
+#[test]
+fn room_is_looked_at_before_the_first_part_is_copied() {
+    let dir = tempfile::tempdir().unwrap();
+    let parts = parts(dir.path(), &[both(), both(), both()]);
+    let record = parts[2].join(".work/shard-00002.json");
+    let text = fs::read_to_string(&record).unwrap();
+    let bytes = text.find("\"bytes\":").unwrap() + 8;
+    let end = bytes + text[bytes..].find(',').unwrap();
+    fs::write(&record, format!("{}{}{}", &text[..bytes], 1u64 << 60, &text[end..])).unwrap();
+    let out = dir.path().join("out");
+    let error = joined(&parts, &out).unwrap_err();
+    assert!(matches!(error, Error::NoRoom { wanted, .. } if wanted > 1 << 60), "{error}");
+    assert!(!tree(&out).keys().any(|name| name.contains("-of-")), "nothing is copied");
+}
+
+/// Files of a terabyte that hold nothing: whoever read them whole would not come back.
+#[test]
+fn records_longer_than_any_is_are_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let parts = parts(dir.path(), &[both(), both(), both()]);
+    let longer = |name: &str| {
+        let file = fs::OpenOptions::new().write(true).open(parts[1].join(".work").join(name)).unwrap();
+        file.set_len(1 << 40).unwrap();
+    };
+    longer("shard-00001.json");
+    let error = joined(&parts, &dir.path().join("out")).unwrap_err();
+    assert!(matches!(error, Error::Unusable { .. }), "{error}");
+    longer("parameters.json");
+    let error = joined(&parts, &dir.path().join("out")).unwrap_err();
+    assert!(matches!(error, Error::ManifestSyntax { .. }), "{error}");
+}
+
+#[test]
+fn a_part_that_was_copied_without_what_is_hidden_is_said_to_be_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let parts = parts(dir.path(), &[both(), both()]);
+    fs::remove_dir_all(parts[1].join(".work")).unwrap();
+    let error = joined(&parts, &dir.path().join("out")).unwrap_err();
+    assert!(matches!(&error, Error::WithoutWork { dir } if *dir == parts[1]), "{error}");
+    assert_eq!(error.kind(), Kind::Input);
 }

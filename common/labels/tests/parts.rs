@@ -7,8 +7,8 @@ use std::fs;
 use std::path::Path;
 use std::thread;
 
-use fixture::{forge_manifest, spec, tree, write, write_some};
-use labels::{Check, Dtype, Error, Form, Kind, LabelSet, Part, Session, Spec, finalize};
+use fixture::{At, forge_manifest, spec, tree, write, write_some};
+use labels::{Check, Dtype, Error, Form, Kind, LabelSet, Part, Session, Spec, finalize, finalize_watched};
 
 fn both() -> Spec {
     spec(Form::FULLEST, Dtype::F16)
@@ -169,11 +169,18 @@ fn what_is_not_whole_is_not_finalized_and_a_part_publishes_nothing() {
     assert_eq!(error.kind(), Kind::Busy);
     assert_eq!(tree(dir.path()), before, "what is wrong is for the writer to mend; nothing is removed");
     write_part(dir.path(), 0, 3);
+    // Asked to end before each shard is hashed, and before each is read back.
+    let whole_part = tree(dir.path());
+    for asked in 0..6 {
+        assert!(finalize_watched(dir.path(), 2, &At::time(asked)).unwrap().is_none(), "{asked}");
+        assert_eq!(tree(dir.path()), whole_part, "{asked}");
+    }
     // Cut off between card and manifest.
     fs::write(dir.path().join("README.md"), "half").unwrap();
     fs::write(dir.path().join("SHA256SUMS"), "half").unwrap();
     finalize(dir.path()).unwrap();
     assert_eq!(tree(dir.path()), whole());
+    assert!(finalize_watched(dir.path(), 2, &At::time(0)).unwrap().is_none());
     // A finished one is looked at before it is called so.
     forge_manifest(dir.path(), |text| text.replacen("\"right\": ", "\"right\": 1", 1));
     assert_eq!(finalize(dir.path()).unwrap_err().kind(), Kind::Damage);

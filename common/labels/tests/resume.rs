@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use fixture::{PARQUET, logits, sparse, spec, tree, write, write_some};
-use labels::{Check, Dtype, Error, Form, Kind, LabelSet, Session, Spec};
+use labels::{Check, Dtype, Error, Form, Hex, Kind, LabelSet, Parent, Session, Spec, Views};
 
 type Change = fn(&mut Spec);
 
@@ -138,9 +138,15 @@ fn a_second_writer_is_refused() {
     Session::open(dir.path(), both()).unwrap();
 }
 
+/// A label set that answers were taken over from.
+fn parent() -> Parent {
+    let (engine, device) = ("theirs".into(), "cpu".into());
+    Parent { content_hash: Hex([7; 32]), images: 7, views: Views::All, engine, device }
+}
+
 #[test]
 fn other_parameters_are_refused_with_both_values() {
-    let other: [(Change, &str, &str, &str); 8] = [
+    let other: [(Change, &str, &str, &str); 9] = [
         (|spec| spec.dtype = Dtype::F32, "dtype", "f16", "f32"),
         #[cfg(feature = "parquet")]
         (|spec| spec.form = Form::Parquet, "form", "both", "parquet"),
@@ -148,7 +154,13 @@ fn other_parameters_are_refused_with_both_values() {
         (|spec| spec.license = "none".into(), "license", "CC-BY-4.0", "none"),
         (|spec| spec.shard_images = Some(2), "shard_images", "3", "2"),
         (|spec| spec.teacher.architecture = "b".into(), "teacher.architecture", "toy-net", "\"b\""),
-        (|spec| spec.teacher.weights_blake3 = None, "teacher.weights_blake3", "", "null"),
+        (|spec| spec.teacher.weights_blake3 = None, "teacher.weights_blake3", "", "run has none"),
+        (
+            |spec| spec.parents = vec![parent()],
+            "parents[0] is none there",
+            "",
+            "engine theirs, images 7, views all",
+        ),
         (|spec| spec.dataset.labels[0] = 2, "dataset.hash", "", ""),
         (|spec| spec.author = "me".into(), "author", "the tests", "me"),
         (

@@ -2,7 +2,7 @@
 
 mod fixture;
 
-use fixture::{CLASSES, FORMS, IMAGES, PARQUET, dataset, logit, logits, sparse, spec, tree, write};
+use fixture::{CLASSES, FORMS, IMAGES, PARQUET, dataset, logit, logits, sha256, sparse, spec, tree, write};
 use labels::{Check, Dtype, Form, LabelSet, Logits, RowTable, Session, Stored, image_hash, verify};
 use std::fs;
 use std::process::Command;
@@ -97,6 +97,11 @@ fn hashes_are_those_the_format_documents() {
         let text = fs::read_to_string(dir.path().join("manifest.json")).unwrap();
         let zeroed = text.replace(&manifest.id.to_string(), &"0".repeat(64));
         assert_eq!(manifest.id.to_string(), blake3::hash(zeroed.as_bytes()).to_hex().as_str());
+        for file in &manifest.files {
+            let bytes = fs::read(dir.path().join(&file.path)).unwrap();
+            assert_eq!(file.blake3.to_string(), blake3::hash(&bytes).to_hex().as_str());
+            assert_eq!(file.sha256.to_string(), sha256(&bytes));
+        }
         assert!(
             fs::read_to_string(dir.path().join("README.md"))
                 .unwrap()

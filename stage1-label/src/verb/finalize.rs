@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use cli::{MachineArgs, Stop};
 
-use crate::Result;
+use crate::watch::Onlooker;
 use crate::write::published;
+use crate::{Error, Result};
 
 /// Flags of `label finalize`.
 #[derive(Debug, Clone, Args)]
@@ -16,8 +18,16 @@ pub struct FinalizeArgs {
 }
 
 impl FinalizeArgs {
-    pub(super) fn run(&self) -> Result<()> {
-        published(&self.labels, &labels::finalize(&self.labels)?, "complete");
-        Ok(())
+    pub(super) fn run(&self, machine: MachineArgs) -> Result<()> {
+        let stop = Stop::on_signals_after("this shard")?;
+        run(self, machine.threads(), &stop)
     }
+}
+
+/// Hashes every shard and publishes the label set; verifies one that is published, on so many threads.
+pub fn run(args: &FinalizeArgs, threads: usize, stop: &Stop) -> Result<()> {
+    let manifest = labels::finalize_watched(&args.labels, threads, &Onlooker::new(stop))?;
+    let manifest = manifest.ok_or_else(|| Error::VerifyInterrupted { dir: args.labels.clone() })?;
+    published(&args.labels, &manifest, "complete");
+    Ok(())
 }

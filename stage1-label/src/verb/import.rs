@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use cli::{Progress, Stop, say, warn};
+use cli::{MachineArgs, Progress, Stop, say, warn};
 use data::DatasetSpec;
 use labels::{Hex, RightAnswers};
 use method::view::ViewPlan;
@@ -58,9 +58,9 @@ pub struct ImportArgs {
 }
 
 impl ImportArgs {
-    pub(super) fn run(&self) -> Result<()> {
+    pub(super) fn run(&self, machine: MachineArgs) -> Result<()> {
         let stop = Stop::on_signals()?;
-        let written = run(self, &stop, &mut Progress::on_stderr("rows"))?;
+        let written = run(self, machine.threads(), &stop, &mut Progress::on_stderr("rows"))?;
         written.say(&self.out.out);
         Ok(())
     }
@@ -70,7 +70,7 @@ impl ImportArgs {
 ///
 /// Every logit is looked at before the folder is touched. The manifest records the logits file's BLAKE3 with the engine,
 /// so that other answers never go on in a folder that these began.
-pub fn run(args: &ImportArgs, stop: &Stop, progress: &mut Progress) -> Result<Written> {
+pub fn run(args: &ImportArgs, threads: usize, stop: &Stop, progress: &mut Progress) -> Result<Written> {
     let inputs = Inputs::parse(args.mean.as_deref(), args.std.as_deref(), args.normalize.as_deref());
     let inputs = inputs.map_err(LoadError::from)?;
     let file = RowsFile::open(&args.rows)?;
@@ -140,7 +140,16 @@ pub fn run(args: &ImportArgs, stop: &Stop, progress: &mut Progress) -> Result<Wr
     }
     let spec = args.out.spec(table, &dataset, plan, teacher);
     label_set(
-        Order { out: &args.out.out, spec, part: None, batch: CHUNK, stop, robust: None },
+        Order {
+            out: &args.out.out,
+            spec,
+            part: None,
+            batch: CHUNK,
+            threads,
+            stop,
+            robust: None,
+            whose: None,
+        },
         progress,
         |first, rows| {
             logits.seek(first)?;

@@ -152,6 +152,9 @@ pub struct Card {
     /// Which rows were answered by which engine, device and build, where there were several.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub answered: Vec<labels::Answered>,
+    /// The label sets that answers came from, where there are some.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parents: Vec<labels::Parent>,
     /// What computed the rows, in words.
     #[serde(skip)]
     pub computed_by: String,
@@ -250,6 +253,7 @@ impl Card {
             bytes: manifest.files.iter().map(|file| file.bytes).sum(),
             teacher: manifest.teacher.clone(),
             answered: manifest.answered.clone(),
+            parents: manifest.parents.clone(),
             computed_by: manifest.computed_by(),
             license: manifest.license.clone(),
             author: manifest.author.clone(),

@@ -1,19 +1,16 @@
 //! `label merge`: label sets of the same images and teacher as one, or the parts of one that were written into folders of their
 //! own. No teacher is asked.
 
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
-use cli::{Progress, Stop};
-use labels::{Dtype, Form, Joined, LabelSet, Manifest, Spec, Views, join};
-use method::view::ViewPlan;
+use cli::{MachineArgs, Progress, Stop};
+use labels::{Dtype, Joined, LabelSet, Manifest, Spec, Views, join};
 
-use crate::args::row_table;
+use crate::args::TakenArgs;
 use crate::reuse::Reused;
-use crate::storing::Storing;
-use crate::teacher::RowId;
-use crate::write::{Order, Written, label_set};
+use crate::watch::Onlooker;
+use crate::write::Written;
 use crate::{Error, Result};
 
 /// Flags of `label merge`.
@@ -25,29 +22,20 @@ pub struct MergeArgs {
     /// The folder of the new one: empty, absent, or begun by the same command
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// What to take of published ones.
+    /// What is taken of published ones, and how it is written; parts are taken as they are.
     #[command(flatten)]
     pub taken: TakenArgs,
+    /// What is said of published ones.
+    #[command(flatten)]
+    pub said: SaidArgs,
 }
 
-/// What is taken of published label sets, and how it is written; parts are taken as they are.
+/// What is said of published label sets that do not say the same.
 #[derive(Debug, Clone, Default, Args)]
-pub struct TakenArgs {
-    /// The rows: all, plan:EPOCHS@SEED, plan:EPOCHS@FIRST-LAST or random:K@SEED [default: those of all, where they have a name]
-    #[arg(long, value_name = "SPEC")]
-    pub views: Option<Views>,
-    /// Take the first N images [default: as many as one of them has]
-    #[arg(long, value_name = "N")]
-    pub limit: Option<NonZeroUsize>,
-    /// Stored type of the logits: f16, or f32 where all are f32 [default: as the coarsest, and as they are where that is u8]
-    #[arg(long, value_name = "TYPE")]
-    pub dtype: Option<Dtype>,
-    /// Files to write: both, safetensors or parquet [default: as the first]
-    #[arg(long, value_name = "FORM")]
-    pub format: Option<Form>,
-    /// Images per shard [default: about 64 MiB]
-    #[arg(long, value_name = "N")]
-    pub shard_images: Option<NonZeroUsize>,
+pub struct SaidArgs {
+    /// One teacher answered to all, though no label set records the BLAKE3 of its weights
+    #[arg(long)]
+    pub same_teacher: bool,
     /// Where the teacher's weights come from, where they do not say the same
     #[arg(long, value_name = "TEXT")]
     pub origin: Option<String>,
@@ -59,19 +47,16 @@ pub struct TakenArgs {
     pub author: Option<String>,
 }
 
-/// Rows copied between two looks at the signals.
-const CHUNK: usize = 1 << 14;
-
 impl MergeArgs {
-    pub(super) fn run(&self) -> Result<()> {
+    pub(super) fn run(&self, machine: MachineArgs) -> Result<()> {
         let stop = Stop::on_signals_after("this shard or batch")?;
-        run(self, &stop, &mut Progress::on_stderr("rows"))?.say(&self.out);
+        run(self, machine.threads(), &stop, &mut Progress::on_stderr("rows"))?.say(&self.out);
         Ok(())
     }
 }
 
-/// Brings the rows together and publishes the label set.
-pub fn run(args: &MergeArgs, stop: &Stop, progress: &mut Progress) -> Result<Written> {
+/// Brings the rows together and publishes the label set; what is there already is verified on so many threads.
+pub fn run(args: &MergeArgs, threads: usize, stop: &Stop, progress: &mut Progress) -> Result<Written> {
     let same = |old: &PathBuf| std::fs::canonicalize(old).ok() == std::fs::canonicalize(&args.out).ok();
     if let Some(old) = args.labels.iter().find(|old| args.out.exists() && same(old)) {
         return Err(Error::Usage {
@@ -88,8 +73,8 @@ pub fn run(args: &MergeArgs, stop: &Stop, progress: &mut Progress) -> Result<Wri
         }
     }
     match unfinished.first() {
-        None => rows(args, stop, progress),
-        Some(_) if unfinished.len() == args.labels.len() => parts(args, stop),
+        None => rows(args, threads, stop, progress),
+        Some(_) if unfinished.len() == args.labels.len() => parts(args, threads, stop),
         Some(dir) => Err(Error::Usage {
             what: format!("{}: it is unfinished, and others are published", dir.display()),
             hint: "merge its parts first, or run it to its end".into(),
@@ -98,8 +83,8 @@ pub fn run(args: &MergeArgs, stop: &Stop, progress: &mut Progress) -> Result<Wri
 }
 
 /// Joins parts of one label set.
-fn parts(args: &MergeArgs, stop: &Stop) -> Result<Written> {
-    if let Some(flag) = args.taken.given() {
+fn parts(args: &MergeArgs, threads: usize, stop: &Stop) -> Result<Written> {
+    if let Some(flag) = args.taken.given().or_else(|| args.said.given()) {
         return Err(Error::Usage {
             what: format!(
                 "{flag} says what is taken of published label sets, and parts are joined as they are"
@@ -108,7 +93,7 @@ fn parts(args: &MergeArgs, stop: &Stop) -> Result<Written> {
         });
     }
     let already = Manifest::read(&args.out).is_ok();
-    match join(&args.labels, &args.out, &|| stop.requested())? {
+    match join(&args.labels, &args.out, threads, &Onlooker::new(stop))? {
         Joined::Set(manifest) => Ok(Written::Set { manifest, already, notes: Vec::new() }),
         Joined::Stopped { done, rows } => {
             let (done, rows) = (done as usize, rows as usize);
@@ -118,9 +103,9 @@ fn parts(args: &MergeArgs, stop: &Stop) -> Result<Written> {
 }
 
 /// Copies the rows of published label sets.
-fn rows(args: &MergeArgs, stop: &Stop, progress: &mut Progress) -> Result<Written> {
+fn rows(args: &MergeArgs, threads: usize, stop: &Stop, progress: &mut Progress) -> Result<Written> {
     let reused = Reused::open(&args.labels)?;
-    let mut spec = args.taken.spec(reused.sets())?;
+    let mut spec = spec(args, reused.sets())?;
     if let Some((image, view)) = reused.enter(&mut spec)? {
         let held: Vec<String> = reused.sets().iter().map(held).collect();
         return Err(Error::Usage {
@@ -133,11 +118,11 @@ fn rows(args: &MergeArgs, stop: &Stop, progress: &mut Progress) -> Result<Writte
             hint: "--limit takes fewer images; `label append`, and --reuse for the others, asks the teacher for what is missing".into(),
         });
     }
+    if !args.said.same_teacher {
+        refuse_unknown_weights(reused.sets())?;
+    }
     reused.refuse_contradictions(&spec)?;
-    let storing = Storing::of(&spec);
-    let order = Order { out: &args.out, spec, part: None, batch: CHUNK, stop, robust: None };
-    let never = |_: &[RowId]| unreachable!("every row is there");
-    label_set(order, progress, |_, rows| reused.answers(rows, &storing, never))
+    reused.copy(&args.out, spec, (threads, stop), progress)
 }
 
 /// A label set with its rows, as it is named to people.
@@ -145,57 +130,54 @@ fn held(set: &LabelSet) -> String {
     format!("{} holds {} of {}", set.dir().display(), set.manifest().views, set.images())
 }
 
-impl TakenArgs {
+impl SaidArgs {
     /// The first flag that was given.
     fn given(&self) -> Option<&'static str> {
         let flags = [
-            ("--views", self.views.is_some()),
-            ("--limit", self.limit.is_some()),
-            ("--dtype", self.dtype.is_some()),
-            ("--format", self.format.is_some()),
-            ("--shard-images", self.shard_images.is_some()),
+            ("--same-teacher", self.same_teacher),
             ("--origin", self.origin.is_some()),
             ("--license", self.license.is_some()),
             ("--author", self.author.is_some()),
         ];
         flags.into_iter().find(|(_, given)| *given).map(|(flag, _)| flag)
     }
+}
 
-    /// The label set that is to be written: of the images of the largest, by the teacher of the first.
-    fn spec(&self, sets: &[LabelSet]) -> Result<Spec> {
-        require_maps_alike(sets)?;
-        require_stored_alike(sets)?;
-        let first = sets[0].manifest();
-        let largest = sets.iter().max_by_key(|set| set.images()).expect("at least two are merged");
-        let mut dataset = largest.dataset();
-        if let Some(limit) = self.limit {
-            dataset.hashes.truncate(limit.get());
-            dataset.labels.truncate(limit.get());
-        }
-        let views = self.views.map_or_else(|| union(sets), Ok)?;
-        let plan = ViewPlan { augment: first.augment, views };
-        let table = row_table(plan, dataset.len())?;
-        let mut spec = Spec::new(dataset, plan.augment, plan.views, table, first.teacher.clone());
-        let coarse = sets.iter().find(|set| set.manifest().dtype != Dtype::F32);
-        let coarsest = coarse.map_or(Dtype::F32, |set| set.manifest().dtype);
-        (spec.dtype, spec.top_k) = (self.dtype.unwrap_or(coarsest), first.top_k);
-        spec.form = self.format.unwrap_or(first.form);
-        spec.shard_images = self.shard_images.map(NonZeroUsize::get);
-        spec.features.clone_from(&first.features);
-        if let Some(features) = &mut spec.features {
-            let coarse =
-                |set: &LabelSet| set.manifest().features.as_ref().is_some_and(|of| of.dtype == Dtype::F16);
-            // Maps are no wider than logits.
-            if spec.dtype == Dtype::F16 || sets.iter().any(coarse) {
-                features.dtype = Dtype::F16;
-            }
-        }
-        spec.teacher.origin =
-            common(sets, "--origin", self.origin.as_ref(), |manifest| &manifest.teacher.origin)?;
-        spec.license = common(sets, "--license", self.license.as_ref(), |manifest| &manifest.license)?;
-        spec.author = common(sets, "--author", self.author.as_ref(), |manifest| &manifest.author)?;
-        Ok(spec)
+/// The label set that is to be written: of the images of the largest, by the teacher of the first.
+fn spec(args: &MergeArgs, sets: &[LabelSet]) -> Result<Spec> {
+    require_maps_alike(sets)?;
+    require_stored_alike(sets)?;
+    let first = sets[0].manifest();
+    let largest = sets.iter().max_by_key(|set| set.images()).expect("at least two are merged");
+    let views = args.taken.views.map_or_else(|| union(sets), Ok)?;
+    let coarse = sets.iter().find(|set| set.manifest().dtype != Dtype::F32);
+    let coarsest = coarse.map_or(Dtype::F32, |set| set.manifest().dtype);
+    let mut spec = args.taken.spec(largest, views, coarsest, first)?;
+    let coarse = |set: &LabelSet| set.manifest().features.as_ref().is_some_and(|of| of.dtype == Dtype::F16);
+    if let Some(features) = &mut spec.features
+        && sets.iter().any(coarse)
+    {
+        features.dtype = Dtype::F16;
     }
+    let SaidArgs { origin, license, author, .. } = &args.said;
+    spec.teacher.origin = common(sets, "--origin", origin.as_ref(), |manifest| &manifest.teacher.origin)?;
+    spec.license = common(sets, "--license", license.as_ref(), |manifest| &manifest.license)?;
+    spec.author = common(sets, "--author", author.as_ref(), |manifest| &manifest.author)?;
+    Ok(spec)
+}
+
+/// Refuses label sets of which nothing says that one teacher answered to all: a name is not enough.
+fn refuse_unknown_weights(sets: &[LabelSet]) -> Result<()> {
+    let unknown = |set: &&LabelSet| set.manifest().teacher.weights_blake3.is_none();
+    let Some(set) = sets.iter().find(unknown) else { return Ok(()) };
+    let name = &set.manifest().teacher.architecture;
+    Err(Error::Usage {
+        what: format!(
+            "{}: it does not record the weights of its teacher, {name}: nothing says that the same answered to all",
+            set.dir().display()
+        ),
+        hint: "--same-teacher says that it did; `label import --teacher-weights` records them".into(),
+    })
 }
 
 /// Refuses sets of which some have feature maps and others none: those maps would be left out without a word.

@@ -147,7 +147,8 @@ pub fn run(args: &RunArgs, machine: Machine, stop: &Stop, progress: &mut Progres
     }
     reused.enter(&mut spec)?;
     reused.refuse_rounded(&storing)?;
-    let order = Order { out: &args.out.out, spec, part: args.part, batch, stop, robust };
+    let (out, part, threads) = (&args.out.out, args.part, machine.threads);
+    let order = Order { out, spec, part, batch, threads, stop, robust, whose: None };
     let mut ask = |rows: &[RowId]| {
         if std::mem::take(&mut is_new) {
             announce();

@@ -3,15 +3,15 @@
 use std::fmt::Write;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
 
 use clap::Args;
-use cli::{Machine, MachineArgs, NetworkArgs, Progress, Stop, print, say};
+use cli::{Machine, MachineArgs, NetworkArgs, Stop, print, say};
 use data::DatasetSpec;
-use labels::{Check, Hex, Kind, LabelSet, Report, Watch};
+use labels::{Check, Hex, Kind, LabelSet, Report};
 
 use crate::recompute::{Apart, Recomputed, Request, recompute};
 use crate::teacher::started;
+use crate::watch::Onlooker;
 use crate::{Error, Result};
 
 /// Flags of `label verify`.
@@ -71,26 +71,6 @@ pub struct Findings {
     pub problems: Vec<String>,
 }
 
-/// Shows what is hashed, and asks to stop when the process was asked to.
-struct Onlooker<'a> {
-    stop: &'a Stop,
-    progress: Mutex<Progress>,
-}
-
-impl Watch for Onlooker<'_> {
-    fn begin(&self, total: u64) {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner).begin(0, total);
-    }
-
-    fn hashed(&self, bytes: u64) {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner).add(bytes);
-    }
-
-    fn stop(&self) -> bool {
-        self.stop.requested()
-    }
-}
-
 /// Checks a label set in all its forms. What is wrong with it is also the error that is returned beside the findings.
 pub fn run(args: &VerifyArgs, machine: Machine, stop: &Stop) -> (Findings, Result<()>) {
     let mut findings = Findings::default();
@@ -107,7 +87,7 @@ fn check(args: &VerifyArgs, machine: Machine, stop: &Stop, findings: &mut Findin
     }
     // The device first: to hash every byte may take minutes, and it may not be there.
     let engine = args.recompute.map(|_| started(machine)).transpose()?;
-    let onlooker = Onlooker { stop, progress: Mutex::new(Progress::on_stderr("bytes")) };
+    let onlooker = Onlooker::new(stop);
     let report = labels::verify_watched(&args.dir, machine.threads, &onlooker)?;
     drop(onlooker);
     let mut report = report.ok_or_else(|| Error::VerifyInterrupted { dir: args.dir.clone() })?;

@@ -5,7 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use cli::{Exit, Exits, Progress, Stop};
-use stage1_label::verb::merge::{MergeArgs, TakenArgs, run as run_merge};
+use labels::{Augment, Dataset, Hex, RowTable, Session, Spec, Teacher, Views, image_hash};
+use method::view::ViewPlan;
+use stage1_label::args::TakenArgs;
+use stage1_label::verb::finalize::{FinalizeArgs, run as run_finalize};
+use stage1_label::verb::merge::{MergeArgs, SaidArgs, run as run_merge};
 
 use crate::fixture::{DIGITS, Label, Place, inspect, label, save_teacher, tree};
 
@@ -167,12 +171,146 @@ fn a_merge_that_is_asked_to_stop_ends_with_75_and_goes_on() {
     run(&place, &other, "plan:3@1", 20).succeeds();
     for (number, labels) in [[part, rest], [one, other]].into_iter().enumerate() {
         let out = place.path(&format!("out {number}"));
-        let args = MergeArgs { labels: labels.to_vec(), out: out.clone(), taken: TakenArgs::default() };
-        let error = run_merge(&args, &Stop::asked(), &mut Progress::hidden()).unwrap_err();
+        let (taken, said) = (TakenArgs::default(), SaidArgs::default());
+        let args = MergeArgs { labels: labels.to_vec(), out: out.clone(), taken, said };
+        let error = run_merge(&args, 1, &Stop::asked(), &mut Progress::hidden()).unwrap_err();
         assert_eq!(error.exit(), Exit::Interrupted, "{error}");
         assert!(error.to_string().starts_with("interrupted: 0 of "), "{error}");
         assert!(out.join(".work").exists() && !out.join("manifest.json").exists());
         merge(&[&labels[0], &labels[1]], &out).succeeds();
         label().arg("verify").arg(&out).succeeds();
     }
+}
+
+/// Answers to the views of one epoch of six images by an engine, given by hand: those of a row do not depend on it.
+fn by_hand(dir: &Path, seed: u64, engine: &str, weights: Option<Hex>) -> Vec<(usize, u16)> {
+    let augment: Augment = "crop1".parse().unwrap();
+    let plan = ViewPlan { augment, views: Views::Plan { epochs: 1, seed } };
+    let dataset = Dataset {
+        name: "pixels".into(),
+        split: "train".into(),
+        shape: [1, 1, 1],
+        class_names: Vec::new(),
+        classes: 2,
+        hashes: (0..6).map(|image| image_hash(1, 1, 1, &[image])).collect(),
+        labels: vec![0; 6],
+    };
+    let views: Vec<Vec<u16>> = (0..6).map(|image| plan.rows(image)).collect();
+    let rows = RowTable::from_views(&views, augment).unwrap();
+    let mut teacher = Teacher::named("by hand");
+    (teacher.engine, teacher.weights_blake3) = (engine.into(), weights);
+    let mut session = Session::open(dir, Spec::new(dataset, augment, plan.views, rows, teacher)).unwrap();
+    let rows: Vec<(usize, u16)> = views
+        .iter()
+        .enumerate()
+        .flat_map(|(image, views)| views.iter().map(move |&view| (image, view)))
+        .collect();
+    for job in session.pending() {
+        let answers =
+            rows[job.rows.clone()].iter().flat_map(|&(image, view)| [image as f32, f32::from(view)]);
+        session.write(&job, &answers.collect::<Vec<_>>()).unwrap();
+    }
+    session.finish().unwrap();
+    rows
+}
+
+#[test]
+fn a_merge_says_which_engine_answered_which_row() {
+    let place = Place::new();
+    let [one, other, out] = ["one", "other", "out"].map(|name| place.path(name));
+    let weights = Some(Hex([1; 32]));
+    let ours = by_hand(&one, 0, "a 1", weights);
+    let theirs = by_hand(&other, 1, "b 1", weights);
+    merge(&[&one, &other], &out).succeeds();
+    let mut rows: Vec<(usize, u16)> = [ours.clone(), theirs].concat();
+    rows.sort_unstable();
+    rows.dedup();
+    let by = |row: &(usize, u16)| if ours.contains(row) { "a 1" } else { "b 1" };
+    let found = inspect(&out);
+    let mut whose = Vec::new();
+    for one in found["answered"].as_array().unwrap() {
+        let [start, end] = [0, 1].map(|place| one["rows"][place].as_u64().unwrap());
+        whose.extend((start..end).map(|_| one["by"]["engine"].as_str().unwrap()));
+    }
+    assert_eq!(whose, rows.iter().map(by).collect::<Vec<_>>());
+    assert!(whose.contains(&"b 1") && whose[0] == found["teacher"]["engine"]);
+    let parents: Vec<_> =
+        found["parents"].as_array().unwrap().iter().map(|parent| &parent["engine"]).collect();
+    assert_eq!(parents, ["a 1", "b 1"]);
+    label().arg("verify").arg(&out).succeeds();
+    // What is taken of it says so, too; what one engine answered alone does not.
+    let [part, whole] = ["part", "whole"].map(|name| place.path(name));
+    let subset = |from: &Path, views: &str, out: &Path| {
+        label().arg("subset").arg(from).args(["--views", views, "--out"]).arg(out).succeeds()
+    };
+    subset(&out, "plan:1@1", &part);
+    subset(&out, "plan:1@0", &whole);
+    assert!(inspect(&whole).get("answered").is_none() && inspect(&whole)["teacher"]["engine"] == "a 1");
+    assert!(inspect(&part)["content_hash"] == inspect(&other)["content_hash"]);
+    // The same command finds it done.
+    let again = merge(&[&one, &other], &out).ends();
+    assert!(again.code == Some(0) && again.stderr.contains("already complete"), "{}", again.stderr);
+}
+
+#[test]
+fn teachers_whose_weights_nobody_recorded_are_one_only_if_somebody_says_so() {
+    let place = Place::new();
+    let [one, other, out] = ["one", "other", "out"].map(|name| place.path(name));
+    by_hand(&one, 0, "a 1", None);
+    by_hand(&other, 1, "a 1", None);
+    let said =
+        merge(&[&one, &other], &out).fails(2, &["does not record the weights of its teacher, by hand"]);
+    assert!(said.stderr.contains("hint: --same-teacher says"), "{}", said.stderr);
+    assert!(!out.exists(), "nothing is begun for nothing");
+    merge(&[&one, &other], &out).args(["--same-teacher"]).succeeds();
+}
+
+#[test]
+fn what_is_published_or_being_published_is_left_with_75_when_somebody_asks() {
+    let place = Place::new();
+    let [one, other, out, parts] = ["one", "other", "out", "parts"].map(|name| place.path(name));
+    run(&place, &one, "plan:3@0", 20).succeeds();
+    run(&place, &other, "plan:3@1", 20).succeeds();
+    merge(&[&one, &other], &out).args(["--threads", "1"]).succeeds();
+    let whole = tree(&out);
+    let args = MergeArgs {
+        labels: vec![one, other],
+        out: out.clone(),
+        taken: TakenArgs::default(),
+        said: SaidArgs::default(),
+    };
+    let error = run_merge(&args, 2, &Stop::asked(), &mut Progress::hidden()).unwrap_err();
+    assert_eq!(error.exit(), Exit::Interrupted, "{error}");
+    assert!(error.to_string().contains("was not verified to its end"), "{error}");
+    assert!(tree(&out) == whole);
+    for part in ["0/2", "1/2"] {
+        place.run(&parts, 20).args(["--part", part]).succeeds();
+    }
+    let before = tree(&parts);
+    let finalize = FinalizeArgs { labels: parts.clone() };
+    let asked = run_finalize(&finalize, 2, &Stop::asked()).unwrap_err();
+    assert_eq!(asked.exit(), Exit::Interrupted, "{asked}");
+    assert!(tree(&parts) == before);
+    label().arg("finalize").arg(&parts).args(["--threads", "1"]).succeeds();
+    let asked = run_finalize(&finalize, 2, &Stop::asked()).unwrap_err();
+    assert_eq!(asked.exit(), Exit::Interrupted, "of a published one: {asked}");
+    label()
+        .arg("finalize")
+        .arg(&parts)
+        .args(["--device", "cpu"])
+        .fails(2, &["--device says what runs a network"]);
+}
+
+#[test]
+fn more_images_than_there_are_is_said() {
+    let place = Place::new();
+    let [one, out] = ["one", "out"].map(|name| place.path(name));
+    let said = run(&place, &one, "plan:1@0", 999_999).ends();
+    assert!(
+        said.code == Some(0) && said.stderr.contains(": --limit 999999 takes all of them"),
+        "{}",
+        said.stderr
+    );
+    let subset = label().arg("subset").arg(&one).args(["--limit", "999999", "--out"]).arg(&out).ends();
+    assert!(subset.stderr.contains(" images: --limit 999999 takes all of them"), "{}", subset.stderr);
 }

@@ -61,7 +61,7 @@ pub(super) fn open<'a>(
     let spec: DatasetSpec = config.data.parse()?;
     let mut dataset = cli::images(&spec, DataSplit::Train)?;
     if let Some(limit) = config.limit {
-        dataset = dataset.limit(limit);
+        dataset = cli::limited(dataset, &spec, limit);
     }
     let task = source::task(&dataset);
     let (architecture, network) = zoo::build(&config.student, task)?;

@@ -54,7 +54,7 @@ pub struct Manifest {
     /// Who answered. Engine and device are those that answered the first row.
     pub teacher: Teacher,
     /// Which rows were answered by which engine, device and build; none where one answered all. Rows that were taken over count as
-    /// those of whoever took them over.
+    /// those of whoever took them over; where nobody was asked, as those of whoever answered them.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "answered::some")]
     pub answered: Vec<Answered>,
     /// The label sets whose answers it took over, each with its own before it; none where the teacher was asked for every row.

@@ -133,7 +133,7 @@ fn without_derived(parameters: &Value) -> Value {
     parameters
 }
 
-/// Name and both values of the first leaf that differs. A key that one of the two leaves out is null there.
+/// Name and both values of the first leaf that differs. A key or entry that one of the two leaves out is null there.
 pub(crate) fn difference(name: &str, wanted: &Value, found: &Value) -> Option<(String, String, String)> {
     if let (Value::Object(wanted), Value::Object(found)) = (wanted, found) {
         let more = found.keys().filter(|key| !wanted.contains_key(*key));
@@ -143,5 +143,33 @@ pub(crate) fn difference(name: &str, wanted: &Value, found: &Value) -> Option<(S
             difference(&name, &of(wanted), &of(found))
         });
     }
-    (wanted != found).then(|| (name.into(), wanted.to_string(), found.to_string()))
+    // A list that is empty has no key.
+    let list = |value: &Value| match value {
+        Value::Array(entries) => Some(entries.clone()),
+        Value::Null => Some(Vec::new()),
+        _ => None,
+    };
+    if let (Some(wanted), Some(found)) = (list(wanted), list(found))
+        && wanted.iter().chain(&found).any(Value::is_object)
+    {
+        return (0..wanted.len().max(found.len())).find_map(|place| {
+            let of = |values: &[Value]| values.get(place).cloned().unwrap_or_default();
+            difference(&format!("{name}[{place}]"), &of(&wanted), &of(&found))
+        });
+    }
+    (wanted != found).then(|| (name.into(), said(wanted), said(found)))
+}
+
+/// A value as people read it: of one with keys, each key and its value.
+fn said(value: &Value) -> String {
+    let keys = match value {
+        Value::Object(keys) => keys,
+        Value::Null => return "none".into(),
+        value => return value.to_string(),
+    };
+    let each = keys.iter().map(|(key, value)| match value {
+        Value::String(text) => format!("{key} {text}"),
+        value => format!("{key} {}", said(value)),
+    });
+    each.collect::<Vec<_>>().join(", ")
 }

@@ -104,6 +104,8 @@ pub struct FileRecord {
     pub bytes: u64,
     /// BLAKE3 of the bytes.
     pub blake3: Hex,
+    /// SHA-256 of the bytes that were written: the file's line in SHA256SUMS. A reader goes by the other.
+    pub sha256: Hex,
 }
 
 impl DatasetRecord {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::folder::answered::Answerer;
 use crate::folder::manifest::Manifest;
 use crate::read::note::Note;
 use crate::row::dataset::ImageHash;
@@ -22,6 +23,10 @@ pub struct LabelSet {
     images: usize,
     /// Views of the augmentation: an image with this many rows has them all, and a view's id is its place.
     views: usize,
+    /// Rows before each shard.
+    before: Vec<u64>,
+    /// Who answered all rows, where one did.
+    alone: Answerer,
 }
 
 /// One row: what the teacher answers to a view of an image.
@@ -45,6 +50,11 @@ impl LabelSet {
             shard_images: manifest.shard_images.min(manifest.dataset.images) as usize,
             images: manifest.dataset.images as usize,
             views: manifest.augment.views() as usize,
+            before: shards
+                .iter()
+                .scan(0, |sum, shard| Some(std::mem::replace(sum, *sum + shard.layout.rows as u64)))
+                .collect(),
+            alone: Answerer::new(&manifest.teacher, None),
             manifest,
             shards,
             notes,
@@ -102,6 +112,15 @@ impl LabelSet {
     /// What is stored of the answer to one view of an image.
     pub(crate) fn stored(&self, image: usize, view: u16) -> Option<AnswerRow<'_>> {
         self.row(image, view).map(|(shard, row)| shard.answer(row))
+    }
+
+    /// Who answered to one view of an image, as far as the manifest says; `None` where the set does not hold that row.
+    pub fn answerer(&self, image: usize, view: u16) -> Option<&Answerer> {
+        let (_, row) = self.row(image, view)?;
+        let place = self.before[image / self.shard_images] + row as u64;
+        let answered = &self.manifest.answered;
+        let range = answered.get(answered.partition_point(|one| one.rows[1] <= place));
+        Some(range.map_or(&self.alone, |one| &one.by))
     }
 
     #[inline]

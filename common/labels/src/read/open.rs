@@ -1,13 +1,12 @@
 //! Opening a label set: manifest, files, hashes and rows, checked before anyone reads a logit.
 
-use std::collections::HashSet;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::folder::manifest::Manifest;
-use crate::folder::names::{CARD, MANIFEST, WORK};
+use crate::folder::names::{DATA, MANIFEST, SHARDS, WORK};
 use crate::folder::plain::{map_plain, open_plain, visible};
 use crate::folder::records::FileRecord;
 use crate::read::beside::{check_card, check_sums};
@@ -15,7 +14,7 @@ use crate::read::forms::Forms;
 use crate::read::lookup::LabelSet;
 use crate::read::strangers::strangers;
 use crate::row::dataset::IdentityHasher;
-use crate::row::digest::{FileDigest, Hex};
+use crate::row::digest::Hex;
 use crate::row::dtype::Form;
 use crate::shard::parquet;
 use crate::shard::rows::Shard;
@@ -29,9 +28,8 @@ pub(crate) const LARGEST_MANIFEST: u64 = 256 << 20;
 pub enum Check {
     /// Every byte of the manifest and of every shard in both forms, and every logit and feature for NaN and infinities.
     Hashes,
-    /// The same of the form that is read, but for SHA256SUMS, whose digests take four times as long; of the other form the
-    /// names and lengths. What a training wants: neither safetensors nor Parquet notices a flipped bit, and a second form
-    /// would be hashed for nothing.
+    /// The same of the form that is read; of the other form the names and lengths. What a training wants: neither
+    /// safetensors nor Parquet notices a flipped bit, and a second form would be hashed for nothing.
     Used,
     /// The same of a label set whose files of that form were hashed when they were fetched, a moment ago: every logit and
     /// feature is looked at, no byte hashed again.
@@ -54,20 +52,21 @@ impl LabelSet {
             return Err(stranger);
         }
         let mut notes = Vec::new();
-        let mut digests = vec![(CARD.into(), check_card(dir, &manifest, &mut notes)?)];
+        let card_is_as_written = check_card(dir, &manifest, &mut notes)?;
         let mut shards = Vec::with_capacity(manifest.shards());
         let forms = Forms::of(dir, &manifest, &mut notes);
         for (form, files) in forms.each() {
             let read = form == forms.read();
-            let hashes = match check {
-                Check::Hashes => Hashes::Both,
-                Check::Used if read => Hashes::Blake3,
+            let hashed = match check {
+                Check::Hashes => true,
+                Check::Used => read,
+                Check::Fetched => false,
                 // Its decoder trusts its input.
-                Check::Sizes if read && form == Form::Parquet => Hashes::Blake3,
-                Check::Used | Check::Fetched | Check::Sizes => Hashes::Neither,
+                Check::Sizes => read && form == Form::Parquet,
             };
             for file in files {
-                let (storage, digest) = check_file(dir, file, hashes)?;
+                let storage =
+                    if hashed { check_file(dir, file)? } else { map_plain(dir, &file.path, file.bytes)? };
                 if read {
                     let shard = read_shard(dir, &manifest, form, file, storage)?;
                     if check != Check::Sizes {
@@ -75,10 +74,9 @@ impl LabelSet {
                     }
                     shards.push(shard);
                 }
-                digests.push((file.path.clone(), digest));
             }
         }
-        check_sums(dir, &bytes, &with_absent(&manifest, digests), &mut notes)?;
+        check_sums(dir, (&manifest, &bytes), card_is_as_written, &mut notes)?;
         let mut images = IdentityHasher::new(manifest.dataset.images);
         for shard in &shards {
             images.add(shard.hashes(), shard.labels());
@@ -95,17 +93,6 @@ impl Manifest {
     }
 }
 
-/// The digests with those of the files that are not there, which nobody knows.
-pub(crate) fn with_absent(
-    manifest: &Manifest,
-    mut digests: Vec<(String, Option<FileDigest>)>,
-) -> Vec<(String, Option<FileDigest>)> {
-    let there: HashSet<String> = digests.iter().map(|(path, _)| path.clone()).collect();
-    let absent = manifest.files.iter().filter(|file| !there.contains(&file.path));
-    digests.extend(absent.map(|file| (file.path.clone(), None)));
-    digests
-}
-
 /// Reads the manifest of a published label set; gives its bytes too.
 pub(crate) fn load_manifest(dir: &Path) -> Result<(Manifest, Vec<u8>)> {
     let path = dir.join(MANIFEST);
@@ -113,6 +100,9 @@ pub(crate) fn load_manifest(dir: &Path) -> Result<(Manifest, Vec<u8>)> {
     let file = match open_plain(&path, 0) {
         Err(Error::MissingFile { .. }) if dir.join(WORK).exists() => {
             return Err(Error::Unfinished { dir: dir.into() });
+        }
+        Err(Error::MissingFile { .. }) if has_shards(dir) => {
+            return Err(Error::WithoutWork { dir: dir.into() });
         }
         Err(Error::MissingFile { .. }) => {
             return Err(Error::NotALabelSet { dir: dir.into(), inside: label_set_inside(dir) });
@@ -130,6 +120,14 @@ pub(crate) fn load_manifest(dir: &Path) -> Result<(Manifest, Vec<u8>)> {
     Ok((Manifest::parse(&path, &bytes)?, bytes))
 }
 
+/// Whether files lie there that are named as shards are.
+fn has_shards(dir: &Path) -> bool {
+    [(DATA, "parquet"), (SHARDS, "safetensors")].into_iter().any(|(folder, ending)| {
+        let names = visible(&dir.join(folder)).unwrap_or_default();
+        names.iter().any(|name| name.contains("-of-") && name.ends_with(ending))
+    })
+}
+
 /// The one folder in this one, or in its `snapshots` as the hub's cache has them, that does hold a manifest.
 fn label_set_inside(dir: &Path) -> Option<PathBuf> {
     let folders = [dir.to_path_buf(), dir.join("snapshots")];
@@ -141,32 +139,12 @@ fn label_set_inside(dir: &Path) -> Option<PathBuf> {
     found.next().is_none().then_some(first)
 }
 
-/// Which hashes of a file are taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Hashes {
-    Neither,
-    /// The one that the manifest has.
-    Blake3,
-    /// That of SHA256SUMS, too.
-    Both,
-}
-
-/// Maps a file after comparing its length, and its hash if asked to; gives its digest where both hashes were taken. What is
-/// hashed is what is read later: one mapping.
-pub(crate) fn check_file(
-    dir: &Path,
-    file: &FileRecord,
-    hashes: Hashes,
-) -> Result<(Storage, Option<FileDigest>)> {
+/// Maps a file after comparing its length and its hash. What is hashed is what is read later: one mapping.
+pub(crate) fn check_file(dir: &Path, file: &FileRecord) -> Result<Storage> {
     let storage = map_plain(dir, &file.path, file.bytes)?;
-    let digest = (hashes == Hashes::Both).then(|| FileDigest::of(&storage));
-    let found = match (hashes, digest) {
-        (Hashes::Neither, _) => return Ok((storage, None)),
-        (_, Some(digest)) => digest.blake3,
-        (_, None) => Hex::blake3(&storage),
-    };
+    let found = Hex::blake3(&storage);
     if found == file.blake3 {
-        return Ok((storage, digest));
+        return Ok(storage);
     }
     let (wanted, found) = (file.blake3.to_string(), found.to_string());
     Err(Error::FileHash { path: dir.join(&file.path), wanted, found })

@@ -9,7 +9,7 @@ use crate::folder::manifest::Manifest;
 use crate::folder::plain::open_sized;
 use crate::folder::records::{FileRecord, RightAnswers};
 use crate::row::dataset::{identity, is_label};
-use crate::row::digest::{FileDigest, Hasher};
+use crate::row::digest::Hex;
 use crate::row::dtype::Form;
 use crate::row::lost::Lost;
 use crate::shard::content::ShardContent;
@@ -37,16 +37,16 @@ pub(crate) trait Onlooker {
     fn between_rows(&self, content: &mut ShardContent) -> Result<()>;
 }
 
-/// Hashes a file that must have the record's length and BLAKE3; gives it open, and its digest.
+/// Hashes a file that must have the record's length and BLAKE3; gives it open.
 pub(crate) fn hash(
     dir: &Path,
     record: &FileRecord,
     block: &mut Vec<u8>,
     onlooker: &impl Onlooker,
-) -> Result<(File, FileDigest)> {
+) -> Result<File> {
     let path = dir.join(&record.path);
     let mut file = open_sized(&path, record.bytes)?;
-    let mut hasher = Hasher::default();
+    let (mut hasher, mut bytes) = (blake3::Hasher::new(), 0);
     block.resize(BLOCK, 0);
     loop {
         let read = match file.read(block) {
@@ -57,16 +57,17 @@ pub(crate) fn hash(
             break;
         }
         hasher.update(&block[..read]);
+        bytes += read as u64;
         onlooker.hashed(read as u64)?;
     }
-    let digest = hasher.finish();
-    if digest.bytes != record.bytes {
-        return Err(Error::FileSize { path, wanted: record.bytes, found: digest.bytes });
+    if bytes != record.bytes {
+        return Err(Error::FileSize { path, wanted: record.bytes, found: bytes });
     }
-    if digest.blake3 == record.blake3 {
-        return Ok((file, digest));
+    let found = Hex(hasher.finalize().into());
+    if found == record.blake3 {
+        return Ok(file);
     }
-    let (wanted, found) = (record.blake3.to_string(), digest.blake3.to_string());
+    let (wanted, found) = (record.blake3.to_string(), found.to_string());
     Err(Error::FileHash { path, wanted, found })
 }
 

@@ -11,7 +11,6 @@ use crate::folder::records::FileRecord;
 use crate::read::forms::Forms;
 use crate::read::survey::{self, Findings, Onlooker};
 use crate::read::verify::{Tally, Watch};
-use crate::row::digest::FileDigest;
 use crate::row::dtype::Form;
 use crate::shard::content::ShardContent;
 
@@ -21,11 +20,18 @@ const WAITING: usize = 64 << 20;
 /// What was found in the shards of a form.
 pub(crate) struct Looked {
     pub form: Form,
-    /// The files whose hash holds, in order.
-    pub files: Vec<(String, FileDigest)>,
+    /// The files whose hash holds.
+    pub hashed: Hashed,
     pub problems: Vec<Error>,
     /// Rows in order have a hash; a form with a damaged shard has none.
     pub tally: Option<Tally>,
+}
+
+/// Files whose hash holds.
+#[derive(Default)]
+pub(crate) struct Hashed {
+    pub files: usize,
+    pub bytes: u64,
 }
 
 /// Looks at every shard of every form; none where that was stopped.
@@ -87,8 +93,8 @@ impl Drop for Leaving<'_> {
     }
 }
 
-/// What was found in a shard: its digest, where that is the manifest's, and then its rows.
-type Found = Result<(FileDigest, Result<Findings>)>;
+/// What was found in a shard: whether its file is the manifest's, and then its rows.
+type Found = Result<Result<Findings>>;
 
 /// The shards of a form, whose findings are put together one after the other.
 struct Line<'a> {
@@ -102,7 +108,7 @@ struct State {
     /// The shard that is put to the others next.
     next: usize,
     early: BTreeMap<usize, Found>,
-    files: Vec<(String, FileDigest)>,
+    hashed: Hashed,
     problems: Vec<Error>,
     tally: Option<Tally>,
 }
@@ -112,7 +118,7 @@ impl<'a> Line<'a> {
         let state = State {
             next: 0,
             early: BTreeMap::new(),
-            files: Vec::new(),
+            hashed: Hashed::default(),
             problems: Vec::new(),
             tally: Some(Tally::new(manifest)),
         };
@@ -139,8 +145,8 @@ impl<'a> Line<'a> {
             let next = state.next;
             state.early.remove(&next)
         } {
-            let path = &self.files[state.next].path;
-            state.add(path, found);
+            let bytes = self.files[state.next].bytes;
+            state.add(bytes, found);
             state.next += 1;
             moved = true;
         }
@@ -152,23 +158,24 @@ impl<'a> Line<'a> {
     }
 
     fn finish(self) -> Looked {
-        let State { files, problems, tally, .. } =
+        let State { hashed, problems, tally, .. } =
             self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
-        Looked { form: self.form, files, problems, tally }
+        Looked { form: self.form, hashed, problems, tally }
     }
 }
 
 impl State {
-    fn add(&mut self, path: &str, found: Found) {
-        let (digest, rows) = match found {
-            Ok(found) => found,
+    fn add(&mut self, bytes: u64, found: Found) {
+        let rows = match found {
+            Ok(rows) => rows,
             Err(problem) => {
                 self.problems.push(problem);
                 self.tally = None;
                 return;
             }
         };
-        self.files.push((path.into(), digest));
+        self.hashed.files += 1;
+        self.hashed.bytes += bytes;
         match rows {
             Ok(Findings { content, images, right, lost }) => {
                 if let Some(tally) = &mut self.tally {
@@ -204,9 +211,8 @@ impl Member<'_> {
     /// None where it was stopped.
     fn look(&self, dir: &Path, manifest: &Manifest, block: &mut Vec<u8>) -> Option<Found> {
         let record = &self.line.files[self.shard];
-        let found = survey::hash(dir, record, block, self).map(|(file, digest)| {
-            (digest, survey::read(dir, manifest, (self.line.form, record), file, self))
-        });
+        let found = survey::hash(dir, record, block, self)
+            .map(|file| survey::read(dir, manifest, (self.line.form, record), file, self));
         (!self.is_over()).then_some(found)
     }
 

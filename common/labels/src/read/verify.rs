@@ -4,12 +4,12 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::folder::manifest::Manifest;
-use crate::folder::names::{CARD, MANIFEST};
+use crate::folder::names::MANIFEST;
 use crate::folder::records::RightAnswers;
 use crate::read::beside::{check_card, check_sums};
 use crate::read::forms::Forms;
 use crate::read::note::Note;
-use crate::read::open::{check_dataset, load_manifest, with_absent};
+use crate::read::open::{check_dataset, load_manifest};
 use crate::read::strangers::strangers;
 use crate::read::team::{Looked, look};
 use crate::row::dataset::IdentityHasher;
@@ -53,7 +53,7 @@ pub trait Watch: Sync {
 }
 
 /// Nobody in particular.
-struct Unwatched;
+pub(crate) struct Unwatched;
 
 impl Watch for Unwatched {
     fn begin(&self, _: u64) {}
@@ -67,9 +67,27 @@ impl Watch for Unwatched {
 ///
 /// An error means that the manifest itself cannot be believed; what is wrong with the files is in [`Report::problems`].
 pub fn verify(dir: &Path) -> Result<Report> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let report = verify_watched(dir, threads, &Unwatched)?;
+    let report = verify_watched(dir, processors(), &Unwatched)?;
     Ok(report.expect("nobody stopped it"))
+}
+
+/// As many threads as there are processors.
+pub(crate) fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// What a published label set is, and what is other than it was written, if every byte and row of it is sound; none where
+/// the look was stopped.
+pub(crate) fn require_sound(
+    dir: &Path,
+    threads: usize,
+    watch: &dyn Watch,
+) -> Result<Option<(Manifest, Vec<Note>)>> {
+    let Some(report) = verify_watched(dir, threads, watch)? else { return Ok(None) };
+    match report.problems.into_iter().next() {
+        Some(problem) => Err(problem),
+        None => Ok(Some((report.manifest, report.notes))),
+    }
 }
 
 /// [`verify`] on so many threads; none where it was stopped. What it finds does not depend on the threads.
@@ -86,18 +104,16 @@ pub fn verify_watched(dir: &Path, threads: usize, watch: &dyn Watch) -> Result<O
     }
     let mut problems = strangers(dir, &manifest)?;
     let card = check_card(dir, &manifest, &mut notes)?;
-    let (mut files, mut bytes) = card.map_or((0, 0), |card| (1, card.bytes));
-    let mut digests = vec![(CARD.into(), card)];
+    let (mut files, mut bytes) = if card { (1, manifest.card().bytes) } else { (0, 0) };
     let Some(looked) = look(dir, &manifest, &forms, threads, watch) else { return Ok(None) };
     let mut read = Vec::new();
-    for Looked { form, files: hashed, problems: found, tally } in looked {
-        files += hashed.len();
-        bytes += hashed.iter().map(|(_, digest)| digest.bytes).sum::<u64>();
-        digests.extend(hashed.into_iter().map(|(path, digest)| (path, Some(digest))));
+    for Looked { form, hashed, problems: found, tally } in looked {
+        files += hashed.files;
+        bytes += hashed.bytes;
         problems.extend(found);
         read.push((form, tally));
     }
-    check_sums(dir, &bytes_of_manifest, &with_absent(&manifest, digests), &mut notes)?;
+    check_sums(dir, (&manifest, &bytes_of_manifest), card, &mut notes)?;
     let mut content = Vec::new();
     for (form, tally) in read {
         let Some(Tally { content: rows, images, right, lost }) = tally else { continue };

@@ -70,6 +70,11 @@ fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
     bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
 }
 
+/// The SHA-256 hash of some bytes.
+pub(crate) fn sha256(bytes: &[u8]) -> Hex {
+    Hex(Sha256::digest(bytes).into())
+}
+
 /// What identifies a file's bytes: BLAKE3 for us, SHA-256 for `sha256sum`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -92,20 +97,20 @@ impl FileDigest {
 
 /// Hashes a file as it comes, piece by piece.
 #[derive(Default)]
-pub(crate) struct Hasher {
+struct Hasher {
     bytes: u64,
     blake3: blake3::Hasher,
     sha256: Sha256,
 }
 
 impl Hasher {
-    pub fn update(&mut self, piece: &[u8]) {
+    fn update(&mut self, piece: &[u8]) {
         self.bytes += piece.len() as u64;
         self.blake3.update(piece);
         self.sha256.update(piece);
     }
 
-    pub fn finish(self) -> FileDigest {
+    fn finish(self) -> FileDigest {
         FileDigest {
             bytes: self.bytes,
             blake3: Hex(self.blake3.finalize().into()),
@@ -159,6 +164,7 @@ mod tests {
             "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85"
         );
         assert_eq!(digest.blake3, Hex::blake3(b"abc"));
+        assert_eq!(digest.sha256, sha256(b"abc"));
         assert_eq!(digest.bytes, 3);
     }
 

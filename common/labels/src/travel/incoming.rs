@@ -11,7 +11,7 @@ use crate::folder::manifest::Manifest;
 use crate::folder::names::{MANIFEST, WORK};
 use crate::folder::plain::{nothing_at, read_small};
 use crate::folder::records::FileRecord;
-use crate::read::open::{Hashes, LARGEST_MANIFEST, check_file};
+use crate::read::open::{LARGEST_MANIFEST, check_file};
 use crate::row::dtype::Form;
 use crate::travel::arriving::{Arriving, there_of};
 use crate::travel::outgoing::is_beside;
@@ -103,7 +103,7 @@ impl Incoming {
     pub fn pending(&self, form: Form) -> Result<Vec<FileRecord>> {
         let mut pending = Vec::new();
         for file in self.manifest.shards_of(form) {
-            match check_file(&self.dir, &file, Hashes::Blake3) {
+            match check_file(&self.dir, &file) {
                 Ok(_) => {}
                 Err(error @ Error::Io { .. }) => return Err(error),
                 Err(_) => pending.push(file),

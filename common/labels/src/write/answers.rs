@@ -67,6 +67,23 @@ impl Answers {
         Ok(Answers { path, file, width, wanted, kept, us: us.clone(), synced: Instant::now() })
     }
 
+    /// Whose the answers in a file are that another writer may be adding to: it is left as it is. None where there is no file.
+    pub(crate) fn kept_by_others(
+        path: &Path,
+        [wanted, width]: [usize; 2],
+        begun: &Answerer,
+    ) -> Result<Vec<Answered>> {
+        let mut kept = Kept { values: Vec::new(), answered: Vec::new(), next: begun.clone() };
+        match File::open(path) {
+            Ok(file) => {
+                whole_records(&file, wanted, width, &mut kept).map_err(Error::io("read", path))?;
+                Ok(kept.answered)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(Error::io("open", path)(error)),
+        }
+    }
+
     /// Rows that are answered: the first so many of the shard.
     pub fn rows(&self) -> usize {
         self.kept.values.len() / self.width
@@ -83,8 +100,14 @@ impl Answers {
         &self.kept.values
     }
 
-    /// Keeps the answers to the next rows. They survive the process from now on, and a power cut within a minute.
+    /// Keeps our answers to the next rows. They survive the process from now on, and a power cut within a minute.
     pub fn add(&mut self, values: &[f32]) -> Result<()> {
+        let us = self.us.clone();
+        self.add_by(values, &us)
+    }
+
+    /// The same of answers that somebody else gave, whom the manifest is to name.
+    pub fn add_by(&mut self, values: &[f32], by: &Answerer) -> Result<()> {
         let rows = values.len() / self.width;
         if rows * self.width != values.len() || rows > self.wanted - self.rows() {
             let wanted =
@@ -95,8 +118,8 @@ impl Answers {
             return Ok(());
         }
         let mut records = Vec::new();
-        if self.kept.next != self.us {
-            let text = serde_json::to_vec(&self.us).expect("texts are plain data");
+        if self.kept.next != *by {
+            let text = serde_json::to_vec(by).expect("texts are plain data");
             let text = [&(text.len() as u32).to_le_bytes(), &text[..]].concat();
             add_record(&mut records, self.rows(), 0, &text);
         }
@@ -108,7 +131,7 @@ impl Answers {
         let file = self.file.as_mut().expect("it was made above");
         disk::crash_point("answer", &self.path);
         file.write_all(&records).map_err(io)?;
-        self.kept.next.clone_from(&self.us);
+        self.kept.next.clone_from(by);
         self.kept.add(values, rows);
         if self.synced.elapsed() >= BETWEEN_SYNCS {
             self.sync()?;
@@ -156,9 +179,17 @@ fn check(first: usize, rows: u32, values: &[u8]) -> [u8; 16] {
 
 /// Adds the answers of the records that hold, from the beginning; cuts the file off behind them.
 fn recover(file: &mut File, wanted: usize, width: usize, kept: &mut Kept) -> io::Result<()> {
+    let whole = whole_records(file, wanted, width, kept)?;
+    file.set_len(whole)?;
+    file.seek(SeekFrom::End(0))?;
+    Ok(())
+}
+
+/// Adds the answers of the records that hold; gives the bytes that these take.
+fn whole_records(file: &File, wanted: usize, width: usize, kept: &mut Kept) -> io::Result<u64> {
     let mut whole = 0;
     let length = file.metadata()?.len();
-    let mut reader = BufReader::with_capacity(1 << 20, &mut *file);
+    let mut reader = BufReader::with_capacity(1 << 20, file);
     loop {
         let first = kept.values.len() / width;
         let Some(head) = next::<HEAD>(&mut reader)? else { break };
@@ -182,9 +213,7 @@ fn recover(file: &mut File, wanted: usize, width: usize, kept: &mut Kept) -> io:
         kept.add(&answers, rows as usize);
         whole += HEAD as u64 + bytes;
     }
-    file.set_len(whole)?;
-    file.seek(SeekFrom::End(0))?;
-    Ok(())
+    Ok(whole)
 }
 
 /// Who the record behind this head says is next, and the bytes that it takes; none where it does not hold.

@@ -1,6 +1,6 @@
 //! Parts of one label set that were written into folders of their own, on machines that share no disk, made one folder.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -11,11 +11,12 @@ use crate::folder::names::{MANIFEST, WORK};
 use crate::folder::parameters::{Parameters, difference, plain};
 use crate::folder::plain::map_plain;
 use crate::read::open::load_manifest;
-use crate::read::verify::verify;
+use crate::read::verify::{Watch, require_sound};
 use crate::row::digest::FileDigest;
 use crate::shard::rows::Shard;
 use crate::write::finish::{pending, publish, read_recorded};
 use crate::write::publish::sync_folder;
+use crate::write::room::require_free;
 use crate::write::session::{refuse_inside, resolved};
 use crate::write::stock::{refuse_occupied, take_stock};
 use crate::write::work::{ShardRecord, Work, begun, record_of, recorded, whole_shard};
@@ -45,8 +46,8 @@ struct Source<'a> {
 ///
 /// The folders must have been begun with the same spec, but for what answered; nobody is locked out of them and nothing there
 /// is changed. A shard that several have is taken once, and refused where their rows differ. Nothing is begun unless every shard
-/// is there. `stop` is asked before each.
-pub fn join(parts: &[PathBuf], out: &Path, stop: &dyn Fn() -> bool) -> Result<Joined> {
+/// is there, and room for all. Whoever watches is asked before each; one that is published already is verified on so many threads.
+pub fn join(parts: &[PathBuf], out: &Path, threads: usize, watch: &dyn Watch) -> Result<Joined> {
     let source = |dir| match Manifest::read(dir) {
         Ok(_) => Err(Error::Finished { dir: dir.into() }),
         Err(Error::Unfinished { .. }) => Ok(Source { dir, parameters: begun(dir)? }),
@@ -77,10 +78,12 @@ pub fn join(parts: &[PathBuf], out: &Path, stop: &dyn Fn() -> bool) -> Result<Jo
         let work = Work::lock(out, None)?;
         // What was seen above may be out of date: the lock's last holder may just have published.
         if !published() {
-            return first.write(&sources, out, work, stop);
+            return first.write(&sources, out, work, &|| watch.stop());
         }
     }
-    Ok(Joined::Set(Box::new(first.inherit(out)?)))
+    let whole = || Joined::Stopped { done: first.parameters.rows, rows: first.parameters.rows };
+    let inherited = first.inherit(out, threads, watch)?;
+    Ok(inherited.map_or_else(whole, |manifest| Joined::Set(Box::new(manifest))))
 }
 
 /// Every shard must be recorded somewhere.
@@ -105,20 +108,17 @@ impl Source<'_> {
     }
 
     /// Takes the label set that is published for ours, if it is.
-    fn inherit(&self, out: &Path) -> Result<Manifest> {
+    fn inherit(&self, out: &Path, threads: usize, watch: &dyn Watch) -> Result<Option<Manifest>> {
         let (manifest, _) = load_manifest(out)?;
         self.parameters.require(out, as_begun_by(&Parameters::of(&manifest), &self.parameters))?;
-        let report = verify(out)?;
-        if let Some(problem) = report.problems.into_iter().next() {
-            return Err(problem);
-        }
+        let Some((manifest, _)) = require_sound(out, threads, watch)? else { return Ok(None) };
         // A writer may have been interrupted between its commit and its tidying up, or be at it now.
         if out.join(WORK).exists()
             && let Ok(work) = Work::lock(out, None)
         {
             work.remove();
         }
-        Ok(manifest)
+        Ok(Some(manifest))
     }
 
     fn write(&self, sources: &[Source], out: &Path, work: Work, stop: &dyn Fn() -> bool) -> Result<Joined> {
@@ -135,20 +135,28 @@ impl Source<'_> {
             let of = |source: &Source| record_of(source.dir, index, &source.parameters).ok()??.rows;
             sources.iter().find_map(of).unwrap_or(0)
         };
-        let mut done = take_stock(out, &work, &parameters, 0..parameters.shards(), rows)?;
+        let stopped = |done: &BTreeMap<usize, ShardRecord>| Joined::Stopped {
+            done: done.values().filter_map(|record| record.rows).sum(),
+            rows: parameters.rows,
+        };
+        let Some(mut done) = take_stock(out, &work, &parameters, 0..parameters.shards(), rows, stop)? else {
+            return Ok(stopped(&BTreeMap::new()));
+        };
+        require_room(sources, out, &done)?;
         for index in 0..parameters.shards() {
             if let Some(record) = done.get(&index) {
                 require_same(sources, out, index, record)?;
                 continue;
             }
             if stop() {
-                let done = done.values().filter_map(|record| record.rows).sum();
-                return Ok(Joined::Stopped { done, rows: parameters.rows });
+                return Ok(stopped(&done));
             }
             let (source, record) = agreed(sources, index)?;
             done.insert(index, source.copy(&work, index, &record, &parameters)?);
         }
-        Ok(Joined::Set(Box::new(publish(out, work, parameters, &done, None)?)))
+        let stopped = stopped(&done);
+        let published = publish(out, work, parameters, &done, None, stop)?;
+        Ok(published.map_or(stopped, |manifest| Joined::Set(Box::new(manifest))))
     }
 
     /// Brings a shard into the new folder; gives its record there.
@@ -176,6 +184,21 @@ impl Source<'_> {
         work.store_shard(index, &record)?;
         Ok(record)
     }
+}
+
+/// Refuses a disk that cannot hold the shards that are not in the new folder yet.
+fn require_room(sources: &[Source], out: &Path, done: &BTreeMap<usize, ShardRecord>) -> Result<()> {
+    let shards = sources[0].parameters.shards();
+    let mut wanted = 0;
+    for index in (0..shards).filter(|index| !done.contains_key(index)) {
+        for source in sources {
+            if let Some(record) = record_of(source.dir, index, &source.parameters)? {
+                wanted += record.files.iter().map(|(_, digest)| digest.bytes).sum::<u64>();
+                break;
+            }
+        }
+    }
+    require_free(out, wanted)
 }
 
 /// The same parameters, as if they had been begun by who began others.
@@ -245,6 +268,15 @@ fn contradiction(dirs: [&Path; 2], [ours, theirs]: [&Shard; 2]) -> Option<Error>
         let (one, other) = (of(ours), of(theirs));
         let place = one.iter().zip(&other).position(|(one, other)| one.to_bits() != other.to_bits())?;
         let [first, second] = dirs.map(PathBuf::from);
-        Some(Error::Contradiction { first, second, image, view, place, one: one[place], other: other[place] })
+        Some(Error::Contradiction {
+            first,
+            second,
+            image,
+            view,
+            place,
+            one: one[place],
+            other: other[place],
+            of_parts: true,
+        })
     })
 }

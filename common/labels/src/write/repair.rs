@@ -12,7 +12,7 @@ use crate::folder::answered::Answerer;
 use crate::folder::manifest::Manifest;
 use crate::folder::records::FileRecord;
 use crate::read::forms::Forms;
-use crate::read::open::{Hashes, check_file, load_manifest, read_shard};
+use crate::read::open::{check_file, load_manifest, read_shard};
 use crate::row::digest::HashingWriter;
 use crate::row::dtype::Form;
 use crate::shard::parquet;
@@ -51,7 +51,7 @@ impl Repair {
                 continue;
             }
             for (index, file) in files.iter().enumerate() {
-                match check_file(dir, file, Hashes::Blake3) {
+                match check_file(dir, file) {
                     Ok(_) => {}
                     Err(Error::Io { action, path, source }) => {
                         return Err(Error::Io { action, path, source });
@@ -92,7 +92,7 @@ impl Repair {
             else {
                 continue;
             };
-            let Ok((storage, _)) = check_file(&self.dir, file, Hashes::Blake3) else { continue };
+            let Ok(storage) = check_file(&self.dir, file) else { continue };
             let shard = read_shard(&self.dir, &self.manifest, form, file, storage)?;
             self.restore(index, &shard)?;
             return Ok(true);

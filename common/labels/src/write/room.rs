@@ -1,19 +1,14 @@
 //! Whether the disk can hold what is still to be written, looked at before a teacher works for days.
 
+use std::path::Path;
+
 use crate::error::{Error, Result};
 use crate::write::session::Session;
 
 impl Session {
     /// Refuses a disk that is certainly too small.
     pub(crate) fn require_room(&self) -> Result<()> {
-        let Some(found) = disk::free_space(&self.dir) else { return Ok(()) };
-        let wanted = self.least_bytes();
-        if wanted <= found {
-            return Ok(());
-        }
-        // What the system would say, later.
-        let source = rustix::io::Errno::NOSPC.into();
-        Err(Error::NoRoom { dir: self.dir.clone(), wanted, found, source })
+        require_free(&self.dir, self.least_bytes())
     }
 
     /// The least that the pending shards can take. Safetensors have the size that they have; Parquet is compressed, and
@@ -35,4 +30,15 @@ impl Session {
         }
         shards + 4 * answers
     }
+}
+
+/// Refuses a disk with less than so many bytes free.
+pub(crate) fn require_free(dir: &Path, wanted: u64) -> Result<()> {
+    let Some(found) = disk::free_space(dir) else { return Ok(()) };
+    if wanted <= found {
+        return Ok(());
+    }
+    // What the system would say, later.
+    let source = rustix::io::Errno::NOSPC.into();
+    Err(Error::NoRoom { dir: dir.into(), wanted, found, source })
 }

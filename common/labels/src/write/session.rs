@@ -15,7 +15,7 @@ use crate::folder::records::Robust;
 use crate::part::Part;
 use crate::read::note::Note;
 use crate::read::open::load_manifest;
-use crate::read::verify::verify;
+use crate::read::verify::{Unwatched, Watch, processors, require_sound};
 use crate::row::coding::Unkept;
 use crate::row::dtype::Form;
 use crate::shard::layout::Layout;
@@ -73,7 +73,8 @@ impl Session {
     /// byte and row of it is verified; then nothing is pending and [`Session::finish`] returns its manifest. A disk that
     /// cannot hold what is missing is refused now rather than when it is full.
     pub fn open(dir: &Path, spec: Spec) -> Result<Session> {
-        Session::open_as(dir, spec, None)
+        let session = Session::open_watched(dir, spec, None, processors(), &Unwatched)?;
+        Ok(session.expect("nobody stopped it"))
     }
 
     /// Begins a part of a label set, or goes on with it, beside those who write the others: on this machine or on others that
@@ -85,10 +86,18 @@ impl Session {
     ///
     /// [`finalize`]: crate::finalize
     pub fn open_part(dir: &Path, spec: Spec, part: Part) -> Result<Session> {
-        Session::open_as(dir, spec, Some(part))
+        let session = Session::open_watched(dir, spec, Some(part), processors(), &Unwatched)?;
+        Ok(session.expect("nobody stopped it"))
     }
 
-    fn open_as(dir: &Path, spec: Spec, part: Option<Part>) -> Result<Session> {
+    /// The session of all or of a part; what is there is looked at on so many threads. None where that was stopped.
+    pub fn open_watched(
+        dir: &Path,
+        spec: Spec,
+        part: Option<Part>,
+        threads: usize,
+        watch: &dyn Watch,
+    ) -> Result<Option<Session>> {
         spec.validate()?;
         refuse_inside(dir)?;
         let shard_images = spec.shard_images();
@@ -121,16 +130,14 @@ impl Session {
             let work = Work::lock(dir, part)?;
             // What was seen above may be out of date: the lock's last holder may just have published.
             if !published() {
-                session.begin(work, part)?;
-                return Ok(session);
+                return Ok(session.begin(work, part, watch)?.then_some(session));
             }
         }
-        session.inherit()?;
-        Ok(session)
+        Ok(session.inherit(threads, watch)?.then_some(session))
     }
 
-    /// Goes on with what the folder holds, under its lock.
-    fn begin(&mut self, work: Work, part: Option<Part>) -> Result<()> {
+    /// Goes on with what the folder holds, under its lock; `false` where it was stopped.
+    fn begin(&mut self, work: Work, part: Option<Part>, watch: &dyn Watch) -> Result<bool> {
         let begun = if let Some(begun) = work.parameters()? {
             work.clear_temporary()?;
             begun
@@ -149,13 +156,18 @@ impl Session {
         work.agree_on_parts()?;
         self.ours = part.map_or(0..self.shards(), |part| part.range(self.shards()));
         let rows = |index| self.job(index).rows.len() as u64;
-        self.done = take_stock(&self.dir, &work, &self.parameters, self.ours(), rows)?;
+        let stop = || watch.stop();
+        let Some(done) = take_stock(&self.dir, &work, &self.parameters, self.ours(), rows, &stop)? else {
+            return Ok(false);
+        };
+        self.done = done;
         for (index, record) in &self.done {
             self.require_ours(*index, &record.answered)?;
         }
         self.require_ours_elsewhere()?;
         self.state = State::Writing(work);
-        self.require_room()
+        self.require_room()?;
+        Ok(true)
     }
 
     /// A label set that was begun in shards of some size goes on in them where the spec leaves their size open, and what
@@ -173,25 +185,23 @@ impl Session {
         }
     }
 
-    /// Takes the label set that is published for ours, if it is: the same parameters, and every row still there.
-    fn inherit(&mut self) -> Result<()> {
+    /// Takes the label set that is published for ours, if it is: the same parameters, and every row still there. `false` where
+    /// it was stopped.
+    fn inherit(&mut self, threads: usize, watch: &dyn Watch) -> Result<bool> {
         let (manifest, _) = load_manifest(&self.dir)?;
         let begun = Parameters::of(&manifest);
         self.adopt(&begun);
         self.parameters.require(&self.dir, begun)?;
         self.require_ours_in(&manifest)?;
-        let report = verify(&self.dir)?;
-        if let Some(problem) = report.problems.into_iter().next() {
-            return Err(problem);
-        }
+        let Some((manifest, notes)) = require_sound(&self.dir, threads, watch)? else { return Ok(false) };
         // A writer may have been interrupted between its commit and its tidying up, or be at it now.
         if self.dir.join(WORK).exists()
             && let Ok(work) = Work::lock(&self.dir, None)
         {
             work.remove();
         }
-        self.state = State::Finished { manifest: Box::new(manifest), notes: report.notes };
-        Ok(())
+        self.state = State::Finished { manifest: Box::new(manifest), notes };
+        Ok(true)
     }
 
     /// Whether the label set was there already, published with this spec; nothing is pending then.

@@ -16,14 +16,15 @@ use crate::write::work::{ShardRecord, Work, remove_if_there};
 const FORMS: [Form; 2] = [Form::Parquet, Form::Safetensors];
 
 /// The finished shards among ours, which have so many rows; removes what belongs to none of them. Shards that are not ours are
-/// left as they are.
+/// left as they are. None where it was stopped.
 pub(crate) fn take_stock(
     dir: &Path,
     work: &Work,
     parameters: &Parameters,
     ours: Range<usize>,
     rows: impl Fn(usize) -> u64,
-) -> Result<BTreeMap<usize, ShardRecord>> {
+    stop: &dyn Fn() -> bool,
+) -> Result<Option<BTreeMap<usize, ShardRecord>>> {
     for folder in folders(parameters.form) {
         let path = dir.join(folder);
         fs::create_dir_all(&path).map_err(Error::io("create", &path))?;
@@ -34,6 +35,10 @@ pub(crate) fn take_stock(
     }
     let mut done = BTreeMap::new();
     for index in ours.clone() {
+        // To hash a shard takes a while; to see that there is none does not.
+        if work.has_shard(index) && stop() {
+            return Ok(None);
+        }
         if let Some(mut record) = work.shard(index, parameters)? {
             record.rows = Some(rows(index));
             remove_if_there(&work.answers(index))?;
@@ -49,7 +54,7 @@ pub(crate) fn take_stock(
     let of_others = of_others.flat_map(|index| FORMS.map(|form| parameters.shard_path(form, index)));
     let of_done = done.values().flat_map(|record| record.files.iter().map(|(path, _)| path.clone()));
     refuse_strangers(dir, parameters.form, &of_done.chain(of_others).collect())?;
-    Ok(done)
+    Ok(Some(done))
 }
 
 /// Removes what a `finish` wrote that was interrupted before its commit.

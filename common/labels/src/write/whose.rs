@@ -3,8 +3,9 @@
 use crate::error::{Error, Result};
 use crate::folder::answered::{Answered, Answerer};
 use crate::folder::manifest::Manifest;
+use crate::write::answers::Answers;
 use crate::write::session::Session;
-use crate::write::work::record_of;
+use crate::write::work::{answers_of, record_of};
 
 impl Session {
     /// Refuses answers of others where the spec is content with none but our own.
@@ -20,7 +21,7 @@ impl Session {
         }
     }
 
-    /// The same of the shards that other parts have written so far.
+    /// The same of the shards that other parts have written so far, and of the answers that they keep.
     pub(crate) fn require_ours_elsewhere(&self) -> Result<()> {
         if self.spec.any_engine {
             return Ok(());
@@ -28,7 +29,12 @@ impl Session {
         for index in (0..self.shards()).filter(|index| !self.ours.contains(index)) {
             if let Some(record) = record_of(&self.dir, index, &self.parameters)? {
                 self.require_ours(index, &record.answered)?;
+                continue;
             }
+            let sizes = [self.job(index).rows.len(), self.spec.coding().kept()];
+            let begun = self.parameters.answerer();
+            let kept = Answers::kept_by_others(&answers_of(&self.dir, index), sizes, &begun)?;
+            self.require_ours(index, &kept)?;
         }
         Ok(())
     }

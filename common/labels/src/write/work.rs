@@ -25,6 +25,8 @@ const INCOMING: &str = "incoming.json";
 /// In how many parts the set is written, where it is written in parts.
 const PARTS: &str = "parts.json";
 const ANSWERS: &str = "answers-";
+/// No record is longer: a shard whose rows 65,536 ranges divide among engines has some 10 MB.
+const LARGEST_RECORD: u64 = 64 << 20;
 
 /// The staging folder of a label set, locked against other writers for as long as this lives; against those of the same
 /// part, where this is one.
@@ -199,7 +201,7 @@ impl Work {
 
     /// Where the answers to a shard's rows are kept until it is written.
     pub fn answers(&self, index: usize) -> PathBuf {
-        self.path.join(format!("{ANSWERS}{index:05}"))
+        answers_of(&self.dir, index)
     }
 
     /// Removes `.work`, after the commit. The label set is published by then and readers pass `.work` by, so what cannot
@@ -251,13 +253,11 @@ impl Work {
     }
 }
 
-/// Reads a JSON file of `.work`. One that does not parse is as good as none: it is only ever an interrupted run's.
+/// Reads a JSON file of `.work`. One that does not parse, or is longer than any is, is as good as none: it is only ever an
+/// interrupted run's.
 fn load<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<Option<T>> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::io("read", path)(error)),
-    }
+    let bytes = read_small(path, LARGEST_RECORD)?;
+    Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
 }
 
 /// The record of a shard, its files not looked at; nobody is locked out for it.
@@ -293,12 +293,7 @@ pub(crate) fn whole_shard(dir: &Path, index: usize, parameters: &Parameters) -> 
 /// What a label set that is being written was begun with, as far as it may be believed; nobody is locked out for it.
 pub(crate) fn begun(dir: &Path) -> Result<Parameters> {
     let path = dir.join(WORK).join(PARAMETERS);
-    let bytes = match fs::read(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(Error::Unfinished { dir: dir.into() });
-        }
-        read => read.map_err(Error::io("read", &path))?,
-    };
+    let bytes = read_small(&path, LARGEST_RECORD)?.ok_or_else(|| Error::Unfinished { dir: dir.into() })?;
     let parameters: Parameters = serde_json::from_slice(&bytes)
         .map_err(|error| Error::ManifestSyntax { path: path.clone(), detail: error.to_string() })?;
     parameters.validate(&path)?;
@@ -310,6 +305,11 @@ pub(crate) fn recorded(dir: &Path) -> Result<BTreeSet<usize>> {
     let names = read_dir(&dir.join(WORK))?;
     let index = |name: &str| name.strip_prefix("shard-")?.strip_suffix(".json")?.parse().ok();
     Ok(names.iter().filter_map(|(name, _)| index(name)).collect())
+}
+
+/// Where the answers to a shard's rows are kept until it is written.
+pub(crate) fn answers_of(dir: &Path, index: usize) -> PathBuf {
+    dir.join(WORK).join(format!("{ANSWERS}{index:05}"))
 }
 
 fn record_name(index: usize) -> String {
