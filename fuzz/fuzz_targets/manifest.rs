@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use labels::{Check, Form, Manifest};
 use libfuzzer_sys::fuzz_target;
 
-static SET: LazyLock<PathBuf> = LazyLock::new(|| fuzz::label_set(2, &["data", "shards"]));
+static SET: LazyLock<PathBuf> = LazyLock::new(|| fuzz::label_set("format-2", &["data", "shards"]));
 
 fuzz_target!(|input: &[u8]| {
     let bytes = fuzz::sealed(input);
