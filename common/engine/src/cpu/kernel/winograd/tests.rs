@@ -284,6 +284,26 @@ fn a_gradient_that_is_begun_is_what_was_added_to_zeros() {
 }
 
 #[test]
+fn a_large_layer_sums_over_all_blocks_of_its_tiles() {
+    // More tiles than the scratch holds: the same image often has so many times its gradient.
+    const OFTEN: usize = 40;
+    let shape = shape([208, 16, 16], 208, [1; 4]);
+    let one = Case::new(shape, 1, 5);
+    let truth: Vec<f64> = one.weight_gradient().iter().map(|sum| sum * OFTEN as f64).collect();
+    let often = |map: &[Vec<f64>]| vec![map[0].clone(); OFTEN];
+    let many = Case { images: OFTEN, input: often(&one.input), gradient: often(&one.gradient), ..one };
+    for tile in TILES {
+        let layer = WinogradWeightGradient::new(Isa::detect(), shape, tile);
+        assert!(layer.cooperative() && layer.phases(OFTEN).len() > 2, "{tile:?} is not cut");
+        let mut found = vec![f32::NAN; shape.weight_len()];
+        large(&layer, &many, Part { sums: &mut found, begun: false, spread: false });
+        let found: Vec<f64> = found.into_iter().map(f64::from).collect();
+        let error = relative_rms(&found, &truth);
+        assert!(error <= bound(tile), "{tile:?} {error:e}");
+    }
+}
+
+#[test]
 fn parts_sum_to_the_whole() {
     for (seed, shape) in shapes().into_iter().enumerate() {
         let case = Case::new(shape, 5, seed as u64);
