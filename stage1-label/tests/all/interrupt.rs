@@ -115,10 +115,11 @@ fn inside_a_shard_a_kill_costs_an_answer_and_an_interrupt_nothing() {
             Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap().success()
         );
         let ended = ended(&child.wait_with_output().unwrap());
-        assert_eq!(kept(&out) % 60, 0, "an answer is written in one piece");
+        // A kill may tear an answer between two pages of its file; an interrupt lets it be written.
         let rows = kept(&out) / 60;
         assert!(rows >= before + 20, "{rows} rows after {before}");
         if signal != "KILL" {
+            assert_eq!(kept(&out) % 60, 0, "whole answers");
             assert_eq!(ended.code, Some(75), "{}", ended.stderr);
             assert!(ended.stderr.contains(&format!("interrupted: {rows} of 6000 rows")), "{}", ended.stderr);
         }

@@ -68,13 +68,16 @@ fn a_kill_in_the_middle_of_a_shard_costs_an_answer_and_the_rest_is_the_same_fold
     assert!(wait_for(&mut child, || kept(&out) >= 30 * ANSWER), "caught alive");
     child.kill().unwrap();
     child.wait().unwrap();
-    assert_eq!(kept(&out) % ANSWER, 0, "an answer is written in one piece");
+    let answers = kept(&out) / ANSWER;
     assert!(!out.join("manifest.json").exists());
     run(&out).args(["--taps", "bn3.relu"]).fails(2, &["cannot be used multiple times"]);
     let other = place.run_in_shards(&out, 40, 40).args(["--taps", "bn3.relu"]);
     other.fails(2, &["features.maps[1] is", "this run has"]);
     place.run_in_shards(&out, 40, 40).fails(2, &["features is", "this run has none"]);
-    run(&out).succeeds();
+    let rest = run(&out).ends();
+    assert_eq!(rest.code, Some(0), "{}", rest.stderr);
+    // A kill may tear an answer between two pages of its file; the others count.
+    assert!(rest.stderr.contains(&format!("resuming after {answers} ")), "{answers}: {}", rest.stderr);
     assert!(tree(&out) == tree(&whole));
 }
 
