@@ -12,6 +12,7 @@ mod fuse;
 mod instruction;
 mod place;
 mod recompute;
+mod stage;
 mod step;
 
 pub(crate) use block::{BLOCK, padded};
@@ -68,14 +69,19 @@ impl Draft {
 
     /// The plan, given what each product and each weight gradient costs.
     pub(crate) fn place(self, products: &[Cost], weights: &[Cost]) -> Plan {
-        let Emitted { slots, forward, backward, .. } = self.emitted;
+        let Emitted { mut slots, mut forward, mut backward, .. } = self.emitted;
         let cost = |instruction: &Instruction, is_backward: bool| match instruction.action {
             Action::Product { product, .. } => products[product],
             Action::Weight { weight } => weights[weight],
             // A map that is formed again must not change how sums beside it are cut.
             Action::Affine { .. } => Cost { follows: is_backward, ..Cost::default() },
-            _ => Cost::default(),
+            // Nor must one that is handed on.
+            _ => {
+                Cost { follows: instruction.sums().is_some() && instruction.to.is_some(), ..Cost::default() }
+            }
         };
+        let mut staged = stage::stage(&mut forward, &mut slots, |one| cost(one, false).cooperative);
+        staged.extend(stage::stage(&mut backward, &mut slots, |one| cost(one, true).cooperative));
         let mut places = vec![Place::Nowhere; slots.len()];
         let lens: Vec<usize> = slots.iter().map(|slot| slot.reserved()).collect();
         let tape_len = place::place_tape(&forward, &backward, &lens, &mut places);
@@ -83,6 +89,9 @@ impl Draft {
             let costs: Vec<Cost> = program.iter().map(|one| cost(one, is_backward)).collect();
             place::place(program, &slots, &costs, &mut places)
         });
+        for (stage, map) in staged {
+            places[stage.0] = places[stage.0].staging(map);
+        }
         Plan { steps: self.steps, slots, places, forward, backward, tape_len }
     }
 

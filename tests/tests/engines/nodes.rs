@@ -63,6 +63,24 @@ fn test(built: Built) {
     }
 }
 
+/// Maps so large, 1.15 million values of five images, that they and their gradients go past the caches between normalisations.
+#[test]
+fn a_wide_bottleneck_whose_maps_no_cache_holds() {
+    let build = || {
+        let (mut b, x) = Builder::new([3, 60, 60]);
+        let wide = b.conv("expand", Conv2d::new(64, 1), x)?;
+        let x = b.batch_norm("expand.bn", wide)?;
+        let x = b.relu(x)?;
+        let x = b.conv("depthwise", Conv2d::new(64, 3).padding(1).groups(64), x)?;
+        let x = b.batch_norm("depthwise.bn", x)?;
+        let x = b.relu(x)?;
+        let x = b.conv("project", Conv2d::new(16, 1), x)?;
+        let x = b.batch_norm("project.bn", x)?;
+        classify(b, x, "wide-bottleneck", vec![wide])
+    };
+    test(build());
+}
+
 #[test]
 fn convolutions_of_every_shape() {
     let build = || {

@@ -1,5 +1,7 @@
 //! Packing: from parameters under PyTorch's layout to what the kernels read, once per change of the parameters.
 
+use rayon::prelude::*;
+
 use super::kernel::norm::{self, BatchMoments, Learned};
 use super::planned::Planned;
 use super::vector::memory::{Buffer, Spare};
@@ -53,12 +55,19 @@ impl Packed {
             .map(|conv| conv.fold.map(|(node, eps)| known.fold(node, eps)))
             .collect();
         let mut weights = spare.take(planned.packed_len);
+        let mut rest = &mut weights[..planned.packed_len];
+        let mut places = Vec::new();
         for product in &planned.products {
+            let (into, behind) = rest.split_at_mut(padded(product.kernel.packed_len()));
+            places.push((product, into));
+            rest = behind;
+        }
+        places.into_par_iter().with_max_len(1).for_each(|(product, into)| {
             let conv = &planned.plan.steps.convs[product.conv];
             let scale = folds[product.conv].as_ref().map(|fold| fold.scale.as_slice());
-            let into = &mut weights[product.start..][..product.kernel.packed_len()];
+            let into = &mut into[..product.kernel.packed_len()];
             product.kernel.pack(known.get(conv.node, Role::Weight), scale, into);
-        }
+        });
         let mut biases = vec![0.0; planned.biases.1];
         for (index, conv) in planned.plan.steps.convs.iter().enumerate() {
             let into = &mut biases[planned.biases.0[index]..][..conv.shape.output[0]];

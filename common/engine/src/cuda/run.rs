@@ -103,7 +103,9 @@ impl Run<'_> {
         let (base, offset) = match self.planned.plan.places[slot.0] {
             Place::Tape(offset) => (self.memory.tape, offset),
             Place::Batch(offset) => (self.memory.batch, offset),
-            Place::Chunk(_) | Place::Nowhere => unreachable!("a program touches slots that it has"),
+            Place::Chunk(_) | Place::Stage(..) | Place::Nowhere => {
+                unreachable!("a program touches slots that it has")
+            }
         };
         base + (offset * self.images) as Address
     }

@@ -66,7 +66,7 @@ pub(crate) enum Action {
     Bias {
         conv: usize,
     },
-    /// Part of the batch's moments, of the value `a`.
+    /// Part of the batch's moments, of the value `a`; where there is a `to`, `a` goes there past the caches.
     Moments {
         norm: usize,
     },
@@ -74,7 +74,8 @@ pub(crate) enum Action {
     Affine {
         norm: usize,
     },
-    /// Part of the sums that the gradient of a normalisation needs: of input `a`, gradient `b`.
+    /// Part of the sums that the gradient of a normalisation needs: of input `a`, gradient `b`; where there is a `to`, `b` goes
+    /// there past the caches.
     GradientMoments {
         norm: usize,
     },

@@ -29,8 +29,20 @@ pub(crate) enum Place {
     Batch(usize),
     /// A thread's own, for the images it works on.
     Chunk(usize),
+    /// Likewise where a batch is large; where it is not, the slot that it would be handed on to.
+    Stage(usize, Slot),
     /// Never touched.
     Nowhere,
+}
+
+impl Place {
+    /// The place of what is handed on to a slot.
+    pub(super) fn staging(self, to: Slot) -> Self {
+        let Self::Chunk(offset) = self else {
+            unreachable!("a stage is used by two instructions of a segment")
+        };
+        Self::Stage(offset, to)
+    }
 }
 
 /// Instructions that run together.

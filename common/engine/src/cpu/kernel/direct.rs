@@ -52,7 +52,8 @@ impl MapProduct for Direct {
     }
 
     fn pack(&self, weight: &[f32], scale: Option<&[f32]>, into: &mut [f32]) {
-        let weight = Weight { shape: &self.shape, direction: self.direction, values: weight, scale };
+        let (isa, shape, direction) = (self.product.isa(), &self.shape, self.direction);
+        let weight = Weight { isa, shape, direction, values: weight, scale };
         weight.pack(self.product.phases(), self.product.panels(), into);
     }
 

@@ -15,11 +15,16 @@ mod sums;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use sums::{channel_gradient_sums, channel_sums};
+pub(crate) use sums::{
+    channel_gradient_sums, channel_gradient_sums_onward, channel_sums, channel_sums_onward,
+};
 
 use crate::cpu::vector::epilogue::Epilogue;
 use crate::cpu::vector::pointwise::{At, Pointwise, Sizes, fill};
-use crate::cpu::vector::simd::{Isa, Simd};
+use crate::cpu::vector::simd::{Isa, Simd, prefetch};
+
+/// f32 by which a walk over maps that lie beyond the caches asks ahead: what a core works off while memory answers.
+const AHEAD: usize = 2 << 10;
 
 /// The learned values of one normalisation, one per real channel.
 #[derive(Clone, Copy, Debug)]
@@ -159,7 +164,9 @@ impl Pointwise for Affine<'_> {
         // SAFETY: `affine` checked the lengths.
         unsafe {
             let coefficients = self.coefficients.as_ptr().add(at.channel);
-            let x = S::sub(S::load(self.from.as_ptr().add(at.offset)), S::load(coefficients));
+            let from = self.from.as_ptr().add(at.offset);
+            prefetch(from.wrapping_add(AHEAD));
+            let x = S::sub(S::load(from), S::load(coefficients));
             S::fma(x, S::load(coefficients.add(self.pixel)), S::load(coefficients.add(2 * self.pixel)))
         }
     }
@@ -202,8 +209,11 @@ impl Pointwise for AffineGradient<'_> {
         unsafe {
             let coefficients = self.coefficients.as_ptr().add(at.channel);
             let coefficient = |i: usize| S::load(coefficients.add(i * self.pixel));
-            let x = S::sub(S::load(self.input.as_ptr().add(at.offset)), coefficient(0));
-            let g = S::load(self.gradient.as_ptr().add(at.offset));
+            let [input, gradient] = [self.input, self.gradient].map(|map| map.as_ptr().add(at.offset));
+            prefetch(input.wrapping_add(AHEAD));
+            prefetch(gradient.wrapping_add(AHEAD));
+            let x = S::sub(S::load(input), coefficient(0));
+            let g = S::load(gradient);
             S::sub(S::fnma(x, coefficient(2), S::mul(g, coefficient(1))), coefficient(3))
         }
     }

@@ -90,6 +90,11 @@ impl<'a> View<'a> {
         self.plan.steps.normalise.as_ref().map(|[mean, std]| Normalisation { mean, std })
     }
 
+    /// Where an instruction that forms sums hands its map on to, if the map is not there already.
+    fn handed_on(&self, instruction: &Instruction, at: &Share<'_>) -> Option<&'a mut [f32]> {
+        instruction.to.filter(|&to| self.slots.stages(to)).map(|to| self.write(to, at))
+    }
+
     /// Runs an instruction on a share of the batch.
     #[allow(clippy::too_many_lines, reason = "one arm for each action, so that none is forgotten")]
     pub(super) fn execute(&self, instruction: &Instruction, at: &Share<'_>) {
@@ -150,7 +155,11 @@ impl<'a> View<'a> {
             }
             Action::Moments { norm } => {
                 let sum = self.sum(Sums::Moments(*norm)).expect("moments are always summed");
-                norm::channel_sums(isa, a(), of_a().pixel, self.doubles(sum, at.part));
+                let (pixel, sums) = (of_a().pixel, self.doubles(sum, at.part));
+                match self.handed_on(instruction, at) {
+                    Some(to) => norm::channel_sums_onward(isa, a(), pixel, sums, to),
+                    None => norm::channel_sums(isa, a(), pixel, sums),
+                }
             }
             Action::Affine { norm } => {
                 norm::affine(isa, a(), &self.norm(*norm).forward, to(), &epilogue());
@@ -158,7 +167,11 @@ impl<'a> View<'a> {
             Action::GradientMoments { norm } => {
                 let sum = self.sum(Sums::GradientMoments(*norm)).expect("moments are always summed");
                 let (pixel, centre) = (of_a().pixel, &self.norm(*norm).forward);
-                norm::channel_gradient_sums(isa, b(), a(), centre, pixel, self.doubles(sum, at.part));
+                let sums = self.doubles(sum, at.part);
+                match self.handed_on(instruction, at) {
+                    Some(to) => norm::channel_gradient_sums_onward(isa, b(), a(), centre, pixel, sums, to),
+                    None => norm::channel_gradient_sums(isa, b(), a(), centre, pixel, sums),
+                }
             }
             Action::AffineGradient { norm } => {
                 // Where the moments are constants the slope is 0: any map stands for the input.

@@ -5,6 +5,9 @@ use std::ops::Range;
 use crate::cpu::vector::memory::Shared;
 use crate::plan::{Place, Plan, Slot, SlotInfo};
 
+/// f32 of a batch's map that the caches are not expected to hold until all threads have passed it.
+const LARGE: usize = 1 << 20;
+
 /// The memory of one program's run.
 #[derive(Clone, Copy)]
 pub(super) struct Slots<'a> {
@@ -66,12 +69,20 @@ impl<'a> Slots<'a> {
         unsafe { memory.halves().slice(2 * start + first * len..2 * start + (first + images.len()) * len) }
     }
 
+    /// Whether a map is made in a thread's own memory and then handed on to this slot.
+    pub(super) fn stages(&self, to: Slot) -> bool {
+        self.plan.slots[to.0].reserved() * self.images >= LARGE
+    }
+
     /// The memory of a slot, where the slot begins, and which of its images is the first of `images`.
     fn region(&self, slot: Slot, images: &Range<usize>, thread: usize) -> (Shared<'a, f32>, usize, usize) {
         match self.plan.places[slot.0] {
             Place::Tape(offset) => (self.tape, offset * self.images, images.start),
             Place::Batch(offset) => (self.batch, offset * self.images, images.start),
-            Place::Chunk(offset) => (self.threads, thread * self.per_thread + offset * self.chunk, 0),
+            Place::Stage(_, to) if !self.stages(to) => self.region(to, images, thread),
+            Place::Chunk(offset) | Place::Stage(offset, _) => {
+                (self.threads, thread * self.per_thread + offset * self.chunk, 0)
+            }
             Place::Nowhere => unreachable!("an instruction touches a slot that no program has"),
         }
     }

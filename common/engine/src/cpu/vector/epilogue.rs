@@ -131,6 +131,9 @@ impl<'a> Epilogue<'a> {
                 ((true, false, false), Activation::Relu, (true, false)) => {
                     self.rows::<S, Activated>(values, vectors, channel, to, offsets);
                 }
+                ((true, false, false), Activation::Relu6, (true, false)) => {
+                    self.rows::<S, Activated6>(values, vectors, channel, to, offsets);
+                }
                 ((false, false, false), Activation::None, (false, true)) => {
                     self.rows::<S, Gated>(values, vectors, channel, to, offsets);
                 }
@@ -251,6 +254,8 @@ forms! {
     Biased: bias true, None, bits out false, gate false;
     /// Any layer of an attack on its way forwards,
     Activated: bias true, Relu, bits out true, gate false;
+    /// the same of networks whose activations end at 6,
+    Activated6: bias true, Relu6, bits out true, gate false;
     /// and on its way back.
     Gated: bias false, None, bits out false, gate true;
 }

@@ -123,6 +123,28 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     }
 }
 
+/// Orders stores past the caches before whatever tells other threads that they are done.
+#[inline(always)]
+pub(crate) fn fence() {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: part of every x86-64.
+    unsafe {
+        std::arch::x86_64::_mm_sfence();
+    }
+}
+
+/// Asks for the line of memory at a place that is read soon; any address will do.
+#[inline(always)]
+pub(crate) fn prefetch(at: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch of an address that is not there does nothing.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
+}
+
 /// Work that is compiled once per instruction set.
 pub(crate) trait Kernel {
     /// What it gives.

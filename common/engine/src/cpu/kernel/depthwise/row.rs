@@ -5,7 +5,7 @@
 
 use super::{Line, Maps};
 use crate::cpu::vector::axis::Meeting;
-use crate::cpu::vector::simd::{BLOCK, Simd};
+use crate::cpu::vector::simd::Simd;
 
 /// A block: where it begins, and which of its loads hang over the sides.
 #[derive(Clone, Copy)]
@@ -158,11 +158,7 @@ unsafe fn window<S: Simd, const N: usize, const STRIDE: usize>(
                 weights = weights.wrapping_add(tap_step);
             }
             let offsets: [usize; N] = std::array::from_fn(|i| block.to + i * pixel + channel);
-            let mut values = [0.0; WIDEST * BLOCK];
-            for (i, sum) in sums.into_iter().enumerate() {
-                S::store(values.as_mut_ptr().add(i * S::LANES), sum);
-            }
-            call.epilogue.tile::<S>(values.as_ptr(), 1, channel, call.to, &offsets);
+            call.epilogue.tile::<S>(sums.as_ptr().cast(), 1, channel, call.to, &offsets);
         }
     }
 }
@@ -198,13 +194,10 @@ unsafe fn pairs<S: Simd, const N: usize>(call: &Maps<'_>, line: &Line, block: Bl
                 from = from.wrapping_offset(source_step);
                 weights = weights.wrapping_add(tap_step);
             }
-            for i in 0..N {
-                let to = block.to + 2 * i * pixel + channel;
-                call.epilogue.finish::<S>(even[i], channel, call.to, to);
-                if i + 1 < N || !last_odd_outside {
-                    call.epilogue.finish::<S>(odd[i], channel, call.to, to + pixel);
-                }
-            }
+            let offsets: [usize; N] = std::array::from_fn(|i| block.to + 2 * i * pixel + channel);
+            call.epilogue.tile::<S>(even.as_ptr().cast(), 1, channel, call.to, &offsets);
+            let offsets = &offsets.map(|offset| offset + pixel)[..N - usize::from(last_odd_outside)];
+            call.epilogue.tile::<S>(odd.as_ptr().cast(), 1, channel, call.to, offsets);
         }
     }
 }

@@ -5,8 +5,9 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::phases::{Phase, Phases};
-use crate::cpu::vector::simd::BLOCK;
+use crate::cpu::vector::simd::{BLOCK, Isa, Kernel, Simd};
 use crate::cpu::vector::tile::{Panel, Panels};
+use crate::cpu::vector::transpose::transpose;
 use crate::plan::ConvShape;
 
 /// Weights from which packing is worth a thread pool.
@@ -24,6 +25,7 @@ pub(super) enum Direction {
 /// PyTorch's weight, one value per kernel element for each pair of channels.
 #[derive(Clone, Copy)]
 pub(super) struct Weight<'a> {
+    pub(super) isa: Isa,
     pub(super) shape: &'a ConvShape,
     pub(super) direction: Direction,
     pub(super) values: &'a [f32],
@@ -78,6 +80,9 @@ impl Weight<'_> {
         if phase.taps.is_empty() {
             return;
         }
+        if self.shape.groups == 1 && self.shape.kernel == [1, 1] {
+            return self.isa.run(Matrix { of: *self, panel, part });
+        }
         let (channels, width) = (phases.source.channels, panel.blocks * BLOCK);
         for first in (0..channels).step_by(BLOCK) {
             let block = first..channels.min(first + BLOCK);
@@ -129,6 +134,50 @@ impl Weight<'_> {
             }
         }
         square
+    }
+}
+
+/// The packing of a kernel of one element, whose weights are a matrix, beside a panel.
+struct Matrix<'a> {
+    of: Weight<'a>,
+    panel: Panel,
+    part: &'a mut [f32],
+}
+
+impl Kernel for Matrix<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let Self { of: Weight { shape, direction, values, scale, .. }, panel, part } = self;
+        let (columns, width) = (shape.input[0], panel.blocks * BLOCK);
+        let [lanes, channels] = match direction {
+            Direction::Forward => [shape.output[0], columns],
+            Direction::Backward => [columns, shape.output[0]],
+        };
+        let lanes = panel.channel..lanes.min(panel.channel + width);
+        let (met, padding) = part.split_at_mut(channels * width);
+        padding.fill(0.0);
+        if direction == Direction::Forward {
+            if lanes.len() < width {
+                met.fill(0.0);
+            }
+            let rows = &values[lanes.start * columns..];
+            transpose::<S>((rows, columns), (met, width), [lanes.len(), columns]);
+        } else {
+            for (row, from) in met.chunks_exact_mut(width).zip(values.chunks_exact(columns)) {
+                let (row, padding) = row.split_at_mut(lanes.len());
+                row.copy_from_slice(&from[lanes.clone()]);
+                padding.fill(0.0);
+            }
+        }
+        let Some(scale) = scale else { return };
+        for (channel, row) in met.chunks_exact_mut(width).enumerate() {
+            for (lane, value) in row[..lanes.len()].iter_mut().enumerate() {
+                *value *=
+                    if direction == Direction::Forward { scale[lanes.start + lane] } else { scale[channel] };
+            }
+        }
     }
 }
 

@@ -35,6 +35,10 @@ impl Product {
         Self { isa, phases, panels, group }
     }
 
+    pub(super) const fn isa(&self) -> Isa {
+        self.isa
+    }
+
     pub(super) const fn phases(&self) -> &Phases {
         &self.phases
     }

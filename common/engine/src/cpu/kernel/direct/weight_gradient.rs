@@ -32,7 +32,7 @@ const GROUP: [usize; 2] = [64 << 10, 256 << 10];
 /// f32 of a large part.
 const LARGE: usize = 128 << 10;
 
-/// Weights from which finishing is worth a thread pool.
+/// f32 of all parts from which finishing is worth a thread pool.
 const PARALLEL: usize = 1 << 16;
 
 /// The weight gradient of any convolution and of fully connected layers; groups are computed as if dense.
@@ -136,7 +136,7 @@ impl WeightGradient for DirectWeightGradient {
         let finish = |(i, gradient): (usize, &mut [f32])| {
             self.isa.run(Finish { of: self, parts, first: i * BLOCK, gradient, begun });
         };
-        if gradient.len() < PARALLEL {
+        if parts.len() < PARALLEL {
             gradient.chunks_mut(BLOCK * per_channel).enumerate().for_each(finish);
         } else {
             gradient.par_chunks_mut(BLOCK * per_channel).enumerate().for_each(finish);

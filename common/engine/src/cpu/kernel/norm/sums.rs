@@ -1,6 +1,6 @@
 //! Sums per channel of a chunk: in f32 over a block of positions, in f64 over blocks.
 
-use crate::cpu::vector::simd::{BLOCK, Isa, Kernel, Simd};
+use crate::cpu::vector::simd::{BLOCK, Isa, Kernel, Simd, fence};
 
 /// Positions whose sum is formed in f32.
 const POSITIONS: usize = 128;
@@ -11,6 +11,13 @@ const POSITIONS: usize = 128;
 pub(crate) fn channel_sums(isa: Isa, map: &[f32], pixel: usize, sums: &mut [f64]) {
     check(map, pixel, sums);
     isa.run(Chunk { of: Values { map }, len: map.len(), pixel, sums });
+}
+
+/// The same, and the map goes to `to` past the caches.
+pub(crate) fn channel_sums_onward(isa: Isa, map: &[f32], pixel: usize, sums: &mut [f64], to: &mut [f32]) {
+    check(map, pixel, sums);
+    assert!(map.len() == to.len(), "maps differ in length");
+    isa.run(Chunk { of: Onward { of: Values { map }, to: to.as_mut_ptr() }, len: map.len(), pixel, sums });
 }
 
 /// Adds each channel's sum of `gradient`, and of `gradient * (input - centre)`, to `sums`, `[2][pixel]`.
@@ -27,6 +34,23 @@ pub(crate) fn channel_gradient_sums(
     check(gradient, pixel, sums);
     assert!(gradient.len() == input.len() && centre.len() >= pixel, "maps differ in length");
     isa.run(Chunk { of: Products { gradient, input, centre }, len: gradient.len(), pixel, sums });
+}
+
+/// The same, and the gradient goes to `to` past the caches.
+pub(crate) fn channel_gradient_sums_onward(
+    isa: Isa,
+    gradient: &[f32],
+    input: &[f32],
+    centre: &[f32],
+    pixel: usize,
+    sums: &mut [f64],
+    to: &mut [f32],
+) {
+    check(gradient, pixel, sums);
+    let lens = [input.len(), to.len()];
+    assert!(lens == [gradient.len(); 2] && centre.len() >= pixel, "maps differ in length");
+    let of = Onward { of: Products { gradient, input, centre }, to: to.as_mut_ptr() };
+    isa.run(Chunk { of, len: gradient.len(), pixel, sums });
 }
 
 fn check(map: &[f32], pixel: usize, sums: &[f64]) {
@@ -49,8 +73,15 @@ trait Terms: Copy {
     /// What is subtracted in a block of `positions` whose first vector is at `offset`.
     unsafe fn centre<S: Simd>(self, offset: usize, positions: usize, pixel: usize, channel: usize) -> S::V;
 
-    /// Both sums with the vector at `offset` added.
-    unsafe fn add<S: Simd>(self, sums: [S::V; 2], centre: S::V, offset: usize) -> [S::V; 2];
+    /// The vector of the map at `offset`.
+    unsafe fn load<S: Simd>(self, offset: usize) -> S::V;
+
+    /// Both sums with that vector added.
+    unsafe fn add<S: Simd>(self, sums: [S::V; 2], centre: S::V, vector: S::V, offset: usize) -> [S::V; 2];
+
+    /// What is done when all are added.
+    #[inline(always)]
+    fn end(self) {}
 
     /// Sums of a block as they are without the centre.
     fn widen(self, sums: [f64; 2], centre: f64, positions: f64) -> [f64; 2];
@@ -75,12 +106,21 @@ impl Terms for Values<'_> {
     }
 
     #[inline(always)]
-    unsafe fn add<S: Simd>(self, [sum, squares]: [S::V; 2], centre: S::V, offset: usize) -> [S::V; 2] {
+    unsafe fn load<S: Simd>(self, offset: usize) -> S::V {
         // SAFETY: the trait's contract.
-        unsafe {
-            let x = S::sub(S::load(self.map.as_ptr().add(offset)), centre);
-            [S::add(sum, x), S::fma(x, x, squares)]
-        }
+        unsafe { S::load(self.map.as_ptr().add(offset)) }
+    }
+
+    #[inline(always)]
+    unsafe fn add<S: Simd>(
+        self,
+        [sum, squares]: [S::V; 2],
+        centre: S::V,
+        vector: S::V,
+        _offset: usize,
+    ) -> [S::V; 2] {
+        let x = S::sub(vector, centre);
+        [S::add(sum, x), S::fma(x, x, squares)]
     }
 
     #[inline(always)]
@@ -111,18 +151,70 @@ impl Terms for Products<'_> {
     }
 
     #[inline(always)]
-    unsafe fn add<S: Simd>(self, [sum, products]: [S::V; 2], centre: S::V, offset: usize) -> [S::V; 2] {
+    unsafe fn load<S: Simd>(self, offset: usize) -> S::V {
         // SAFETY: the trait's contract.
-        unsafe {
-            let g = S::load(self.gradient.as_ptr().add(offset));
-            let x = S::sub(S::load(self.input.as_ptr().add(offset)), centre);
-            [S::add(sum, g), S::fma(g, x, products)]
-        }
+        unsafe { S::load(self.gradient.as_ptr().add(offset)) }
+    }
+
+    #[inline(always)]
+    unsafe fn add<S: Simd>(
+        self,
+        [sum, products]: [S::V; 2],
+        centre: S::V,
+        vector: S::V,
+        offset: usize,
+    ) -> [S::V; 2] {
+        // SAFETY: the trait's contract.
+        let x = S::sub(unsafe { S::load(self.input.as_ptr().add(offset)) }, centre);
+        [S::add(sum, vector), S::fma(vector, x, products)]
     }
 
     #[inline(always)]
     fn widen(self, sums: [f64; 2], _centre: f64, _positions: f64) -> [f64; 2] {
         sums
+    }
+}
+
+/// The same terms of a map that is handed on.
+#[derive(Clone, Copy)]
+struct Onward<T> {
+    of: T,
+    /// As long as the map.
+    to: *mut f32,
+}
+
+#[allow(unsafe_code)]
+impl<T: Terms> Terms for Onward<T> {
+    #[inline(always)]
+    unsafe fn centre<S: Simd>(self, offset: usize, positions: usize, pixel: usize, channel: usize) -> S::V {
+        // SAFETY: the trait's contract.
+        unsafe { self.of.centre::<S>(offset, positions, pixel, channel) }
+    }
+
+    #[inline(always)]
+    unsafe fn load<S: Simd>(self, offset: usize) -> S::V {
+        // SAFETY: the trait's contract.
+        unsafe {
+            let vector = self.of.load::<S>(offset);
+            S::stream(self.to.add(offset), vector);
+            vector
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn add<S: Simd>(self, sums: [S::V; 2], centre: S::V, vector: S::V, offset: usize) -> [S::V; 2] {
+        // SAFETY: the trait's contract.
+        unsafe { self.of.add::<S>(sums, centre, vector, offset) }
+    }
+
+    #[inline(always)]
+    fn widen(self, sums: [f64; 2], centre: f64, positions: f64) -> [f64; 2] {
+        self.of.widen(sums, centre, positions)
+    }
+
+    #[inline(always)]
+    fn end(self) {
+        fence();
     }
 }
 
@@ -158,6 +250,7 @@ impl<T: Terms> Kernel for Chunk<'_, T> {
                     };
             }
         }
+        of.end();
     }
 }
 
@@ -195,7 +288,7 @@ unsafe fn block<S: Simd, T: Terms, const W: usize, const U: usize>(
             for (u, sums) in sums.iter_mut().enumerate().take(count - position) {
                 for (w, sums) in sums.iter_mut().enumerate() {
                     let at = offset + (position + u) * pixel + w * S::LANES;
-                    *sums = of.add::<S>(*sums, centres[w], at);
+                    *sums = of.add::<S>(*sums, centres[w], of.load::<S>(at), at);
                 }
             }
             position += U;

@@ -195,6 +195,35 @@ fn moments_outputs_and_gradients_agree_with_f64_with_means_up_to_a_hundred_devia
 }
 
 #[test]
+fn a_map_that_is_handed_on_arrives_whole_and_has_the_same_sums() {
+    for isa in Isa::available() {
+        for (channels, positions) in
+            [(1, 9), (16, 64), (20, 257), (40, 130), (64, 128), (100, 49), (144, 300)]
+        {
+            let batch = Batch::new(channels, positions, 3);
+            let pixel = padded(channels);
+            let bits = |sums: &[f64]| sums.iter().map(|sum| sum.to_bits()).collect::<Vec<_>>();
+            let (mut plain, mut onward) = (vec![0.5; 2 * pixel], vec![0.5; 2 * pixel]);
+            let mut place = Vec::new();
+            let to = aligned(&vec![f32::NAN; batch.input.len()], &mut place);
+            channel_sums(isa, &batch.input, pixel, &mut plain);
+            channel_sums_onward(isa, &batch.input, pixel, &mut onward, to);
+            assert!(*to == batch.input, "{isa:?}, {channels} channels");
+            assert_eq!(bits(&plain), bits(&onward), "{isa:?}, {channels} channels");
+
+            let centre = &batch.input[..pixel];
+            // Nor need it begin at a whole vector.
+            let to = &mut vec![f32::NAN; batch.gradient.len() + 1][1..];
+            channel_gradient_sums(isa, &batch.gradient, &batch.input, centre, pixel, &mut plain);
+            let (gradient, input) = (&batch.gradient, &batch.input);
+            channel_gradient_sums_onward(isa, gradient, input, centre, pixel, &mut onward, to);
+            assert!(*to == batch.gradient, "{isa:?}, {channels} channels");
+            assert_eq!(bits(&plain), bits(&onward), "{isa:?}, {channels} channels");
+        }
+    }
+}
+
+#[test]
 fn a_batch_of_131072_positions_agrees_with_f64() {
     let batch = Batch::new(8, 131_072, 5);
     for isa in Isa::available() {

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::Tile;
 use super::line::{Grid, Line, Planes, Weight, square};
 use crate::cpu::vector::memory::Shared;
-use crate::cpu::vector::simd::{BLOCK, Isa, Kernel, Simd};
+use crate::cpu::vector::simd::{BLOCK, Isa, Kernel, Simd, fence};
 use crate::cpu::vector::tile::{Panel, Panels};
 use crate::cpu::vector::transpose::transpose;
 
@@ -158,15 +158,5 @@ impl Chunk<'_> {
         if STREAM {
             fence();
         }
-    }
-}
-
-/// Orders stores past the caches before whatever tells other threads that they are done.
-#[inline(always)]
-fn fence() {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: part of every x86-64.
-    unsafe {
-        std::arch::x86_64::_mm_sfence();
     }
 }
