@@ -16,9 +16,9 @@ use crate::args::task;
 use crate::taps::Tapped;
 use crate::teacher::{FOREIGN, RowId, Teacher};
 use crate::{Error, Result};
-use comparison::{Beside, Part, Unit, tolerance};
+use comparison::{Beside, Of, Part, Unit, tolerance};
 
-pub use comparison::{Apart, Difference, Recomputed};
+pub use comparison::{Apart, Difference, Place, Recomputed};
 
 /// Rows run together on a processor.
 const BATCH: usize = 256;
@@ -82,6 +82,7 @@ pub fn recompute(set: &LabelSet, request: &Request, engine: Box<dyn Engine>) -> 
             let beside = Beside::of(logits, &manifest.coding(), found)?;
             let mut parts = beside.parts(manifest.dtype);
             parts.extend(map_parts(manifest, &stored, maps));
+            result.turned += usize::from(beside.turned);
             result.compare((image, view), &parts);
         }
     }
@@ -97,7 +98,7 @@ fn map_parts<'a>(
     let maps =
         |features: &'a Features| features.maps.iter().enumerate().map(move |(at, map)| (features, at, map));
     manifest.features.iter().flat_map(maps).map(move |(features, at, map)| Part {
-        module: Some(map.module.as_str()),
+        of: Of::Map(&map.module),
         unit: Unit::Of(features.dtype),
         stored: &stored[features.places(at)],
         found: &found[features.places(at)],

@@ -241,6 +241,26 @@ fn a_swap_that_the_manifest_agrees_with_changes_the_dataset() {
     assert!(matches!(&error, Error::ManifestField { field, .. } if field == "dataset.hash"), "{error}");
 }
 
+/// Two files that are together longer than 64 bits count, and all of them longer than any disk.
+#[test]
+fn lengths_whose_sum_no_disk_holds_are_refused() {
+    for bytes in [u64::MAX, 1 << 63, 1 << 59] {
+        let dir = set(Form::FULLEST);
+        forge_manifest(dir.path(), |text| {
+            let pieces = text.split("\"bytes\": ").enumerate().map(|(number, piece)| match number {
+                0 => piece.to_owned(),
+                _ => format!("{bytes}{}", piece.trim_start_matches(|digit: char| digit.is_ascii_digit())),
+            });
+            pieces.collect::<Vec<_>>().join("\"bytes\": ")
+        });
+        let error = refused(dir.path());
+        assert!(
+            matches!(&error, Error::ManifestField { field, .. } if field == "bytes of all files"),
+            "{error}"
+        );
+    }
+}
+
 #[test]
 fn a_link_is_what_it_points_to() {
     let all = ["manifest.json", "README.md", "SHA256SUMS", SHARD, TWIN, "shards", "data"];

@@ -81,6 +81,9 @@ impl Location {
         if text.chars().any(char::is_control) || (!path.is_empty() && path.split('/').any(is_bad)) {
             return wrong("its path has an empty part, `.` or `..`", format!("write {form}"));
         }
+        if scheme == Scheme::Hf && path.contains('%') {
+            return wrong("the Hub takes names as they are, and has none with `%`", format!("write {form}"));
+        }
         let is_host_wrong = match scheme {
             Scheme::File => !host.is_empty() && host != "localhost",
             Scheme::Hf => host != "datasets" || path.split('/').count() < 2,
@@ -185,6 +188,7 @@ mod tests {
             ("file://labels", "write file:///PATH"),
             ("hf://models/org/name", "write hf://datasets/ORG/NAME"),
             ("hf://datasets/name", "write hf://datasets/ORG/NAME"),
+            ("hf://datasets/org/name/a%20b", "write hf://datasets/ORG/NAME"),
             ("s3://bucket/../other", "write s3://BUCKET/PATH"),
             ("s3://bucket//a", "write s3://BUCKET/PATH"),
             ("s3://bucket/a\nb", "write s3://BUCKET/PATH"),

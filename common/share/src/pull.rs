@@ -86,7 +86,7 @@ pub(crate) fn fetch(
     }
     let (form, absent) = available(store, &manifest, wanted.form)?;
     let incoming = Incoming::begin(dir, &place, bytes)?;
-    let pending = incoming.pending(form)?;
+    let pending = incoming.pending_until(form, || watch.stop())?.ok_or(Error::Interrupted)?;
     let shards = manifest.shards_of(form);
     let total: u64 = shards.iter().map(|file| file.bytes).sum();
     let missing: u64 = pending.iter().map(|file| file.bytes - incoming.there(file)).sum();

@@ -57,7 +57,7 @@ pub fn push(dir: &Path, location: &Location, watch: &Arc<dyn Watch>) -> Result<P
 
 /// [`push`] into a store that is open.
 pub fn push_to(dir: &Path, store: &dyn Store, watch: &dyn Watch) -> Result<Pushed> {
-    let outgoing = Outgoing::of(dir)?;
+    let outgoing = verified(dir, watch)?;
     let going = Going { dir, store, watch, outgoing: &outgoing };
     let was_published = going.is_published()?;
     if !was_published {
@@ -81,6 +81,23 @@ pub fn push_to(dir: &Path, store: &dyn Store, watch: &dyn Watch) -> Result<Pushe
         kept: outgoing.files.len() - sent + usize::from(!manifest_sent),
         manifest: outgoing.manifest,
     })
+}
+
+/// What is sent, once all of it was verified.
+pub(crate) fn verified(dir: &Path, watch: &dyn Watch) -> Result<Outgoing> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    Outgoing::of_watched(dir, threads, &Verifying(watch))?.ok_or(Error::Interrupted)
+}
+
+/// Who waits for a push and for the verification before it.
+struct Verifying<'a>(&'a dyn Watch);
+
+impl labels::Watch for Verifying<'_> {
+    fn begin(&self, _: u64) {}
+    fn hashed(&self, _: u64) {}
+    fn stop(&self) -> bool {
+        self.0.stop()
+    }
 }
 
 /// A push that is under way.

@@ -67,13 +67,39 @@ impl Apart {
     }
 }
 
-/// What a row stores and what the teacher answers now: its logits, or the feature map of a module.
+/// What a row stores and what the teacher answers now.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Part<'a> {
-    pub(super) module: Option<&'a str>,
+    pub(super) of: Of<'a>,
     pub(super) unit: Unit,
     pub(super) stored: &'a [f32],
     pub(super) found: &'a [f32],
+}
+
+/// What a part's values are.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Of<'a> {
+    /// Logits of all classes, or of these.
+    Logits(Option<&'a [u16]>),
+    /// The logit of every other class.
+    Rest,
+    /// The feature map of a module.
+    Map(&'a str),
+}
+
+impl Of<'_> {
+    fn is_map(&self) -> bool {
+        matches!(self, Self::Map(_))
+    }
+
+    fn place(&self, place: usize) -> Place {
+        match self {
+            Self::Logits(None) => Place::Logit(place),
+            Self::Logits(Some(classes)) => Place::Logit(usize::from(classes[place])),
+            Self::Rest => Place::Rest,
+            Self::Map(module) => Place::Map { module: (*module).to_owned(), place },
+        }
+    }
 }
 
 /// How close two values that are alike lie as they are stored.
@@ -109,6 +135,10 @@ impl Unit {
 pub(super) struct Beside {
     stored: Vec<f32>,
     found: Vec<f32>,
+    /// Whether another class comes first now.
+    pub(super) turned: bool,
+    /// The classes of the logits, where they are not all.
+    classes: Option<Vec<u16>>,
     /// The logit of each class that is not kept, stored and now.
     rest: Option<[[f32; 1]; 2]>,
     scale: Option<f32>,
@@ -124,29 +154,33 @@ impl Beside {
                 hint: "check the teacher's weights".into(),
             })
         };
-        Ok(match stored {
+        let beside = match stored {
             Logits::Plain(logits) => Self { stored: logits.to_vec(), found: found.into(), ..Self::default() },
             Logits::Codes { codes, scale, .. } => {
                 let kept = kept()?;
                 let (low, its) = (kept[codes.len()], kept[codes.len() + 1]);
                 let found = kept[..codes.len()].iter().map(|code| low + its * code).collect();
-                Self { stored: stored.to_vec(), found, scale: Some(scale), rest: None }
+                Self { stored: stored.to_vec(), found, scale: Some(scale), ..Self::default() }
             }
             // Where two classes are as good as equal, another engine may keep the other one.
             Logits::Top { logits, classes, rest, .. } => Self {
                 stored: logits.to_vec(),
                 found: classes.iter().filter_map(|&class| found.get(usize::from(class)).copied()).collect(),
                 rest: Some([[rest], [kept()?[2 * classes.len()]]]),
-                scale: None,
+                classes: Some(classes.to_vec()),
+                ..Self::default()
             },
-        })
+        };
+        Ok(Self { turned: stored.argmax() != cli::largest(found), ..beside })
     }
 
     pub(super) fn parts(&self, dtype: Dtype) -> Vec<Part<'_>> {
         let unit = self.scale.map_or(Unit::Of(dtype), Unit::Steps);
-        let part = |unit, stored, found| Part { module: None, unit, stored, found };
-        let mut parts = vec![part(unit, &self.stored[..], &self.found[..])];
-        parts.extend(self.rest.iter().map(|[stored, found]| part(Unit::Of(Dtype::F32), stored, found)));
+        let logits = Of::Logits(self.classes.as_deref());
+        let mut parts = vec![Part { of: logits, unit, stored: &self.stored, found: &self.found }];
+        if let Some([stored, found]) = &self.rest {
+            parts.push(Part { of: Of::Rest, unit: Unit::Of(Dtype::F32), stored, found });
+        }
         parts
     }
 }
@@ -156,16 +190,40 @@ impl Beside {
 pub struct Difference {
     /// The row.
     pub row: RowId,
-    /// The module of its map; none for a logit.
-    pub module: Option<String>,
-    /// The logit's class, or the value's place in the map.
-    pub place: usize,
+    /// Which of its values.
+    pub place: Place,
     /// The stored value.
     pub stored: f32,
     /// What the teacher answers now.
     pub found: f32,
     /// How far they may be apart.
     pub allowed: f64,
+}
+
+/// A value of a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// The logit of this class.
+    Logit(usize),
+    /// The logit of each class that is not kept.
+    Rest,
+    /// A value of the feature map of a module.
+    Map {
+        /// The module.
+        module: String,
+        /// The value's place in the map.
+        place: usize,
+    },
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Logit(class) => write!(f, "logit {class}"),
+            Self::Rest => f.write_str("the logit of the classes that are not kept"),
+            Self::Map { module, place } => write!(f, "value {place} of the map at {module}"),
+        }
+    }
 }
 
 impl Recomputed {
@@ -177,15 +235,17 @@ impl Recomputed {
     /// Compares all of a row, its logits first.
     pub(super) fn compare(&mut self, row: RowId, parts: &[Part]) {
         let (mut equal, mut beyond) = (true, false);
+        let most =
+            |values: &[f32]| values.iter().fold(0.0, |most: f64, &value| most.max(f64::from(value.abs())));
+        // What stands for many logits is one of them, however small it is.
+        let logits = parts.iter().filter(|part| !part.of.is_map()).map(|part| most(part.stored));
+        let of_logits = logits.fold(0.0, f64::max);
         for part in parts {
-            let Part { module, unit, stored, found } = *part;
+            let Part { of, unit, stored, found } = *part;
             let same = |(stored, found): (&f32, &f32)| stored.to_bits() == unit.round(*found).to_bits();
             equal &= stored.iter().zip(found).all(same);
-            let largest = stored.iter().fold(0.0, |most: f64, &value| most.max(f64::from(value.abs())));
-            if module.is_none() {
-                self.turned += usize::from(cli::largest(stored) != cli::largest(found));
-            }
-            let apart = if module.is_some() { &mut self.maps } else { &mut self.logits };
+            let largest = if of.is_map() { most(stored) } else { of_logits };
+            let apart = if of.is_map() { &mut self.maps } else { &mut self.logits };
             apart.largest_value = apart.largest_value.max(largest);
             apart.values += stored.len();
             for (place, (&stored, &found)) in stored.iter().zip(found).enumerate() {
@@ -195,8 +255,7 @@ impl Recomputed {
                 apart.largest_difference = apart.largest_difference.max(difference);
                 if difference.is_nan() || difference > allowed {
                     beyond = true;
-                    let module = module.map(str::to_owned);
-                    let difference = Difference { row, module, place, stored, found, allowed };
+                    let difference = Difference { row, place: of.place(place), stored, found, allowed };
                     if self.worst.as_ref().is_none_or(|worst| difference.excess() > worst.excess()) {
                         self.worst = Some(difference);
                     }
@@ -221,14 +280,10 @@ impl Difference {
 
 impl std::fmt::Display for Difference {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { row: (image, view), module, place, stored, found, allowed } = self;
-        let what = match module {
-            None => format!("logit {place}"),
-            Some(module) => format!("value {place} of the map at {module}"),
-        };
+        let Self { row: (image, view), place, stored, found, allowed } = self;
         write!(
             f,
-            "image {image}, view {view}: {what} is {stored} there, {found} now, wanted at most {allowed:.2e} apart"
+            "image {image}, view {view}: {place} is {stored} there, {found} now, wanted at most {allowed:.2e} apart"
         )
     }
 }
@@ -249,10 +304,14 @@ fn unit(value: f32, dtype: Dtype) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
+    use labels::Stored;
+
     use super::*;
 
     fn logits<'a>(stored: &'a [f32], found: &'a [f32], dtype: Dtype) -> [Part<'a>; 1] {
-        [Part { module: None, unit: Unit::Of(dtype), stored, found }]
+        [Part { of: Of::Logits(None), unit: Unit::Of(dtype), stored, found }]
     }
 
     #[test]
@@ -281,7 +340,11 @@ mod tests {
         result.compare((3, 0), &logits(&[8.0, 5.0], &[f32::NAN, 5.0], Dtype::F32));
         assert_eq!((result.equal, result.close, result.beyond), (1, 1, 2));
         let worst = result.worst.unwrap();
-        assert_eq!((worst.row, worst.place), ((3, 0), 0), "what is no number is worse than any");
+        assert_eq!(
+            (worst.row, worst.place),
+            ((3, 0), Place::Logit(0)),
+            "what is no number is worse than any"
+        );
     }
 
     #[test]
@@ -303,13 +366,43 @@ mod tests {
             (result.logits.largest_difference, result.logits.mean_difference(), result.logits.largest_value),
             (1.5, 0.5, 8.0)
         );
-        assert_eq!(result.turned, 1);
+    }
+
+    #[test]
+    fn what_is_kept_of_many_classes_is_measured_by_the_rows_largest_and_its_first_class_by_all() {
+        let (logits, classes) = (Stored::F32(&[8.0, 5.0]), [700u16, 3]);
+        let stored = || Logits::Top { logits, classes: &classes, rest: 4e-5, of: 1000 };
+        let coding = Coding::new(1000, Dtype::F32, NonZeroU32::new(2), None);
+        // The others are alike, so that each has the logit that stands for all of them.
+        let now = |rest: f32, other: f32| {
+            let mut found = vec![rest; 1000];
+            (found[700], found[3], found[9]) = (8.0, 5.0, other);
+            Beside::of(stored(), &coding, &found).unwrap()
+        };
+        let mut result = Recomputed { tolerance: TOLERANCE, ..Recomputed::default() };
+        let near = now(5e-5, 5e-5);
+        assert!(!near.turned);
+        result.compare((0, 0), &near.parts(Dtype::F32));
+        // A quarter off, and a millionth of what a thousandth of 8 allows.
+        assert_eq!((result.equal, result.close, result.beyond), (0, 1, 0));
+        result.compare((1, 0), &now(0.02, 0.02).parts(Dtype::F32));
+        assert_eq!((result.close, result.beyond), (1, 1));
+        let text = result.worst.take().unwrap().to_string();
+        assert!(text.starts_with("image 1, view 0: the logit of the classes that are not kept is"), "{text}");
+        // A class that was not kept comes first.
+        assert!(now(4e-5, 9.0).turned);
+
+        let mut found = vec![4e-5; 1000];
+        (found[700], found[3]) = (8.0, 5.5);
+        result.compare((2, 0), &Beside::of(stored(), &coding, &found).unwrap().parts(Dtype::F32));
+        let text = result.worst.unwrap().to_string();
+        assert!(text.starts_with("image 2, view 0: logit 3 is 5 there, 5.5 now"), "{text}");
     }
 
     #[test]
     fn a_map_is_measured_by_its_own_size_and_makes_its_row_differ() {
         let mut result = Recomputed { tolerance: TOLERANCE, ..Recomputed::default() };
-        let map = |stored, found| Part { module: Some("layer3"), unit: Unit::Of(Dtype::F32), stored, found };
+        let map = |stored, found| Part { of: Of::Map("layer3"), unit: Unit::Of(Dtype::F32), stored, found };
         let [same] = logits(&[8.0, 5.0], &[8.0, 5.0], Dtype::F16);
         result.compare((0, 0), &[same, map(&[100.0, 0.5], &[100.0, 0.55])]);
         assert_eq!((result.equal, result.close, result.beyond), (0, 1, 0));

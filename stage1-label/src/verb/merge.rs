@@ -9,6 +9,7 @@ use labels::{Dtype, Joined, LabelSet, Manifest, Spec, Views, join};
 
 use crate::args::TakenArgs;
 use crate::reuse::Reused;
+use crate::storing::refuse_needless;
 use crate::watch::Onlooker;
 use crate::write::Written;
 use crate::{Error, Result};
@@ -153,6 +154,9 @@ fn spec(args: &MergeArgs, sets: &[LabelSet]) -> Result<Spec> {
     let coarse = sets.iter().find(|set| set.manifest().dtype != Dtype::F32);
     let coarsest = coarse.map_or(Dtype::F32, |set| set.manifest().dtype);
     let mut spec = args.taken.spec(largest, views, coarsest, first)?;
+    if spec.coding() != first.coding() {
+        refuse_needless(first.dataset.classes, spec.dtype, spec.top_k)?;
+    }
     let coarse = |set: &LabelSet| set.manifest().features.as_ref().is_some_and(|of| of.dtype == Dtype::F16);
     if let Some(features) = &mut spec.features
         && sets.iter().any(coarse)

@@ -82,6 +82,17 @@ fn seeds_and_epochs_labelled_apart_are_the_rows_of_a_set_made_at_once() {
 }
 
 #[test]
+fn codes_that_take_more_than_halves_are_refused_as_everywhere() {
+    let place = Place::new();
+    let [one, other, out] = ["one", "other", "out"].map(|name| place.path(name));
+    run(&place, &one, "plan:1@0", 4).args(["--dtype", "f32"]).succeeds();
+    run(&place, &other, "plan:1@1", 4).args(["--dtype", "f32"]).succeeds();
+    let words = "--dtype u8: of 10 classes it takes 23 bytes a row, and all logits in f16 take 20";
+    merge(&[&one, &other], &out).args(["--dtype", "u8"]).fails(2, &[words, "hint: "]);
+    assert!(!out.exists());
+}
+
+#[test]
 fn label_sets_that_contradict_each_other_are_refused_with_the_place() {
     let place = Place::new();
     let [one, other, out] = ["one", "other", "out"].map(|name| place.path(name));

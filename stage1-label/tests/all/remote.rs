@@ -205,11 +205,10 @@ fn keys_that_amazons_files_hold_are_taken_where_no_variable_has_them_and_shown_n
     let pushed = |profile: &str, command: Label| {
         let command = command.env("AWS_CONFIG_FILE", &config).env("AWS_SHARED_CREDENTIALS_FILE", &keys);
         let command = command.env("AWS_PROFILE", profile).env("NO_PROXY", "*");
-        ["AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_SESSION_TOKEN"]
-            .into_iter()
-            .fold(command, Label::without)
+        ["AWS_ENDPOINT_URL", "AWS_REGION", "AWS_SESSION_TOKEN"].into_iter().fold(command, Label::without)
     };
-    let command = || label().arg("push").arg(&labels).arg("s3://bucket/sets/one");
+    let elsewhere = || label().arg("push").arg(&labels).arg("s3://bucket/sets/one");
+    let command = || elsewhere().without("AWS_DEFAULT_REGION");
     let bare = || command().without("AWS_ACCESS_KEY_ID").without("AWS_SECRET_ACCESS_KEY");
     pushed("team", bare()).succeeds();
     let by = web.with(|state| state.signed_by.clone());
@@ -219,6 +218,10 @@ fn keys_that_amazons_files_hold_are_taken_where_no_variable_has_them_and_shown_n
     pushed("team", by_variables).succeeds();
     let by = web.with(|state| state.signed_by.clone());
     assert!(by.starts_with("of-variables/"), "{by}");
+    let of_team = elsewhere().without("AWS_ACCESS_KEY_ID").without("AWS_SECRET_ACCESS_KEY");
+    pushed("team", of_team.env("AWS_DEFAULT_REGION", "us-east-2")).succeeds();
+    let by = web.with(|state| state.signed_by.clone());
+    assert!(by.starts_with("of-the-team/") && by.contains("/us-east-2/s3/"), "{by}");
     web.with(|state| state.refuses = Some(400));
     let said = pushed("team", bare()).fails(2, &["you sent AWS4-HMAC-SHA256 Credential=***"]);
     assert!(!said.stderr.contains("of-the-team"), "{}", said.stderr);

@@ -16,6 +16,9 @@ use crate::row::features::Features;
 /// The most engines, devices and builds that answer one label set: more than any run moves between, few enough to list.
 const MOST_ANSWERERS: usize = 1000;
 
+/// More than any disk holds.
+const MOST_BYTES: u64 = 1 << 60;
+
 impl Manifest {
     /// Refuses a manifest that contradicts itself or names files by other paths than the format's.
     pub(crate) fn validate(&self, path: &Path) -> Result<()> {
@@ -52,6 +55,10 @@ impl Manifest {
         let forms = u64::from(self.form.has_parquet()) + u64::from(self.form.has_safetensors());
         let files = 1 + forms * self.dataset.images.div_ceil(self.shard_images);
         check.that(self.files.len() as u64 == files, "number of files", files, self.files.len())?;
+        // Sums of some of them fit then, too.
+        let bytes = self.files.iter().try_fold(0u64, |sum, file| sum.checked_add(file.bytes));
+        let bytes = bytes.filter(|&bytes| bytes <= MOST_BYTES);
+        check.that(bytes.is_some(), "bytes of all files", format!("at most {MOST_BYTES}"), "more")?;
         let card = self.card();
         check.that(card.path == CARD, "path of the first file", CARD, &card.path)?;
         let bare = card.rows.is_none() && card.images.is_none();

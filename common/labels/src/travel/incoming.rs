@@ -101,15 +101,23 @@ impl Incoming {
 
     /// The shards of a form that are not there as they should be. What is there is hashed.
     pub fn pending(&self, form: Form) -> Result<Vec<FileRecord>> {
+        Ok(self.pending_until(form, || false)?.expect("nobody stopped it"))
+    }
+
+    /// [`pending`](Incoming::pending); none where it was stopped, which is asked before each shard.
+    pub fn pending_until(&self, form: Form, stop: impl Fn() -> bool) -> Result<Option<Vec<FileRecord>>> {
         let mut pending = Vec::new();
         for file in self.manifest.shards_of(form) {
+            if stop() {
+                return Ok(None);
+            }
             match check_file(&self.dir, &file) {
                 Ok(_) => {}
                 Err(error @ Error::Io { .. }) => return Err(error),
                 Err(_) => pending.push(file),
             }
         }
-        Ok(pending)
+        Ok(Some(pending))
     }
 
     /// Bytes of a shard that came before and are kept.

@@ -10,7 +10,7 @@ use crate::folder::records::FileRecord;
 use crate::read::forms::Forms;
 use crate::read::open::load_manifest;
 use crate::read::strangers::is_document;
-use crate::read::verify::verify;
+use crate::read::verify::{Unwatched, Watch, processors, require_sound};
 use crate::row::digest::Hex;
 
 /// A card, licence or SHA256SUMS beyond this is none.
@@ -44,8 +44,13 @@ impl Outgoing {
     ///
     /// The error is the first problem of one that is damaged.
     pub fn of(dir: &Path) -> Result<Outgoing> {
-        if let Some(problem) = verify(dir)?.problems.into_iter().next() {
-            return Err(problem);
+        Ok(Outgoing::of_watched(dir, processors(), &Unwatched)?.expect("nobody stopped it"))
+    }
+
+    /// [`of`](Outgoing::of) on so many threads; none where it was stopped.
+    pub fn of_watched(dir: &Path, threads: usize, watch: &dyn Watch) -> Result<Option<Outgoing>> {
+        if require_sound(dir, threads, watch)?.is_none() {
+            return Ok(None);
         }
         let (manifest, manifest_bytes) = load_manifest(dir)?;
         let forms = Forms::of(dir, &manifest, &mut Vec::new());
@@ -56,7 +61,7 @@ impl Outgoing {
             let text = read_small(&path, LARGEST_TEXT)?.ok_or(Error::MissingFile { path, wanted: 0 })?;
             files.push(Piece { path: name, bytes: text.len() as u64, blake3: Hex::blake3(&text) });
         }
-        Ok(Outgoing { manifest, manifest_bytes, files })
+        Ok(Some(Outgoing { manifest, manifest_bytes, files }))
     }
 }
 

@@ -27,8 +27,12 @@ pub(super) fn files_of(path: &str) -> String {
 
 /// Where the files of a label set are at a revision.
 fn files_at(repo: &Repo, revision: &str) -> String {
+    address(&endpoint(), repo, revision)
+}
+
+fn address(endpoint: &str, repo: &Repo, revision: &str) -> String {
     let inside = if repo.inside.is_empty() { String::new() } else { format!("/{}", repo.inside) };
-    format!("{}/datasets/{}/resolve/{revision}{inside}", endpoint(), repo.id())
+    format!("{endpoint}/datasets/{}/resolve/{revision}{inside}", repo.id())
 }
 
 /// Where the Hub is, without `/` at the end.
@@ -75,9 +79,10 @@ mod tests {
     #[test]
     fn files_have_the_addresses_that_the_hub_gives_them() {
         // huggingface_hub.hf_hub_url(REPO, FILE, repo_type="dataset", revision=..) without the file.
-        if env::var_os("HF_ENDPOINT").is_some() {
-            return;
-        }
+        let files_of = |path: &str| {
+            let repo = Repo::of(path);
+            address("https://huggingface.co", &repo, &repo.revision)
+        };
         assert_eq!(files_of("org/name"), "https://huggingface.co/datasets/org/name/resolve/main");
         assert_eq!(files_of("org/name@v1"), "https://huggingface.co/datasets/org/name/resolve/v1");
         assert_eq!(files_of("org/name/a/b"), "https://huggingface.co/datasets/org/name/resolve/main/a/b");

@@ -13,13 +13,13 @@ use crate::error::{Error, Result};
 use crate::location::Location;
 use crate::redact::keep_secret;
 
-/// What of a profile is taken, and the variable that says the same.
-const TAKEN: [(&str, &str); 5] = [
-    ("aws_access_key_id", "AWS_ACCESS_KEY_ID"),
-    ("aws_secret_access_key", "AWS_SECRET_ACCESS_KEY"),
-    ("aws_session_token", "AWS_SESSION_TOKEN"),
-    ("region", "AWS_REGION"),
-    ("endpoint_url", "AWS_ENDPOINT_URL"),
+/// What of a profile is taken, and the variables that say the same, first the one by whose name it is handed on.
+const TAKEN: [(&str, &[&str]); 5] = [
+    ("aws_access_key_id", &["AWS_ACCESS_KEY_ID"]),
+    ("aws_secret_access_key", &["AWS_SECRET_ACCESS_KEY"]),
+    ("aws_session_token", &["AWS_SESSION_TOKEN", "AWS_TOKEN"]),
+    ("region", &["AWS_REGION", "AWS_DEFAULT_REGION"]),
+    ("endpoint_url", &["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT"]),
 ];
 /// By what else a profile may get its keys.
 const OTHERS: [&str; 5] =
@@ -69,15 +69,16 @@ pub(super) fn settings(location: &Location) -> Result<Vec<(&'static str, String)
     let has_keys =
         has_keys || other.is_some() || (named.is_none() && said("AWS_WEB_IDENTITY_TOKEN_FILE").is_some());
     let mut settings = Vec::new();
-    for (key, variable) in TAKEN {
+    for (key, variables) in TAKEN {
         // A secret of one pair does not go with the other of another.
         let is_of_keys = key.starts_with("aws_");
         let Some(value) = profile.get(key) else { continue };
-        if said(variable).is_none() && !(is_of_keys && has_keys) {
+        let is_said = variables.iter().any(|variable| said(variable).is_some());
+        if !(is_said || is_of_keys && has_keys) {
             if is_of_keys {
                 keep_secret(value);
             }
-            settings.push((variable, value.clone()));
+            settings.push((variables[0], value.clone()));
         }
     }
     Ok(settings)

@@ -135,8 +135,9 @@ impl Client {
         if !said.is_fine() {
             return Err(self.refusal(said));
         }
-        let strange =
-            |error: serde_json::Error| self.broken(format!("its answer is not understood: {error}"));
+        let strange = |error: serde_json::Error| {
+            self.broken(in_a_line(&format!("its answer is not understood: {error}")))
+        };
         serde_json::from_slice(&said.body).map_err(strange)
     }
 

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use crate::error::{Error, Result};
 use crate::location::Location;
 use crate::pull::{LARGEST_MANIFEST, MANIFEST};
-use crate::push::{Pushed, is_whole};
+use crate::push::{Pushed, is_whole, verified};
 use crate::remote::calls::Calls;
 use crate::remote::hub::client::Client;
 use crate::remote::hub::repo::Repo;
@@ -29,7 +29,7 @@ use crate::store::{Watch, read_whole};
 const MOST_FILES: usize = 99;
 /// Bytes of files that are in a commit themselves, beyond which it takes no more of them.
 const MOST_BYTES: u64 = 32 << 20;
-/// How often somebody else may commit just before us.
+/// How often somebody else may commit just before us, or undo what we did.
 const AGAIN: usize = 20;
 
 /// [`push`](crate::push) to the Hub.
@@ -44,7 +44,7 @@ pub(crate) fn push(dir: &Path, location: &Location, watch: &Arc<dyn Watch>) -> R
     let token = hub::token().ok_or_else(no_token)?;
     connect::provide_tls();
     let client = Client::new(Calls::to(location, watch)?, &hub::endpoint(), token)?;
-    let outgoing = Outgoing::of(dir)?;
+    let outgoing = verified(dir, watch.as_ref())?;
     let going = Going::new(dir, location, client, repo, &outgoing);
     let (sent, sent_bytes) = going.run()?;
     let kept = going.files.len() - sent;
@@ -91,7 +91,7 @@ impl<'a> Going<'a> {
 
     /// Sends and commits what is missing; gives how many files were sent, and their bytes.
     fn run(&self) -> Result<(usize, u64)> {
-        let mut others = 0;
+        let (mut others, mut fewest) = (0, usize::MAX);
         let mut has_begun = false;
         while others < AGAIN {
             let head = self.repo.head(&self.client)?;
@@ -109,9 +109,14 @@ impl<'a> Going<'a> {
                 let sent = self.sent.borrow();
                 return Ok((sent.len(), sent.iter().map(|&at| self.files[at].bytes).sum()));
             }
-            others += usize::from(!self.commit(&head, &missing)?);
+            // A commit after which nothing less is missing was none.
+            let is_nearer = missing.len() < fewest;
+            fewest = fewest.min(missing.len());
+            others += usize::from(!self.commit(&head, &missing)? || !is_nearer);
         }
-        Err(self.client.broken(format!("somebody else committed there {AGAIN} times meanwhile")))
+        Err(self.client.broken(format!(
+            "somebody else committed there {AGAIN} times meanwhile, or it does not show what was committed"
+        )))
     }
 
     /// Whether this very label set is published there; another one is refused.
