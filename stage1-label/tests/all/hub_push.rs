@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::fixture::{Ended, Label, Place, ended, label, tree};
-use crate::hub::git::{File, digits};
+use crate::hub::git::{File, Repo, digits};
 use crate::hub::{Hub, State};
 
 const TOKEN: &str = "hf_of_nobody_at_all";
@@ -79,6 +79,18 @@ fn what_is_pushed_to_the_hub_is_the_folder_in_one_commit_and_goes_once() {
     assert!(said.stderr.contains("1 files sent"), "the blobs are there still: {}", said.stderr);
     assert!(there(&hub, "main") == files(&labels, ""));
     assert_eq!((commits(&hub), hub.asked("PUT", "")), (2, 6));
+}
+
+#[test]
+fn a_hub_that_never_shows_what_was_committed_is_left_in_the_end() {
+    let (place, hub) = (Place::new(), Hub::of(TOKEN));
+    let labels = labelled(&place);
+    let repo = Repo { forgets: Some("SHA256SUMS".into()), ..Repo::new(true) };
+    hub.with(|state| state.repos.insert("org/name".into(), repo));
+    push(&labels, PLACE, &hub).fails(75, &["or it does not show what was committed", "hint: "]);
+    assert!(commits(&hub) <= 25, "{} commits", commits(&hub));
+    let label = push(&labels, "hf://datasets/org/name/a%20b", &hub);
+    label.fails(2, &["has none with `%`"]);
 }
 
 #[test]

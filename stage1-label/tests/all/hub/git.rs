@@ -27,6 +27,8 @@ pub struct Repo {
     /// The commit that each branch is at.
     pub branches: BTreeMap<String, String>,
     pub commits: BTreeMap<String, Tree>,
+    /// A file that no commit has, whoever commits it.
+    pub forgets: Option<String>,
 }
 
 /// A name of 40 digits, as git gives to what it keeps.
@@ -49,6 +51,7 @@ impl Repo {
             is_private,
             branches: BTreeMap::from([("main".into(), first.clone())]),
             commits: BTreeMap::from([(first, tree)]),
+            forgets: None,
         }
     }
 
@@ -178,6 +181,7 @@ impl Repo {
                 other => panic!("{other}"),
             }
         }
+        tree.retain(|path, _| self.forgets.as_ref() != Some(path));
         let commit = named(&[head.as_bytes(), body, &self.commits.len().to_le_bytes()].concat());
         self.branches.insert(revision.into(), commit.clone());
         self.commits.insert(commit.clone(), tree);
