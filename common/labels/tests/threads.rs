@@ -7,7 +7,10 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use fixture::{spec, tree, write};
-use labels::{Augment, Dataset, Dtype, Form, Report, RowTable, Spec, Watch, image_hash, verify_watched};
+use labels::{
+    Augment, Dataset, Dtype, Form, Incoming, Outgoing, Report, RowTable, Spec, Watch, image_hash,
+    verify_watched,
+};
 
 /// Stops after so many bytes.
 struct Until {
@@ -127,4 +130,21 @@ fn it_ends_when_it_is_asked_to() {
             assert!(hashed <= bound, "{hashed} bytes on {threads} threads, asked to end after {most}");
         }
     }
+}
+
+#[test]
+fn what_is_verified_to_be_sent_and_what_is_hashed_to_be_fetched_stops_when_nobody_waits() {
+    let dir = tempfile::tempdir().unwrap();
+    let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+    write(&from, &spec(Form::FULLEST, Dtype::F16));
+    assert!(Outgoing::of_watched(&from, 2, &Until::new(0)).unwrap().is_none());
+    let sent = Outgoing::of_watched(&from, 2, &Until::new(u64::MAX)).unwrap().expect("nobody stopped it");
+    assert_eq!(sent.files, Outgoing::of(&from).unwrap().files);
+
+    let incoming = Incoming::begin(&to, "there", &sent.manifest_bytes).unwrap();
+    let shards = incoming.pending(Form::FULLEST).unwrap().len();
+    let asked = AtomicU64::new(0);
+    let third = || asked.fetch_add(1, Ordering::SeqCst) == 2;
+    assert!(incoming.pending_until(Form::FULLEST, third).unwrap().is_none());
+    assert_eq!(asked.load(Ordering::SeqCst), 3, "of {shards}: asked before each");
 }
