@@ -1,5 +1,6 @@
 //! `label verify --recompute`: the teacher answers to some rows again, and its answers are compared with those stored.
 
+mod beside;
 mod comparison;
 
 use std::collections::BTreeSet;
@@ -16,9 +17,11 @@ use crate::args::task;
 use crate::taps::Tapped;
 use crate::teacher::{FOREIGN, RowId, Teacher};
 use crate::{Error, Result};
-use comparison::{Beside, Of, Part, Unit, tolerance};
+use beside::{Beside, Of, Part, Unit};
+use comparison::tolerance;
 
-pub use comparison::{Apart, Difference, Place, Recomputed};
+pub use beside::Place;
+pub use comparison::{Apart, Difference, Recomputed};
 
 /// Rows run together on a processor.
 const BATCH: usize = 256;
