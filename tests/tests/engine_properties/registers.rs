@@ -204,19 +204,21 @@ fn a_loop_is_what_turns_wherever_its_instructions_lie() {
     assert_eq!(found, [[0x14, 0x16, 0x20, 0x22]]);
 }
 
-#[test]
-fn products_keep_their_sums_in_registers() {
+/// What `objdump` says of this program, where it is x86-64's and there is an `objdump`.
+fn disassembly() -> Option<String> {
     if cfg!(not(target_arch = "x86_64")) {
         eprintln!("skipped: what is looked for is x86-64's");
-        return;
+        return None;
     }
     let program = std::env::current_exe().expect("a test runs as a program");
     let objdump = Command::new("objdump").args(["-dC", "--no-show-raw-insn"]).arg(program).output();
-    let Ok(output) = objdump else {
-        eprintln!("skipped: no objdump on this machine");
-        return;
-    };
-    let text = String::from_utf8_lossy(&output.stdout);
+    let output = objdump.map_err(|_| eprintln!("skipped: no objdump on this machine")).ok()?;
+    Some(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+fn products_keep_their_sums_in_registers() {
+    let Some(text) = disassembly() else { return };
     for set in ["avx2", "avx512"] {
         let functions = functions(&text, &format!("simd::{set}::x86::run"));
         let products: Vec<_> = functions.iter().flat_map(|function| products(function)).collect();
@@ -228,5 +230,23 @@ fn products_keep_their_sums_in_registers() {
         let products = products.len();
         // Direct convolution, Winograd's product, both weight gradients: each has a loop for its tallest tile.
         assert!(products >= 4, "{set}: {products} loops look like a product's: is the engine optimised?");
+    }
+}
+
+/// A call out of a kernel loses its registers, and what it calls was compiled for no instruction set: half of an engine's speed
+/// went that way where a build profile kept functions from being inlined across units.
+#[test]
+fn kernels_call_nothing_that_belongs_inside_them() {
+    let Some(text) = disassembly() else { return };
+    for set in ["avx2", "avx512"] {
+        let functions = functions(&text, &format!("simd::{set}::x86::run"));
+        assert!(functions.len() >= 20, "{set}: {} kernels", functions.len());
+        let calls = functions.iter().flatten().filter(|instruction| instruction.name == "call");
+        let inside = ["core::array", "core::iter", "core::core_arch", "core::ops", "engine::cpu"];
+        let stray: Vec<&str> = calls
+            .map(|call| call.operands)
+            .filter(|to| inside.iter().any(|path| to.contains(path)))
+            .collect();
+        assert_eq!(stray, [""; 0], "{set}");
     }
 }

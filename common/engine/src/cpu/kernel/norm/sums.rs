@@ -298,7 +298,7 @@ unsafe fn block<S: Simd, T: Terms, const W: usize, const U: usize>(
             for sums in &sums[1..] {
                 total = [S::add(total[0], sums[w][0]), S::add(total[1], sums[w][1])];
             }
-            let (values, centre) = (total.map(S::lanes), S::lanes(centres[w]));
+            let (values, centre) = ([S::lanes(total[0]), S::lanes(total[1])], S::lanes(centres[w]));
             let (first, second) = into.split_at_mut(pixel);
             for lane in 0..S::LANES {
                 let sums = [f64::from(values[0][lane]), f64::from(values[1][lane])];
