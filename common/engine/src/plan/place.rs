@@ -3,19 +3,19 @@
 //! A program is cut into segments. Inside one, a thread takes a few images at a time through all instructions, so that
 //! values which only the segment uses never leave its cache; between two, all threads wait. A segment ends where
 //! an instruction needs every image first (batch statistics), where a kernel wants the whole batch at once, and
-//! before large weights that would pay for more images at a time.
+//! where layers of large maps and layers of large weights part: the latter want more images at a time.
 
 use std::ops::Range;
 
 use super::emit::SlotInfo;
-use super::instruction::{Instruction, Slot, Sums};
+use super::instruction::{Action, Instruction, Slot, Sums};
 
 /// Bytes of maps that an instruction may touch at a time: about half of a second-level cache, the rest is for weights
 /// and the kernels' scratch.
 const CACHE: usize = 512 << 10;
 
-/// Weights worth a segment of their own, in bytes: read again for every few images, they come from the third level.
-const LARGE_WEIGHTS: usize = 1 << 20;
+/// Bytes from the third level, per image, that a segment has to save: its threads wait for one another.
+const WAIT: usize = 32 << 10;
 
 /// The most images that a thread takes at a time.
 const MOST_IMAGES: usize = 16;
@@ -144,30 +144,88 @@ pub(crate) fn place_tape(
 }
 
 fn cut(instructions: &[Instruction], slots: &[SlotInfo], costs: &[Cost]) -> Vec<Segment> {
-    let mut segments: Vec<Segment> = Vec::new();
-    let mut open = false;
-    for (index, (instruction, cost)) in instructions.iter().zip(costs).enumerate() {
+    let fit = |(instruction, cost): (&Instruction, &Cost)| {
         let floats: usize = instruction.slots().map(|slot| slots[slot.0].reserved()).sum();
         let fit = if cost.follows { MOST_IMAGES } else { CACHE / (floats * size_of::<f32>()).max(1) };
-        let images = fit.clamp(1, MOST_IMAGES);
-        let cooperative = cost.cooperative;
-        if let Some(last) = segments.last()
-            && (cooperative || (cost.bytes > LARGE_WEIGHTS && images >= 2 * last.images))
-        {
-            open = false;
+        fit.clamp(1, MOST_IMAGES)
+    };
+    let fits: Vec<usize> = instructions.iter().zip(costs).map(fit).collect();
+    // Whether maps are kept or formed again, right before their weights' gradients, makes no difference to the cuts: nothing is
+    // cut there, and of what crosses a cut neither counts.
+    let joined = |(instruction, cost): (&Instruction, &Cost)| {
+        cost.follows || matches!(instruction.action, Action::Weight { .. })
+    };
+    let joined: Vec<bool> = instructions.iter().zip(costs).map(joined).collect();
+    let lives = lives(instructions, slots.len());
+    let mut segments = Vec::new();
+    let mut start = 0;
+    for (index, instruction) in instructions.iter().enumerate() {
+        let barrier = costs[index].cooperative || instruction.sums().is_some_and(Sums::is_barrier);
+        if barrier || costs.get(index + 1).is_none_or(|next| next.cooperative) {
+            let stretch = start..index + 1;
+            start = stretch.end;
+            let pieces =
+                pieces(&costs[stretch.clone()], &fits[stretch.clone()], &joined[stretch.clone()], |at| {
+                    let at = stretch.start + at;
+                    let crosses = |&&(slot, (first, last)): &&(Slot, (usize, usize))| {
+                        let made = &instructions[first];
+                        let made = [made.to, made.kept, made.finish.bits_out].contains(&Some(slot));
+                        let inside = stretch.contains(&first) && stretch.contains(&last);
+                        inside && made && !costs[first].follows && (first + 1..=last).contains(&at)
+                    };
+                    let floats = lives.iter().filter(crosses).map(|(slot, _)| slots[slot.0].reserved());
+                    floats.sum::<usize>() * size_of::<f32>()
+                });
+            segments.extend(pieces.into_iter().map(|piece| {
+                let range = stretch.start + piece.start..stretch.start + piece.end;
+                Segment {
+                    images: fits[range.clone()].iter().copied().min().unwrap_or(1),
+                    cooperative: costs[index].cooperative,
+                    sums: instructions[range.clone()].iter().filter_map(Instruction::sums).collect(),
+                    instructions: range,
+                    chunk_len: 0,
+                }
+            }));
         }
-        if !open {
-            let (instructions, sums) = (index..index, Vec::new());
-            segments.push(Segment { instructions, images, cooperative, sums, chunk_len: 0 });
-        }
-        let segment = segments.last_mut().expect("one was just opened");
-        segment.instructions.end = index + 1;
-        segment.images = segment.images.min(images);
-        let sums = instruction.sums();
-        segment.sums.extend(sums);
-        open = !cooperative && !sums.is_some_and(Sums::is_barrier);
     }
     segments
+}
+
+/// Cuts instructions that could run together into pieces, each with as many images at a time as fit all of it, so that the
+/// fewest bytes come from the third level: weights, once for so many images, and `crossing(at)` bytes of maps an image that a
+/// cut before instruction `at` sends there and back. No cut is before a `joined` one.
+fn pieces(
+    costs: &[Cost],
+    fits: &[usize],
+    joined: &[bool],
+    crossing: impl Fn(usize) -> usize,
+) -> Vec<Range<usize>> {
+    // The least of the instructions before each place, and where the last piece of it begins.
+    let mut least = vec![(0, 0)];
+    let crossings: Vec<usize> =
+        (0..costs.len()).map(|at| if at == 0 { 0 } else { 2 * crossing(at) + WAIT }).collect();
+    for end in 1..=costs.len() {
+        let (mut images, mut bytes) = (MOST_IMAGES, 0);
+        let mut best = (usize::MAX, 0);
+        for start in (0..end).rev() {
+            images = images.min(fits[start]);
+            bytes += costs[start].bytes;
+            let total = least[start].0 + crossings[start] + bytes / images;
+            if total <= best.0 && (start == 0 || !joined[start]) {
+                best = (total, start);
+            }
+        }
+        least.push(best);
+    }
+    let mut pieces = Vec::new();
+    let mut end = costs.len();
+    while end > 0 {
+        let start = least[end].1;
+        pieces.push(start..end);
+        end = start;
+    }
+    pieces.reverse();
+    pieces
 }
 
 /// First and last instruction that touches each slot.
@@ -260,6 +318,28 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_program_is_cut_where_weights_are_worth_the_maps_that_cross() {
+        let cost = |bytes| Cost { bytes, ..Cost::default() };
+        let (small, large) = (cost(10 << 10), cost(1 << 20));
+        // Two layers of large maps, two of large weights: 1 image at a time would read 2 MiB of weights for each, 4 read
+        // 512 KiB and send the map between them there and back.
+        let (costs, fits, free) = ([small, small, large, large], [1, 1, 4, 4], [false; 4]);
+        assert_eq!(pieces(&costs, &fits, &free, |_| 64 << 10), [0..2, 2..4]);
+        // The way back is cut at the same place.
+        let back: Vec<_> = costs.into_iter().rev().collect();
+        assert_eq!(pieces(&back, &[4, 4, 1, 1], &free, |_| 64 << 10), [0..2, 2..4]);
+        // Where the map between them is wide, a place beside it is better, though a layer loses its images there.
+        assert_eq!(pieces(&costs, &fits, &free, |at| if at == 2 { 4 << 20 } else { 64 << 10 }), [0..3, 3..4]);
+        // Nothing is saved: as many images fit everywhere, or the weights are small, or every map is wide.
+        let whole = pieces(&costs, &[4; 4], &free, |_| 64 << 10);
+        assert_eq!((whole.len(), &whole[0]), (1, &(0..4)));
+        assert_eq!(pieces(&[small; 4], &fits, &free, |_| 64 << 10), whole);
+        assert_eq!(pieces(&costs, &fits, &free, |_| 4 << 20), whole);
+        // What is joined to the instruction before it is never first.
+        assert_eq!(pieces(&costs, &fits, &[false, false, true, false], |_| 64 << 10), [0..3, 3..4]);
     }
 
     #[test]
