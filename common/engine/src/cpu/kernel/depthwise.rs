@@ -20,7 +20,7 @@ use std::ops::Range;
 
 use super::conv::{Job, MapProduct};
 use crate::cpu::vector::axis::Axis;
-use crate::cpu::vector::epilogue::Epilogue;
+use crate::cpu::vector::epilogue::{Epilogue, Known};
 use crate::cpu::vector::simd::{BLOCK, Isa, Kernel, Simd};
 use crate::plan::ConvShape;
 
@@ -158,8 +158,14 @@ impl Kernel for Call<'_> {
         assert!(packed.len() >= gather.packed_len(), "packed weights are too short");
         assert!(from.len() >= images * source_len && to.len() >= images * to_len, "maps are too short");
         epilogue.check(images * to_len, gather.pixel);
-        let call =
-            Maps { gather, weights: packed.as_ptr(), from: from.as_ptr(), to: to.as_mut_ptr(), epilogue };
+        let call = Maps {
+            gather,
+            weights: packed.as_ptr(),
+            from: from.as_ptr(),
+            to: to.as_mut_ptr(),
+            epilogue,
+            form: epilogue.known(),
+        };
         for image in 0..images {
             for channels in slices(gather.pixel, gather.taps[0] * gather.source[1]) {
                 for y in 0..gather.to[0] {
@@ -189,6 +195,8 @@ struct Maps<'a> {
     from: *const f32,
     to: *mut f32,
     epilogue: Epilogue<'a>,
+    /// What is known of the epilogue.
+    form: Known,
 }
 
 /// One row of one image, some of its channels.

@@ -1,5 +1,7 @@
 //! What happens to a value between the accumulators and memory, so that no map is read again for it.
 
+use std::hint::assert_unchecked;
+
 use super::memory::Shared;
 use super::simd::{BLOCK, Simd};
 use crate::plan::Activation;
@@ -98,7 +100,7 @@ impl<'a> Epilogue<'a> {
     #[allow(unsafe_code)]
     pub(crate) unsafe fn finish<S: Simd>(&self, v: S::V, channel: usize, to: *mut f32, offset: usize) {
         // SAFETY: the caller's promise.
-        unsafe { self.finish_as::<S, Asked>(v, channel, to, offset) }
+        unsafe { self.finish_as::<S, Asked>(v, self.bias_at::<S, Asked>(channel), to, offset) }
     }
 
     /// Finishes a tile whose values lie in `values`, row after row of some vectors of channels: row i from `channel` on, to
@@ -106,39 +108,43 @@ impl<'a> Epilogue<'a> {
     ///
     /// # Safety
     ///
-    /// As for [`finish`](Self::finish), for every vector; `values` is valid for all of them.
+    /// As for [`finish`](Self::finish), for every vector; `values` is valid for all of them, `form` is what is
+    /// [known](Self::known), and vectors that make up whole blocks begin at one.
     #[inline(always)]
     #[allow(unsafe_code)]
     pub(crate) unsafe fn tile<S: Simd>(
         &self,
+        form: Known,
         values: *const f32,
         vectors: usize,
         channel: usize,
         to: *mut f32,
         offsets: &[usize],
     ) {
+        // SAFETY: the caller's promise; the form is this epilogue's.
+        unsafe {
+            match form {
+                Known::Stored => self.rows::<S, Stored>(values, vectors, channel, to, offsets),
+                Known::Biased => self.rows::<S, Biased>(values, vectors, channel, to, offsets),
+                Known::Activated => self.rows::<S, Activated>(values, vectors, channel, to, offsets),
+                Known::Activated6 => self.rows::<S, Activated6>(values, vectors, channel, to, offsets),
+                Known::Gated => self.rows::<S, Gated>(values, vectors, channel, to, offsets),
+                Known::Asked => self.rows::<S, Asked>(values, vectors, channel, to, offsets),
+            }
+        }
+    }
+
+    /// What is known of it.
+    pub(crate) fn known(&self) -> Known {
         let added = (self.bias.is_some(), self.residual.is_some(), self.accumulate);
         let bits = (self.bits_out.is_some(), self.bits_in.is_some());
-        // SAFETY: the caller's promise; each form does what was found.
-        unsafe {
-            match (added, self.activation, bits) {
-                ((false, false, false), Activation::None, (false, false)) => {
-                    self.rows::<S, Stored>(values, vectors, channel, to, offsets);
-                }
-                ((true, false, false), Activation::None, (false, false)) => {
-                    self.rows::<S, Biased>(values, vectors, channel, to, offsets);
-                }
-                ((true, false, false), Activation::Relu, (true, false)) => {
-                    self.rows::<S, Activated>(values, vectors, channel, to, offsets);
-                }
-                ((true, false, false), Activation::Relu6, (true, false)) => {
-                    self.rows::<S, Activated6>(values, vectors, channel, to, offsets);
-                }
-                ((false, false, false), Activation::None, (false, true)) => {
-                    self.rows::<S, Gated>(values, vectors, channel, to, offsets);
-                }
-                _ => self.rows::<S, Asked>(values, vectors, channel, to, offsets),
-            }
+        match (added, self.activation, bits) {
+            ((false, false, false), Activation::None, (false, false)) => Known::Stored,
+            ((true, false, false), Activation::None, (false, false)) => Known::Biased,
+            ((true, false, false), Activation::Relu, (true, false)) => Known::Activated,
+            ((true, false, false), Activation::Relu6, (true, false)) => Known::Activated6,
+            ((false, false, false), Activation::None, (false, true)) => Known::Gated,
+            _ => Known::Asked,
         }
     }
 
@@ -148,32 +154,86 @@ impl<'a> Epilogue<'a> {
     #[inline(always)]
     #[allow(unsafe_code)]
     unsafe fn rows<S: Simd, F: Form>(
-        &self,
-        mut values: *const f32,
+        self,
+        values: *const f32,
         vectors: usize,
         channel: usize,
         to: *mut f32,
         offsets: &[usize],
     ) {
-        for &offset in offsets {
-            for at in (0..vectors * S::LANES).step_by(S::LANES) {
-                // SAFETY: the caller's promise.
-                unsafe { self.finish_as::<S, F>(S::load(values), channel + at, to, offset + at) }
-                values = values.wrapping_add(S::LANES);
+        // SAFETY: the caller's promise.
+        unsafe {
+            match vectors {
+                1 => self.rows_of::<S, F, 1>(values, channel, to, offsets),
+                2 => self.rows_of::<S, F, 2>(values, channel, to, offsets),
+                3 if S::LANES == BLOCK => self.rows_of::<S, F, 3>(values, channel, to, offsets),
+                4 if S::LANES == BLOCK => self.rows_of::<S, F, 4>(values, channel, to, offsets),
+                _ => unreachable!("a panel is at most four vectors wide, two where these are half a block"),
             }
         }
     }
 
+    /// Rows of W vectors.
+    ///
+    /// # Safety
+    ///
+    /// As for [`tile`](Self::tile); the epilogue is of the form.
+    #[inline(always)]
+    #[allow(unsafe_code)]
+    unsafe fn rows_of<S: Simd, F: Form, const W: usize>(
+        self,
+        mut values: *const f32,
+        channel: usize,
+        to: *mut f32,
+        offsets: &[usize],
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let mut biases = [None; W];
+            for (j, bias) in biases.iter_mut().enumerate() {
+                *bias = self.bias_at::<S, F>(channel + j * S::LANES);
+            }
+            for &offset in offsets {
+                // So that it is known where in a word of bits its own begin.
+                assert_unchecked(!(W * S::LANES).is_multiple_of(BLOCK) || offset.is_multiple_of(BLOCK));
+                for (j, bias) in biases.into_iter().enumerate() {
+                    self.finish_as::<S, F>(S::load(values), bias, to, offset + j * S::LANES);
+                    values = values.wrapping_add(S::LANES);
+                }
+            }
+        }
+    }
+
+    /// The bias of the channels from `channel` on, of an epilogue whose form is known.
+    ///
+    /// # Safety
+    ///
+    /// As for [`finish_as`](Self::finish_as).
+    #[inline(always)]
+    #[allow(unsafe_code)]
+    pub(crate) unsafe fn bias_at<S: Simd, F: Form>(self, channel: usize) -> Option<S::V> {
+        // SAFETY: the caller's promise.
+        unsafe { F::of(F::BIAS, self.bias).map(|bias| S::load(bias.as_ptr().add(channel))) }
+    }
+
+    /// [`finish`](Self::finish) of an epilogue whose form is known, with the [bias](Self::bias_at) of the vector's channels.
+    ///
     /// # Safety
     ///
     /// As for [`finish`](Self::finish); the epilogue is of the form.
     #[inline(always)]
     #[allow(unsafe_code)]
-    unsafe fn finish_as<S: Simd, F: Form>(&self, mut v: S::V, channel: usize, to: *mut f32, offset: usize) {
+    pub(crate) unsafe fn finish_as<S: Simd, F: Form>(
+        self,
+        mut v: S::V,
+        bias: Option<S::V>,
+        to: *mut f32,
+        offset: usize,
+    ) {
         // SAFETY: the caller's promise.
         unsafe {
-            if let Some(bias) = F::of(F::BIAS, self.bias) {
-                v = S::add(v, S::load(bias.as_ptr().add(channel)));
+            if let Some(bias) = bias {
+                v = S::add(v, bias);
             }
             if let Some(residual) = F::of(F::ADDED, self.residual) {
                 v = S::add(v, S::load(residual.as_ptr().add(offset)));
@@ -206,7 +266,9 @@ impl<'a> Epilogue<'a> {
 }
 
 /// What is known of an epilogue before it runs: whether a step is there, or none, for "ask".
-trait Form {
+pub(crate) trait Form {
+    /// Whether everything is known.
+    const WHOLE: bool = true;
     const BIAS: Option<bool>;
     /// A residual, or what the destination holds.
     const ADDED: Option<bool>;
@@ -231,11 +293,22 @@ trait Form {
     }
 }
 
+/// The name of each form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Known {
+    Stored,
+    Biased,
+    Activated,
+    Activated6,
+    Gated,
+    Asked,
+}
+
 /// Forms that are known whole.
 macro_rules! forms {
     ($($(#[$doc:meta])* $name:ident: bias $bias:literal, $activation:ident, bits out $bits:literal, gate $gate:literal;)*) => {$(
         $(#[$doc])*
-        struct $name;
+        pub(crate) struct $name;
 
         impl Form for $name {
             const BIAS: Option<bool> = Some($bias);
@@ -261,9 +334,10 @@ forms! {
 }
 
 /// Any epilogue.
-struct Asked;
+pub(crate) struct Asked;
 
 impl Form for Asked {
+    const WHOLE: bool = false;
     const BIAS: Option<bool> = None;
     const ADDED: Option<bool> = None;
     const ACTIVATION: Option<Activation> = None;
@@ -290,7 +364,10 @@ mod tests {
         fn run<S: Simd>(self) {
             let (values, to) = (self.values.as_ptr(), self.to.as_mut_ptr());
             // SAFETY: the test's slices hold a block for each offset.
-            unsafe { self.epilogue.tile::<S>(values, BLOCK / S::LANES, 0, to, self.offsets) }
+            unsafe {
+                let form = self.epilogue.known();
+                self.epilogue.tile::<S>(form, values, BLOCK / S::LANES, 0, to, self.offsets);
+            }
         }
     }
 

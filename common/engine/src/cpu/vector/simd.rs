@@ -225,6 +225,16 @@ impl Isa {
         Self::available().next().expect("every machine runs plain Rust")
     }
 
+    /// The one whose speed a test prints: the best, or what `RSLAD_ISA` names.
+    #[cfg(test)]
+    pub(crate) fn timed() -> Self {
+        let named = std::env::var("RSLAD_ISA").ok();
+        named.map_or_else(Self::detect, |name| {
+            let set = name.parse().unwrap_or_else(|error| panic!("RSLAD_ISA: {error}"));
+            Self::of(set).unwrap_or_else(|| panic!("RSLAD_ISA: this machine has no {name}"))
+        })
+    }
+
     /// Which one it is.
     pub(crate) const fn set(self) -> InstructionSet {
         self.0

@@ -81,13 +81,13 @@ pub(crate) const fn rows(isa: Isa, blocks: usize) -> usize {
 ///
 /// # Safety
 ///
-/// Every row is valid for `k` values, the panel for `k * W` vectors.
+/// Every row is valid for `k` values, the panel for `k` groups of W vectors `panel_stride` apart.
 #[inline(always)]
 #[allow(unsafe_code)]
 pub(crate) unsafe fn rows_by_panel<S: Simd, const R: usize, const W: usize>(
     k: usize,
     rows: [*const f32; R],
-    mut panel: *const f32,
+    (mut panel, panel_stride): (*const f32, usize),
     acc: &mut [[S::V; W]; R],
 ) {
     // SAFETY: the caller's promise.
@@ -105,7 +105,7 @@ pub(crate) unsafe fn rows_by_panel<S: Simd, const R: usize, const W: usize>(
                     sums[r][j] = S::fma(x, weights[j], sums[r][j]);
                 }
             }
-            panel = panel.add(W * S::LANES);
+            panel = panel.add(panel_stride);
             i += 1;
         }
         *acc = sums;
@@ -216,7 +216,7 @@ mod tests {
             for (i, row) in rows.iter_mut().enumerate() {
                 *row = x.as_ptr().add(i * k);
             }
-            rows_by_panel::<S, R, W>(k, rows, panel.as_ptr(), &mut acc);
+            rows_by_panel::<S, R, W>(k, rows, (panel.as_ptr(), W * S::LANES), &mut acc);
             for r in 0..R {
                 for j in 0..W {
                     S::store(y.as_mut_ptr().add((r * W + j) * S::LANES), acc[r][j]);

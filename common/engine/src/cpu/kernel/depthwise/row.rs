@@ -5,6 +5,7 @@
 
 use super::{Line, Maps};
 use crate::cpu::vector::axis::Meeting;
+use crate::cpu::vector::epilogue::{Activated, Activated6, Asked, Form, Gated, Known, Stored};
 use crate::cpu::vector::simd::Simd;
 
 /// A block: where it begins, and which of its loads hang over the sides.
@@ -19,18 +20,17 @@ struct Block {
     to: usize,
 }
 
-/// Calls `$f::<S, N>` with the number of neighbours, at most eight, as a constant.
+/// Calls `$f::<S, F, N>` with the number of neighbours, at most `$most`, as a constant: with the epilogue's form as F where they
+/// are so many, which most rows are made of.
 macro_rules! with_block {
-    ($n:expr, $f:ident::<$s:ident $(, $stride:literal)?>($($arg:expr),*)) => {
-        match $n {
-            1 => $f::<$s, 1 $(, $stride)?>($($arg),*),
-            2 => $f::<$s, 2 $(, $stride)?>($($arg),*),
-            3 => $f::<$s, 3 $(, $stride)?>($($arg),*),
-            4 => $f::<$s, 4 $(, $stride)?>($($arg),*),
-            5 => $f::<$s, 5 $(, $stride)?>($($arg),*),
-            6 => $f::<$s, 6 $(, $stride)?>($($arg),*),
-            7 => $f::<$s, 7 $(, $stride)?>($($arg),*),
-            _ => $f::<$s, 8 $(, $stride)?>($($arg),*),
+    ($n:expr, $most:literal: $($fewer:literal)*, $form:expr, $f:ident::<$s:ident, $stride:literal>$args:tt) => {
+        match ($n, $form) {
+            $(($fewer, _) => $f::<$s, Asked, $fewer, $stride>$args,)*
+            (_, Known::Stored) => $f::<$s, Stored, $most, $stride>$args,
+            (_, Known::Activated) => $f::<$s, Activated, $most, $stride>$args,
+            (_, Known::Activated6) => $f::<$s, Activated6, $most, $stride>$args,
+            (_, Known::Gated) => $f::<$s, Gated, $most, $stride>$args,
+            _ => $f::<$s, Asked, $most, $stride>$args,
         }
     };
 }
@@ -53,7 +53,7 @@ pub(super) unsafe fn slide<S: Simd>(call: &Maps<'_>, line: &Line, before: usize,
             let n = (call.gather.to[1] - x).min(WIDEST);
             let block = block(call, line, x, x as isize - before as isize, n + 2);
             let order = if flipped { [2, 1, 0] } else { [0, 1, 2] };
-            with_block!(n, window::<S, 1>(call, line, block, order));
+            with_block!(n, 8: 1 2 3 4 5 6 7, call.form, window::<S, 1>(call, line, block, order));
             x += n;
         }
     }
@@ -73,7 +73,7 @@ pub(super) unsafe fn skip<S: Simd>(call: &Maps<'_>, line: &Line, before: usize) 
         while x < call.gather.to[1] {
             let n = (call.gather.to[1] - x).min(WIDEST);
             let block = block(call, line, x, 2 * x as isize - before as isize, 2 * n + 1);
-            with_block!(n, window::<S, 2>(call, line, block, [0, 1, 2]));
+            with_block!(n, 8: 1 2 3 4 5 6 7, call.form, window::<S, 2>(call, line, block, [0, 1, 2]));
             x += n;
         }
     }
@@ -94,7 +94,7 @@ pub(super) unsafe fn spread<S: Simd>(call: &Maps<'_>, line: &Line) {
         while x < width.div_ceil(2) {
             let n = (width.div_ceil(2) - x).min(WIDEST / 2);
             let block = block(call, line, 2 * x, x as isize, n + 1);
-            with_block!(n, pairs::<S>(call, line, block, 2 * (x + n) > width));
+            with_block!(n, 4: 1 2 3, call.form, pairs::<S, 2>(call, line, block, 2 * (x + n) > width));
             x += n;
         }
     }
@@ -122,7 +122,7 @@ fn block(call: &Maps<'_>, line: &Line, x: usize, first: isize, loads: usize) -> 
 /// As for [`slide`]; all loads of the block are inside the source but those that it names.
 #[inline(always)]
 #[allow(unsafe_code)]
-unsafe fn window<S: Simd, const N: usize, const STRIDE: usize>(
+unsafe fn window<S: Simd, F: Form, const N: usize, const STRIDE: usize>(
     call: &Maps<'_>,
     line: &Line,
     block: Block,
@@ -157,8 +157,7 @@ unsafe fn window<S: Simd, const N: usize, const STRIDE: usize>(
                 from = from.wrapping_offset(source_step);
                 weights = weights.wrapping_add(tap_step);
             }
-            let offsets: [usize; N] = std::array::from_fn(|i| block.to + i * pixel + channel);
-            call.epilogue.tile::<S>(sums.as_ptr().cast(), 1, channel, call.to, &offsets);
+            finish::<S, F, N>(call, sums, N, channel, block.to + channel, pixel);
         }
     }
 }
@@ -170,7 +169,12 @@ unsafe fn window<S: Simd, const N: usize, const STRIDE: usize>(
 /// As for [`window`].
 #[inline(always)]
 #[allow(unsafe_code)]
-unsafe fn pairs<S: Simd, const N: usize>(call: &Maps<'_>, line: &Line, block: Block, last_odd_outside: bool) {
+unsafe fn pairs<S: Simd, F: Form, const N: usize, const STRIDE: usize>(
+    call: &Maps<'_>,
+    line: &Line,
+    block: Block,
+    last_odd_outside: bool,
+) {
     let gather = &call.gather;
     let pixel = gather.pixel;
     let source_step = gather.rows.source_step() * (gather.source[1] * pixel) as isize;
@@ -194,10 +198,51 @@ unsafe fn pairs<S: Simd, const N: usize>(call: &Maps<'_>, line: &Line, block: Bl
                 from = from.wrapping_offset(source_step);
                 weights = weights.wrapping_add(tap_step);
             }
-            let offsets: [usize; N] = std::array::from_fn(|i| block.to + 2 * i * pixel + channel);
-            call.epilogue.tile::<S>(even.as_ptr().cast(), 1, channel, call.to, &offsets);
-            let offsets = &offsets.map(|offset| offset + pixel)[..N - usize::from(last_odd_outside)];
-            call.epilogue.tile::<S>(odd.as_ptr().cast(), 1, channel, call.to, offsets);
+            let to = block.to + channel;
+            finish::<S, F, N>(call, even, N, channel, to, STRIDE * pixel);
+            finish::<S, F, N>(
+                call,
+                odd,
+                N - usize::from(last_odd_outside),
+                channel,
+                to + pixel,
+                STRIDE * pixel,
+            );
+        }
+    }
+}
+
+/// Finishes the first `n` of N vectors, the first at offset `to` and each `step` behind the one before.
+///
+/// # Safety
+///
+/// The epilogue is of the form, and these places are the caller's.
+#[inline(always)]
+#[allow(unsafe_code)]
+unsafe fn finish<S: Simd, F: Form, const N: usize>(
+    call: &Maps<'_>,
+    sums: [S::V; N],
+    n: usize,
+    channel: usize,
+    to: usize,
+    step: usize,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let bias = call.epilogue.bias_at::<S, F>(channel);
+        if F::WHOLE {
+            for (i, sum) in sums.into_iter().enumerate() {
+                if i + 1 < N || n == N {
+                    call.epilogue.finish_as::<S, F>(sum, bias, call.to, to + i * step);
+                }
+            }
+        } else {
+            // From memory, in a loop: there is much to ask, and many numbers of neighbours.
+            let sums = sums.as_ptr().cast::<f32>();
+            for i in 0..n {
+                let sum = S::load(sums.add(i * S::LANES));
+                call.epilogue.finish_as::<S, F>(sum, bias, call.to, to + i * step);
+            }
         }
     }
 }

@@ -209,7 +209,7 @@ fn scale_bias_residual_and_relu_are_applied_in_place_of_later_passes() {
 #[test]
 #[ignore = "prints speeds"]
 fn speed() {
-    let isa = Isa::detect();
+    let isa = Isa::timed();
     for (channels, size, stride, kernel) in [
         (32, 32, 1, 3),
         (96, 32, 1, 3),
@@ -268,5 +268,63 @@ fn speed() {
             rate(image),
             rate(weight)
         );
+    }
+}
+
+/// Epilogues that are known beforehand and others, on rows of whole blocks, of fewer neighbours and of both.
+#[test]
+fn a_row_is_finished_as_if_it_had_been_stored_first() {
+    let relu = |kept, biased| (biased, Activation::Relu, kept, false);
+    let finishes = [
+        (false, Activation::None, false, false),
+        (false, Activation::None, false, true),
+        (true, Activation::None, false, false),
+        (true, Activation::Relu6, true, false),
+        relu(true, true),
+        relu(false, true),
+        relu(true, false),
+        (true, Activation::Relu6, true, true),
+    ];
+    for (width, stride) in [(8, 1), (19, 1), (5, 1), (16, 2), (15, 2), (19, 2), (10, 2)] {
+        let shape = shape([40, 4, width], [3, 3], [stride; 2], [1; 4]).expect("the kernel fits");
+        let pixel = shape.output_pixel();
+        let weight: Vec<f64> = normals(shape.weight_len(), 1).iter().map(|w| 3.0 * w).collect();
+        for isa in Isa::available() {
+            let forward = (Depthwise::forward(isa, shape), [shape.input, shape.output]);
+            let backward = (Depthwise::image_gradient(isa, shape), [shape.output, shape.input]);
+            for (kernel, [read, written]) in [forward, backward] {
+                let from = maps(&normals(2 * read.iter().product::<usize>(), 2), read);
+                let len = 2 * pixel * written[1] * written[2];
+                let stored = product(&kernel, &weight, 2, &from, len);
+                let bias: Vec<f32> = (0..pixel).map(|c| c as f32 / 8.0 - 2.0).collect();
+                let gate: Vec<u16> = (0..(len + pixel) / BLOCK).map(|i| (i * 40_503) as u16).collect();
+                let mut packed = vec![0.0; kernel.packed_len()];
+                kernel.pack(&as_f32(&weight), None, &mut packed);
+                for (biased, activation, kept, gated) in finishes {
+                    // A pixel more than there is: nothing may be written there.
+                    let (mut to, mut bits) = (vec![f32::NAN; len + pixel], vec![0; (len + pixel) / BLOCK]);
+                    let mut epilogue = Epilogue::new().activation(activation);
+                    epilogue = if biased { epilogue.bias(&bias) } else { epilogue };
+                    epilogue = if kept { epilogue.bits_out(&mut bits) } else { epilogue };
+                    epilogue = if gated { epilogue.gate(&gate) } else { epilogue };
+                    let (packed, from) = (&packed, &from);
+                    kernel.run(Job { packed, images: 2, from, to: &mut to, epilogue, scratch: &mut [] });
+                    assert!(to[len..].iter().all(|value| value.is_nan()), "{isa:?} {shape:?}");
+                    for (i, &value) in stored.iter().enumerate() {
+                        let value = value + if biased { bias[i % pixel] } else { 0.0 };
+                        let (slopes, active) = match activation {
+                            Activation::None => (false, value),
+                            Activation::Relu => (value > 0.0, value.max(0.0)),
+                            Activation::Relu6 => (value > 0.0 && value < 6.0, value.clamp(0.0, 6.0)),
+                        };
+                        let bit = |bits: &[u16]| bits[i / BLOCK] >> (i % BLOCK) & 1 == 1;
+                        let wanted = if gated && !bit(&gate) { 0.0 } else { active };
+                        let case = format!("{isa:?} {shape:?} {activation:?} {biased} {kept} {gated}: {i}");
+                        assert!((to[i] - wanted).abs() < 1e-9, "{case} is {}, not {wanted}", to[i]);
+                        assert_eq!(bit(&bits), kept && slopes, "{case}");
+                    }
+                }
+            }
+        }
     }
 }

@@ -17,6 +17,10 @@ const GROUP: [usize; 2] = [64 << 10, 128 << 10];
 /// f32 of the largest tile.
 const MOST: usize = 24 * BLOCK;
 
+/// Rows of a tile beside a panel that is a vector and a vector of padding, for which a panel's own rows are too few to keep
+/// the multipliers busy.
+const NARROW_ROWS: usize = 10;
+
 /// Everything that is known before the first image.
 #[derive(Debug)]
 pub(super) struct Product {
@@ -140,10 +144,15 @@ impl Sweep<'_> {
     #[inline(always)]
     fn run<S: Simd>(&self, mut weights: &[f32], to: &mut [f32], sums: &mut [f32]) {
         let places = self.images * self.phase.places.len();
-        let tiles = places.div_ceil(rows(self.isa, self.panel.blocks));
+        let real = (self.phases.channels - self.panel.channel).div_ceil(S::LANES);
+        let one_vector = S::LANES < BLOCK && real == 1;
+        let tiles = places.div_ceil(if one_vector { NARROW_ROWS } else { rows(self.isa, self.panel.blocks) });
         let (height, taller) = (places / tiles, places % tiles);
         let width = self.panel.blocks * BLOCK;
         let last = self.phase.blocks.len() - 1;
+        let form = self.epilogue.known();
+        let mut finished = [0.0; MOST];
+        let mut writes = [0; MAX_ROWS];
         for (b, runs) in self.phase.blocks.iter().enumerate() {
             let mut cursor = Cursor { places: &self.phase.places, next: 0, read: 0, write: self.write };
             let mut sums = sums.as_mut_ptr();
@@ -151,29 +160,32 @@ impl Sweep<'_> {
                 runs,
                 weights: weights.as_ptr(),
                 reads: [self.read.as_ptr(); MAX_ROWS],
-                sums: (b > 0).then_some(sums.cast_const()),
-                to: sums,
+                sums: None,
+                to: finished.as_mut_ptr(),
             };
-            let mut finished = [0.0; MOST];
-            let mut writes = [0; MAX_ROWS];
             for t in 0..tiles {
                 let height = height + usize::from(t < taller);
-                for r in 0..height {
+                let writes = &mut writes[..height];
+                for (read, write) in tile.reads.iter_mut().zip(&mut *writes) {
                     let place = cursor.step(self.phases);
-                    tile.reads[r] = self.read.as_ptr().wrapping_add(place[0]);
-                    writes[r] = place[1] + self.panel.channel;
+                    *read = self.read.as_ptr().wrapping_add(place[0]);
+                    *write = place[1] + self.panel.channel;
                 }
                 tile.sums = (b > 0).then_some(sums.cast_const());
-                tile.to = if b == last { finished.as_mut_ptr() } else { sums };
-                // SAFETY: the phases' places and runs lie inside images and halo, the writes inside `to`; weights and
-                // sums hold `width` values for every row of their block and every place.
+                // SAFETY: the phases' places and runs lie inside images and halo, the writes inside `to`, at whole blocks;
+                // weights, sums and `finished` hold `width` values for every row of their block and every place.
                 #[allow(unsafe_code)]
                 unsafe {
-                    with_tile!(height, self.panel.blocks, multiply::<S>(&tile));
+                    if one_vector {
+                        with_rows!(height, narrow::<S>(&tile));
+                    } else {
+                        with_tile!(height, self.panel.blocks, multiply::<S>(&tile));
+                    }
                     if b == last {
                         let (vectors, channel) = (width / S::LANES, self.panel.channel);
-                        let writes = &writes[..height];
-                        self.epilogue.tile::<S>(tile.to, vectors, channel, to.as_mut_ptr(), writes);
+                        self.epilogue.tile::<S>(form, tile.to, vectors, channel, to.as_mut_ptr(), writes);
+                    } else {
+                        sums.copy_from_nonoverlapping(tile.to, height * width);
                     }
                 }
                 sums = sums.wrapping_add(height * width);
@@ -218,16 +230,60 @@ struct Tile<'a> {
     to: *mut f32,
 }
 
-/// Multiplies a tile of R places by W vectors of channels, and adds what was summed already.
+/// Calls `$f::<S, R>` with the height of a narrow tile as a constant.
+macro_rules! with_rows {
+    ($rows:expr, $f:ident::<$s:ident>$args:tt) => {
+        match $rows {
+            1 => $f::<$s, 1>$args,
+            2 => $f::<$s, 2>$args,
+            3 => $f::<$s, 3>$args,
+            4 => $f::<$s, 4>$args,
+            5 => $f::<$s, 5>$args,
+            6 => $f::<$s, 6>$args,
+            7 => $f::<$s, 7>$args,
+            8 => $f::<$s, 8>$args,
+            9 => $f::<$s, 9>$args,
+            _ => $f::<$s, NARROW_ROWS>$args,
+        }
+    };
+}
+
+use with_rows;
+
+/// Multiplies a tile of R places by a panel of W vectors.
 ///
 /// # Safety
 ///
-/// The tile's first R reads are valid for its runs, weights for W vectors per value of the runs, what it sums and where
-/// that goes for R times W vectors.
+/// As for [`product`].
 #[inline(always)]
 #[allow(unsafe_code)]
 unsafe fn multiply<S: Simd, const R: usize, const W: usize>(tile: &Tile<'_>) {
-    const { assert!(R * W * S::LANES <= MOST) };
+    // SAFETY: the caller's promise.
+    unsafe { product::<S, R, W, W>(tile) }
+}
+
+/// Multiplies a tile of R places by the first of a panel's two vectors: the other is padding.
+///
+/// # Safety
+///
+/// As for [`product`].
+#[inline(always)]
+#[allow(unsafe_code)]
+unsafe fn narrow<S: Simd, const R: usize>(tile: &Tile<'_>) {
+    // SAFETY: the caller's promise.
+    unsafe { product::<S, R, 1, 2>(tile) }
+}
+
+/// Multiplies a tile of R places by the first W vectors of a panel of P, and adds what was summed already.
+///
+/// # Safety
+///
+/// The tile's first R reads are valid for its runs, weights for P vectors per value of the runs, what it sums and where
+/// that goes for R times P vectors.
+#[inline(always)]
+#[allow(unsafe_code)]
+unsafe fn product<S: Simd, const R: usize, const W: usize, const P: usize>(tile: &Tile<'_>) {
+    const { assert!(W <= P && R * P * S::LANES <= MOST) };
     // SAFETY: the caller's promise.
     unsafe {
         let mut acc = [[S::zero(); W]; R];
@@ -237,12 +293,12 @@ unsafe fn multiply<S: Simd, const R: usize, const W: usize>(tile: &Tile<'_>) {
             for (r, read) in reads.iter_mut().enumerate() {
                 *read = tile.reads[r].add(run.offset);
             }
-            rows_by_panel::<S, R, W>(run.len, reads, weights, &mut acc);
-            weights = weights.add(run.len * W * S::LANES);
+            rows_by_panel::<S, R, W>(run.len, reads, (weights, P * S::LANES), &mut acc);
+            weights = weights.add(run.len * P * S::LANES);
         }
         for r in 0..R {
             for j in 0..W {
-                let at = (r * W + j) * S::LANES;
+                let at = (r * P + j) * S::LANES;
                 let sum = tile.sums.map_or(acc[r][j], |sums| S::add(S::load(sums.add(at)), acc[r][j]));
                 S::store(tile.to.add(at), sum);
             }

@@ -302,7 +302,7 @@ fn what_is_not_a_number_stays_so() {
 #[test]
 #[ignore = "prints speeds"]
 fn speed() {
-    let isa = Isa::detect();
+    let isa = Isa::timed();
     let (pixel, len) = (64, 64 * 1024);
     let mut buffers: [Vec<f32>; 4] = Default::default();
     let [a, b, to, slope] = buffers.each_mut().map(|buffer| aligned(&floats(len, 1), buffer));

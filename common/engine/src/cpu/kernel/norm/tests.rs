@@ -285,7 +285,7 @@ fn relu_and_residual_ride_along() {
 #[test]
 #[ignore = "prints speeds"]
 fn speed() {
-    let isa = Isa::detect();
+    let isa = Isa::timed();
     for (channels, positions) in [(16, 8192), (64, 1024), (144, 1024), (512, 64), (512, 16)] {
         let batch = Batch::new(channels, positions, 1);
         let pixel = padded(channels);

@@ -265,7 +265,7 @@ unsafe fn multiply<S: Simd, const R: usize, const W: usize>(
             *row = v.add(i * v_row);
         }
         let mut acc = [[S::zero(); W]; R];
-        rows_by_panel::<S, R, W>(k, rows, panel, &mut acc);
+        rows_by_panel::<S, R, W>(k, rows, (panel, W * S::LANES), &mut acc);
         for (i, acc) in acc.into_iter().enumerate() {
             for (j, acc) in acc.into_iter().enumerate() {
                 S::store(m.add(i * m_row + j * S::LANES), acc);

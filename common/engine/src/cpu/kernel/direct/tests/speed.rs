@@ -74,7 +74,7 @@ fn product(kernel: &impl MapProduct, images: usize, [from, to]: [usize; 2], weig
 #[test]
 #[ignore = "prints speeds; run alone, on an idle machine"]
 fn speeds_of_the_shape_classes() {
-    let isa = Isa::detect();
+    let isa = Isa::timed();
     let same = [1; 4];
     let table = [
         (4, conv([64, 32, 32], 64, [3, 3], [1, 1], same)),

@@ -23,7 +23,7 @@ fn least(mut run: impl FnMut()) -> f64 {
 fn speed_of_every_kernel() {
     let threads = std::env::var("THREADS").map_or(1, |threads| threads.parse().expect("a number"));
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
-    let isa = Isa::detect();
+    let isa = Isa::timed();
     let only: Option<usize> = std::env::var("CHANNELS").ok().map(|only| only.parse().expect("a number"));
     for (channels, side) in [(16, 32), (32, 16), (64, 8), (64, 32), (128, 16), (160, 32), (256, 8), (512, 4)]
     {
