@@ -106,4 +106,51 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn a_program_is_cut_between_two_readers_of_a_map_as_it_is_without_it() {
+        // A large map that two convolutions read, and between these on the way back one of small maps, which would take more
+        // images at a time. No other normalisation: all threads would wait there.
+        let (mut b, x) = Builder::new([3, 32, 32]);
+        let x = b.conv("stem", Conv2d::new(32, 3).padding(1), x).unwrap();
+        let x = b.batch_norm("stem.bn", x).unwrap();
+        let shared = b.relu(x).unwrap();
+        let x = b.conv("down", Conv2d::new(32, 3).padding(1).stride(4), shared).unwrap();
+        let x = b.relu(x).unwrap();
+        let x = b.conv("deep", Conv2d::new(32, 3).padding(1), x).unwrap();
+        let x = b.relu(x).unwrap();
+        let x = b.conv("deeper", Conv2d::new(32, 3).padding(1), x).unwrap();
+        let beside = b.conv("beside", Conv2d::new(32, 1).stride(4), shared).unwrap();
+        let x = b.add(x, beside).unwrap();
+        let x = b.node("mean", Op::GlobalAvgPool, &[x]).unwrap();
+        b.linear("classifier", 5, x).unwrap();
+        let network = b.finish("two-readers").unwrap();
+        let mut cut_between = 0;
+        for bytes in (0..64).map(|step| step << 17) {
+            let plan = |recompute| {
+                let product = Cost { bytes, ..Cost::default() };
+                plan_of(&network, recompute, Norm::Running, product).backward
+            };
+            let (kept, formed) = (plan(false), plan(true));
+            let is_formed = |at: &usize| matches!(formed.instructions[*at].action, Action::Affine { .. });
+            let before = |at: usize| at - (0..at).filter(is_formed).count();
+            let of = |start: usize, end: usize, images| (before(start)..before(end), images);
+            let wanted: Vec<_> =
+                kept.segments.iter().map(|one| (one.instructions.clone(), one.images)).collect();
+            let found: Vec<_> = formed
+                .segments
+                .iter()
+                .map(|one| of(one.instructions.start, one.instructions.end, one.images))
+                .collect();
+            assert_eq!(found, wanted, "weights of {bytes} bytes");
+            for at in (0..formed.instructions.len()).filter(is_formed) {
+                let map = formed.instructions[at].to.unwrap();
+                let reads = |at: &usize| formed.instructions[*at].slots().any(|slot| slot == map);
+                let last = (0..formed.instructions.len()).rfind(reads).unwrap();
+                let here = formed.segments.iter().find(|one| one.instructions.contains(&at)).unwrap();
+                cut_between += usize::from(!here.instructions.contains(&last));
+            }
+        }
+        assert!(cut_between > 0, "nothing is cut between two readers, and nothing is tested");
+    }
 }
