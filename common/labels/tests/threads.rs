@@ -114,6 +114,69 @@ fn several_damages_are_found_in_one_order_on_any_number_of_threads() {
     }
 }
 
+/// What is said of a label set's forms: their rows' hashes and all that is wrong.
+fn of_forms(dir: &Path, threads: usize) -> (Vec<String>, Vec<String>) {
+    let report = verified(dir, threads);
+    let content = report.content.iter().map(|(form, hash)| format!("{form:?} {hash}")).collect();
+    let folder = format!("{}/", dir.display());
+    let said = |problem: &labels::Error| {
+        problem.to_string().replace(&folder, "").replace(folder.trim_end_matches('/'), "")
+    };
+    (content, report.problems.iter().map(said).collect())
+}
+
+#[test]
+fn of_two_forms_together_it_finds_what_it_finds_of_each_alone() {
+    // Another set has other logits in one image, or another label, or another image.
+    let mut others = vec![many(300), many(300)];
+    others[0].dataset.labels[1000] += 1;
+    others[0].dataset.labels[1000] %= 3;
+    others[1].dataset.hashes[1000] = [7; 16];
+    let mut other_shards = Vec::new();
+    for other in &others {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), other);
+        other_shards.extend(tree(dir.path()).into_iter().filter(|(name, _)| name.contains("00003-of")));
+    }
+    assert_eq!(other_shards.len(), 4, "a shard of each form of each set");
+    let whole = tempfile::tempdir().unwrap();
+    write(whole.path(), &many(300));
+    let whole = tree(whole.path());
+    let put = |only: &str, forged: &[&(String, Vec<u8>)]| {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, bytes) in &whole {
+            let path = dir.path().join(name);
+            if name.ends_with('/') {
+                fs::create_dir_all(path).unwrap();
+            } else {
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, bytes).unwrap();
+            }
+        }
+        for (name, bytes) in forged {
+            fixture::forge_file(dir.path(), name, bytes);
+        }
+        for name in whole.keys().filter(|name| name.contains("-of-") && !name.ends_with(only)) {
+            fs::remove_file(dir.path().join(name)).unwrap();
+        }
+        dir
+    };
+    for number in 0..1 << other_shards.len() {
+        let forged: Vec<_> = (0..other_shards.len())
+            .filter(|bit| number >> bit & 1 == 1)
+            .map(|bit| &other_shards[bit])
+            .collect();
+        let [parquet, safetensors] =
+            [".parquet", ".safetensors"].map(|only| of_forms(put(only, &forged).path(), 2));
+        let together = put("", &forged);
+        let wanted = ([parquet.0, safetensors.0].concat(), [parquet.1, safetensors.1].concat());
+        assert_eq!(wanted.1.is_empty(), forged.is_empty(), "{wanted:?}");
+        for threads in [1, 2, 5] {
+            assert_eq!(of_forms(together.path(), threads), wanted, "{number:b}, {threads} threads");
+        }
+    }
+}
+
 #[test]
 fn it_ends_when_it_is_asked_to() {
     let dir = tempfile::tempdir().unwrap();

@@ -14,6 +14,7 @@ use crate::row::dtype::Form;
 use crate::row::lost::Lost;
 use crate::shard::content::ShardContent;
 use crate::shard::rows::Shard;
+use crate::shard::stream::Reading;
 use crate::shard::window::Window;
 use crate::shard::{parquet, stream};
 
@@ -33,8 +34,8 @@ pub(crate) struct Findings {
 pub(crate) trait Onlooker {
     /// So many bytes more are hashed. Refuses to go on once nobody waits for the rest.
     fn hashed(&self, bytes: u64) -> Result<()>;
-    /// Called between rows, which may wait for what they follow: then it may be given here.
-    fn between_rows(&self, content: &mut ShardContent) -> Result<()>;
+    /// Refuses in the same way.
+    fn go_on(&self) -> Result<()>;
 }
 
 /// Hashes a file that must have the record's length and BLAKE3; gives it open.
@@ -71,13 +72,14 @@ pub(crate) fn hash(
     Err(Error::FileHash { path, wanted, found })
 }
 
-/// Reads every row of a shard, validates it, and counts it.
+/// Reads every row of a shard, validates it, and counts it. Between rows, which may wait for what they follow, it asks
+/// whether to go on: then it may be given that.
 pub(crate) fn read(
     dir: &Path,
     manifest: &Manifest,
     (form, record): (Form, &FileRecord),
     file: File,
-    onlooker: &impl Onlooker,
+    between_rows: impl Fn(&mut ShardContent) -> Result<()>,
 ) -> Result<Findings> {
     let path = dir.join(&record.path);
     let place = manifest.layout(record);
@@ -93,7 +95,7 @@ pub(crate) fn read(
     };
     let mut take = |window: &Window| {
         rows.add(window);
-        onlooker.between_rows(&mut rows.content)
+        between_rows(&mut rows.content)
     };
     let heads = match form {
         Form::Parquet => {
@@ -102,12 +104,33 @@ pub(crate) fn read(
             heads
         }
         Form::Safetensors | Form::Both => {
-            stream::stream(&path, (&file, record.bytes), place, (augment, views), &mut take)?
+            let reading = Reading::open(&path, (&file, record.bytes), place.1)?;
+            stream::stream(reading, place.0, (augment, views), &mut take)?
         }
     };
     rows.refuse_bad(&path, manifest, &heads)?;
     let images = identity(heads.hashes(), heads.labels());
     Ok(Findings { content: rows.content, images, right: rows.right, lost: rows.lost })
+}
+
+/// Whether a Parquet shard has the record's hash and the rows of its safetensors twin, whatever these are. What is wrong
+/// with one that does not, [`hash`] and [`read`] say.
+pub(crate) fn is_twin(
+    dir: &Path,
+    manifest: &Manifest,
+    [parquet, safetensors]: [&FileRecord; 2],
+    block: &mut Vec<u8>,
+    onlooker: &impl Onlooker,
+) -> Result<bool> {
+    let file = hash(dir, parquet, block, onlooker)?;
+    let path = dir.join(&safetensors.path);
+    let twin = open_sized(&path, safetensors.bytes)?;
+    let Manifest { augment, views, .. } = *manifest;
+    let (first_image, layout) = manifest.layout(safetensors);
+    let mut twin = Reading::open(&path, (&twin, safetensors.bytes), layout)?;
+    let heads = twin.heads(first_image, augment, views)?;
+    let (path, go_on) = (dir.join(&parquet.path), || onlooker.go_on());
+    parquet::is_twin(&path, (file, parquet.bytes), augment, (&heads, &mut twin), go_on)
 }
 
 /// What is gathered of a shard's rows.

@@ -35,6 +35,9 @@ pub(crate) struct Hashed {
 }
 
 /// Looks at every shard of every form; none where that was stopped.
+///
+/// Of two forms the rows of one are looked at and those of the other compared with them, which is faster. What is wrong
+/// with a form whose rows are others is found by looking at it alone.
 pub(crate) fn look(
     dir: &Path,
     manifest: &Manifest,
@@ -42,54 +45,106 @@ pub(crate) fn look(
     threads: usize,
     watch: &dyn Watch,
 ) -> Option<Vec<Looked>> {
-    let lines: Vec<Line> = forms.each().map(|(form, files)| Line::new(manifest, form, files)).collect();
-    let longest = lines.iter().map(|line| line.files.len()).max().unwrap_or(0);
-    watch.begin(lines.iter().flat_map(|line| line.files).map(|file| file.bytes).sum());
-    // Forms in turn: the rows of each are put together by themselves.
-    let tasks: Vec<(&Line, usize)> = (0..longest)
-        .flat_map(|shard| lines.iter().map(move |line| (line, shard)))
-        .filter(|(line, shard)| *shard < line.files.len())
-        .collect();
-    let threads = threads.clamp(1, tasks.len().max(1));
-    let (next, left) = (AtomicUsize::new(0), AtomicBool::new(false));
-    let work = || {
-        let leaving = Leaving { lines: &lines, left: &left };
-        let mut block = Vec::new();
-        while let Some(&(line, shard)) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let member = Member { line, shard, watch, left: &left, most_waiting: WAITING / threads };
-            let Some(found) = member.look(dir, manifest, &mut block) else { return };
-            if !line.hand_in(shard, found, threads, &left) {
-                return;
-            }
-        }
-        std::mem::forget(leaving);
-    };
-    std::thread::scope(|scope| {
-        for _ in 1..threads {
-            scope.spawn(work);
-        }
-        work();
-    });
-    if left.load(Ordering::SeqCst) {
-        return None;
+    let team = Team { dir, manifest, threads, watch };
+    let Forms { parquet, safetensors } = *forms;
+    if parquet.is_empty() || parquet.len() != safetensors.len() {
+        return forms.each().map(|(form, files)| Some(team.look(form, files, &[])?.0)).collect();
     }
-    Some(lines.into_iter().map(Line::finish).collect())
+    let (first, twins) = team.look(Form::Safetensors, safetensors, parquet)?;
+    let second = match &first.tally {
+        Some(tally) if twins => Looked {
+            form: Form::Parquet,
+            hashed: Hashed { files: parquet.len(), bytes: bytes(parquet) },
+            problems: Vec::new(),
+            tally: Some(tally.clone()),
+        },
+        _ => team.look(Form::Parquet, parquet, &[])?.0,
+    };
+    Some(vec![second, first])
+}
+
+fn bytes(files: &[FileRecord]) -> u64 {
+    files.iter().map(|file| file.bytes).sum()
+}
+
+/// Threads, and what they look at for whom.
+struct Team<'a> {
+    dir: &'a Path,
+    manifest: &'a Manifest,
+    threads: usize,
+    watch: &'a dyn Watch,
+}
+
+impl Team<'_> {
+    /// Looks at the shards of a form, and whether so many of `twins` have the same rows; none where that was stopped.
+    fn look(&self, form: Form, files: &[FileRecord], twins: &[FileRecord]) -> Option<(Looked, bool)> {
+        let line = Line::new(self.manifest, form, files);
+        self.watch.begin(bytes(files) + bytes(twins));
+        let tasks: Vec<Task> = (0..files.len())
+            .flat_map(|shard| {
+                let twin = twins.get(shard).map(|twin| Task::Compare([twin, &files[shard]]));
+                [Some(Task::Read(shard)), twin].into_iter().flatten()
+            })
+            .collect();
+        let threads = self.threads.clamp(1, tasks.len().max(1));
+        let (next, left, differ) = (AtomicUsize::new(0), AtomicBool::new(false), AtomicBool::new(false));
+        let work = || {
+            let leaving = Leaving { line: &line, left: &left };
+            let mut block = Vec::new();
+            while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let member = Member { team: self, left: &left };
+                match *task {
+                    Task::Read(shard) => {
+                        let found = member.read(&line, shard, WAITING / threads, &mut block);
+                        if !found.is_some_and(|found| line.hand_in(shard, found, threads, &left)) {
+                            return;
+                        }
+                    }
+                    Task::Compare(pair) if !differ.load(Ordering::Relaxed) => {
+                        let same = survey::is_twin(self.dir, self.manifest, pair, &mut block, &member);
+                        if member.is_over() {
+                            return;
+                        }
+                        differ.fetch_or(!matches!(same, Ok(true)), Ordering::Relaxed);
+                    }
+                    Task::Compare(_) => {}
+                }
+            }
+            std::mem::forget(leaving);
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..threads {
+                scope.spawn(work);
+            }
+            work();
+        });
+        if left.load(Ordering::SeqCst) {
+            return None;
+        }
+        Some((line.finish(), !differ.into_inner()))
+    }
+}
+
+/// What a thread does next.
+enum Task<'a> {
+    /// Looks at a shard of the form.
+    Read(usize),
+    /// Compares a Parquet shard with its safetensors twin.
+    Compare([&'a FileRecord; 2]),
 }
 
 /// Tells those who wait that somebody left before the end: that it was stopped, or panicked.
 struct Leaving<'a> {
-    lines: &'a [Line<'a>],
+    line: &'a Line<'a>,
     left: &'a AtomicBool,
 }
 
 impl Drop for Leaving<'_> {
     fn drop(&mut self) {
         self.left.store(true, Ordering::SeqCst);
-        for line in self.lines {
-            // Under the lock, so that nobody looks before it and waits after it.
-            let _state = line.state();
-            line.moved.notify_all();
-        }
+        // Under the lock, so that nobody looks before it and waits after it.
+        let _state = self.line.state();
+        self.line.moved.notify_all();
     }
 }
 
@@ -193,13 +248,10 @@ impl State {
     }
 }
 
-/// A thread at one shard.
+/// A thread of a team.
 struct Member<'a> {
-    line: &'a Line<'a>,
-    shard: usize,
-    watch: &'a dyn Watch,
+    team: &'a Team<'a>,
     left: &'a AtomicBool,
-    most_waiting: usize,
 }
 
 /// What a shard's reading ends with that was stopped. Nobody sees it.
@@ -208,39 +260,39 @@ fn stopped() -> Error {
 }
 
 impl Member<'_> {
-    /// None where it was stopped.
-    fn look(&self, dir: &Path, manifest: &Manifest, block: &mut Vec<u8>) -> Option<Found> {
-        let record = &self.line.files[self.shard];
+    /// Looks at a shard, of whose rows so many bytes may wait; none where it was stopped.
+    fn read(&self, line: &Line, shard: usize, most_waiting: usize, block: &mut Vec<u8>) -> Option<Found> {
+        let Team { dir, manifest, .. } = *self.team;
+        let record = &line.files[shard];
+        let between_rows = |content: &mut ShardContent| {
+            self.go_on()?;
+            if content.waiting() >= most_waiting {
+                if !line.wait(self.left, |state| state.next == shard) {
+                    return Err(stopped());
+                }
+                // A form with a damaged shard has no hash that these rows would follow.
+                let begun = line.state().tally.as_ref().map(|tally| tally.content.begun());
+                content.follow(begun.unwrap_or_default());
+            }
+            Ok(())
+        };
         let found = survey::hash(dir, record, block, self)
-            .map(|file| survey::read(dir, manifest, (self.line.form, record), file, self));
+            .map(|file| survey::read(dir, manifest, (line.form, record), file, between_rows));
         (!self.is_over()).then_some(found)
     }
 
     fn is_over(&self) -> bool {
-        self.watch.stop() || self.left.load(Ordering::SeqCst)
-    }
-
-    fn go_on(&self) -> Result<()> {
-        if self.is_over() { Err(stopped()) } else { Ok(()) }
+        self.team.watch.stop() || self.left.load(Ordering::SeqCst)
     }
 }
 
 impl Onlooker for Member<'_> {
     fn hashed(&self, bytes: u64) -> Result<()> {
-        self.watch.hashed(bytes);
+        self.team.watch.hashed(bytes);
         self.go_on()
     }
 
-    fn between_rows(&self, content: &mut ShardContent) -> Result<()> {
-        self.go_on()?;
-        if content.waiting() >= self.most_waiting {
-            if !self.line.wait(self.left, |state| state.next == self.shard) {
-                return Err(stopped());
-            }
-            // A form with a damaged shard has no hash that these rows would follow.
-            let begun = self.line.state().tally.as_ref().map(|tally| tally.content.begun());
-            content.follow(begun.unwrap_or_default());
-        }
-        Ok(())
+    fn go_on(&self) -> Result<()> {
+        if self.is_over() { Err(stopped()) } else { Ok(()) }
     }
 }

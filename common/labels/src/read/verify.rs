@@ -44,7 +44,7 @@ impl Report {
 
 /// Who waits for a verification.
 pub trait Watch: Sync {
-    /// So many bytes are about to be hashed.
+    /// So many bytes are about to be hashed. Said again where a form that is not as the other is looked at alone.
     fn begin(&self, total: u64);
     /// So many more are.
     fn hashed(&self, bytes: u64);
@@ -135,6 +135,7 @@ pub fn verify_watched(dir: &Path, threads: usize, watch: &dyn Watch) -> Result<O
 }
 
 /// What the rows of a form add up to.
+#[derive(Clone)]
 pub(crate) struct Tally {
     pub content: ContentHasher,
     pub images: IdentityHasher,

@@ -100,6 +100,7 @@ impl Dataset {
 }
 
 /// Hash over (image hash, label) pairs; their number must be known because it is hashed first.
+#[derive(Clone)]
 pub(crate) struct IdentityHasher(blake3::Hasher);
 
 impl IdentityHasher {

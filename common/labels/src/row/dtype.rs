@@ -221,8 +221,14 @@ impl Stored<'_> {
     /// Index of the largest value, the first of equals. NaN is no value.
     pub fn argmax(&self) -> usize {
         match self {
-            Stored::F16(values) => argmax(values.reinterpret_cast(), order16, -0x7c00),
-            Stored::F32(values) => argmax(bytemuck::cast_slice(values), order32, -0x7f80_0000),
+            Stored::F16(values) => {
+                let key = |order, behind: u8| i32::from(order) << 8 | i32::from(behind);
+                argmax(values.reinterpret_cast(), order16, key, -0x7c00)
+            }
+            Stored::F32(values) => {
+                let key = |order, behind: u8| i64::from(order) << 8 | i64::from(behind);
+                argmax(bytemuck::cast_slice(values), order32, key, -0x7f80_0000)
+            }
         }
     }
 }
@@ -254,16 +260,22 @@ fn first<T: Copy>(values: &[T], holds: impl Fn(T) -> bool) -> Option<usize> {
     values[chunk..].iter().position(|&value| holds(value)).map(|place| chunk + place)
 }
 
-/// Index of the first of the largest values by their `order`; 0 where none is above `least`, that of negative infinity.
+/// Index of the first of the largest values by their `order`; 0 where none is above `least`, that of negative infinity. `key` has
+/// room for an order above a place of eight bits.
 ///
 /// A program that verifies a label set spends a good part of its time here, and a largest value at random places is what a
 /// processor cannot foresee.
-fn argmax<T: Copy, O: Ord + Copy + Into<i64>>(bits: &[T], order: impl Fn(T) -> O, least: O) -> usize {
+fn argmax<T: Copy, O: Ord + Copy, K: Ord + Into<i64>>(
+    bits: &[T],
+    order: impl Fn(T) -> O,
+    key: impl Fn(O, u8) -> K,
+    least: O,
+) -> usize {
     if bits.len() <= TOGETHER {
         // Of equals the first is the largest, if the place is counted from behind.
-        let key = |order: O, place: usize| order.into() << 8 | (0xff - place as i64);
-        let keys = bits.iter().enumerate().map(|(place, &bits)| key(order(bits), place));
-        return 0xff - (keys.fold(key(least, 0), i64::max) & 0xff) as usize;
+        let keys = (0..=u8::MAX).rev().zip(bits).map(|(behind, &bits)| key(order(bits), behind));
+        let largest: i64 = keys.fold(key(least, u8::MAX), K::max).into();
+        return 0xff - (largest & 0xff) as usize;
     }
     let mut lanes = [least; LANES];
     let blocks = bits.chunks_exact(LANES);

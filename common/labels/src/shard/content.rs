@@ -34,6 +34,7 @@ const PIECE: usize = 1 << 17;
 /// `rslad-labels-2`, after K come their dtype, their number, and of each the length of its name (u32), its name and its
 /// shape (u32 each), and each row ends with them. Where not all logits are floats it begins with `rslad-labels-3` and `F16`, `F32`
 /// or `U8`, behind K comes N (u32), 0 where there are codes, and a row has all that is stored of it. The table of columns says the same.
+#[derive(Clone)]
 pub(crate) struct ContentHasher {
     ranges: blake3::Hasher,
     rows: blake3::Hasher,

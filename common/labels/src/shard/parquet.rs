@@ -1,5 +1,6 @@
 //! The Parquet form of a shard: one row per (image, view), in the same order, for pyarrow, polars, `DuckDB` and `datasets`.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,11 +8,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use arrow_buffer::MutableBuffer;
+use arrow_buffer::{Buffer, MutableBuffer};
 use arrow_schema::{Field, Schema};
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
@@ -21,11 +22,13 @@ use parquet::schema::types::ColumnPath;
 use crate::error::{Error, Result};
 use crate::row::augment::{Augment, View};
 use crate::row::column::{ANSWERS, COLUMNS, Column, Parquet, Per, Source};
+use crate::shard::answer::{AnswerRow, Entries};
 use crate::shard::layout::Layout;
 use crate::shard::parquet::filling::Filling;
 use crate::shard::parquet::pieces::Pieces;
 use crate::shard::rows::Shard;
 use crate::shard::storage::Storage;
+use crate::shard::stream::Reading;
 use crate::shard::window::Take;
 
 mod cells;
@@ -136,43 +139,79 @@ fn batch(
     start: usize,
     rows: impl Iterator<Item = (usize, u64, u16, i32)>,
 ) -> std::result::Result<RecordBatch, ParquetError> {
-    let rows: Vec<(usize, u64, View)> = rows
-        .map(|(row, image, id, _)| (row, image, augment.view(id).expect("the shard's views were checked")))
-        .collect();
+    let rows = named(augment, rows);
+    let answers = shard.answers(start..start + rows.len());
     let column = |column: &'static Column| {
-        let size = shard.layout.entry(column);
-        let mut out = MutableBuffer::with_capacity(rows.len() * size);
-        let mut whole = |value: i64| out.extend_from_slice(&value.to_le_bytes()[..size]);
-        match column.source {
-            Source::Image => {
-                for &(_, image, _) in &rows {
-                    whole(image as i64);
-                }
-            }
-            Source::View(part) => {
-                for &(_, _, view) in &rows {
-                    whole(part(view));
-                }
-            }
-            Source::Answer => {
-                for &(row, _, _) in &rows {
-                    whole(shard.logits(row).argmax() as i64);
-                }
-            }
-            Source::Stored { per: Per::Row, .. } => {
-                out.extend_from_slice(shard.entries(column, start..start + rows.len()));
-            }
-            Source::Stored { .. } => {
-                for &(_, image, _) in &rows {
-                    let place = (image - shard.first_image) as usize;
-                    out.extend_from_slice(shard.entries(column, place..place + 1));
-                }
-            }
-        }
+        let entries = entries(column, shard, &answers, start, &rows);
+        let mut out = MutableBuffer::with_capacity(entries.len());
+        out.extend_from_slice(&entries);
         cells::array(column, &shard.layout, out.into())
     };
     let columns = held(&shard.layout).map(column).collect::<std::result::Result<Vec<_>, _>>()?;
     Ok(RecordBatch::try_new(schema.clone(), columns)?)
+}
+
+/// Rows of a shard whose views were checked: each one's image, and what its view is.
+fn named(augment: Augment, rows: impl Iterator<Item = (usize, u64, u16, i32)>) -> Vec<(u64, View)> {
+    let view = |id| augment.view(id).expect("the shard's views were checked");
+    rows.map(|(_, image, id, _)| (image, view(id))).collect()
+}
+
+/// What this form has in a column, little-endian, of `rows`, which begin with a shard's row `start`. Their answers come
+/// apart, as the shard may be without.
+fn entries<'a>(
+    column: &Column,
+    shard: &'a Shard,
+    answers: &Entries<'a>,
+    start: usize,
+    rows: &[(u64, View)],
+) -> Cow<'a, [u8]> {
+    let layout = &shard.layout;
+    let size = layout.entry(column);
+    let whole = |value: &dyn Fn(usize) -> i64| {
+        let values = (0..rows.len()).map(|row| value(row).to_le_bytes());
+        match size {
+            1 => of_each(values, |bytes| [bytes[0]]),
+            2 => of_each(values, |bytes| [bytes[0], bytes[1]]),
+            4 => of_each(values, |[a, b, c, d, ..]| [a, b, c, d]),
+            _ => of_each(values, |bytes| bytes),
+        }
+    };
+    match column.source {
+        Source::Image => whole(&|row| rows[row].0 as i64),
+        Source::View(part) => whole(&|row| part(rows[row].1)),
+        Source::Answer => {
+            let sizes = layout.answer_sizes();
+            whole(&|row| AnswerRow::logits_of(&layout.coding, answers, sizes, row).argmax() as i64)
+        }
+        Source::Stored { per: Per::Row, .. } => {
+            let place = ANSWERS.iter().position(|answer| answer.place() == column.place());
+            let here = || shard.entries(column, start..start + rows.len());
+            Cow::Borrowed(place.map_or_else(here, |place| answers[place]))
+        }
+        Source::Stored { .. } => {
+            let all = shard.entries(column, 0..layout.images);
+            let begins = rows.iter().map(|&(image, _)| (image - shard.first_image) as usize * size);
+            match size {
+                4 => of_each(begins, |begin| at::<4>(all, begin)),
+                16 => of_each(begins, |begin| at::<16>(all, begin)),
+                _ => Cow::Owned(begins.flat_map(|begin| &all[begin..begin + size]).copied().collect()),
+            }
+        }
+    }
+}
+
+/// The entry that begins there.
+fn at<const N: usize>(all: &[u8], begin: usize) -> [u8; N] {
+    *all[begin..].first_chunk().expect("the column is whole entries")
+}
+
+/// The bytes of each, one behind the other.
+fn of_each<T, const N: usize>(
+    values: impl Iterator<Item = T>,
+    bytes: impl Fn(T) -> [u8; N],
+) -> Cow<'static, [u8]> {
+    Cow::Owned(values.map(bytes).collect::<Vec<_>>().into_flattened())
 }
 
 /// Decodes a Parquet shard into the shard its safetensors twin holds.
@@ -216,29 +255,83 @@ fn decode(
         let wanted = format!("rows that fit in {bytes} bytes of Parquet");
         return Err(Error::structure(path, "number of rows in the manifest", wanted, layout.rows));
     }
-    let undecoded = |detail: String| Error::Decode { path: path.into(), detail };
-    let decoded = catch_unwind(AssertUnwindSafe(|| {
-        let builder = ParquetRecordBatchReaderBuilder::try_new(file)
-            .map_err(|error| undecoded(format!("not a Parquet file: {error}")))?;
-        let wanted = schema(&layout);
-        if builder.schema().fields() != wanted.fields() {
-            return Err(Error::structure(path, "schema", columns(&wanted), columns(builder.schema())));
-        }
-        let found = builder.metadata().file_metadata().num_rows();
-        if found != layout.rows as i64 {
-            return Err(Error::structure(path, "number of rows", layout.rows, found));
-        }
-        let rows = layout.together(BATCH_ROWS, BATCH_BYTES);
-        let reader = builder.with_batch_size(rows).build().map_err(|error| undecoded(error.to_string()))?;
+    guarded(path, || {
+        let reader = batches(path, file, &layout)?;
         let blank = if take.is_some() { Shard::blank_heads } else { Shard::blank };
         let mut filling = Filling::new(path, augment, blank(layout, first_image));
         for batch in reader {
-            let batch = batch.map_err(|error| undecoded(error.to_string()))?;
+            let batch = batch.map_err(|error| undecoded(path, error.to_string()))?;
             filling.add(held(&layout), &batch, &mut take)?;
         }
         filling.finish()
-    }));
-    decoded.unwrap_or_else(|_| Err(undecoded("the Parquet decoder gave up on it".into())))
+    })
+}
+
+/// What the library's decoder gives; its panics are damage.
+fn guarded<T>(path: &Path, decode: impl FnOnce() -> Result<T>) -> Result<T> {
+    let gave_up = |_| Err(undecoded(path, "the Parquet decoder gave up on it".into()));
+    catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(gave_up)
+}
+
+fn undecoded(path: &Path, detail: String) -> Error {
+    Error::Decode { path: path.into(), detail }
+}
+
+/// The rows of a file whose columns and number of rows are those of a layout.
+fn batches(
+    path: &Path,
+    file: impl ChunkReader + 'static,
+    layout: &Layout,
+) -> Result<ParquetRecordBatchReader> {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file)
+        .map_err(|error| undecoded(path, format!("not a Parquet file: {error}")))?;
+    let wanted = schema(layout);
+    if builder.schema().fields() != wanted.fields() {
+        return Err(Error::structure(path, "schema", columns(&wanted), columns(builder.schema())));
+    }
+    let found = builder.metadata().file_metadata().num_rows();
+    if found != layout.rows as i64 {
+        return Err(Error::structure(path, "number of rows", layout.rows, found));
+    }
+    let rows = layout.together(BATCH_ROWS, BATCH_BYTES);
+    builder.with_batch_size(rows).build().map_err(|error| undecoded(path, error.to_string()))
+}
+
+/// Whether the Parquet shard in a file of so many bytes has the rows of a safetensors shard, of which these are the heads.
+///
+/// Every column is compared with what [`write`] would put there. What is no such shard does not have them: [`read`] says
+/// what is wrong with it. `go_on` is asked between rows.
+pub(crate) fn is_twin(
+    path: &Path,
+    (file, bytes): (File, u64),
+    augment: Augment,
+    (heads, twin): (&Shard, &mut Reading),
+    go_on: impl Fn() -> Result<()>,
+) -> Result<bool> {
+    let layout = heads.layout;
+    guarded(path, || {
+        let (mut rows, mut start) = (heads.rows(), 0);
+        for batch in batches(path, Pieces { file: Arc::new(file), bytes }, &layout)? {
+            let batch = batch.map_err(|error| undecoded(path, error.to_string()))?;
+            let cells = |(column, array)| (column, cells::bytes(column, &layout, array));
+            let found: Vec<(&Column, Buffer)> = held(&layout).zip(batch.columns()).map(cells).collect();
+            for first in (0..batch.num_rows()).step_by(layout.window()) {
+                go_on()?;
+                let named = named(augment, rows.by_ref().take(layout.window().min(batch.num_rows() - first)));
+                let answers = twin.answers(start..start + named.len())?;
+                let same = |(column, bytes): &(&Column, Buffer)| {
+                    let size = layout.entry(column);
+                    let found = bytes.get(first * size..(first + named.len()) * size);
+                    found == Some(&entries(column, heads, &answers, start, &named))
+                };
+                if !found.iter().all(same) {
+                    return Ok(false);
+                }
+                start += named.len();
+            }
+        }
+        Ok(start == layout.rows)
+    })
 }
 
 fn columns(schema: &Schema) -> String {
@@ -254,11 +347,15 @@ fn columns(schema: &Schema) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::num::NonZeroU32;
+
     use parquet::file::reader::{FileReader, SerializedFileReader};
 
     use super::*;
     use crate::row::coding::Coding;
     use crate::row::dtype::Dtype;
+    use crate::row::views::Views;
 
     /// 4,200 images with one row of 300 halves each.
     fn shard() -> Shard {
@@ -306,5 +403,80 @@ mod tests {
             let read = read(Path::new("shard"), storage, shard.layout, 8, Augment::NONE).unwrap();
             assert!(read.bytes() == shard.bytes());
         }
+    }
+
+    /// So many images with one or two rows each, of six classes.
+    fn small(coding: Coding, images: usize) -> Shard {
+        let begins: Vec<u64> = (0..=images as u64).map(|image| image + image / 2).collect();
+        let rows = begins[images] as usize;
+        let mut shard = Shard::blank(Layout::new([images, rows], coding), 8);
+        shard.offsets_mut().copy_from_slice(&begins);
+        for image in 0..images {
+            shard.labels_mut()[image] = image as i32 % 6;
+            shard.hashes_mut()[image] = [image as u8; 16];
+            let rows = begins[image] as usize..begins[image + 1] as usize;
+            for (id, view) in shard.views_mut()[rows].iter_mut().enumerate() {
+                *view = id as u16;
+            }
+        }
+        let logits: Vec<f32> = (0..rows * 6).map(|at| (at * 7919 % 4001) as f32 / 16.0).collect();
+        shard.fill(&coding.keep(&logits).unwrap(), None).unwrap();
+        shard
+    }
+
+    /// A Parquet shard of one batch of rows, of which a column has other bytes in its last entry.
+    fn with_another(shard: &Shard, augment: Augment, other: Option<&Column>) -> Vec<u8> {
+        let schema = Arc::new(schema(&shard.layout));
+        let rows = batch(shard, augment, &schema, 0, shard.rows()).unwrap();
+        let columns = held(&shard.layout).zip(rows.columns()).map(|(column, array)| {
+            let mut bytes = cells::bytes(column, &shard.layout, array).to_vec();
+            let last = bytes.len() - shard.layout.entry(column);
+            bytes[last] ^= u8::from(other.is_some_and(|other| other.name == column.name));
+            cells::array(column, &shard.layout, Buffer::from_slice_ref(&bytes)).unwrap()
+        });
+        let rows = RecordBatch::try_new(schema.clone(), columns.collect()).unwrap();
+        let mut writer = ArrowWriter::try_new(Vec::new(), schema, None).unwrap();
+        writer.write(&rows).unwrap();
+        writer.into_inner().unwrap()
+    }
+
+    #[test]
+    fn a_twin_has_every_entry_of_every_column_and_no_row_less() {
+        let dir = tempfile::tempdir().unwrap();
+        let augment: Augment = "flip".parse().unwrap();
+        let codings =
+            [(Dtype::F16, None), (Dtype::F32, None), (Dtype::U8, None), (Dtype::F16, NonZeroU32::new(2))];
+        let mut seen = BTreeSet::new();
+        for (dtype, top) in codings {
+            let shard = small(Coding::new(6, dtype, top, None), 40);
+            let [mapped, path] = ["mapped", "parquet"].map(|name| dir.path().join(name));
+            std::fs::write(&mapped, shard.bytes()).unwrap();
+            let mapped_file = File::open(&mapped).unwrap();
+            let same = |bytes: Vec<u8>| {
+                std::fs::write(&path, &bytes).unwrap();
+                let (file, length) = (File::open(&path).unwrap(), bytes.len() as u64);
+                let source = (&mapped_file, shard.bytes().len() as u64);
+                let mut twin = Reading::open(&mapped, source, shard.layout).unwrap();
+                let heads = twin.heads(8, augment, Views::Plan { epochs: 2, seed: 0 }).unwrap();
+                is_twin(&path, (file, length), augment, (&heads, &mut twin), || Ok(()))
+            };
+            let whole = with_another(&shard, augment, None);
+            assert!(same(whole.clone()).unwrap());
+            let written = |shard: &Shard| {
+                let mut file = Vec::new();
+                write(shard, augment, &mut file).unwrap();
+                file
+            };
+            assert!(same(written(&shard)).unwrap());
+            for column in held(&shard.layout) {
+                assert!(!same(with_another(&shard, augment, Some(column))).unwrap(), "{}", column.name);
+                seen.insert(column.name);
+            }
+            assert!(same(whole[..whole.len() - 9].to_vec()).is_err());
+            assert!(same(written(&small(shard.layout.coding, 39))).is_err());
+        }
+        let all = COLUMNS.iter().filter(|column| column.parquet != Parquet::Absent);
+        let missed: Vec<&str> = all.map(|column| column.name).filter(|name| !seen.contains(name)).collect();
+        assert_eq!(missed, ["features"]);
     }
 }

@@ -9,6 +9,7 @@ use crate::row::augment::Augment;
 use crate::shard::layout::Layout;
 use crate::shard::rows::Shard;
 use crate::shard::storage::Storage;
+use crate::shard::stream::Reading;
 use crate::shard::window::Take;
 
 /// Refuses. A session does not come here: it was refused when it was opened.
@@ -23,5 +24,16 @@ pub(crate) fn read(path: &Path, _: Storage, _: Layout, _: u64, _: Augment) -> Re
 
 /// Refuses, naming the file.
 pub(crate) fn stream(path: &Path, _: (File, u64), _: (u64, Layout), _: Augment, _: Take) -> Result<Shard> {
+    Err(Error::WithoutParquet { what: format!("shard {}", path.display()) })
+}
+
+/// Refuses, naming the file.
+pub(crate) fn is_twin(
+    path: &Path,
+    _: (File, u64),
+    _: Augment,
+    _: (&Shard, &mut Reading),
+    _: impl Fn() -> Result<()>,
+) -> Result<bool> {
     Err(Error::WithoutParquet { what: format!("shard {}", path.display()) })
 }
