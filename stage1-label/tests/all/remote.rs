@@ -68,6 +68,37 @@ fn what_goes_over_the_wire_and_back_is_the_label_set_and_goes_once() {
 }
 
 #[test]
+fn googles_store_is_asked_in_its_own_words() {
+    let place = Place::new();
+    let labels = labelled(&place);
+    let gs = |web: &Web, command: Label| {
+        let account = place.path("account.json");
+        let nobody = format!(
+            "{{\"gcs_base_url\": \"{}\", \"disable_oauth\": true, \"client_email\": \"\", \"private_key\": \"\", \
+             \"private_key_id\": \"\"}}",
+            web.url
+        );
+        std::fs::write(&account, nobody).unwrap();
+        command.env("GOOGLE_SERVICE_ACCOUNT", &account).env("NO_PROXY", "*")
+    };
+    let push = |web: &Web| gs(web, label().arg("push").arg(&labels).arg("gs://bucket/sets/one"));
+    let web = Web::start(State { is_googles: true, ..State::default() });
+    push(&web).succeeds();
+    assert!(web.with(|state| state.objects.clone()) == objects(&labels, "/bucket/sets/one"));
+    web.with(|state| state.asked.clear());
+    push(&web).succeeds();
+    assert_eq!((asked(&web, "PUT"), asked(&web, "GET")), (0, 1), "the manifest's bytes alone");
+    gs(&web, label().args(["pull", "gs://bucket/sets/one"]).arg(place.path("to"))).succeeds();
+    assert!(tree(&place.path("to")) == tree(&labels));
+    // One that takes no notice of its conditions, as it does of S3's.
+    for state in [State { is_googles: true, overwrites: true, ..State::default() }, State::default()] {
+        let web = Web::start(state);
+        push(&web).fails(2, &["the store wrote over", "nothing was pushed", "hint: "]);
+        assert!(web.with(|state| state.objects.is_empty()));
+    }
+}
+
+#[test]
 fn a_store_that_writes_over_what_is_there_is_refused_and_left_as_it_was() {
     let place = Place::new();
     let web = Web::start(State { overwrites: true, ..State::default() });

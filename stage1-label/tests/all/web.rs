@@ -13,10 +13,12 @@ use std::time::Duration;
 pub struct State {
     /// Objects by their paths, which begin with `/`.
     pub objects: BTreeMap<String, Vec<u8>>,
-    /// The `x-amz-meta-blake3` that came with them.
+    /// The hash that was left with them.
     pub hashes: BTreeMap<String, String>,
     /// What was asked: method and path.
     pub asked: Vec<(String, String)>,
+    /// The names of headers are those of Google's XML interface, not S3's.
+    pub is_googles: bool,
     /// Put-if-absent writes over what is there.
     pub overwrites: bool,
     /// The next so many bodies are cut in half.
@@ -35,6 +37,13 @@ pub struct State {
     pub sends_on: Option<String>,
     /// A request came with the token that should not have.
     pub leaked: bool,
+}
+
+impl State {
+    /// The header that leaves a hash with an object.
+    fn left_hash(&self) -> &'static str {
+        if self.is_googles { "x-goog-meta-blake3" } else { "x-amz-meta-blake3" }
+    }
 }
 
 /// A server on a port of its own.
@@ -178,10 +187,14 @@ fn respond(state: &mut State, request: &Request) -> (String, String, Vec<u8>) {
     match method.as_str() {
         "PUT" => {
             let is_there = state.objects.contains_key(path);
-            if headers.get("if-none-match").is_some_and(|tag| tag == "*") && is_there && !state.overwrites {
+            // Of Google's objects, generation 0 is the one that is not there.
+            let (condition, absent) =
+                if state.is_googles { ("x-goog-if-generation-match", "0") } else { ("if-none-match", "*") };
+            let only_if_absent = headers.get(condition).is_some_and(|said| said == absent);
+            if only_if_absent && is_there && !state.overwrites {
                 return plain("412 Precondition Failed");
             }
-            if let Some(hash) = headers.get("x-amz-meta-blake3") {
+            if let Some(hash) = headers.get(state.left_hash()) {
                 state.hashes.insert(path.clone(), hash.clone());
             }
             state.objects.insert(path.clone(), body.clone());
@@ -200,7 +213,8 @@ fn given(state: &State, path: &str, range: Option<&String>) -> (String, String, 
     let Some(bytes) = state.objects.get(path) else {
         return ("404 Not Found".into(), String::new(), b"<Error><Code>NoSuchKey</Code></Error>".to_vec());
     };
-    let hash = state.hashes.get(path).map_or(String::new(), |hash| format!("x-amz-meta-blake3: {hash}\r\n"));
+    let hash =
+        state.hashes.get(path).map_or(String::new(), |hash| format!("{}: {hash}\r\n", state.left_hash()));
     let tag = "ETag: \"1\"\r\nLast-Modified: Thu, 26 Nov 2026 00:00:00 GMT\r\n";
     part_of(bytes, range.filter(|_| !state.knows_no_ranges), format!("{tag}{hash}"))
 }

@@ -317,7 +317,11 @@ pub(crate) fn is_twin(
             let found: Vec<(&Column, Buffer)> = held(&layout).zip(batch.columns()).map(cells).collect();
             for first in (0..batch.num_rows()).step_by(layout.window()) {
                 go_on()?;
-                let named = named(augment, rows.by_ref().take(layout.window().min(batch.num_rows() - first)));
+                let count = layout.window().min(batch.num_rows() - first);
+                let named = named(augment, rows.by_ref().take(count));
+                if named.len() < count {
+                    return Ok(false);
+                }
                 let answers = twin.answers(start..start + named.len())?;
                 let same = |(column, bytes): &(&Column, Buffer)| {
                     let size = layout.entry(column);
