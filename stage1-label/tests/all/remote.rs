@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::fixture::{Label, Place, ended, label, tree};
-use crate::web::{State, Web};
+use crate::web::{Language, State, Web};
 
 const SECRET: &str = "a-secret-access-key-of-nobody";
 
@@ -82,16 +82,20 @@ fn googles_store_is_asked_in_its_own_words() {
         command.env("GOOGLE_SERVICE_ACCOUNT", &account).env("NO_PROXY", "*")
     };
     let push = |web: &Web| gs(web, label().arg("push").arg(&labels).arg("gs://bucket/sets/one"));
-    let web = Web::start(State { is_googles: true, ..State::default() });
+    let web = Web::start(State { language: Language::Google, ..State::default() });
     push(&web).succeeds();
-    assert!(web.with(|state| state.objects.clone()) == objects(&labels, "/bucket/sets/one"));
+    let (found, wanted) = (web.with(|state| state.objects.clone()), objects(&labels, "/bucket/sets/one"));
+    assert_eq!(found.keys().collect::<Vec<_>>(), wanted.keys().collect::<Vec<_>>());
+    assert!(found == wanted);
     web.with(|state| state.asked.clear());
     push(&web).succeeds();
     assert_eq!((asked(&web, "PUT"), asked(&web, "GET")), (0, 1), "the manifest's bytes alone");
     gs(&web, label().args(["pull", "gs://bucket/sets/one"]).arg(place.path("to"))).succeeds();
     assert!(tree(&place.path("to")) == tree(&labels));
     // One that takes no notice of its conditions, as it does of S3's.
-    for state in [State { is_googles: true, overwrites: true, ..State::default() }, State::default()] {
+    for state in
+        [State { language: Language::Google, overwrites: true, ..State::default() }, State::default()]
+    {
         let web = Web::start(state);
         push(&web).fails(2, &["the store wrote over", "nothing was pushed", "hint: "]);
         assert!(web.with(|state| state.objects.is_empty()));

@@ -17,8 +17,7 @@ pub struct State {
     pub hashes: BTreeMap<String, String>,
     /// What was asked: method and path.
     pub asked: Vec<(String, String)>,
-    /// The names of headers are those of Google's XML interface, not S3's.
-    pub is_googles: bool,
+    pub language: Language,
     /// Put-if-absent writes over what is there.
     pub overwrites: bool,
     /// The next so many bodies are cut in half.
@@ -39,10 +38,22 @@ pub struct State {
     pub leaked: bool,
 }
 
+/// Whose names of headers a store knows.
+#[derive(Default, Clone, Copy)]
+pub enum Language {
+    #[default]
+    S3,
+    /// Google's XML interface.
+    Google,
+}
+
 impl State {
     /// The header that leaves a hash with an object.
     fn left_hash(&self) -> &'static str {
-        if self.is_googles { "x-goog-meta-blake3" } else { "x-amz-meta-blake3" }
+        match self.language {
+            Language::S3 => "x-amz-meta-blake3",
+            Language::Google => "x-goog-meta-blake3",
+        }
     }
 }
 
@@ -120,7 +131,7 @@ fn read(stream: &TcpStream) -> Option<Request> {
     let mut words = line.split_whitespace();
     let (method, address) = (words.next()?.to_owned(), words.next()?.to_owned());
     let (path, query) = address.split_once('?').unwrap_or((&address, ""));
-    let (path, query) = (path.to_owned(), query.to_owned());
+    let (path, query) = (unescaped(path), query.to_owned());
     let mut headers = BTreeMap::new();
     loop {
         line.clear();
@@ -134,6 +145,18 @@ fn read(stream: &TcpStream) -> Option<Request> {
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
     Some(Request { method, path, query, headers, body })
+}
+
+/// A path without its escapes: Google's client escapes all but letters and digits.
+fn unescaped(path: &str) -> String {
+    let mut pieces = path.split('%');
+    let mut whole = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let (code, rest) = piece.split_at(2);
+        whole.push(char::from(u8::from_str_radix(code, 16).unwrap()));
+        whole.push_str(rest);
+    }
+    whole
 }
 
 fn write(mut stream: TcpStream, request: &Request, reply: &Reply) {
@@ -188,8 +211,10 @@ fn respond(state: &mut State, request: &Request) -> (String, String, Vec<u8>) {
         "PUT" => {
             let is_there = state.objects.contains_key(path);
             // Of Google's objects, generation 0 is the one that is not there.
-            let (condition, absent) =
-                if state.is_googles { ("x-goog-if-generation-match", "0") } else { ("if-none-match", "*") };
+            let (condition, absent) = match state.language {
+                Language::S3 => ("if-none-match", "*"),
+                Language::Google => ("x-goog-if-generation-match", "0"),
+            };
             let only_if_absent = headers.get(condition).is_some_and(|said| said == absent);
             if only_if_absent && is_there && !state.overwrites {
                 return plain("412 Precondition Failed");
