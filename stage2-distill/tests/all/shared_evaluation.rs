@@ -43,14 +43,23 @@ fn killed_ten_times_in_a_row_an_evaluation_ends_with_the_same_report_and_the_sam
     scene.run(&asked("whole.json", &["--save-adversarial", "whole.safetensors"])).succeeds();
     let whole = began.elapsed();
     let arguments = asked("killed.json", &["--state", "state", "--save-adversarial", "killed.safetensors"]);
-    for kill in 1..=10u32 {
-        let mut child =
-            scene.command(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        std::thread::sleep(whole * (3 * kill % 10 + 1) / 60);
-        child.kill().unwrap();
-        child.wait().unwrap();
-    }
-    assert!(!scene.path("killed.json").exists(), "ten kills came too late to test anything");
+    // Where the machine had other work meanwhile and has none now, the kills come too late, and are tried again earlier.
+    let killed = |pieces: u32| {
+        for kill in 1..=10u32 {
+            let mut child =
+                scene.command(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            std::thread::sleep(whole * (3 * kill % 10 + 1) / pieces);
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        let in_time = !scene.path("killed.json").exists();
+        if !in_time {
+            std::fs::remove_dir_all(scene.path("state")).unwrap();
+            std::fs::remove_file(scene.path("killed.json")).unwrap();
+        }
+        in_time
+    };
+    assert!([60, 120, 240, 480].into_iter().any(killed), "ten kills came too late to test anything");
     let last = scene.run(&arguments).succeeds();
     assert!(last.stderr.contains("state: going on with "), "{}", last.stderr);
     assert_eq!(report(&scene, "killed.json"), report(&scene, "whole.json"));
