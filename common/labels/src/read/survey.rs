@@ -123,14 +123,16 @@ pub(crate) fn is_twin(
     onlooker: &impl Onlooker,
 ) -> Result<bool> {
     let file = hash(dir, parquet, block, onlooker)?;
-    let path = dir.join(&safetensors.path);
-    let twin = open_sized(&path, safetensors.bytes)?;
+    let twin_path = dir.join(&safetensors.path);
+    let twin = open_sized(&twin_path, safetensors.bytes)?;
     let Manifest { augment, views, .. } = *manifest;
     let (first_image, layout) = manifest.layout(safetensors);
-    let mut twin = Reading::open(&path, (&twin, safetensors.bytes), layout)?;
-    let heads = twin.heads(first_image, augment, views)?;
-    let (path, go_on) = (dir.join(&parquet.path), || onlooker.go_on());
-    parquet::is_twin(&path, (file, parquet.bytes), augment, (&heads, &mut twin), go_on)
+    let open = || {
+        let twin = Reading::open(&twin_path, (&twin, safetensors.bytes), layout)?;
+        Ok((twin.heads(first_image, augment, views)?, twin))
+    };
+    let path = dir.join(&parquet.path);
+    parquet::is_twin(&path, (file, parquet.bytes), (layout, augment), open, || onlooker.go_on())
 }
 
 /// What is gathered of a shard's rows.

@@ -100,12 +100,15 @@ impl Team<'_> {
                             return;
                         }
                     }
+                    // With a form of which a shard is damaged nothing is compared.
                     Task::Compare(pair) if !differ.load(Ordering::Relaxed) => {
-                        let same = survey::is_twin(self.dir, self.manifest, pair, &mut block, &member);
+                        let same = line.state().tally.is_some()
+                            && survey::is_twin(self.dir, self.manifest, pair, &mut block, &member)
+                                .is_ok_and(|same| same);
                         if member.is_over() {
                             return;
                         }
-                        differ.fetch_or(!matches!(same, Ok(true)), Ordering::Relaxed);
+                        differ.fetch_or(!same, Ordering::Relaxed);
                     }
                     Task::Compare(_) => {}
                 }

@@ -249,12 +249,7 @@ fn decode(
     augment: Augment,
     mut take: Option<Take>,
 ) -> Result<Shard> {
-    // Logits hardly compress, and even constant ones not a thousandfold: a manifest that promises more is a trap.
-    let most = bytes.saturating_mul(1024).saturating_add(1 << 26);
-    if layout.data_len().is_none_or(|data| data as u64 > most) {
-        let wanted = format!("rows that fit in {bytes} bytes of Parquet");
-        return Err(Error::structure(path, "number of rows in the manifest", wanted, layout.rows));
-    }
+    require_room(path, bytes, &layout)?;
     guarded(path, || {
         let reader = batches(path, file, &layout)?;
         let blank = if take.is_some() { Shard::blank_heads } else { Shard::blank };
@@ -265,6 +260,17 @@ fn decode(
         }
         filling.finish()
     })
+}
+
+/// Refuses a manifest that promises more rows than so many bytes of Parquet could be.
+fn require_room(path: &Path, bytes: u64, layout: &Layout) -> Result<()> {
+    // Logits hardly compress, and even constant ones not a thousandfold: a manifest that promises more is a trap.
+    let most = bytes.saturating_mul(1024).saturating_add(1 << 26);
+    if layout.data_len().is_some_and(|data| data as u64 <= most) {
+        return Ok(());
+    }
+    let wanted = format!("rows that fit in {bytes} bytes of Parquet");
+    Err(Error::structure(path, "number of rows in the manifest", wanted, layout.rows))
 }
 
 /// What the library's decoder gives; its panics are damage.
@@ -297,21 +303,24 @@ fn batches(
     builder.with_batch_size(rows).build().map_err(|error| undecoded(path, error.to_string()))
 }
 
-/// Whether the Parquet shard in a file of so many bytes has the rows of a safetensors shard, of which these are the heads.
+/// Whether the Parquet shard in a file of so many bytes has the rows of its safetensors twin: the heads and the answers that
+/// `open` gives, once this file's own header was looked at.
 ///
 /// Every column is compared with what [`write`] would put there. What is no such shard does not have them: [`read`] says
 /// what is wrong with it. `go_on` is asked between rows.
-pub(crate) fn is_twin(
+pub(crate) fn is_twin<'a>(
     path: &Path,
     (file, bytes): (File, u64),
-    augment: Augment,
-    (heads, twin): (&Shard, &mut Reading),
+    (layout, augment): (Layout, Augment),
+    open: impl FnOnce() -> Result<(Shard, Reading<'a>)>,
     go_on: impl Fn() -> Result<()>,
 ) -> Result<bool> {
-    let layout = heads.layout;
+    require_room(path, bytes, &layout)?;
     guarded(path, || {
+        let reader = batches(path, Pieces { file: Arc::new(file), bytes }, &layout)?;
+        let (heads, mut twin) = open()?;
         let (mut rows, mut start) = (heads.rows(), 0);
-        for batch in batches(path, Pieces { file: Arc::new(file), bytes }, &layout)? {
+        for batch in reader {
             let batch = batch.map_err(|error| undecoded(path, error.to_string()))?;
             let cells = |(column, array)| (column, cells::bytes(column, &layout, array));
             let found: Vec<(&Column, Buffer)> = held(&layout).zip(batch.columns()).map(cells).collect();
@@ -326,7 +335,7 @@ pub(crate) fn is_twin(
                 let same = |(column, bytes): &(&Column, Buffer)| {
                     let size = layout.entry(column);
                     let found = bytes.get(first * size..(first + named.len()) * size);
-                    found == Some(&entries(column, heads, &answers, start, &named))
+                    found == Some(&entries(column, &heads, &answers, start, &named))
                 };
                 if !found.iter().all(same) {
                     return Ok(false);
@@ -358,6 +367,7 @@ mod tests {
 
     use super::*;
     use crate::row::coding::Coding;
+    use crate::row::column::LOGITS;
     use crate::row::dtype::Dtype;
     use crate::row::views::Views;
 
@@ -444,6 +454,31 @@ mod tests {
         writer.into_inner().unwrap()
     }
 
+    /// Whether a Parquet file of these bytes is the twin of a shard.
+    fn same_in(dir: &Path, shard: &Shard, augment: Augment, bytes: &[u8]) -> Result<bool> {
+        let [mapped, path] = ["mapped", "parquet"].map(|name| dir.join(name));
+        std::fs::write(&mapped, shard.bytes()).unwrap();
+        std::fs::write(&path, bytes).unwrap();
+        let [mapped_file, file] = [&mapped, &path].map(|path| File::open(path).unwrap());
+        let open = || {
+            let source = (&mapped_file, shard.bytes().len() as u64);
+            let twin = Reading::open(&mapped, source, shard.layout)?;
+            Ok((twin.heads(8, augment, Views::Plan { epochs: 2, seed: 0 })?, twin))
+        };
+        is_twin(&path, (file, bytes.len() as u64), (shard.layout, augment), open, || Ok(()))
+    }
+
+    #[test]
+    fn a_twin_is_compared_to_its_last_row_through_windows_and_batches() {
+        let (dir, shard) = (tempfile::tempdir().unwrap(), shard());
+        let same =
+            |other| same_in(dir.path(), &shard, Augment::NONE, &with_another(&shard, Augment::NONE, other));
+        assert!(shard.layout.window() < shard.layout.together(BATCH_ROWS, BATCH_BYTES));
+        assert!(shard.layout.together(BATCH_ROWS, BATCH_BYTES) < shard.layout.rows / 2);
+        assert!(same(None).unwrap());
+        assert!(!same(Some(&LOGITS)).unwrap());
+    }
+
     #[test]
     fn a_twin_has_every_entry_of_every_column_and_no_row_less() {
         let dir = tempfile::tempdir().unwrap();
@@ -453,32 +488,28 @@ mod tests {
         let mut seen = BTreeSet::new();
         for (dtype, top) in codings {
             let shard = small(Coding::new(6, dtype, top, None), 40);
-            let [mapped, path] = ["mapped", "parquet"].map(|name| dir.path().join(name));
-            std::fs::write(&mapped, shard.bytes()).unwrap();
-            let mapped_file = File::open(&mapped).unwrap();
-            let same = |bytes: Vec<u8>| {
-                std::fs::write(&path, &bytes).unwrap();
-                let (file, length) = (File::open(&path).unwrap(), bytes.len() as u64);
-                let source = (&mapped_file, shard.bytes().len() as u64);
-                let mut twin = Reading::open(&mapped, source, shard.layout).unwrap();
-                let heads = twin.heads(8, augment, Views::Plan { epochs: 2, seed: 0 }).unwrap();
-                is_twin(&path, (file, length), augment, (&heads, &mut twin), || Ok(()))
-            };
+            let same = |bytes: &[u8]| same_in(dir.path(), &shard, augment, bytes);
             let whole = with_another(&shard, augment, None);
-            assert!(same(whole.clone()).unwrap());
+            assert!(same(&whole).unwrap());
             let written = |shard: &Shard| {
                 let mut file = Vec::new();
                 write(shard, augment, &mut file).unwrap();
                 file
             };
-            assert!(same(written(&shard)).unwrap());
+            assert!(same(&written(&shard)).unwrap());
             for column in held(&shard.layout) {
-                assert!(!same(with_another(&shard, augment, Some(column))).unwrap(), "{}", column.name);
+                assert!(!same(&with_another(&shard, augment, Some(column))).unwrap(), "{}", column.name);
                 seen.insert(column.name);
             }
-            assert!(same(whole[..whole.len() - 9].to_vec()).is_err());
-            assert!(same(written(&small(shard.layout.coding, 39))).is_err());
+            assert!(same(&whole[..whole.len() - 9]).is_err());
+            assert!(same(&written(&small(shard.layout.coding, 39))).is_err());
         }
+        // What a manifest promises is held against the file before its twin is looked at.
+        let layout = Layout::new([40, 1 << 40], Coding::new(6, Dtype::F16, None, None));
+        let file = File::open(dir.path().join("parquet")).unwrap();
+        let open = || panic!("the twin was opened");
+        let refused = is_twin(Path::new("shard"), (file, 1000), (layout, augment), open, || Ok(()));
+        assert!(refused.unwrap_err().to_string().contains("rows that fit in 1000 bytes of Parquet"));
         let all = COLUMNS.iter().filter(|column| column.parquet != Parquet::Absent);
         let missed: Vec<&str> = all.map(|column| column.name).filter(|name| !seen.contains(name)).collect();
         assert_eq!(missed, ["features"]);

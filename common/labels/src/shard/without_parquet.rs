@@ -28,11 +28,11 @@ pub(crate) fn stream(path: &Path, _: (File, u64), _: (u64, Layout), _: Augment, 
 }
 
 /// Refuses, naming the file.
-pub(crate) fn is_twin(
+pub(crate) fn is_twin<'a>(
     path: &Path,
     _: (File, u64),
-    _: Augment,
-    _: (&Shard, &mut Reading),
+    _: (Layout, Augment),
+    _: impl FnOnce() -> Result<(Shard, Reading<'a>)>,
     _: impl Fn() -> Result<()>,
 ) -> Result<bool> {
     Err(Error::WithoutParquet { what: format!("shard {}", path.display()) })
