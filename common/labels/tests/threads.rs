@@ -178,6 +178,24 @@ fn of_two_forms_together_it_finds_what_it_finds_of_each_alone() {
 }
 
 #[test]
+fn nothing_is_compared_with_a_form_that_is_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), &many(300));
+    let lengths = |end: &str| -> Vec<u64> {
+        let files = tree(dir.path()).into_iter().filter(|(name, _)| name.ends_with(end));
+        files.map(|(_, bytes)| bytes.len() as u64).collect()
+    };
+    let (parquet, safetensors) = (lengths(".parquet"), lengths(".safetensors"));
+    let first = tree(dir.path()).into_keys().find(|name| name.ends_with(".safetensors")).unwrap();
+    fs::write(dir.path().join(first), b"short").unwrap();
+    let until = Until::new(u64::MAX);
+    assert_eq!(verify_watched(dir.path(), 1, &until).unwrap().unwrap().problems.len(), 1);
+    // The other form once, by itself, and of this one all files that have their length.
+    let wanted = parquet.iter().sum::<u64>() + safetensors[1..].iter().sum::<u64>();
+    assert_eq!(until.hashed.into_inner(), wanted);
+}
+
+#[test]
 fn it_ends_when_it_is_asked_to() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), &many(100));

@@ -37,7 +37,7 @@ pub(super) fn recompute(steps: &Steps, emitted: &mut Emitted) {
 mod tests {
     use crate::engine::{Keep, Norm};
     use crate::graph::{Builder, Conv2d, Network, Op};
-    use crate::plan::{Action, Cost, Draft, Plan};
+    use crate::plan::{Action, Cost, Draft, Plan, Segment};
 
     /// Two convolutions with normalisation, a shortcut around the second, and what follows them.
     fn network() -> Network {
@@ -134,14 +134,11 @@ mod tests {
             let (kept, formed) = (plan(false), plan(true));
             let is_formed = |at: &usize| matches!(formed.instructions[*at].action, Action::Affine { .. });
             let before = |at: usize| at - (0..at).filter(is_formed).count();
-            let of = |start: usize, end: usize, images| (before(start)..before(end), images);
             let wanted: Vec<_> =
                 kept.segments.iter().map(|one| (one.instructions.clone(), one.images)).collect();
-            let found: Vec<_> = formed
-                .segments
-                .iter()
-                .map(|one| of(one.instructions.start, one.instructions.end, one.images))
-                .collect();
+            let cut =
+                |one: &Segment| (before(one.instructions.start)..before(one.instructions.end), one.images);
+            let found: Vec<_> = formed.segments.iter().map(cut).collect();
             assert_eq!(found, wanted, "weights of {bytes} bytes");
             for at in (0..formed.instructions.len()).filter(is_formed) {
                 let map = formed.instructions[at].to.unwrap();

@@ -143,6 +143,11 @@ fn a_twin_has_every_entry_of_every_column_and_no_row_less() {
         }
         assert!(same(&whole[..whole.len() - 9]).is_err());
         assert!(same(&written(&small(shard.layout.coding, 39))).is_err());
+        // A row more than its footer says, in Thrift: the field of rows, and that of row groups behind it.
+        let mut more = with_another(&small(shard.layout.coding, 41), augment, None);
+        let said = more.windows(3).rposition(|bytes| bytes == [0x16, 2 * 61, 0x19]).unwrap();
+        more[said + 1] = 2 * 60;
+        assert!(!same(&more).unwrap_or(false));
     }
     // What a manifest promises is held against the file before its twin is looked at.
     let layout = Layout::new([40, 1 << 40], Coding::new(6, Dtype::F16, None, None));
