@@ -115,6 +115,7 @@ fn several_damages_are_found_in_one_order_on_any_number_of_threads() {
 }
 
 /// What is said of a label set's forms: their rows' hashes and all that is wrong.
+#[cfg(feature = "parquet")]
 fn of_forms(dir: &Path, threads: usize) -> (Vec<String>, Vec<String>) {
     let report = verified(dir, threads);
     let content = report.content.iter().map(|(form, hash)| format!("{form:?} {hash}")).collect();
@@ -125,6 +126,7 @@ fn of_forms(dir: &Path, threads: usize) -> (Vec<String>, Vec<String>) {
     (content, report.problems.iter().map(said).collect())
 }
 
+#[cfg(feature = "parquet")]
 #[test]
 fn of_two_forms_together_it_finds_what_it_finds_of_each_alone() {
     // Another set has other logits in one image, or another label, or another image.
@@ -177,6 +179,7 @@ fn of_two_forms_together_it_finds_what_it_finds_of_each_alone() {
     }
 }
 
+#[cfg(feature = "parquet")]
 #[test]
 fn nothing_is_compared_with_a_form_that_is_damaged() {
     let dir = tempfile::tempdir().unwrap();
