@@ -15,7 +15,7 @@ pub use emulated::{emulated_driver, on_hardware, with_gpu};
 pub use golden::{Golden, json};
 pub use gpu::{Gpu, gpu};
 pub use prepared::{Case, Cases, Cost, Modes, RoundingErrors, images, named, prepared, upstream, values};
-pub use process::{cpu, reference, reference_of};
+pub use process::{cpu, cpus, reference, reference_of};
 
 use std::path::PathBuf;
 

@@ -2,7 +2,7 @@
 
 use std::sync::Once;
 
-use engine::{Cpu, Reference};
+use engine::{Cpu, InstructionSet, Reference};
 
 /// An engine on this many threads.
 pub fn reference(threads: usize) -> Reference {
@@ -20,6 +20,12 @@ pub fn reference_of(images: usize) -> Reference {
 pub fn cpu(threads: usize) -> Cpu {
     prepare();
     Cpu::new(threads).expect("threads can be started")
+}
+
+/// The fast engine on this many threads with the kernels of each instruction set that the machine has, the best first.
+pub fn cpus(threads: usize) -> Vec<Cpu> {
+    prepare();
+    InstructionSet::ALL.into_iter().filter_map(|set| Cpu::of(set, threads).ok()).collect()
 }
 
 /// What the binaries do first. Tests run beside each other by now, so candle's number of threads stays what

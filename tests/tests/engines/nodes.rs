@@ -3,7 +3,7 @@
 use engine::graph::{Builder, Conv2d, Elementwise, GraphError, Op, Padding, Pool};
 use engine::params::Precision;
 use engine::{Cuda, Engine, Keep, Network, NodeId, Norm, Storage};
-use rslad_tests::{cpu, gpu, reference_of};
+use rslad_tests::{cpu, cpus, gpu, reference_of};
 
 use crate::{apart, drawn, parts, run, tensor};
 
@@ -12,29 +12,33 @@ const BOUND: f64 = 2e-5;
 
 const IMAGES: [usize; 5] = [0, 1, 2, 3, 4];
 
-/// Compares in every mode, with everything that can be kept and nothing, with taps at these nodes and without.
-fn agrees(engine: &dyn Engine, network: &Network, taps: &[NodeId]) {
+/// Compares each engine in every mode, with everything that can be kept and nothing, with taps at these nodes and without.
+fn agree(engines: &[&dyn Engine], network: &Network, taps: &[NodeId], bound: f64) {
     let truth = drawn(network);
     let params = truth.to_precision(Precision::F32);
     let oracle = reference_of(IMAGES.len());
     for norm in [Norm::Running, Norm::Batch] {
         for taps in [&[], taps] {
             for keep in [Keep::Nothing, Keep::ForImage, Keep::ForParams, Keep::Both] {
-                let wanted = parts(&run(&oracle, network, &truth, &IMAGES, (norm, keep), taps), network);
-                let found = parts(&run(engine, network, &params, &IMAGES, (norm, keep), taps), network);
+                let of = |engine: &dyn Engine, params| {
+                    parts(&run(engine, network, params, &IMAGES, (norm, keep), taps), network)
+                };
+                let wanted = of(&oracle, &truth);
                 let largest = wanted.iter().map(|(_, v)| norm_of(v)).fold(0.0, f64::max);
-                for ((what, found), (_, wanted)) in found.iter().zip(&wanted) {
-                    // Some gradients are zero but for rounding, as that of a bias before BatchNorm.
-                    let distance = if norm_of(wanted) < 1e-9 * largest {
-                        norm_of(found) / largest
-                    } else {
-                        apart(found, wanted)
-                    };
-                    let (name, engine) = (network.architecture(), engine.name());
-                    assert!(
-                        distance <= BOUND,
-                        "{engine}, {name}, {norm:?}, {keep:?}: {what} is off by {distance:.1e}"
-                    );
+                for engine in engines {
+                    for ((what, found), (_, wanted)) in of(*engine, &params).iter().zip(&wanted) {
+                        // Some gradients are zero but for rounding, as that of a bias before BatchNorm.
+                        let distance = if norm_of(wanted) < 1e-9 * largest {
+                            norm_of(found) / largest
+                        } else {
+                            apart(found, wanted)
+                        };
+                        let (name, engine) = (network.architecture(), engine.name());
+                        assert!(
+                            distance <= bound,
+                            "{engine}, {name}, {norm:?}, {keep:?}: {what} is off by {distance:.1e}"
+                        );
+                    }
                 }
             }
         }
@@ -55,15 +59,25 @@ fn classify(mut b: Builder, x: NodeId, name: &str, taps: Vec<NodeId>) -> Built {
 }
 
 fn test(built: Built) {
+    test_within(BOUND, built);
+}
+
+fn test_within(bound: f64, built: Built) {
     let (network, taps) = built.unwrap();
-    agrees(&cpu(2), &network, &taps);
+    let cpus = cpus(2);
+    let mut engines: Vec<&dyn Engine> = cpus.iter().map(|cpu| cpu as &dyn Engine).collect();
     // A GPU's kernels with maps in f32: what 16 bits round would hide a wrong one.
-    if let Some(_gpu) = gpu(network.architecture()) {
-        agrees(&Cuda::new(0, Storage::F32, Storage::F32).unwrap(), &network, &taps);
-    }
+    let guard = gpu(network.architecture());
+    let cuda = guard.as_ref().map(|_| Cuda::new(0, Storage::F32, Storage::F32).unwrap());
+    engines.extend(cuda.as_ref().map(|cuda| cuda as &dyn Engine));
+    agree(&engines, &network, &taps, bound);
 }
 
 /// Maps so large, 1.15 million values of five images, that they and their gradients go past the caches between normalisations.
+///
+/// The mean of a normalised channel is a constant, so gradients on the way back from it all but cancel: on such networks (four
+/// draws, both memory layouts) PyTorch 2.15 in f32 is off from itself in f64 by 1.4e-4 to 1.8e-3 in the parameter where it is
+/// off most.
 #[test]
 fn a_wide_bottleneck_whose_maps_no_cache_holds() {
     let build = || {
@@ -78,7 +92,7 @@ fn a_wide_bottleneck_whose_maps_no_cache_holds() {
         let x = b.batch_norm("project.bn", x)?;
         classify(b, x, "wide-bottleneck", vec![wide])
     };
-    test(build());
+    test_within(1e-4, build());
 }
 
 #[test]
