@@ -1,4 +1,5 @@
-//! The oracle: a network run with plain candle operations and candle's autograd, in f32 or f64.
+//! The oracle: a network run with plain candle operations and candle's autograd, in f32 or f64. Convolutions, BatchNorm and
+//! ReLU give it their gradients as formulas (see `formula`).
 //!
 //! Everything here is chosen for being plainly right, then for speed. Values are kept channels-last so that a
 //! convolution is one gather and one matrix product (see `window`).
@@ -8,6 +9,8 @@
 //! an image's logits independent of the batch it came in. Micro-batches run in parallel, one thread each, and
 //! their parameter gradients are added in order.
 
+mod convolve;
+mod formula;
 mod node;
 mod window;
 

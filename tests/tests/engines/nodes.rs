@@ -3,7 +3,7 @@
 use engine::graph::{Builder, Conv2d, Elementwise, GraphError, Op, Padding, Pool};
 use engine::params::Precision;
 use engine::{Cuda, Engine, Keep, Network, NodeId, Norm, Storage};
-use rslad_tests::{cpu, cpus, gpu, reference_of};
+use rslad_tests::{cpu, cpus, gpu, reference_of, values};
 
 use crate::{apart, drawn, parts, run, tensor};
 
@@ -105,8 +105,10 @@ fn convolutions_of_every_shape() {
         let x = b.conv("five", Conv2d::new(33, 5).stride(2).padding(2), x)?;
         let x = b.batch_norm("five.bn", x)?;
         let x = b.relu(x)?;
+        // Loud enough for ReLU6 to cut on both sides.
+        let loud = (0..6).try_fold(x, |x, _| b.add(x, x))?;
         let one = Conv2d { kernel: [1, 3], stride: [2, 1], ..Conv2d::new(24, 1).bias() };
-        let tap = b.conv("row", one, x)?;
+        let tap = b.conv("row", one, loud)?;
         let x = b.node("row.relu6", Op::Relu6, &[tap])?;
         let x = b.conv("grouped", Conv2d::new(36, 3).padding(1).groups(4), x)?;
         let x = b.batch_norm("grouped.bn", x)?;
@@ -114,6 +116,20 @@ fn convolutions_of_every_shape() {
         let x = b.relu(x)?;
         classify(b, x, "convolutions", vec![tap])
     };
+    let (network, taps) = build().unwrap();
+    for norm in [Norm::Running, Norm::Batch] {
+        let oracle = reference_of(IMAGES.len());
+        let found = run(&oracle, &network, &drawn(&network), &IMAGES, (norm, Keep::Nothing), &taps);
+        let row = values(&found.outputs[1]);
+        let share =
+            |is: fn(f64) -> bool| row.iter().filter(|&&value| is(value)).count() as f64 / row.len() as f64;
+        let sides = [
+            share(|value| value < 0.0),
+            share(|value| 0.0 < value && value < 6.0),
+            share(|value| value > 12.0),
+        ];
+        assert!(sides.iter().all(|&side| side > 0.1), "{norm:?}: ReLU6 sees all sides: {sides:?}");
+    }
     test(build());
 }
 

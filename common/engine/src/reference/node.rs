@@ -2,9 +2,12 @@
 
 use candle_core::{D, Error, Result, Tensor, Var};
 
+use super::convolve::convolve;
+use super::formula::with_gradients;
 use super::tensor;
 use super::window::{Window, Windows};
-use crate::graph::{Conv2d, Elementwise, Network, NodeId, Op, Padding, Pool};
+use crate::engine::Norm;
+use crate::graph::{Elementwise, Network, NodeId, Op, Padding, Pool};
 use crate::params::{Entry, Params, Role};
 
 /// The values of nodes that later nodes, or the caller, still need.
@@ -103,12 +106,14 @@ pub(super) fn forward(
             x.broadcast_sub(&constant(mean)?)?.broadcast_div(&constant(std)?)
         }
         Op::Standardize => standardize(x),
-        Op::Conv2d(conv) => convolve(conv, x, weights, id, windows),
+        Op::Conv2d(conv) => {
+            let y = convolve(conv, x, &weights.get(id, Role::Weight)?, windows)?;
+            if conv.bias { &y + per_channel(&weights.get(id, Role::Bias)?, &y)? } else { Ok(y) }
+        }
         Op::BatchNorm { eps, .. } => {
             let deviation = (weights.get(id, Role::RunningVar)? + *eps)?.sqrt()?;
-            let scale = (weights.get(id, Role::Weight)? / deviation)?;
-            let centred = x.broadcast_sub(&weights.get(id, Role::RunningMean)?)?;
-            (centred * per_channel(&scale, x)?)? + per_channel(&weights.get(id, Role::Bias)?, x)?
+            let centred = x.detach().broadcast_sub(&weights.get(id, Role::RunningMean)?)?;
+            normalise(x, Centred { map: centred, deviation, by: Norm::Running }, weights, id)
         }
         Op::MeanSparse => {
             let mean = weights.get(id, Role::RunningMean)?;
@@ -118,12 +123,15 @@ pub(super) fn forward(
             let inside = centred.broadcast_lt(&band)?.to_dtype(x.dtype())?;
             (x * inside.affine(-1.0, 1.0)?)? + inside.broadcast_mul(&mean)?
         }
-        // candle's own ReLU has derivative 1 at 0; a product with the mask has 0, as PyTorch.
-        Op::Relu => x * x.gt(0.0)?.to_dtype(x.dtype())?,
+        // candle's own ReLU has derivative 1 at 0; the mask has 0, as PyTorch.
+        Op::Relu => {
+            let inside = x.gt(0.0)?.to_dtype(x.dtype())?;
+            gate(x, (x.detach() * &inside)?, &inside)
+        }
         Op::Relu6 => {
             let above = x.ge(6.0)?.to_dtype(x.dtype())?;
             let inside = (x.gt(0.0)?.to_dtype(x.dtype())? - &above)?;
-            (x * inside)? + (above * 6.0)?
+            gate(x, ((x.detach() * &inside)? + (above * 6.0)?)?, &inside)
         }
         Op::Elementwise(function) => elementwise(*function, x),
         Op::Add => x + values.get(inputs[1]),
@@ -143,6 +151,12 @@ pub(super) fn forward(
             if *bias { y.broadcast_add(&weights.get(id, Role::Bias)?) } else { Ok(y) }
         }
     }
+}
+
+/// A value that moves with its map, slope 1, where `inside` is 1, and stays where it is 0.
+fn gate(x: &Tensor, value: Tensor, inside: &Tensor) -> Result<Tensor> {
+    let slope = inside.clone();
+    with_gradients("gate", [x, inside], value, move |gradient| Ok([Some((gradient * &slope)?), None]))
 }
 
 /// Each image over its deviation, which counts as at least 1 / sqrt(n).
@@ -180,19 +194,60 @@ pub(super) fn batch_norm(
 ) -> Result<(Tensor, Tensor, Tensor)> {
     let x = values.get(network.node(id).inputs[0]);
     let count = x.elem_count() / x.dim(D::Minus1)?;
-    // A row, then an image, then the batch: one long f32 sum would lose digits, and with them the signs that ReLU sees.
-    let mean_of = |t: &Tensor| -> Result<Tensor> {
-        if t.rank() == 4 { t.mean(2)?.mean(1)?.mean(0) } else { t.mean(0) }
-    };
-    let mean = mean_of(x)?;
-    let centred = (x - per_channel(&mean, x)?)?;
+    let map = x.detach();
+    let mean = mean_of(&map)?;
+    let centred = map.broadcast_sub(&mean)?;
     let variance = mean_of(&centred.sqr()?)?;
-    let normalised = (&centred / per_channel(&(&variance + eps)?.sqrt()?, x)?)?;
-    let scaled = (normalised * per_channel(&weights.get(id, Role::Weight)?, x)?)?;
-    let value = (scaled + per_channel(&weights.get(id, Role::Bias)?, x)?)?;
+    let deviation = (&variance + eps)?.sqrt()?;
+    let value = normalise(x, Centred { map: centred, deviation, by: Norm::Batch }, weights, id)?;
     // A single value has no unbiased variance; PyTorch refuses such a batch, here it stays at the biased one.
-    let unbiased = (variance.detach() * (count as f64 / (count.max(2) - 1) as f64))?;
-    Ok((value, mean.detach(), unbiased))
+    let unbiased = (variance * (count as f64 / (count.max(2) - 1) as f64))?;
+    Ok((value, mean, unbiased))
+}
+
+/// A map less its mean, and its deviation per channel, by these statistics.
+struct Centred {
+    map: Tensor,
+    deviation: Tensor,
+    by: Norm,
+}
+
+/// The last step of BatchNorm: what is centred times weight over deviation, and the bias.
+fn normalise(x: &Tensor, of: Centred, weights: &Weights, id: NodeId) -> Result<Tensor> {
+    let Centred { map: centred, deviation, by } = of;
+    // Weight and bias, one row each.
+    let affine = Tensor::stack(&[weights.get(id, Role::Weight)?, weights.get(id, Role::Bias)?], 0)?;
+    let (weight, bias) = (affine.detach().get(0)?, affine.detach().get(1)?);
+    let scale = (weight / &deviation)?;
+    let value = centred.broadcast_mul(&scale)?.broadcast_add(&bias)?;
+    let count = (value.elem_count() / value.dim(D::Minus1)?) as f64;
+    let wanted = [x.track_op(), affine.track_op()];
+    with_gradients("batch normalisation", [x, &affine], value, move |gradient| {
+        if by == Norm::Running && !wanted[1] {
+            return Ok([Some(gradient.broadcast_mul(&scale)?), None]);
+        }
+        let mean = mean_of(gradient)?;
+        let along = mean_of(&(gradient * &centred)?)?;
+        let of_map = || {
+            let moved = match by {
+                Norm::Running => gradient.clone(),
+                // The statistics move with the map, along a constant and along itself.
+                Norm::Batch => {
+                    let along = centred.broadcast_mul(&(&along / deviation.sqr()?)?)?;
+                    (gradient.broadcast_sub(&mean)? - along)?
+                }
+            };
+            moved.broadcast_mul(&scale)
+        };
+        let of_affine = || Tensor::stack(&[(&along / &deviation)?, mean.clone()], 0)? * count;
+        Ok([wanted[0].then(of_map).transpose()?, wanted[1].then(of_affine).transpose()?])
+    })
+}
+
+/// The mean of each channel. A row, then an image, then the batch: one long f32 sum would lose digits, and with them the signs
+/// that ReLU sees.
+fn mean_of(map: &Tensor) -> Result<Tensor> {
+    if map.rank() == 4 { map.mean(2)?.mean(1)?.mean(0) } else { map.mean(0) }
 }
 
 /// A value per channel in the shape of a map or vector, without a copy.
@@ -204,64 +259,16 @@ fn per_channel(values: &Tensor, like: &Tensor) -> Result<Tensor> {
     (0..dims.len() - 1).rev().try_fold(values.clone(), |spread, from| spread.broadcast_as(&dims[from..]))
 }
 
-fn convolve(conv: &Conv2d, x: &Tensor, weights: &Weights, id: NodeId, windows: &Windows) -> Result<Tensor> {
-    let (images, height, width, channels) = x.dims4()?;
-    let output = conv.output(height, width);
-    let [out_h, out_w] =
-        output.ok_or_else(|| Error::Msg("the builder checked that the kernel fits".into()))?;
-    let pixels = images * out_h * out_w;
-    let taps = conv.kernel[0] * conv.kernel[1];
-    let pointwise = taps == 1 && conv.stride == [1, 1] && conv.padding == Padding::default();
-    let Conv2d { kernel, stride, padding, .. } = *conv;
-    let window = Window { images, height, width, kernel, stride, padding, output: [out_h, out_w] };
-    let (groups, per_group, out) = (conv.groups, channels / conv.groups, conv.out);
-    // (out, in / groups, kh, kw) -> (taps, in / groups, out): the order of the patches.
-    let weight = weights
-        .get(id, Role::Weight)?
-        .permute((2, 3, 1, 0))?
-        .contiguous()?
-        .reshape((taps, per_group, out))?;
-    let patches = || {
-        if pointwise { x.reshape((pixels, 1, channels)) } else { windows.gather(x, window) }
-    };
-    let y = if groups == 1 {
-        patches()?.reshape((pixels, taps * channels))?.matmul(&weight.reshape((taps * channels, out))?)?
-    } else if per_group == 1 && out == groups {
-        // Tap by tap: candle sums over a middle dimension with two divisions per value.
-        let weighted = windows
-            .taps(x, window)?
-            .into_iter()
-            .enumerate()
-            .map(|(tap, rows)| {
-                let map = rows.reshape((images, out_h, out_w, channels))?;
-                &map * per_channel(&weight.get(tap)?.flatten_all()?, &map)?
-            })
-            .collect::<Result<Vec<_>>>()?;
-        weighted[1..].iter().try_fold(weighted[0].clone(), |sum, term| sum + term)?
-    } else {
-        let patches =
-            patches()?.reshape((pixels, taps, groups, per_group))?.permute((2, 0, 1, 3))?.contiguous()?;
-        let weight =
-            weight.reshape((taps, per_group, groups, out / groups))?.permute((2, 0, 1, 3))?.contiguous()?;
-        let product = patches.reshape((groups, pixels, taps * per_group))?.matmul(&weight.reshape((
-            groups,
-            taps * per_group,
-            out / groups,
-        ))?)?;
-        product.permute((1, 0, 2))?.contiguous()?.reshape((pixels, out))?
-    };
-    let y = y.reshape((images, out_h, out_w, out))?;
-    if conv.bias { &y + per_channel(&weights.get(id, Role::Bias)?, &y)? } else { Ok(y) }
-}
-
 /// `(N*OH*OW, KH*KW, C)` for a pool.
 fn pooled(pool: &Pool, x: &Tensor, windows: &Windows) -> Result<Tensor> {
-    let (images, height, width, _) = x.dims4()?;
+    let (images, height, width, channels) = x.dims4()?;
     let output = pool
         .output(height, width)
         .ok_or_else(|| Error::Msg("the builder checked that the window fits".into()))?;
     let Pool { kernel, stride } = *pool;
-    windows.gather(x, Window { images, height, width, kernel, stride, padding: Padding::default(), output })
+    let window = Window { images, height, width, kernel, stride, padding: Padding::default(), output };
+    let rows = windows.tables(window)?.gather(x)?;
+    rows.reshape((images * output[0] * output[1], kernel[0] * kernel[1], channels))
 }
 
 /// Rows of pixels back as a map.

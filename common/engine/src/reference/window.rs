@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::{Device, Result, Shape, Tensor};
 
 use crate::graph::Padding;
 
@@ -52,34 +52,18 @@ impl Window {
     }
 }
 
-/// Gather tables made once per geometry: one with all taps of a window beside each other, and one per tap.
+/// Gather tables made once per geometry.
 #[derive(Default)]
 pub(super) struct Windows(Mutex<HashMap<Window, Arc<Tables>>>);
 
-struct Tables {
+/// The rows of a map that windows cover: all taps of a window beside each other, and tap by tap.
+pub(super) struct Tables {
     all: Tensor,
     per_tap: Vec<Tensor>,
 }
 
 impl Windows {
-    /// `(N, H, W, C)` as `(N*OH*OW, KH*KW, C)`.
-    pub(super) fn gather(&self, map: &Tensor, window: Window) -> Result<Tensor> {
-        let [out_h, out_w] = window.output;
-        let (taps, channels) = (window.kernel[0] * window.kernel[1], map.dim(3)?);
-        rows_of(map)?.index_select(&self.tables(window)?.all, 0)?.reshape((
-            window.images * out_h * out_w,
-            taps,
-            channels,
-        ))
-    }
-
-    /// `(N, H, W, C)` as `(N*OH*OW, C)` for each tap.
-    pub(super) fn taps(&self, map: &Tensor, window: Window) -> Result<Vec<Tensor>> {
-        let map = rows_of(map)?;
-        self.tables(window)?.per_tap.iter().map(|rows| map.index_select(rows, 0)).collect()
-    }
-
-    fn tables(&self, window: Window) -> Result<Arc<Tables>> {
+    pub(super) fn tables(&self, window: Window) -> Result<Arc<Tables>> {
         let mut known = self.0.lock().expect("no holder of the gather tables panics");
         if let Some(tables) = known.get(&window) {
             return Ok(tables.clone());
@@ -91,6 +75,30 @@ impl Windows {
         let tables = Arc::new(Tables { all: Tensor::new(rows, &Device::Cpu)?, per_tap });
         known.insert(window, tables.clone());
         Ok(tables)
+    }
+}
+
+impl Tables {
+    /// `(N, H, W, C)` as `(N*OH*OW * KH*KW, C)`.
+    pub(super) fn gather(&self, map: &Tensor) -> Result<Tensor> {
+        rows_of(map)?.index_select(&self.all, 0)
+    }
+
+    /// What each pixel of a map `(N, H, W, C)` gets from `(N*OH*OW * KH*KW, C)`: the sum of the rows that were gathered from it.
+    pub(super) fn scatter(&self, rows: &Tensor, shape: &Shape) -> Result<Tensor> {
+        let (_, channels) = rows.dims2()?;
+        let map = Tensor::zeros((shape.elem_count() / channels, channels), rows.dtype(), rows.device())?;
+        map.index_add(&self.all, rows, 0)?.reshape(shape)
+    }
+
+    /// `(N, H, W, C)` as the `(N*OH*OW, C)` of one tap.
+    pub(super) fn gather_tap(&self, map: &Tensor, tap: usize) -> Result<Tensor> {
+        rows_of(map)?.index_select(&self.per_tap[tap], 0)
+    }
+
+    /// Adds rows `(N*OH*OW, C)` of one tap to those that they were gathered from, `(N*H*W, C)`.
+    pub(super) fn scatter_tap(&self, rows: &Tensor, tap: usize, map: &Tensor) -> Result<Tensor> {
+        map.index_add(&self.per_tap[tap], rows, 0)
     }
 }
 
