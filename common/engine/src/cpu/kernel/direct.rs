@@ -7,6 +7,7 @@
 // Kernels must be inlined (see `simd`), and accumulators are clearer by row and vector.
 #![allow(clippy::inline_always, clippy::needless_range_loop)]
 
+mod cursor;
 mod pack;
 mod phases;
 mod product;

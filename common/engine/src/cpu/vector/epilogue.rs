@@ -22,6 +22,22 @@ pub(crate) struct Epilogue<'a> {
     bits_in: Option<&'a [u16]>,
 }
 
+/// Calls `$on.$f::<S, F>` with the form of an epilogue of which all is known; gives `$asked` where it is not.
+macro_rules! with_form {
+    ($form:expr, $on:ident.$f:ident::<$s:ident>$args:tt, else $asked:expr) => {{
+        use $crate::cpu::vector::epilogue::{Activated, Activated6, Biased, Gated, Known, Stored};
+        match $form {
+            Known::Stored => $on.$f::<$s, Stored>$args,
+            Known::Biased => $on.$f::<$s, Biased>$args,
+            Known::Activated => $on.$f::<$s, Activated>$args,
+            Known::Activated6 => $on.$f::<$s, Activated6>$args,
+            Known::Gated => $on.$f::<$s, Gated>$args,
+            Known::Asked => $asked,
+        }
+    }};
+}
+pub(crate) use with_form;
+
 impl<'a> Epilogue<'a> {
     /// Stores what was computed.
     pub(crate) const fn new() -> Self {
@@ -123,14 +139,11 @@ impl<'a> Epilogue<'a> {
     ) {
         // SAFETY: the caller's promise; the form is this epilogue's.
         unsafe {
-            match form {
-                Known::Stored => self.rows::<S, Stored>(values, vectors, channel, to, offsets),
-                Known::Biased => self.rows::<S, Biased>(values, vectors, channel, to, offsets),
-                Known::Activated => self.rows::<S, Activated>(values, vectors, channel, to, offsets),
-                Known::Activated6 => self.rows::<S, Activated6>(values, vectors, channel, to, offsets),
-                Known::Gated => self.rows::<S, Gated>(values, vectors, channel, to, offsets),
-                Known::Asked => self.rows::<S, Asked>(values, vectors, channel, to, offsets),
-            }
+            with_form!(
+                form,
+                self.rows::<S>(values, vectors, channel, to, offsets),
+                else self.rows::<S, Asked>(values, vectors, channel, to, offsets)
+            );
         }
     }
 
@@ -204,6 +217,31 @@ impl<'a> Epilogue<'a> {
         }
     }
 
+    /// [`tile`](Self::tile) of R rows of W vectors that are still in registers, of an epilogue whose form is known.
+    ///
+    /// # Safety
+    ///
+    /// As for [`tile`](Self::tile); the epilogue is of the form.
+    #[inline(always)]
+    #[allow(unsafe_code)]
+    pub(crate) unsafe fn registers<S: Simd, F: Form, const R: usize, const W: usize>(
+        self,
+        sums: [[S::V; W]; R],
+        channel: usize,
+        to: *mut f32,
+        offsets: [usize; R],
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            for (sums, offset) in sums.into_iter().zip(offsets) {
+                for (j, sum) in sums.into_iter().enumerate() {
+                    let bias = self.bias_at::<S, F>(channel + j * S::LANES);
+                    self.finish_as::<S, F>(sum, bias, to, offset + j * S::LANES);
+                }
+            }
+        }
+    }
+
     /// The bias of the channels from `channel` on, of an epilogue whose form is known.
     ///
     /// # Safety
@@ -252,13 +290,13 @@ impl<'a> Epilogue<'a> {
                 Activation::Relu6 => {
                     let six = S::splat(6.0);
                     if let Some(bits) = F::of(F::BITS_OUT, self.bits_out) {
-                        S::store_bits(bits.start(), offset, S::less(S::zero(), v) & S::less(v, six));
+                        S::store_bits(bits.start(), offset, S::between(S::zero(), v, six));
                     }
                     v = S::at_most(S::relu(v), six);
                 }
             }
             if let Some(bits) = F::of(F::GATE, self.bits_in) {
-                v = S::keep(v, S::load_bits(bits.as_ptr(), offset));
+                v = S::gate(v, bits.as_ptr(), offset);
             }
             S::store(to.add(offset), v);
         }

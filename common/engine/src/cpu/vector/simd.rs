@@ -42,6 +42,9 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     const LANES: usize;
     /// Blocks in the widest panel of output channels that the registers hold beside enough rows.
     const PANEL: usize;
+    /// Whether a full tile of a product, whose panel is two vectors, is finished in its registers where its epilogue's form is
+    /// known, and not by way of memory: where that was seen to be faster.
+    const FINISHES: bool = false;
 
     /// # Safety
     ///
@@ -72,6 +75,11 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn at_most(v: Self::V, limit: Self::V) -> Self::V;
     /// One bit per lane, the first one lowest: `a < b`.
     fn less(a: Self::V, b: Self::V) -> u16;
+    /// One bit per lane, likewise: `low < v` and `v < high`.
+    #[inline(always)]
+    fn between(low: Self::V, v: Self::V, high: Self::V) -> u16 {
+        Self::less(low, v) & Self::less(v, high)
+    }
     /// Lanes whose bit is set; zero elsewhere.
     fn keep(v: Self::V, bits: u16) -> Self::V;
     /// The lanes of both by turns, a's first: those of the lower halves, then those of the upper.
@@ -89,7 +97,18 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
         unsafe { *from.add(place / BLOCK) >> within }
     }
 
-    /// The other way round.
+    /// Lanes of the vector at `place` whose [bit](Self::load_bits) is set; zero elsewhere.
+    ///
+    /// # Safety
+    ///
+    /// As for [`load_bits`](Self::load_bits).
+    #[inline(always)]
+    unsafe fn gate(v: Self::V, from: *const u16, place: usize) -> Self::V {
+        // SAFETY: the caller's promise.
+        Self::keep(v, unsafe { Self::load_bits(from, place) })
+    }
+
+    /// Writes the bits of the vector at `place`.
     ///
     /// # Safety
     ///

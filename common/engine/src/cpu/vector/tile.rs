@@ -12,6 +12,9 @@ use super::simd::{BLOCK, InstructionSet, Isa, Simd, padded};
 /// The largest number of rows of any tile.
 pub(crate) const MAX_ROWS: usize = 14;
 
+/// Rows of a full tile beside two vectors of half a block.
+pub(crate) const FULL_ROWS: usize = 6;
+
 /// How output channels are split into panels for an instruction set: equal widths where possible, else one narrower
 /// panel at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +75,7 @@ pub(crate) const fn rows(isa: Isa, blocks: usize) -> usize {
             2 => 12,
             _ => MAX_ROWS,
         },
-        InstructionSet::Avx2 | InstructionSet::Neon => 6,
+        InstructionSet::Avx2 | InstructionSet::Neon => FULL_ROWS,
         InstructionSet::Portable => 4,
     }
 }

@@ -30,6 +30,9 @@ pub(super) struct Phases {
 pub(super) struct Phase {
     /// Per image, row by row.
     pub(super) places: Vec<Place>,
+    /// f32 from each place to the next, read and written, where they are the same from the first place of the first image to
+    /// the last of the last.
+    pub(super) even: Option<[usize; 2]>,
     /// Rows and columns of the places.
     pub(super) grid: [usize; 2],
     /// Elements of the kernel, as indices into rows times columns, in the order of the packed weights; each has a
@@ -46,6 +49,14 @@ pub(super) struct Phase {
 pub(super) struct Place {
     pub(super) read: u32,
     pub(super) write: u32,
+}
+
+impl Place {
+    /// Read, written.
+    #[inline(always)]
+    pub(super) fn offsets(self) -> [usize; 2] {
+        [self.read as usize, self.write as usize]
+    }
 }
 
 /// Values that lie in a row, `offset` f32 from a place's.
@@ -150,10 +161,9 @@ impl Phases {
         let [left, right] = Axis::reach(cols, source.extent[1]);
         let source = source.with_halo([top, left], [bottom, right]);
         let pairs = rows.iter().flat_map(|row| cols.iter().map(move |col| (row, col)));
-        let all =
-            pairs.map(|(row, col)| Phase::new(&source, row, col, [width, padded(channels)], kernel_cols));
-        let all = all.collect();
-        Self { source, all, write_len: padded(channels) * height * width, channels }
+        let to = [height, width, padded(channels)];
+        let all = pairs.map(|(row, col)| Phase::new(&source, row, col, to, kernel_cols)).collect();
+        Self { source, all, write_len: to.iter().product(), channels }
     }
 
     /// Products per output value, over all phases: rows of the packed weights.
@@ -168,7 +178,8 @@ impl Phases {
 }
 
 impl Phase {
-    fn new(source: &Source, row: &Axis, col: &Axis, [width, pixel]: [usize; 2], kernel_cols: usize) -> Self {
+    fn new(source: &Source, row: &Axis, col: &Axis, to: [usize; 3], kernel_cols: usize) -> Self {
+        let [_, width, pixel] = to;
         let short = |offset: usize| u32::try_from(offset).expect("an image of less than 16 GiB");
         let places = (0..row.count).flat_map(|y| {
             (0..col.count).map(move |x| {
@@ -193,8 +204,24 @@ impl Phase {
             }
         }
         let blocks = blocks(&runs);
-        Self { places: places.collect(), grid: [row.count, col.count], taps, runs, blocks }
+        let places: Vec<Place> = places.collect();
+        let even = even(&places, [source.read_len(), to.iter().product()]);
+        Self { places, even, grid: [row.count, col.count], taps, runs, blocks }
     }
+}
+
+/// f32 from each of an image's places to the next, and from its last to the next image's first, if always the same; images
+/// are so long, read and written.
+fn even(places: &[Place], image_len: [usize; 2]) -> Option<[usize; 2]> {
+    let first = places.first()?.offsets();
+    let next = [0, 1].map(|i| first[i] + image_len[i]);
+    let offsets = || places.iter().map(|place| place.offsets());
+    let mut steps = offsets()
+        .zip(offsets().skip(1).chain([next]))
+        .map(|(from, to)| [0, 1].map(|i| to[i].checked_sub(from[i])));
+    let step = steps.next()?;
+    let [Some(read), Some(write)] = step else { return None };
+    steps.all(|other| other == step).then_some([read, write])
 }
 
 /// Cuts runs into the fewest blocks of at most [`PRODUCTS`] products, all but equally long.
@@ -217,4 +244,29 @@ fn blocks(runs: &[Stretch]) -> Vec<Vec<Stretch>> {
         }
     }
     blocks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::Conv2d;
+
+    #[test]
+    fn places_are_even_where_every_step_is_that_from_image_to_image() {
+        let shape = |layer, input| ConvShape::new(&layer, input, false);
+        let even = |phases: Phases| phases.all.iter().map(|phase| phase.even).collect::<Vec<_>>();
+        // By hand: 24 channels lie in 32, 40 in 48.
+        let plain = shape(Conv2d::new(40, 1), [24, 6, 5]);
+        assert_eq!(even(Phases::forward(&plain)), [Some([32, 48])]);
+        assert_eq!(even(Phases::image_gradient(&plain)), [Some([48, 32])]);
+        assert_eq!(even(Phases::forward(&ConvShape::linear(64, 10))), [Some([64, 16])]);
+        // A halo between rows, a column that is left out, and places of one phase between those of the others.
+        assert_eq!(even(Phases::forward(&shape(Conv2d::new(40, 3).padding(1), [24, 6, 5]))), [None]);
+        let halved = shape(Conv2d::new(40, 1).stride(2), [24, 6, 5]);
+        assert_eq!(even(Phases::forward(&halved)), [None]);
+        assert_eq!(even(Phases::image_gradient(&halved)), [None; 4]);
+        // Windows side by side, above a row that none begins in; one window an image.
+        assert_eq!(even(Phases::forward(&shape(Conv2d::new(16, 2).stride(2), [16, 2, 4]))), [None]);
+        assert_eq!(even(Phases::forward(&shape(Conv2d::new(16, 2).stride(2), [16, 2, 2]))), [Some([64, 16])]);
+    }
 }

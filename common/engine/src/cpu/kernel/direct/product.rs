@@ -4,11 +4,12 @@
 //! channels; blocks of the sum, whose weights stay in the second cache as well; tiles of places, which may span rows
 //! and images. A sum of several blocks is gathered in scratch and meets the epilogue once, after its last block.
 
-use super::phases::{Phase, Phases, Place, Stretch};
+use super::cursor::Cursor;
+use super::phases::{Phase, Phases, Stretch};
 use crate::cpu::kernel::conv::Job;
-use crate::cpu::vector::epilogue::Epilogue;
+use crate::cpu::vector::epilogue::{Epilogue, Form, Known, with_form};
 use crate::cpu::vector::simd::{BLOCK, Isa, Kernel, Simd};
-use crate::cpu::vector::tile::{MAX_ROWS, Panel, Panels, rows, rows_by_panel, with_tile};
+use crate::cpu::vector::tile::{FULL_ROWS, MAX_ROWS, Panel, Panels, rows, rows_by_panel, with_tile};
 
 /// f32 of source that a group of images may have, beside small and large weights: large ones are worth being read
 /// less often.
@@ -143,18 +144,19 @@ struct Sweep<'a> {
 impl Sweep<'_> {
     #[inline(always)]
     fn run<S: Simd>(&self, mut weights: &[f32], to: &mut [f32], sums: &mut [f32]) {
-        let places = self.images * self.phase.places.len();
+        let count = self.images * self.phase.places.len();
         let real = (self.phases.channels - self.panel.channel).div_ceil(S::LANES);
         let one_vector = S::LANES < BLOCK && real == 1;
-        let tiles = places.div_ceil(if one_vector { NARROW_ROWS } else { rows(self.isa, self.panel.blocks) });
-        let (height, taller) = (places / tiles, places % tiles);
+        let tiles = count.div_ceil(if one_vector { NARROW_ROWS } else { rows(self.isa, self.panel.blocks) });
+        let (height, taller) = (count / tiles, count % tiles);
         let width = self.panel.blocks * BLOCK;
         let last = self.phase.blocks.len() - 1;
         let form = self.epilogue.known();
+        let finishes = S::FINISHES && !one_vector && form != Known::Asked;
         let mut finished = [0.0; MOST];
         let mut writes = [0; MAX_ROWS];
         for (b, runs) in self.phase.blocks.iter().enumerate() {
-            let mut cursor = Cursor { places: &self.phase.places, next: 0, read: 0, write: self.write };
+            let mut cursor = Cursor::new(self.phases, self.phase, self.write + self.panel.channel);
             let mut sums = sums.as_mut_ptr();
             let mut tile = Tile {
                 runs,
@@ -165,27 +167,36 @@ impl Sweep<'_> {
             };
             for t in 0..tiles {
                 let height = height + usize::from(t < taller);
-                let writes = &mut writes[..height];
-                for (read, write) in tile.reads.iter_mut().zip(&mut *writes) {
-                    let place = cursor.step(self.phases);
-                    *read = self.read.as_ptr().wrapping_add(place[0]);
-                    *write = place[1] + self.panel.channel;
-                }
                 tile.sums = (b > 0).then_some(sums.cast_const());
                 // SAFETY: the phases' places and runs lie inside images and halo, the writes inside `to`, at whole blocks;
                 // weights, sums and `finished` hold `width` values for every row of their block and every place.
                 #[allow(unsafe_code)]
                 unsafe {
-                    if one_vector {
-                        with_rows!(height, narrow::<S>(&tile));
+                    if finishes && b == last && height == FULL_ROWS {
+                        let places = cursor.steps();
+                        with_form!(
+                            form,
+                            self.finish::<S>(&tile, places, to.as_mut_ptr()),
+                            else unreachable!("an epilogue that must be asked")
+                        );
                     } else {
-                        with_tile!(height, self.panel.blocks, multiply::<S>(&tile));
-                    }
-                    if b == last {
-                        let (vectors, channel) = (width / S::LANES, self.panel.channel);
-                        self.epilogue.tile::<S>(form, tile.to, vectors, channel, to.as_mut_ptr(), writes);
-                    } else {
-                        sums.copy_from_nonoverlapping(tile.to, height * width);
+                        let writes = &mut writes[..height];
+                        for (read, write) in tile.reads.iter_mut().zip(&mut *writes) {
+                            let [from, to] = cursor.step();
+                            *read = self.read.as_ptr().wrapping_add(from);
+                            *write = to;
+                        }
+                        if one_vector {
+                            with_rows!(height, narrow::<S>(&tile));
+                        } else {
+                            with_tile!(height, self.panel.blocks, multiply::<S>(&tile));
+                        }
+                        if b == last {
+                            let (vectors, channel) = (width / S::LANES, self.panel.channel);
+                            self.epilogue.tile::<S>(form, tile.to, vectors, channel, to.as_mut_ptr(), writes);
+                        } else {
+                            sums.copy_from_nonoverlapping(tile.to, height * width);
+                        }
                     }
                 }
                 sums = sums.wrapping_add(height * width);
@@ -193,29 +204,28 @@ impl Sweep<'_> {
             weights = &weights[runs.iter().map(|run| run.len).sum::<usize>() * width..];
         }
     }
-}
 
-/// Walks over the places of several images.
-struct Cursor<'a> {
-    places: &'a [Place],
-    next: usize,
-    /// Offsets of the current image.
-    read: usize,
-    write: usize,
-}
-
-impl Cursor<'_> {
-    /// Offsets of the next place: read, written.
+    /// Multiplies a full tile by a panel of two vectors and finishes it in its registers.
+    ///
+    /// # Safety
+    ///
+    /// As for [`sums`] and [`Epilogue::registers`]; the places are read and written there.
     #[inline(always)]
-    fn step(&mut self, phases: &Phases) -> [usize; 2] {
-        if self.next == self.places.len() {
-            self.next = 0;
-            self.read += phases.source.read_len();
-            self.write += phases.write_len;
+    #[allow(unsafe_code)]
+    unsafe fn finish<S: Simd, F: Form>(
+        &self,
+        tile: &Tile<'_>,
+        places: [[usize; 2]; FULL_ROWS],
+        to: *mut f32,
+    ) {
+        const { assert!(!S::FINISHES || S::PANEL * BLOCK == 2 * S::LANES, "a panel is two vectors") };
+        // SAFETY: the caller's promise.
+        unsafe {
+            let reads = places.map(|[read, _]| self.read.as_ptr().add(read));
+            let sums = sums::<S, FULL_ROWS, 2, 2>(tile, reads);
+            let writes = places.map(|[_, write]| write);
+            self.epilogue.registers::<S, F, FULL_ROWS, 2>(sums, self.panel.channel, to, writes);
         }
-        let place = self.places[self.next];
-        self.next += 1;
-        [self.read + place.read as usize, self.write + place.write as usize]
     }
 }
 
@@ -274,34 +284,55 @@ unsafe fn narrow<S: Simd, const R: usize>(tile: &Tile<'_>) {
     unsafe { product::<S, R, 1, 2>(tile) }
 }
 
-/// Multiplies a tile of R places by the first W vectors of a panel of P, and adds what was summed already.
+/// Multiplies a tile of R places by the first W vectors of a panel of P, and keeps the sums.
 ///
 /// # Safety
 ///
-/// The tile's first R reads are valid for its runs, weights for P vectors per value of the runs, what it sums and where
-/// that goes for R times P vectors.
+/// As for [`sums`], of the tile's first R reads; where they go is valid for R times P vectors.
 #[inline(always)]
 #[allow(unsafe_code)]
 unsafe fn product<S: Simd, const R: usize, const W: usize, const P: usize>(tile: &Tile<'_>) {
     const { assert!(W <= P && R * P * S::LANES <= MOST) };
     // SAFETY: the caller's promise.
     unsafe {
+        let reads = *tile.reads.first_chunk().expect("a tile is at most so high");
+        let sums = sums::<S, R, W, P>(tile, reads);
+        for r in 0..R {
+            for j in 0..W {
+                S::store(tile.to.add((r * P + j) * S::LANES), sums[r][j]);
+            }
+        }
+    }
+}
+
+/// A tile of R places by the first W vectors of a panel of P, and what was summed already.
+///
+/// # Safety
+///
+/// The places are valid for the tile's runs, weights for P vectors per value of the runs, earlier sums for R times P
+/// vectors.
+#[inline(always)]
+#[allow(unsafe_code)]
+unsafe fn sums<S: Simd, const R: usize, const W: usize, const P: usize>(
+    tile: &Tile<'_>,
+    places: [*const f32; R],
+) -> [[S::V; W]; R] {
+    // SAFETY: the caller's promise.
+    unsafe {
         let mut acc = [[S::zero(); W]; R];
         let mut weights = tile.weights;
         for run in tile.runs {
-            let mut reads = [tile.reads[0]; R];
-            for (r, read) in reads.iter_mut().enumerate() {
-                *read = tile.reads[r].add(run.offset);
-            }
+            let reads = places.map(|place| place.add(run.offset));
             rows_by_panel::<S, R, W>(run.len, reads, (weights, P * S::LANES), &mut acc);
             weights = weights.add(run.len * P * S::LANES);
         }
-        for r in 0..R {
-            for j in 0..W {
-                let at = (r * P + j) * S::LANES;
-                let sum = tile.sums.map_or(acc[r][j], |sums| S::add(S::load(sums.add(at)), acc[r][j]));
-                S::store(tile.to.add(at), sum);
+        if let Some(earlier) = tile.sums {
+            for r in 0..R {
+                for j in 0..W {
+                    acc[r][j] = S::add(S::load(earlier.add((r * P + j) * S::LANES)), acc[r][j]);
+                }
             }
         }
+        acc
     }
 }

@@ -21,12 +21,24 @@ mod x86 {
         kernel.run::<Avx2>()
     }
 
+    /// Lanes whose bit is set among the lowest eight of their lane of `bits`; zero elsewhere.
+    #[inline(always)]
+    unsafe fn with_bits(v: __m256, bits: __m256i) -> __m256 {
+        // SAFETY: registers alone, and only `Avx2` calls it.
+        unsafe {
+            let lanes = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+            let set = _mm256_cmpeq_epi32(_mm256_and_si256(bits, lanes), lanes);
+            _mm256_and_ps(v, _mm256_castsi256_ps(set))
+        }
+    }
+
     // SAFETY of every body: the trait's contract gives valid pointers, and only `Isa::run` can name the type.
     #[allow(clippy::undocumented_unsafe_blocks)]
     impl Simd for Avx2 {
         type V = __m256;
         const LANES: usize = 8;
         const PANEL: usize = 1;
+        const FINISHES: bool = true;
 
         #[inline(always)]
         unsafe fn load(from: *const f32) -> __m256 {
@@ -45,6 +57,11 @@ mod x86 {
                     _mm256_storeu_ps(to, v);
                 }
             }
+        }
+        #[inline(always)]
+        unsafe fn gate(v: __m256, from: *const u16, place: usize) -> __m256 {
+            // The vector's bits are a byte, which goes from memory to every lane without a general register.
+            unsafe { with_bits(v, _mm256_set1_epi8(*from.cast::<i8>().add(place / 8))) }
         }
         of_registers! {
             fn splat(x: f32) -> __m256 {
@@ -78,10 +95,12 @@ mod x86 {
             fn less(a: __m256, b: __m256) -> u16 {
                 _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_LT_OQ>(a, b)) as u16
             }
+            fn between(low: __m256, v: __m256, high: __m256) -> u16 {
+                let both = _mm256_and_ps(_mm256_cmp_ps::<_CMP_LT_OQ>(low, v), _mm256_cmp_ps::<_CMP_LT_OQ>(v, high));
+                _mm256_movemask_ps(both) as u16
+            }
             fn keep(v: __m256, bits: u16) -> __m256 {
-                let lanes = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
-                let set = _mm256_and_si256(_mm256_set1_epi32(i32::from(bits)), lanes);
-                _mm256_and_ps(v, _mm256_castsi256_ps(_mm256_cmpeq_epi32(set, lanes)))
+                with_bits(v, _mm256_set1_epi32(i32::from(bits)))
             }
             fn interleave(a: __m256, b: __m256) -> [__m256; 2] {
                 // Each works within the lower and the upper four lanes.
