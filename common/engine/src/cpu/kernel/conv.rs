@@ -95,3 +95,6 @@ pub(crate) trait WeightGradient: Send + Sync {
     /// begins it with the sum, whatever it holds. May use the current thread pool; the result does not depend on it.
     fn finish(&self, parts: &[f32], gradient: &mut [f32], begun: bool);
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -51,8 +51,14 @@ impl Tile {
         }
     }
 
+    /// Rows and columns of the input under a tile.
+    const fn extent(self) -> usize {
+        self.side() + 2
+    }
+
+    /// Values of a transformed tile.
     const fn frequencies(self) -> usize {
-        (self.side() + 2) * (self.side() + 2)
+        self.extent() * self.extent()
     }
 }
 
@@ -131,6 +137,6 @@ impl MapProduct for Winograd {
     }
 
     fn phases(&self, images: usize) -> Vec<Phase> {
-        self.product.phases(images, self.weights.out)
+        self.product.phases(images)
     }
 }

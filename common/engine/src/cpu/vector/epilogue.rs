@@ -24,14 +24,16 @@ pub(crate) struct Epilogue<'a> {
 
 /// Calls `$on.$f::<S, F>` with the form of an epilogue of which all is known; gives `$asked` where it is not.
 macro_rules! with_form {
-    ($form:expr, $on:ident.$f:ident::<$s:ident>$args:tt, else $asked:expr) => {{
-        use $crate::cpu::vector::epilogue::{Activated, Activated6, Biased, Gated, Known, Stored};
+    ($form:expr, $on:ident.$f:ident::<$s:ident, _ $(, $more:tt)*>$args:tt, else $asked:expr) => {{
+        use $crate::cpu::vector::epilogue::{Activated, Activated6, Biased, Gated, Joined, Known, Rejoined, Stored};
         match $form {
-            Known::Stored => $on.$f::<$s, Stored>$args,
-            Known::Biased => $on.$f::<$s, Biased>$args,
-            Known::Activated => $on.$f::<$s, Activated>$args,
-            Known::Activated6 => $on.$f::<$s, Activated6>$args,
-            Known::Gated => $on.$f::<$s, Gated>$args,
+            Known::Stored => $on.$f::<$s, Stored $(, $more)*>$args,
+            Known::Biased => $on.$f::<$s, Biased $(, $more)*>$args,
+            Known::Activated => $on.$f::<$s, Activated $(, $more)*>$args,
+            Known::Activated6 => $on.$f::<$s, Activated6 $(, $more)*>$args,
+            Known::Rejoined => $on.$f::<$s, Rejoined $(, $more)*>$args,
+            Known::Gated => $on.$f::<$s, Gated $(, $more)*>$args,
+            Known::Joined => $on.$f::<$s, Joined $(, $more)*>$args,
             Known::Asked => $asked,
         }
     }};
@@ -141,24 +143,23 @@ impl<'a> Epilogue<'a> {
         unsafe {
             with_form!(
                 form,
-                self.rows::<S>(values, vectors, channel, to, offsets),
+                self.rows::<S, _>(values, vectors, channel, to, offsets),
                 else self.rows::<S, Asked>(values, vectors, channel, to, offsets)
             );
         }
     }
 
     /// What is known of it.
+    #[inline(always)]
     pub(crate) fn known(&self) -> Known {
-        let added = (self.bias.is_some(), self.residual.is_some(), self.accumulate);
-        let bits = (self.bits_out.is_some(), self.bits_in.is_some());
-        match (added, self.activation, bits) {
-            ((false, false, false), Activation::None, (false, false)) => Known::Stored,
-            ((true, false, false), Activation::None, (false, false)) => Known::Biased,
-            ((true, false, false), Activation::Relu, (true, false)) => Known::Activated,
-            ((true, false, false), Activation::Relu6, (true, false)) => Known::Activated6,
-            ((false, false, false), Activation::None, (false, true)) => Known::Gated,
-            _ => Known::Asked,
-        }
+        Known::of(Present {
+            bias: self.bias.is_some(),
+            residual: self.residual.is_some(),
+            accumulate: self.accumulate,
+            activation: self.activation,
+            bits_out: self.bits_out.is_some(),
+            gate: self.bits_in.is_some(),
+        })
     }
 
     /// # Safety
@@ -251,7 +252,7 @@ impl<'a> Epilogue<'a> {
     #[allow(unsafe_code)]
     pub(crate) unsafe fn bias_at<S: Simd, F: Form>(self, channel: usize) -> Option<S::V> {
         // SAFETY: the caller's promise.
-        unsafe { F::of(F::BIAS, self.bias).map(|bias| S::load(bias.as_ptr().add(channel))) }
+        unsafe { F::of(|steps| steps.bias, self.bias).map(|bias| S::load(bias.as_ptr().add(channel))) }
     }
 
     /// [`finish`](Self::finish) of an epilogue whose form is known, with the [bias](Self::bias_at) of the vector's channels.
@@ -273,29 +274,29 @@ impl<'a> Epilogue<'a> {
             if let Some(bias) = bias {
                 v = S::add(v, bias);
             }
-            if let Some(residual) = F::of(F::ADDED, self.residual) {
+            if let Some(residual) = F::of(|steps| steps.residual, self.residual) {
                 v = S::add(v, S::load(residual.as_ptr().add(offset)));
             }
-            if F::of(F::ADDED, self.accumulate.then_some(())).is_some() {
+            if F::of(|steps| steps.accumulate, self.accumulate.then_some(())).is_some() {
                 v = S::add(v, S::load(to.add(offset)));
             }
-            match F::ACTIVATION.unwrap_or(self.activation) {
+            match F::STEPS.map_or(self.activation, |steps| steps.activation) {
                 Activation::None => {}
                 Activation::Relu => {
-                    if let Some(bits) = F::of(F::BITS_OUT, self.bits_out) {
+                    if let Some(bits) = F::of(|steps| steps.bits_out, self.bits_out) {
                         S::store_bits(bits.start(), offset, S::less(S::zero(), v));
                     }
                     v = S::relu(v);
                 }
                 Activation::Relu6 => {
                     let six = S::splat(6.0);
-                    if let Some(bits) = F::of(F::BITS_OUT, self.bits_out) {
+                    if let Some(bits) = F::of(|steps| steps.bits_out, self.bits_out) {
                         S::store_bits(bits.start(), offset, S::between(S::zero(), v, six));
                     }
                     v = S::at_most(S::relu(v), six);
                 }
             }
-            if let Some(bits) = F::of(F::GATE, self.bits_in) {
+            if let Some(bits) = F::of(|steps| steps.gate, self.bits_in) {
                 v = S::gate(v, bits.as_ptr(), offset);
             }
             S::store(to.add(offset), v);
@@ -303,84 +304,103 @@ impl<'a> Epilogue<'a> {
     }
 }
 
-/// What is known of an epilogue before it runs: whether a step is there, or none, for "ask".
-pub(crate) trait Form {
-    /// Whether everything is known.
-    const WHOLE: bool = true;
-    const BIAS: Option<bool>;
-    /// A residual, or what the destination holds.
-    const ADDED: Option<bool>;
-    const ACTIVATION: Option<Activation>;
-    const BITS_OUT: Option<bool>;
-    const GATE: Option<bool>;
+/// Which steps are there, without their operands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools)]
+pub(crate) struct Present {
+    bias: bool,
+    residual: bool,
+    accumulate: bool,
+    activation: Activation,
+    bits_out: bool,
+    gate: bool,
+}
 
-    /// A step's operand, asked for only where nothing is known.
+impl Present {
+    const NONE: Self = Self {
+        bias: false,
+        residual: false,
+        accumulate: false,
+        activation: Activation::None,
+        bits_out: false,
+        gate: false,
+    };
+}
+
+/// What is known of an epilogue before it runs: its steps, or nothing, and each is asked for.
+pub(crate) trait Form {
+    const STEPS: Option<Present>;
+
+    /// A step's operand, if the step is there: where the steps are known, that is not asked of the operand.
     ///
     /// # Safety
     ///
     /// What is known is so.
     #[inline(always)]
     #[allow(unsafe_code)]
-    unsafe fn of<T>(known: Option<bool>, operand: Option<T>) -> Option<T> {
-        match known {
+    unsafe fn of<T>(step: impl Fn(&Present) -> bool, operand: Option<T>) -> Option<T> {
+        match &Self::STEPS {
             None => operand,
-            Some(false) => None,
             // SAFETY: the caller's promise.
-            Some(true) => Some(unsafe { operand.unwrap_unchecked() }),
+            Some(steps) => step(steps).then(|| unsafe { operand.unwrap_unchecked() }),
         }
     }
 }
 
-/// The name of each form.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Known {
-    Stored,
-    Biased,
-    Activated,
-    Activated6,
-    Gated,
-    Asked,
-}
-
-/// Forms that are known whole.
+/// Forms that are known whole, and the name of each.
 macro_rules! forms {
-    ($($(#[$doc:meta])* $name:ident: bias $bias:literal, $activation:ident, bits out $bits:literal, gate $gate:literal;)*) => {$(
-        $(#[$doc])*
-        pub(crate) struct $name;
+    ($($(#[$doc:meta])* $name:ident: { $($steps:tt)* })*) => {
+        $(
+            $(#[$doc])*
+            pub(crate) struct $name;
 
-        impl Form for $name {
-            const BIAS: Option<bool> = Some($bias);
-            const ADDED: Option<bool> = Some(false);
-            const ACTIVATION: Option<Activation> = Some(Activation::$activation);
-            const BITS_OUT: Option<bool> = Some($bits);
-            const GATE: Option<bool> = Some($gate);
+            impl Form for $name {
+                const STEPS: Option<Present> = Some(Present { $($steps)* ..Present::NONE });
+            }
+        )*
+
+        /// The name of each form.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Known {
+            $($name,)*
+            Asked,
         }
-    )*};
+
+        impl Known {
+            /// The form of these steps.
+            #[inline(always)]
+            fn of(steps: Present) -> Self {
+                $(if $name::STEPS == Some(steps) {
+                    return Self::$name;
+                })*
+                Self::Asked
+            }
+        }
+    };
 }
 
 forms! {
     /// A convolution before a normalisation that needs its moments, and its image gradient.
-    Stored: bias false, None, bits out false, gate false;
+    Stored: {}
     /// The end of a bottleneck.
-    Biased: bias true, None, bits out false, gate false;
+    Biased: { bias: true, }
     /// Any layer of an attack on its way forwards,
-    Activated: bias true, Relu, bits out true, gate false;
+    Activated: { bias: true, activation: Activation::Relu, bits_out: true, }
     /// the same of networks whose activations end at 6,
-    Activated6: bias true, Relu6, bits out true, gate false;
-    /// and on its way back.
-    Gated: bias false, None, bits out false, gate true;
+    Activated6: { bias: true, activation: Activation::Relu6, bits_out: true, }
+    /// the end of a residual block,
+    Rejoined: { bias: true, residual: true, activation: Activation::Relu, bits_out: true, }
+    /// any layer on the way back,
+    Gated: { gate: true, }
+    /// and the beginning of a block, where the shortcut's gradient lies already.
+    Joined: { accumulate: true, gate: true, }
 }
 
 /// Any epilogue.
 pub(crate) struct Asked;
 
 impl Form for Asked {
-    const WHOLE: bool = false;
-    const BIAS: Option<bool> = None;
-    const ADDED: Option<bool> = None;
-    const ACTIVATION: Option<Activation> = None;
-    const BITS_OUT: Option<bool> = None;
-    const GATE: Option<bool> = None;
+    const STEPS: Option<Present> = None;
 }
 
 #[cfg(test)]

@@ -259,6 +259,16 @@ impl Isa {
         self.0
     }
 
+    /// Lanes of a vector: see [`Simd::LANES`].
+    pub(crate) const fn lanes(self) -> usize {
+        match self.0 {
+            InstructionSet::Avx512 => Avx512::LANES,
+            InstructionSet::Avx2 => Avx2::LANES,
+            InstructionSet::Neon => Neon::LANES,
+            InstructionSet::Portable => Portable::LANES,
+        }
+    }
+
     /// Blocks in the widest panel of output channels: see [`Simd::PANEL`].
     pub(crate) const fn panel(self) -> usize {
         match self.0 {

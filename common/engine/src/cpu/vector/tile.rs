@@ -15,6 +15,10 @@ pub(crate) const MAX_ROWS: usize = 14;
 /// Rows of a full tile beside two vectors of half a block.
 pub(crate) const FULL_ROWS: usize = 6;
 
+/// Rows of a tile beside a [narrow](Panel::is_narrow) panel, for which a panel's own rows are too few to keep the multipliers
+/// busy.
+pub(crate) const NARROW_ROWS: usize = 10;
+
 /// How output channels are split into panels for an instruction set: equal widths where possible, else one narrower
 /// panel at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +36,14 @@ pub(crate) struct Panel {
     pub(crate) channel: usize,
     /// Its blocks, 1 to 4.
     pub(crate) blocks: usize,
+}
+
+impl Panel {
+    /// Whether it is a vector of so many lanes and a vector of padding, in a map of so many channels.
+    #[inline(always)]
+    pub(crate) const fn is_narrow(self, lanes: usize, channels: usize) -> bool {
+        lanes < BLOCK && channels - self.channel <= lanes
+    }
 }
 
 impl Panels {
@@ -175,6 +187,26 @@ macro_rules! with_tile {
     };
 }
 pub(crate) use with_tile;
+
+/// Calls `$f::<S, R>($args)` with the height of a tile beside a [narrow](Panel::is_narrow) panel as a constant.
+macro_rules! with_narrow {
+    ($rows:expr, $f:ident::<$s:ident>$args:tt) => {
+        match $rows {
+            1 => $f::<$s, 1>$args,
+            2 => $f::<$s, 2>$args,
+            3 => $f::<$s, 3>$args,
+            4 => $f::<$s, 4>$args,
+            5 => $f::<$s, 5>$args,
+            6 => $f::<$s, 6>$args,
+            7 => $f::<$s, 7>$args,
+            8 => $f::<$s, 8>$args,
+            9 => $f::<$s, 9>$args,
+            $crate::cpu::vector::tile::NARROW_ROWS => $f::<$s, { $crate::cpu::vector::tile::NARROW_ROWS }>$args,
+            rows => unreachable!("a narrow tile of {rows} rows"),
+        }
+    };
+}
+pub(crate) use with_narrow;
 
 #[cfg(test)]
 mod tests {

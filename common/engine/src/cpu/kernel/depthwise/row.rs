@@ -230,7 +230,7 @@ unsafe fn finish<S: Simd, F: Form, const N: usize>(
     // SAFETY: the caller's promise.
     unsafe {
         let bias = call.epilogue.bias_at::<S, F>(channel);
-        if F::WHOLE {
+        if F::STEPS.is_some() {
             for (i, sum) in sums.into_iter().enumerate() {
                 if i + 1 < N || n == N {
                     call.epilogue.finish_as::<S, F>(sum, bias, call.to, to + i * step);

@@ -9,7 +9,9 @@ use super::phases::{Phase, Phases, Stretch};
 use crate::cpu::kernel::conv::Job;
 use crate::cpu::vector::epilogue::{Epilogue, Form, Known, with_form};
 use crate::cpu::vector::simd::{BLOCK, Isa, Kernel, Simd};
-use crate::cpu::vector::tile::{FULL_ROWS, MAX_ROWS, Panel, Panels, rows, rows_by_panel, with_tile};
+use crate::cpu::vector::tile::{
+    FULL_ROWS, MAX_ROWS, NARROW_ROWS, Panel, Panels, rows, rows_by_panel, with_narrow, with_tile,
+};
 
 /// f32 of source that a group of images may have, beside small and large weights: large ones are worth being read
 /// less often.
@@ -17,10 +19,6 @@ const GROUP: [usize; 2] = [64 << 10, 128 << 10];
 
 /// f32 of the largest tile.
 const MOST: usize = 24 * BLOCK;
-
-/// Rows of a tile beside a panel that is a vector and a vector of padding, for which a panel's own rows are too few to keep
-/// the multipliers busy.
-const NARROW_ROWS: usize = 10;
 
 /// Everything that is known before the first image.
 #[derive(Debug)]
@@ -145,8 +143,7 @@ impl Sweep<'_> {
     #[inline(always)]
     fn run<S: Simd>(&self, mut weights: &[f32], to: &mut [f32], sums: &mut [f32]) {
         let count = self.images * self.phase.places.len();
-        let real = (self.phases.channels - self.panel.channel).div_ceil(S::LANES);
-        let one_vector = S::LANES < BLOCK && real == 1;
+        let one_vector = self.panel.is_narrow(S::LANES, self.phases.channels);
         let tiles = count.div_ceil(if one_vector { NARROW_ROWS } else { rows(self.isa, self.panel.blocks) });
         let (height, taller) = (count / tiles, count % tiles);
         let width = self.panel.blocks * BLOCK;
@@ -176,7 +173,7 @@ impl Sweep<'_> {
                         let places = cursor.steps();
                         with_form!(
                             form,
-                            self.finish::<S>(&tile, places, to.as_mut_ptr()),
+                            self.finish::<S, _>(&tile, places, to.as_mut_ptr()),
                             else unreachable!("an epilogue that must be asked")
                         );
                     } else {
@@ -187,7 +184,7 @@ impl Sweep<'_> {
                             *write = to;
                         }
                         if one_vector {
-                            with_rows!(height, narrow::<S>(&tile));
+                            with_narrow!(height, narrow::<S>(&tile));
                         } else {
                             with_tile!(height, self.panel.blocks, multiply::<S>(&tile));
                         }
@@ -239,26 +236,6 @@ struct Tile<'a> {
     /// Where the sums go.
     to: *mut f32,
 }
-
-/// Calls `$f::<S, R>` with the height of a narrow tile as a constant.
-macro_rules! with_rows {
-    ($rows:expr, $f:ident::<$s:ident>$args:tt) => {
-        match $rows {
-            1 => $f::<$s, 1>$args,
-            2 => $f::<$s, 2>$args,
-            3 => $f::<$s, 3>$args,
-            4 => $f::<$s, 4>$args,
-            5 => $f::<$s, 5>$args,
-            6 => $f::<$s, 6>$args,
-            7 => $f::<$s, 7>$args,
-            8 => $f::<$s, 8>$args,
-            9 => $f::<$s, 9>$args,
-            _ => $f::<$s, NARROW_ROWS>$args,
-        }
-    };
-}
-
-use with_rows;
 
 /// Multiplies a tile of R places by a panel of W vectors.
 ///

@@ -2,6 +2,7 @@
 
 use super::weight_gradient::DirectWeightGradient;
 use super::*;
+use crate::cpu::kernel::conv::tests::run;
 use crate::cpu::kernel::conv::{Part, WeightGradient};
 use crate::cpu::oracle::{channels_first, channels_last, each_product, normals, relative_rms, within};
 use crate::cpu::vector::epilogue::Epilogue;
@@ -149,18 +150,6 @@ fn packed(kernel: &impl MapProduct, weight: &[f32], scale: Option<&[f32]>) -> Ve
     let mut packed = vec![f32::NAN; kernel.packed_len()];
     kernel.pack(weight, scale, &mut packed);
     packed
-}
-
-fn run(
-    kernel: &impl MapProduct,
-    packed: &[f32],
-    images: usize,
-    from: &[f32],
-    to: &mut [f32],
-    epilogue: &Epilogue<'_>,
-) {
-    let mut scratch = vec![f32::NAN; kernel.scratch_len(images)];
-    kernel.run(Job { packed, images, from, to, epilogue: *epilogue, scratch: &mut scratch });
 }
 
 /// Channels-last results as one (N, C, H, W) list.

@@ -6,7 +6,10 @@
 
 #![allow(unsafe_code, clippy::needless_range_loop)]
 
-use crate::cpu::vector::epilogue::Epilogue;
+use std::marker::PhantomData;
+use std::ops::Range;
+
+use crate::cpu::vector::epilogue::{Epilogue, Form};
 use crate::cpu::vector::simd::Simd;
 
 /// A linear map of `A` values to `B`, in every lane.
@@ -30,6 +33,12 @@ pub(super) struct Taps;
 pub(super) trait Source {
     /// The first lane of row `i`, column `j`.
     fn at(&self, i: usize, j: usize) -> *const f32;
+
+    /// Whether there is a column `j`; one that is not is all zeros.
+    #[inline(always)]
+    fn has(&self, _j: usize) -> bool {
+        true
+    }
 }
 
 /// Where a square of values goes.
@@ -44,7 +53,7 @@ pub(super) trait Sink {
 ///
 /// # Safety
 ///
-/// The source is valid for a vector at every place, the sink likewise.
+/// The source is valid for a vector at every place of the columns that it has, the sink for one at every place.
 #[inline(always)]
 pub(super) unsafe fn square<S: Simd, L: Line<A, B>, const A: usize, const B: usize>(
     source: &impl Source,
@@ -52,21 +61,25 @@ pub(super) unsafe fn square<S: Simd, L: Line<A, B>, const A: usize, const B: usi
 ) {
     // SAFETY: the caller's promise.
     unsafe {
+        // Loops over places: over values, the compiler copies all of `half` once more.
         let mut half = [[S::zero(); A]; B];
         for j in 0..A {
+            if !source.has(j) {
+                continue;
+            }
             let mut column = [S::zero(); A];
-            for (i, value) in column.iter_mut().enumerate() {
-                *value = S::load(source.at(i, j));
+            for i in 0..A {
+                column[i] = S::load(source.at(i, j));
             }
             let column = L::apply::<S>(column);
             for i in 0..B {
                 half[i][j] = column[i];
             }
         }
-        for (i, row) in half.into_iter().enumerate() {
-            let row = L::apply::<S>(row);
-            for (j, value) in row.into_iter().enumerate() {
-                sink.put::<S>(i, j, value);
+        for i in 0..B {
+            let row = L::apply::<S>(half[i]);
+            for j in 0..B {
+                sink.put::<S>(i, j, row[j]);
             }
         }
     }
@@ -89,16 +102,27 @@ impl Source for Grid {
     }
 }
 
-/// Vectors anywhere, `channel` f32 after these pointers.
-pub(super) struct Scattered<'a, const A: usize> {
-    pub(super) pixels: &'a [[*const f32; A]; A],
+/// A square over the edge of a map.
+pub(super) struct Edge<'a, const A: usize> {
+    /// Each of A equally spaced pixels; zeros where the row is outside.
+    pub(super) rows: &'a [*const f32; A],
+    /// f32 from one pixel to the next.
+    pub(super) pixel: usize,
+    /// f32 from a pixel to the vector.
     pub(super) channel: usize,
+    /// Columns inside.
+    pub(super) columns: Range<usize>,
 }
 
-impl<const A: usize> Source for Scattered<'_, A> {
+impl<const A: usize> Source for Edge<'_, A> {
     #[inline(always)]
     fn at(&self, i: usize, j: usize) -> *const f32 {
-        self.pixels[i][j].wrapping_add(self.channel)
+        self.rows[i].wrapping_add(j * self.pixel + self.channel)
+    }
+
+    #[inline(always)]
+    fn has(&self, j: usize) -> bool {
+        self.columns.contains(&j)
     }
 }
 
@@ -117,9 +141,11 @@ impl<const N: usize, const STREAM: bool> Sink for Planes<N, STREAM> {
     }
 }
 
-/// The part of an output tile that lies inside the map, through an epilogue.
-pub(super) struct Pixels<'a> {
+/// The part of an output tile that lies inside the map, through an epilogue of form F; that of a `WHOLE` tile is all of it,
+/// which is not looked at again.
+pub(super) struct Pixels<'a, F, const WHOLE: bool> {
     pub(super) epilogue: &'a Epilogue<'a>,
+    pub(super) form: PhantomData<F>,
     pub(super) to: *mut f32,
     /// Place of the tile's first pixel in the destination, at this channel.
     pub(super) offset: usize,
@@ -132,13 +158,16 @@ pub(super) struct Pixels<'a> {
     pub(super) inside: [usize; 2],
 }
 
-impl Sink for Pixels<'_> {
+impl<F: Form, const WHOLE: bool> Sink for Pixels<'_, F, WHOLE> {
     #[inline(always)]
     unsafe fn put<S: Simd>(&self, i: usize, j: usize, v: S::V) {
-        if i < self.inside[0] && j < self.inside[1] {
+        if WHOLE || i < self.inside[0] && j < self.inside[1] {
             let offset = self.offset + i * self.row + j * self.pixel;
             // SAFETY: the caller's promise.
-            unsafe { self.epilogue.finish::<S>(v, self.channel, self.to, offset) }
+            unsafe {
+                let bias = self.epilogue.bias_at::<S, F>(self.channel);
+                self.epilogue.finish_as::<S, F>(v, bias, self.to, offset);
+            }
         }
     }
 }

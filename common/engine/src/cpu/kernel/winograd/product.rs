@@ -7,18 +7,19 @@
 
 #![allow(unsafe_code)]
 
+use std::marker::PhantomData;
 use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::line::{Grid, Input, Line, Output, Pixels, square};
-use super::tiling::{Map, Tiling};
+use super::line::{Grid, Input, Line, Output, Pixels, Sink, square};
+use super::tiling::{Map, Place, Tiling};
 use super::{SCRATCH, TRANSFORM, Tile};
 use crate::cpu::kernel::conv::{Job, Phase};
-use crate::cpu::vector::epilogue::Epilogue;
+use crate::cpu::vector::epilogue::{Asked, Epilogue, Form, with_form};
 use crate::cpu::vector::memory::Shared;
 use crate::cpu::vector::simd::{Isa, Kernel, Simd};
-use crate::cpu::vector::tile::{Panels, rows_by_panel, with_tile};
+use crate::cpu::vector::tile::{NARROW_ROWS, Panels, rows_by_panel, with_narrow, with_tile};
 
 /// A 3x3 product of maps with transformed weights.
 pub(super) struct Product {
@@ -27,8 +28,9 @@ pub(super) struct Product {
     tiling: Tiling,
     input: Map,
     output: Map,
-    /// Input channels that are not padding.
+    /// Input and output channels that are not padding.
     channels: usize,
+    out: usize,
     panels: Panels,
     /// f32 from one frequency of the weights to the next.
     plane: usize,
@@ -38,7 +40,7 @@ pub(super) struct Product {
     block: usize,
     /// Blocks are worked on by all threads, not by the caller alone.
     pub(super) cooperative: bool,
-    /// One pixel of padding.
+    /// A row of a tile in the padding.
     zeros: Vec<f32>,
 }
 
@@ -53,7 +55,9 @@ impl Product {
     ) -> Self {
         let (from, to) = (Map::new(input), Map::new(output));
         let panels = Panels::new(isa, output[0]);
-        let rows = panels.rows(isa);
+        // A narrow panel after others takes their rows.
+        let narrow = panels.get(0).is_narrow(isa.lanes(), output[0]);
+        let rows = if narrow { NARROW_ROWS } else { panels.rows(isa) };
         let group = tile.frequencies() * rows * (from.pixel + to.pixel);
         let cooperative = super::is_large(input[0], output[0]);
         // A block reads all weights once: it should be at least as large as they are, within reason.
@@ -66,12 +70,13 @@ impl Product {
             input: from,
             output: to,
             channels: input[0],
+            out: output[0],
             panels,
             plane: super::apart(input[0] * to.pixel),
             rows,
             block: block.max(1),
             cooperative,
-            zeros: vec![0.0; from.pixel],
+            zeros: vec![0.0; tile.extent() * from.pixel],
         }
     }
 
@@ -90,16 +95,16 @@ impl Product {
     }
 
     /// What the threads of the pool do one after the other in a call of `images`.
-    pub(super) fn phases(&self, images: usize, out: usize) -> Vec<Phase> {
+    pub(super) fn phases(&self, images: usize) -> Vec<Phase> {
         let (groups, frequencies) = (self.groups(images), self.tile.frequencies());
         let blocks = (0..groups).step_by(self.block).map(|first| self.block.min(groups - first));
         let of_block = |count: usize| {
             let values = (count * self.rows * frequencies) as f64;
             let transform =
                 |channels: usize| Phase { pieces: count, work: TRANSFORM * values * channels as f64 };
-            let work = 2.0 * values * (self.channels * out) as f64;
+            let work = 2.0 * values * (self.channels * self.out) as f64;
             let products = Phase { pieces: frequencies * self.panels.len(), work };
-            [transform(self.channels), products, transform(out)]
+            [transform(self.channels), products, transform(self.out)]
         };
         blocks.flat_map(of_block).collect()
     }
@@ -223,7 +228,7 @@ impl Kernel for Products<'_> {
     #[inline(always)]
     fn run<S: Simd>(self) {
         let Block { product, packed, v, m, count, .. } = *self.0;
-        let Product { channels, plane, input, output, panels, rows, .. } = product;
+        let Product { channels, out, plane, input, output, panels, rows, .. } = product;
         let [v_group, m_group] = product.group();
         for frequency in self.1 {
             for panel in self.2.clone() {
@@ -238,7 +243,11 @@ impl Kernel for Products<'_> {
                     // SAFETY: `Product::run` checked the sizes; each piece of `m` is written once.
                     unsafe {
                         let tiles = self.0.tiles(group).len();
-                        with_tile!(tiles, panel.blocks, multiply::<S>(*channels, v, weights, m));
+                        if panel.is_narrow(S::LANES, *out) {
+                            with_narrow!(tiles, narrow::<S>(*channels, v, weights, m));
+                        } else {
+                            with_tile!(tiles, panel.blocks, whole::<S>(*channels, v, weights, m));
+                        }
                     }
                 }
             }
@@ -246,13 +255,45 @@ impl Kernel for Products<'_> {
     }
 }
 
-/// `m[i] = v[i] * panel`; rows of `v` and `m` lie a stride apart.
+/// `m[i] = v[i] * panel`, for all W vectors of a panel.
 ///
 /// # Safety
 ///
-/// `v` is valid for R rows of `k` values, the panel for `k * W` vectors, `m` for R rows of W vectors.
+/// As for [`multiply`].
 #[inline(always)]
-unsafe fn multiply<S: Simd, const R: usize, const W: usize>(
+unsafe fn whole<S: Simd, const R: usize, const W: usize>(
+    k: usize,
+    v: (*const f32, usize),
+    panel: *const f32,
+    m: (*mut f32, usize),
+) {
+    // SAFETY: the caller's promise.
+    unsafe { multiply::<S, R, W, W>(k, v, panel, m) }
+}
+
+/// The same for the first of a panel's two vectors: the other is padding.
+///
+/// # Safety
+///
+/// As for [`multiply`].
+#[inline(always)]
+unsafe fn narrow<S: Simd, const R: usize>(
+    k: usize,
+    v: (*const f32, usize),
+    panel: *const f32,
+    m: (*mut f32, usize),
+) {
+    // SAFETY: the caller's promise.
+    unsafe { multiply::<S, R, 1, 2>(k, v, panel, m) }
+}
+
+/// `m[i] = v[i] * panel`, for the first W vectors of a panel of P; rows of `v` and `m` lie a stride apart.
+///
+/// # Safety
+///
+/// `v` is valid for R rows of `k` values, the panel for `k * P` vectors, `m` for R rows of W vectors.
+#[inline(always)]
+unsafe fn multiply<S: Simd, const R: usize, const W: usize, const P: usize>(
     k: usize,
     (v, v_row): (*const f32, usize),
     panel: *const f32,
@@ -265,7 +306,7 @@ unsafe fn multiply<S: Simd, const R: usize, const W: usize>(
             *row = v.add(i * v_row);
         }
         let mut acc = [[S::zero(); W]; R];
-        rows_by_panel::<S, R, W>(k, rows, (panel, W * S::LANES), &mut acc);
+        rows_by_panel::<S, R, W>(k, rows, (panel, P * S::LANES), &mut acc);
         for (i, acc) in acc.into_iter().enumerate() {
             for (j, acc) in acc.into_iter().enumerate() {
                 S::store(m.add(i * m_row + j * S::LANES), acc);
@@ -301,29 +342,91 @@ impl Backwards<'_> {
     where
         Output: Line<N, M>,
     {
-        let Product { output, tiling, rows, .. } = self.0.product;
-        let (map, stride) = (*output, rows * output.pixel);
+        let Map { height, width, .. } = self.0.product.output;
+        // A copy that nobody else sees, so that it is known not to change as pixels are written.
         let epilogue = *self.0.epilogue;
+        let form = epilogue.known();
+        // SAFETY: the caller's promise; the epilogue is of its form.
+        unsafe {
+            with_form!(
+                form,
+                self.tiles::<S, _, M, N, true>(&epilogue),
+                else self.tiles::<S, Asked, M, N, true>(&epilogue)
+            );
+            if !height.is_multiple_of(M) || !width.is_multiple_of(M) {
+                self.tiles::<S, Asked, M, N, false>(&epilogue);
+            }
+        }
+    }
+
+    /// Brings tiles back through an epilogue: the `WHOLE` ones, which lie inside the map altogether, or the others, which are
+    /// too few for code of every form.
+    ///
+    /// # Safety
+    ///
+    /// As for [`transform`](Self::transform); the epilogue is of form F.
+    #[inline(always)]
+    unsafe fn tiles<S: Simd, F: Form, const M: usize, const N: usize, const WHOLE: bool>(
+        &self,
+        epilogue: &Epilogue<'_>,
+    ) where
+        Output: Line<N, M>,
+    {
+        let Product { output, tiling, .. } = self.0.product;
         for group in self.1.clone() {
-            let from = self.0.m.start().wrapping_add(group * self.0.product.group()[1]);
             for (row, tile) in self.0.tiles(group).enumerate() {
                 let place = tiling.place(tile);
-                let [y, x] = place.output;
-                let offset = place.image * map.image() + y * map.row() + x * map.pixel;
-                for channel in (0..map.pixel).step_by(S::LANES) {
-                    let base = from.wrapping_add(row * map.pixel + channel);
-                    let source = Grid { base, row: N * stride, column: stride };
-                    let sink = Pixels {
-                        epilogue: &epilogue,
-                        to: self.0.to.start(),
-                        offset: offset + channel,
-                        channel,
-                        row: map.row(),
-                        pixel: map.pixel,
-                        inside: [map.height - y, map.width - x],
-                    };
+                let inside = [output.height - place.output[0], output.width - place.output[1]];
+                if inside.iter().all(|&inside| inside >= M) == WHOLE {
                     // SAFETY: the caller's promise.
-                    unsafe { square::<S, Output, N, M>(&source, &sink) }
+                    unsafe { self.tile::<S, F, M, N, WHOLE>((group, row), place, inside, epilogue) }
+                }
+            }
+        }
+    }
+
+    /// Brings the tile in a row of a group back to the output, `inside` rows and columns of which it has.
+    ///
+    /// # Safety
+    ///
+    /// As for [`tiles`](Self::tiles).
+    #[inline(always)]
+    unsafe fn tile<S: Simd, F: Form, const M: usize, const N: usize, const WHOLE: bool>(
+        &self,
+        (group, row): (usize, usize),
+        place: Place,
+        inside: [usize; 2],
+        epilogue: &Epilogue<'_>,
+    ) where
+        Output: Line<N, M>,
+    {
+        let Block { product, m, to, .. } = self.0;
+        let (map, stride) = (product.output, product.rows * product.output.pixel);
+        let from = m.start().wrapping_add(group * product.group()[1] + row * map.pixel);
+        let [y, x] = place.output;
+        let offset = place.image * map.image() + y * map.row() + x * map.pixel;
+        for channel in (0..map.pixel).step_by(S::LANES) {
+            let source = Grid { base: from.wrapping_add(channel), row: N * stride, column: stride };
+            let sink = Pixels::<F, WHOLE> {
+                epilogue,
+                form: PhantomData,
+                to: to.start(),
+                offset: offset + channel,
+                channel,
+                row: map.row(),
+                pixel: map.pixel,
+                inside,
+            };
+            // SAFETY: the caller's promise.
+            unsafe {
+                if channel < product.out {
+                    square::<S, Output, N, M>(&source, &sink);
+                } else {
+                    // Padding, whose products were not formed. Two loops, each in the other, would be unrolled, and cost the
+                    // transform above 4 %.
+                    for (i, j) in (0..M).flat_map(|i| (0..M).map(move |j| (i, j))) {
+                        sink.put::<S>(i, j, S::zero());
+                    }
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use super::line::{Grid, Line, Planes, Scattered, square};
+use super::line::{Edge, Grid, Line, Planes, square};
 use crate::cpu::vector::simd::{Simd, padded};
 
 /// A channels-last map, `[image][row][column][pixel]`.
@@ -35,7 +35,7 @@ impl Map {
     ///
     /// # Safety
     ///
-    /// `image` is an image of this map, `zeros` one pixel of zeros, and `to` gives valid destinations.
+    /// `image` is an image of this map, `zeros` A pixels of zeros, and `to` gives valid destinations.
     #[inline(always)]
     pub(super) unsafe fn transform<S: Simd, L: Line<A, N>, const A: usize, const N: usize>(
         &self,
@@ -47,7 +47,7 @@ impl Map {
         let (height, width) = (self.height as isize, self.width as isize);
         let end = A as isize;
         let start = image.wrapping_offset(y * self.row() as isize + x * self.pixel as isize);
-        // SAFETY: the caller's promise; every pointer is inside the image or at the zeros.
+        // SAFETY: the caller's promise; every row is inside the image or the zeros, and so are the columns that are asked for.
         unsafe {
             if y >= 0 && x >= 0 && y + end <= height && x + end <= width {
                 for channel in (0..self.pixel).step_by(S::LANES) {
@@ -56,18 +56,15 @@ impl Map {
                 }
                 return;
             }
-            let mut pixels = [[zeros; A]; A];
-            for (i, pixels) in pixels.iter_mut().enumerate() {
-                let inside = (0..height).contains(&(y + i as isize));
-                let row = start.wrapping_add(i * self.row());
-                for (j, pixel) in pixels.iter_mut().enumerate() {
-                    if inside && (0..width).contains(&(x + j as isize)) {
-                        *pixel = row.wrapping_add(j * self.pixel);
-                    }
+            let mut rows = [zeros; A];
+            for (i, row) in rows.iter_mut().enumerate() {
+                if (0..height).contains(&(y + i as isize)) {
+                    *row = start.wrapping_add(i * self.row());
                 }
             }
+            let [first, last] = [-x, width - x].map(|column| column.clamp(0, end) as usize);
             for channel in (0..self.pixel).step_by(S::LANES) {
-                let source = Scattered { pixels: &pixels, channel };
+                let source = Edge { rows: &rows, pixel: self.pixel, channel, columns: first..last };
                 square::<S, L, A, N>(&source, &Planes::<N, false> { to: to.channel(channel), stride });
             }
         }

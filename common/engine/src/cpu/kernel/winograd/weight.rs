@@ -53,7 +53,7 @@ pub(crate) struct WinogradWeightGradient {
     /// Tiles of an image that are summed before they are added to the part; none where one chain runs through.
     chain: Option<usize>,
     cooperative: bool,
-    /// One pixel of padding.
+    /// A row of a tile in the padding.
     zeros: Vec<f32>,
 }
 
@@ -82,7 +82,7 @@ impl WinogradWeightGradient {
             block: if cooperative { most.max(chain) } else { chain },
             chain: (tiling.per_image >= MANY_TILES).then_some(chain),
             cooperative,
-            zeros: vec![0.0; input.pixel.max(output.pixel)],
+            zeros: vec![0.0; tile.extent() * input.pixel.max(output.pixel)],
             tiling,
         }
     }

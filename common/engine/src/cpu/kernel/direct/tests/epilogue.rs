@@ -1,7 +1,7 @@
-//! What follows the sums, in both directions: every step at once against f64, and each known form against its steps.
+//! What follows the sums, in both directions: every step at once against f64, and each form against its steps.
 
 use super::*;
-use crate::cpu::vector::epilogue::Known;
+use crate::cpu::kernel::conv::tests::epilogues_hold;
 use crate::plan::Activation;
 
 #[test]
@@ -59,79 +59,28 @@ fn epilogue_holds(
 
 /// Forms that are known beforehand have code of their own, on some sets without a way through memory.
 #[test]
-fn an_epilogue_that_is_known_gives_what_its_steps_make_of_the_sums() {
+fn epilogues_give_what_their_steps_make_of_the_sums() {
     for shape in shapes() {
         let case = Case::new(shape, 3, 11);
         for isa in Isa::available() {
             let forward = Direct::forward(isa, shape);
             let weights = packed(&forward, &case.weight(), None);
-            known_epilogues_hold(
+            epilogues_hold(
                 &format!("{isa:?} {shape:?}"),
                 &forward,
                 &weights,
                 (&case.inputs(), shape.output),
+                3,
             );
             let backward = Direct::image_gradient(isa, shape);
             let weights = packed(&backward, &case.weight(), None);
-            known_epilogues_hold(
+            epilogues_hold(
                 &format!("{isa:?} {shape:?}, back"),
                 &backward,
                 &weights,
                 (&case.gradients(), shape.input),
+                3,
             );
-        }
-    }
-}
-
-fn known_epilogues_hold(
-    which: &str,
-    kernel: &impl MapProduct,
-    packed: &[f32],
-    (from, map): (&[f32], [usize; 3]),
-) {
-    let (pixel, images) = (padded(map[0]), 3);
-    let len = images * pixel * map[1] * map[2];
-    let mut sums = vec![f32::NAN; len];
-    run(kernel, packed, images, from, &mut sums, &Epilogue::new());
-    let bias: Vec<f32> = normals(pixel, 3).iter().map(|&x| x as f32).collect();
-    let gate: Vec<u16> = (0..len / BLOCK).map(|i| (i * 40_503) as u16).collect();
-    let (relu, relu6) = (Activation::Relu, Activation::Relu6);
-    let cases = [
-        (true, Activation::None, false, Known::Biased),
-        (true, relu, false, Known::Activated),
-        (true, relu6, false, Known::Activated6),
-        (false, Activation::None, true, Known::Gated),
-    ];
-    for (biased, activation, gated, form) in cases {
-        let mut bits = vec![0xaaaa; gate.len()];
-        let mut to = vec![f32::NAN; len];
-        let mut epilogue = Epilogue::new().activation(activation);
-        epilogue = if biased { epilogue.bias(&bias) } else { epilogue };
-        epilogue = if activation == Activation::None { epilogue } else { epilogue.bits_out(&mut bits) };
-        epilogue = if gated { epilogue.gate(&gate) } else { epilogue };
-        assert_eq!(epilogue.known(), form);
-        run(kernel, packed, images, from, &mut to, &epilogue);
-        for (i, &sum) in sums.iter().enumerate() {
-            let value = if biased { sum + bias[i % pixel] } else { sum };
-            let most = if activation == relu6 { 6.0 } else { f32::INFINITY };
-            let open = !gated || gate[i / BLOCK] >> (i % BLOCK) & 1 == 1;
-            let wanted = match activation {
-                Activation::None => {
-                    if open {
-                        value
-                    } else {
-                        0.0
-                    }
-                }
-                _ => value.clamp(0.0, most),
-            };
-            // A zero is a zero, whichever its sign.
-            let same = (to[i] + 0.0).to_bits() == (wanted + 0.0).to_bits();
-            assert!(same, "{which}, {form:?}: {} is not {wanted} at {i}", to[i]);
-            if activation != Activation::None {
-                let bit = bits[i / BLOCK] >> (i % BLOCK) & 1 == 1;
-                assert_eq!(bit, value > 0.0 && value < most, "{which}, {form:?}: bit {i} of {value}");
-            }
         }
     }
 }
